@@ -1,0 +1,62 @@
+"""Package definition: the one place where dependencies are declared.
+
+Versions are exact: a deepfake detector's scores move with its libraries, so an upgrade is a
+decision, never an accident. `uv.lock` and `constraints.txt` are made from these lists
+(`make lock`).
+"""
+
+from setuptools import find_packages, setup
+
+INSTALL_REQUIRES = [
+    # The pipeline. 1.16.0 is the newest TFX whose dependencies have wheels for glibc < 2.38.
+    "tfx==1.16.0",
+    "tensorflow==2.16.2",
+    "tensorflow-transform==1.16.0",
+    "tensorflow-model-analysis==0.47.1",
+    "tensorflow-data-validation==1.16.1",
+    "apache-beam[gcp]==2.59.0",
+    "kfp==2.5.0",
+    "keras==3.6.0",
+    "ml-metadata==1.16.0",
+    # Faces. Headless OpenCV: servers and containers have no display libraries.
+    "opencv-python-headless==4.11.0.86",
+    "mtcnn==1.0.0",
+    # mtcnn 1.0.0 needs joblib to read its weights but does not declare it.
+    "joblib==1.5.3",
+    # Held back because TFX 1.16 was built against them.
+    "numpy==1.26.4",
+    "pandas==1.5.3",
+    "protobuf==3.20.3",
+    "pyarrow==10.0.1",
+    # Reads the presets.
+    "pyyaml==6.0.2",
+    # Fits the calibration and measures errors.
+    "scipy==1.12.0",
+    "scikit-learn==1.5.1",
+    # Ships the public-domain portrait that the demo's faces are made from.
+    "scikit-image==0.25.2",
+    # The tfx command runs `pip freeze`, and TFX itself still needs pkg_resources.
+    "pip==25.3",
+    "setuptools==79.0.1",
+]
+
+EXTRAS_REQUIRE = {
+    "dev": [
+        "pytest==8.4.2",
+        # A test that hangs is a failure with a name, not a CI run that never ends.
+        "pytest-timeout==2.4.0",
+        "ruff==0.14.6",
+    ],
+}
+
+setup(
+    name="deepfake-detection",
+    version="0.1.0",
+    description="A production deepfake-detection pipeline on TFX",
+    packages=find_packages(include=["pipeline*", "components*", "preprocessing*", "serving*"]),
+    package_data={"pipeline": ["presets/*.yaml", "schema/*.pbtxt"]},
+    python_requires=">=3.10,<3.11",
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": ["deepfake=pipeline.cli:main"]},
+)
