@@ -21,8 +21,6 @@ INSTALL_REQUIRES = [
     # Faces. Headless OpenCV: servers and containers have no display libraries.
     "opencv-python-headless==4.11.0.86",
     "mtcnn==1.0.0",
-    # mtcnn 1.0.0 needs joblib to read its weights but does not declare it.
-    "joblib==1.5.3",
     # Held back because TFX 1.16 was built against them.
     "numpy==1.26.4",
     "pandas==1.5.3",

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import os
+import shlex
 import types
 import typing
 from collections.abc import Iterable
@@ -22,7 +25,10 @@ from preprocessing.errors import UsageError
 
 PRESET_DIR = Path(__file__).parent / "presets"
 
-BACKBONES = ("nasnet_large", "nasnet_mobile", "tiny")
+# Backbones and the side of the square input each was made for, in pixels. ImageNet weights of
+# Keras' NASNets want exactly these.
+IMAGE_SIZES = {"nasnet_large": 331, "nasnet_mobile": 224, "tiny": 64}
+BACKBONES = tuple(IMAGE_SIZES)
 LAYOUTS = ("auto", "demo", "celeb_df", "faceforensics", "dfdc", "folder")
 PROTOCOLS = ("official", "identity", "clip")
 
@@ -81,7 +87,7 @@ class ModelConfig:
     """The network; see components/trainer/model.py."""
 
     backbone: str = "nasnet_large"
-    # imagenet: Keras downloads them; a path: a local .h5 file; none: random.
+    # imagenet: downloaded; a path: a local .h5 file without the top; none: random.
     weights: str = "imagenet"
     # rgb, or residual: a fixed high-pass layer inside the model (for training from scratch).
     input: str = "rgb"
@@ -104,8 +110,12 @@ class TrainingConfig:
     # Share of phase 2's steps with a rising rate; cosine decay to zero follows.
     warmup_fraction: float = 0.1
     weight_decay: float = 1e-5
+    # Gradients are scaled down to this norm over all variables; 0 never clips.
+    clip_norm: float = 0.0
+    # Weights are averaged over steps with this momentum, and the averages kept; 0 is off.
+    ema_momentum: float = 0.0
     label_smoothing: float = 0.01
-    # Steps per epoch; 0 takes as many as show every real and fake crop about once.
+    # Steps per epoch; 0 takes as many as show every real crop once, with as many fakes.
     steps_per_epoch: int = 0
     # freeze: statistics stay as loaded (fine-tuning). momentum: they are learnt (from scratch).
     batch_norm: str = "freeze"
@@ -163,6 +173,11 @@ class Config:
     )
 
 
+def image_size_of(model: ModelConfig) -> int:
+    """Side of the model's square input in pixels."""
+    return model.image_size or IMAGE_SIZES[model.backbone]
+
+
 def presets() -> list[str]:
     """Names of the presets, sorted."""
     return sorted(path.stem for path in PRESET_DIR.glob("*.yaml"))
@@ -202,6 +217,25 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> Config:
         config = _override(config, override)
     _check(config)
     return config
+
+
+def config_from_environment() -> Config:
+    """The configuration of entry points that get no arguments; see local_runner.py.
+
+    Raises:
+      UsageError: as `load_config`.
+    """
+    env = os.environ
+    overrides = shlex.split(env.get("DEEPFAKE_SET", ""))
+    for variable, key in (("DEEPFAKE_DATA", "data.dir"), ("DEEPFAKE_OUTPUT", "output")):
+        if env.get(variable):
+            overrides.append(override_of(key, env[variable]))
+    return load_config(env.get("DEEPFAKE_CONFIG", "demo"), overrides)
+
+
+def override_of(key: str, value: str) -> str:
+    """An override that sets `key` to exactly this text, whatever YAML would make of it."""
+    return f"{key}={json.dumps(value)}"
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -287,10 +321,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def _check(config: Config) -> None:
     _one_of("data.layout", config.data.layout, LAYOUTS)
     _one_of("data.split", config.data.split, PROTOCOLS)
-    _one_of("model.backbone", config.model.backbone, BACKBONES)
-    _one_of("model.input", config.model.input, ("rgb", "residual"))
-    _one_of("training.batch_norm", config.training.batch_norm, ("freeze", "momentum"))
-    _one_of("training.augmentation", config.training.augmentation, AUGMENTATIONS)
+    check_training(config.model, config.training)
     if not config.name or not config.name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"name: {config.name!r} may hold only letters, digits, '-' and '_'")
     for key, value in (
@@ -305,17 +336,47 @@ def _check(config: Config) -> None:
     _within("extraction.min_track_share", config.extraction.min_track_share, 0.0, 1.0)
     _within("extraction.jpeg_quality", config.extraction.jpeg_quality, 1, 100)
     _within("extraction.workers", config.extraction.workers, 1, 1024)
-    _within("model.dropout", config.model.dropout, 0.0, 0.95)
-    _within("training.batch_size", config.training.batch_size, 2, 4096)
-    _within("training.epochs", config.training.epochs, 1, 10_000)
-    _within("training.head_epochs", config.training.head_epochs, 0, 10_000)
-    _within("training.learning_rate", config.training.learning_rate, 0.0, 10.0)
-    _within("training.head_learning_rate", config.training.head_learning_rate, 0.0, 10.0)
-    _within("training.label_smoothing", config.training.label_smoothing, 0.0, 0.5)
-    _within("training.batch_norm_momentum", config.training.batch_norm_momentum, 0.0, 0.99999)
-    if config.training.batch_size % 2:
+
+
+def check_training(model: ModelConfig, training: TrainingConfig) -> None:
+    """Checks the two sections that the Trainer receives.
+
+    Raises:
+      UsageError: a name that is not known, a value out of range, or values that contradict.
+    """
+    _one_of("model.backbone", model.backbone, BACKBONES)
+    _one_of("model.input", model.input, ("rgb", "residual"))
+    _one_of("training.batch_norm", training.batch_norm, ("freeze", "momentum"))
+    _one_of("training.augmentation", training.augmentation, AUGMENTATIONS)
+    if model.image_size:
+        _within("model.image_size", model.image_size, 32, 2048)
+    if model.weights == "imagenet" and model.backbone == "tiny":
         raise UsageError(
-            f"training.batch_size: {config.training.batch_size} is odd; batches hold as many real "
+            "model.weights: there are no ImageNet weights for the backbone tiny; set it to none"
+        )
+    if model.weights == "none" and training.batch_norm == "freeze":
+        raise UsageError(
+            "training.batch_norm: freeze keeps the statistics of loaded weights, but "
+            "model.weights is none; set it to momentum"
+        )
+    _within("model.dropout", model.dropout, 0.0, 0.95)
+    _within("training.batch_size", training.batch_size, 2, 4096)
+    _within("training.epochs", training.epochs, 1, 10_000)
+    _within("training.head_epochs", training.head_epochs, 0, 10_000)
+    _within("training.learning_rate", training.learning_rate, 0.0, 10.0)
+    _within("training.head_learning_rate", training.head_learning_rate, 0.0, 10.0)
+    _within("training.label_smoothing", training.label_smoothing, 0.0, 0.5)
+    _within("training.batch_norm_momentum", training.batch_norm_momentum, 0.0, 0.99999)
+    _within("training.warmup_fraction", training.warmup_fraction, 0.0, 1.0)
+    _within("training.weight_decay", training.weight_decay, 0.0, 1.0)
+    _within("training.clip_norm", training.clip_norm, 0.0, 1e6)
+    _within("training.ema_momentum", training.ema_momentum, 0.0, 0.99999)
+    _within("training.steps_per_epoch", training.steps_per_epoch, 0, 10_000_000)
+    _within("training.recalibration_steps", training.recalibration_steps, 0, 10_000)
+    _within("training.patience", training.patience, 0, 10_000)
+    if training.batch_size % 2:
+        raise UsageError(
+            f"training.batch_size: {training.batch_size} is odd; batches hold as many real "
             "as fake crops"
         )
 

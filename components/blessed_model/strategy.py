@@ -1,0 +1,43 @@
+"""The baseline of a candidate: the last model that was blessed before it was trained."""
+
+from __future__ import annotations
+
+import ml_metadata as mlmd
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.dsl.components.common import resolver
+
+
+class BlessedBeforeCandidate(resolver.ResolverStrategy):
+    """Resolves the latest blessed Model that is older than the candidate.
+
+    TFX's LatestBlessedModelStrategy would resolve, in a second run of unchanged inputs, the very
+    model that the first run blessed: the Evaluator would run again to compare it with itself.
+
+    The input channels are `candidate` (Model), `model` (Model) and `model_blessing`
+    (ModelBlessing); the last two are resolved, to nothing where there is no such model.
+    """
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Returns the baseline and its blessing, or empty lists."""
+        resolved: dict[str, list[types.Artifact]] = {
+            "candidate": input_dict["candidate"],
+            "model": [],
+            "model_blessing": [],
+        }
+        blessings = {
+            blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY): (
+                blessing
+            )
+            for blessing in input_dict["model_blessing"]
+            if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
+        }
+        candidate = max((model.id for model in input_dict["candidate"]), default=0)
+        older = [m for m in input_dict["model"] if m.id < candidate and m.id in blessings]
+        if older:
+            baseline = max(older, key=lambda model: model.id)
+            resolved["model"] = [baseline]
+            resolved["model_blessing"] = [blessings[baseline.id]]
+        return resolved

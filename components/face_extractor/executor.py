@@ -1,0 +1,134 @@
+"""Runs the extraction transform and accounts for every clip of the manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import Any
+
+import apache_beam as beam
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+
+from preprocessing import extraction_report, progress
+from preprocessing.errors import UsageError
+from preprocessing.face_extraction import ExtractFaces, Settings, store_key, stored_clip
+from preprocessing.manifest import Manifest
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Executor of FaceExtractor."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Extracts the faces of all clips.
+
+        Args:
+          input_dict: empty.
+          output_dict: `examples` and `report`, one artifact each.
+          exec_properties: the parameters of FaceExtractorSpec.
+
+        Raises:
+          UsageError: a split ends without any face.
+          RuntimeError: a clip of the manifest is missing in the report.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        report = artifact_utils.get_single_instance(output_dict["report"])
+        manifest = Manifest.read_csv(exec_properties["manifest"], exec_properties["root"])
+        settings = Settings(**json.loads(exec_properties["settings"]))
+        workers = exec_properties["workers"]
+        splits = artifact_utils.decode_split_names(examples.split_names)
+        outputs = {split: artifact_utils.get_split_uri([examples], split) for split in splits}
+        for folder in outputs.values():
+            os.makedirs(folder, exist_ok=True)
+        os.makedirs(report.uri, exist_ok=True)
+
+        store = exec_properties["store"]
+        rows_path = os.path.join(report.uri, "rows.json")
+        with _Progress(store, settings, manifest), self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Clips" >> beam.Create(manifest.clips)
+                | "ExtractFaces"
+                >> ExtractFaces(
+                    root=exec_properties["root"],
+                    store=store,
+                    outputs=outputs,
+                    clips_per_split={
+                        split: sum(clip.split == split for clip in manifest.clips)
+                        for split in splits
+                    },
+                    settings=settings,
+                    threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
+                )
+                | "Rows" >> beam.combiners.ToList()
+                | "WriteRows" >> beam.Map(_write_json, rows_path)
+            )
+        with open(rows_path, encoding="utf-8") as file:
+            rows = sorted(json.load(file), key=lambda row: row["path"])
+        os.remove(rows_path)
+        missing = {clip.path for clip in manifest.clips} - {row["path"] for row in rows}
+        if missing or len(rows) != len(manifest.clips):
+            raise RuntimeError(
+                f"{len(manifest.clips)} clips went in, {len(rows)} came out; the first missing is "
+                f"{min(missing, default='none')}"
+            )
+        summary = extraction_report.write(report.uri, rows)
+        report.set_int_custom_property("clips", summary["clips"])
+        report.set_int_custom_property("clips_reported", summary["clips_reported"])
+        report.set_int_custom_property("crops", summary["crops"])
+        for split in splits:
+            if not summary["splits"].get(split, {}).get("crops"):
+                raise UsageError(
+                    f"no face was found in any clip of the split {split!r}; see "
+                    f"{os.path.join(report.uri, 'report.txt')} for each clip's reason. If the files "
+                    "are face crops already, set data.precropped=true"
+                )
+
+
+def _write_json(rows: list[dict[str, Any]], path: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(rows, file)
+
+
+class _Progress:
+    """Reports finished clips while Beam works, by looking at the face store.
+
+    Workers may be other processes or machines; the store is what they all share.
+    """
+
+    _SECONDS = 2.0
+
+    def __init__(self, store: str, settings: Settings, manifest: Manifest):
+        key = store_key(settings)
+        self._paths = {stored_clip(store, key, clip) for clip in manifest.clips}
+        self._folder = os.path.join(store, key)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._report()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._SECONDS):
+            self._report()
+
+    def _report(self) -> None:
+        names = {path.name for path in self._paths}
+        try:
+            done = sum(entry.name in names for entry in os.scandir(self._folder))
+        except FileNotFoundError:
+            done = 0
+        progress.report("extract", done, len(names), "clips")

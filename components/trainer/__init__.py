@@ -1,0 +1,1 @@
+"""The Trainer node's own code."""

@@ -1,0 +1,1 @@
+"""The Transform node's own code."""

@@ -1,0 +1,161 @@
+"""The `deepfake` command. It imports nothing heavy before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from preprocessing.errors import UsageError
+
+WRONG_USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deepfake", description="Train, gate, push and ask a deepfake detector."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "run",
+        help="from videos to a gated, pushed model",
+        description="Runs the whole pipeline here. Exit status: 0 pushed, 3 refused by the gate, "
+        "2 wrong usage, data or configuration, 1 failure.",
+    )
+    _add_config_arguments(command)
+    command.set_defaults(command=_run)
+
+    command = commands.add_parser(
+        "index",
+        help="list a dataset: what is in it and how it is divided",
+        description="Recognises the layout of a folder, divides its clips into splits, prints a "
+        "table with the leaks, and writes the manifest when asked.",
+    )
+    command.add_argument("data", metavar="DIR", help="folder of the dataset")
+    command.add_argument("--manifest", metavar="FILE", help="write the manifest (CSV) there")
+    _add_config_arguments(command, data=False)
+    command.set_defaults(command=_index)
+
+    command = commands.add_parser(
+        "predict",
+        help="P(fake) of videos and pictures",
+        description="Cuts the faces out of each file as in training and prints P(fake) per file.",
+    )
+    command.add_argument("files", nargs="+", metavar="FILE", help="videos or pictures")
+    command.add_argument(
+        "--model", required=True, metavar="DIR", help="a model version, or the folder of versions"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    command.set_defaults(command=_predict)
+
+    command = commands.add_parser(
+        "demo-data",
+        help="make the demo's dataset",
+        description="Makes a small dataset in the layout of Celeb-DF v2, without a download.",
+    )
+    command.add_argument("data", metavar="DIR", help="folder to make")
+    command.add_argument("--seed", type=int, help="another draw of the same kind")
+    command.set_defaults(command=_demo_data)
+
+    command = commands.add_parser(
+        "doctor", help="check this machine: versions, imports, disk, memory, GPU, Docker, Java"
+    )
+    command.set_defaults(command=_doctor)
+    return parser
+
+
+def _add_config_arguments(command: argparse.ArgumentParser, data: bool = True) -> None:
+    command.add_argument(
+        "--preset", default="folder", help="name of a preset, or a YAML file (default: folder)"
+    )
+    if data:
+        command.add_argument("--data", metavar="DIR", help="folder of the dataset")
+        command.add_argument("--output", metavar="DIR", help="folder of all that the run writes")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change one value of the configuration, as in training.epochs=5; may be repeated",
+    )
+
+
+def _config(arguments: argparse.Namespace, data: str | None, output: str | None):
+    from pipeline.config import load_config, override_of
+
+    overrides = list(arguments.overrides)
+    if data:
+        overrides.append(override_of("data.dir", data))
+    if output:
+        overrides.append(override_of("output", output))
+    return load_config(arguments.preset, overrides)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pipeline.run import run
+
+    return run(_config(arguments, arguments.data, arguments.output))
+
+
+def _index(arguments: argparse.Namespace) -> int:
+    import dataclasses
+    from pathlib import Path
+
+    from pipeline.inputs import index
+    from preprocessing.manifest import check_trainable
+
+    config = _config(arguments, arguments.data, None)
+    if arguments.preset == "folder":  # Not named: any layout will do.
+        config = dataclasses.replace(
+            config, data=dataclasses.replace(config.data, layout="auto"), output=""
+        )
+    manifest = index(config)
+    print(manifest.table())
+    if arguments.manifest:
+        manifest.write_csv(Path(arguments.manifest))
+        print(f"wrote {len(manifest.clips)} rows to {arguments.manifest}")
+    for warning in check_trainable(manifest):
+        print(f"warning: {warning}")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from serving.predict import predict_command
+
+    return predict_command(arguments.files, arguments.model, as_json=arguments.json)
+
+
+def _demo_data(arguments: argparse.Namespace) -> int:
+    import dataclasses
+    from pathlib import Path
+
+    from pipeline.config import load_config
+    from preprocessing.datasets.demo import make_demo_data
+
+    demo = load_config("demo").data.demo
+    if arguments.seed is not None:
+        demo = dataclasses.replace(demo, seed=arguments.seed)
+    make_demo_data(Path(arguments.data), demo)
+    print(f"the demo's dataset is in {arguments.data}; its README.txt says what it is")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from pipeline.doctor import doctor
+
+    return doctor()

@@ -1,0 +1,99 @@
+"""What a person sees while a run works: few lines; everything else goes to a log file."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+from preprocessing import progress
+
+
+class Console:
+    """Keeps the terminal for our own lines; a context manager.
+
+    Inside it, everything that is printed or logged by Python and by native libraries goes to
+    the log file, because TensorFlow, Beam and TFX together print hundreds of lines a run.
+
+    Args:
+      log: path of the log file; its folder is created.
+    """
+
+    # Without a terminal nobody watches a moving line: one line in ten seconds is enough.
+    _SECONDS_BETWEEN_LINES = 10.0
+
+    def __init__(self, log: Path):
+        self.log = log
+        self._stream: TextIO = sys.stdout
+        self._saved: tuple[int, int] | None = None
+        self._stage = ""
+        self._stage_started = 0.0
+        self._next_line = 0.0
+        self._line_open = False
+
+    def __enter__(self) -> Console:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._saved = (os.dup(1), os.dup(2))
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+        # File descriptors, not sys.stdout: native code writes past Python.
+        with self.log.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        logging.getLogger().setLevel(logging.INFO)
+        progress.set_sink(self.progress)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        progress.set_sink(None)
+        self._close_line()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        assert self._saved is not None
+        for number, saved in enumerate(self._saved, start=1):
+            os.dup2(saved, number)
+            os.close(saved)
+        self._stream.close()
+
+    def say(self, text: str) -> None:
+        """Prints a text and repeats it in the log."""
+        self._close_line()
+        self._stream.write(text + "\n")
+        self._stream.flush()
+        logging.info("%s", text)
+
+    def progress(self, event: progress.Event) -> None:
+        """Shows how far a stage is: one moving line on a terminal, now and then a line elsewhere."""
+        now = time.monotonic()
+        if event.stage != self._stage:
+            self._close_line()
+            self._stage, self._stage_started, self._next_line = event.stage, now, now
+        finished = bool(event.total) and event.done >= event.total
+        if now < self._next_line and not finished:
+            return
+        text = f"  {event.text()}{self._time_left(event, now)}"
+        if self._stream.isatty():
+            self._stream.write(f"\r\033[K{text}")
+            self._line_open = True
+            self._next_line = now + 0.2
+        elif now >= self._next_line:
+            self._stream.write(text + "\n")
+            self._next_line = now + self._SECONDS_BETWEEN_LINES
+        self._stream.flush()
+
+    def _time_left(self, event: progress.Event, now: float) -> str:
+        elapsed = now - self._stage_started
+        if not event.done or not event.total or event.done >= event.total or elapsed < 3:
+            return ""
+        seconds = elapsed * (event.total - event.done) / event.done
+        return f", about {datetime.timedelta(seconds=round(seconds))} left"
+
+    def _close_line(self) -> None:
+        if self._line_open:
+            self._stream.write("\n")
+            self._line_open = False

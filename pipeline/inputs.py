@@ -1,0 +1,111 @@
+"""From configuration to the files that a pipeline starts from: data, manifest, schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.config import Config
+from preprocessing import progress
+from preprocessing.errors import UsageError
+from preprocessing.fingerprint import code_digest
+from preprocessing.manifest import Manifest, build_manifest, check_trainable
+
+SCHEMA = Path(__file__).parent / "schema" / "schema.pbtxt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What `create_pipeline` needs to know besides the configuration.
+
+    Attributes:
+      manifest: path of the manifest file.
+      manifest_digest: its digest.
+      root: folder that the clips' paths start from.
+      schema: path of the schema file; its name holds its digest, because ImportSchemaGen's cache
+        key knows the path only.
+    """
+
+    manifest: str
+    manifest_digest: str
+    root: str
+    schema: str
+
+
+def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inputs:
+    """Makes or finds the data, divides it, and writes manifest and schema below `output`.
+
+    Args:
+      config: the run's configuration; `output` must be set.
+      say: told warnings and the dataset's table, one text each.
+
+    Raises:
+      UsageError: the output cannot be written, or the data cannot be trained on.
+    """
+    folder = make_output(config.output) / "inputs"
+    folder.mkdir(exist_ok=True)
+    manifest = index(config)
+    table = manifest.table()
+    (folder / "dataset.txt").write_text(table + "\n", encoding="utf-8", errors="replace")
+    say(table)
+    for warning in check_trainable(manifest):
+        say(f"warning: {warning}")
+    path = folder / f"manifest-{manifest.digest[:16]}.csv"
+    manifest.write_csv(path)
+    schema = folder / f"schema-{code_digest(['pipeline/schema/schema.pbtxt'])}" / SCHEMA.name
+    schema.parent.mkdir(exist_ok=True)
+    shutil.copyfile(SCHEMA, schema)
+    return Inputs(str(path), manifest.digest, str(manifest.root), str(schema))
+
+
+def index(config: Config) -> Manifest:
+    """Lists, hashes and divides the clips of the configured dataset.
+
+    Raises:
+      UsageError: no dataset is named, or the folder is not one.
+    """
+    data = config.data
+    root = data.dir
+    if data.layout == "demo":
+        from preprocessing.datasets import demo
+
+        root = root or str(Path(config.output) / "demo-data")
+        demo.make_demo_data(
+            Path(root), data.demo, progress=lambda d, t: progress.report("demo data", d, t, "clips")
+        )
+    if not root:
+        raise UsageError("no dataset is named: give --data DIR, or set data.dir")
+    return build_manifest(
+        Path(root).resolve(),
+        layout=data.layout,
+        protocol=data.split,
+        val_fraction=data.val_fraction,
+        test_fraction=data.test_fraction,
+        seed=config.seed,
+        hash_cache=Path(config.output) / "inputs" / "hashes.json" if config.output else None,
+    )
+
+
+def make_output(output: str) -> Path:
+    """Creates the output folder and proves that it can be written.
+
+    Raises:
+      UsageError: it cannot.
+    """
+    if not output:
+        raise UsageError("no output folder is named: give --output DIR, or set output")
+    folder = Path(output).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"the output folder {folder} cannot be written ({os.strerror(error.errno or 0)}); "
+            "name another one with --output"
+        ) from error
+    return folder

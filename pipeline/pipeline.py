@@ -1,0 +1,155 @@
+"""The DAG: the only place where nodes are wired."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx import types
+from tfx.components.pusher.component import Pusher
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
+from tfx.dsl.components.common import resolver
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types import standard_artifacts
+
+from components.blessed_model.component import BlessedModel
+from components.blessed_model.strategy import BlessedBeforeCandidate
+from components.evaluator.component import Evaluator
+from components.example_validator.component import ExampleValidator
+from components.face_extractor.component import SPLITS, FaceExtractor
+from pipeline.config import Config, image_size_of, to_dict
+from pipeline.eval_config import make_eval_config
+from pipeline.inputs import Inputs
+from preprocessing import face_extraction
+from preprocessing.fingerprint import code_digest
+
+# What the results of the nodes depend on besides their inputs and parameters: TFX's cache keys
+# do not know the code of importable functions.
+_TRANSFORM_SOURCES = ("components/transform",)
+_TRAINER_SOURCES = (
+    "components/trainer",
+    "preprocessing/aggregation.py",
+    "preprocessing/face_example.py",
+    "preprocessing/model_metadata.py",
+)
+
+
+def create_pipeline(config: Config, inputs: Inputs, kubeflow: bool = False) -> tfx_pipeline.Pipeline:
+    """Wires FaceExtractor to Pusher.
+
+    Args:
+      config: the run's configuration.
+      inputs: what `pipeline.inputs.prepare` made of it.
+      kubeflow: True leaves out what Kubeflow Pipelines does not run: resolver nodes (BlessedModel
+        finds the baseline instead) and the local metadata store.
+
+    Returns:
+      The pipeline, for any TFX runner.
+    """
+    settings = face_extraction.Settings.of(to_dict(config.extraction), config.data.precropped)
+    image_size = image_size_of(config.model)
+    push_destination = str(models_folder(config))
+
+    extractor = FaceExtractor(
+        manifest=inputs.manifest,
+        manifest_digest=inputs.manifest_digest,
+        root=inputs.root,
+        store=f"{config.output}/face-store",
+        settings=settings.as_dict(),
+        code=code_digest(face_extraction.SOURCES),
+        workers=config.extraction.workers,
+    ).with_beam_pipeline_args([*config.beam_args, *_worker_args(config.extraction.workers)])
+    examples = extractor.outputs["examples"]
+
+    statistics = StatisticsGen(examples=examples)
+    schema = ImportSchemaGen(schema_file=inputs.schema)
+    validator = ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    transform = Transform(
+        examples=examples,
+        schema=schema.outputs["schema"],
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=list(SPLITS)),
+        # Decoded pixels are 10 to 40 times larger than JPEG; Trainer applies the graph instead.
+        materialize=False,
+        custom_config={"image_size": image_size, "code": code_digest(_TRANSFORM_SOURCES)},
+    )
+    # Nothing is trained on data that the validator refuses, on any orchestrator.
+    transform.add_upstream_node(validator)
+    trainer = Trainer(
+        run_fn="components.trainer.run_fn.run_fn",
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["val"]),
+        custom_config={
+            "model": to_dict(config.model),
+            "training": to_dict(config.training),
+            "seed": config.seed,
+            "metadata": {
+                "extraction": settings.as_dict(),
+                "image_size": image_size,
+                "label": {"0": "real", "1": "fake"},
+                "data": {"layout": config.data.layout, "split": config.data.split},
+            },
+            "code": code_digest(_TRAINER_SOURCES),
+        },
+    )
+    model = trainer.outputs["model"]
+    if kubeflow:
+        baseline = BlessedModel(candidate=model, push_destination=push_destination)
+    else:
+        baseline = resolver.Resolver(
+            strategy_class=BlessedBeforeCandidate,
+            candidate=model,
+            model=types.Channel(type=standard_artifacts.Model),
+            model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("LatestBlessedModel")
+    evaluator = Evaluator(
+        examples=examples,
+        example_splits=["test"],
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        schema=schema.outputs["schema"],
+        eval_config=make_eval_config(config.evaluation),
+    )
+    pusher = Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
+        ),
+    )
+    nodes = [extractor, statistics, schema, validator, transform, trainer, baseline, evaluator]
+    return tfx_pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=f"{config.output}/artifacts",
+        components=[*nodes, pusher],
+        enable_cache=True,
+        beam_pipeline_args=list(config.beam_args),
+        metadata_connection_config=None
+        if kubeflow
+        else metadata.sqlite_metadata_connection_config(str(metadata_file(config))),
+    )
+
+
+def metadata_file(config: Config) -> Path:
+    """The metadata store of local runs."""
+    return Path(config.output) / "metadata" / "metadata.sqlite"
+
+
+def models_folder(config: Config) -> Path:
+    """Where Pusher puts model versions: the model base path of a TensorFlow Serving."""
+    return Path(config.output) / "models" / config.name
+
+
+def _worker_args(workers: int) -> list[str]:
+    if workers == 1:
+        return []
+    return ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]

@@ -1,0 +1,109 @@
+"""A local run from configuration to verdict: what `deepfake run` and local_runner.py share."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+import traceback
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.console import Console
+from pipeline.inputs import make_output, prepare
+from preprocessing.errors import UsageError
+
+PUSHED, FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
+
+
+def run(config: Config) -> int:
+    """Runs the pipeline on LocalDagRunner and prints what came out.
+
+    Args:
+      config: the checked configuration, with `output` set.
+
+    Returns:
+      The exit status: 0 pushed, 3 refused by the gate, 2 wrong usage, data or configuration,
+      1 failure. Whatever was finished before an error stays and is not done again.
+    """
+    try:
+        output = make_output(config.output)
+    except UsageError as error:
+        print(f"error: {error}")
+        return WRONG_USAGE
+    started = datetime.datetime.now()
+    log = output / "logs" / f"run-{started:%Y%m%d-%H%M%S}.log"
+    with Console(log) as console:
+        console.say(f"run of {config.name!r} into {output}; everything that is logged: {log}")
+        try:
+            status = _run(config, console)
+        except UsageError as error:
+            console.say(f"error: {error}")
+            status = WRONG_USAGE
+        except KeyboardInterrupt:
+            console.say("interrupted; what was finished is kept, the same command goes on from it")
+            status = FAILED
+        except Exception as error:
+            # The boundary of the program: the traceback is for the log, one line for the person.
+            logging.error("%s", traceback.format_exc())
+            usage = _usage_error(error)
+            console.say(f"error: {usage or f'{type(error).__name__}: {error}'}")
+            if not usage:
+                console.say(f"the traceback is at the end of {log}")
+            status = WRONG_USAGE if usage else FAILED
+        elapsed = datetime.timedelta(seconds=round((datetime.datetime.now() - started).seconds))
+        console.say(f"finished after {elapsed} with status {status}")
+    return status
+
+
+def _run(config: Config, console: Console) -> int:
+    inputs = prepare(config, console.say)
+    console.say("loading TFX (about half a minute)")
+    from tfx.orchestration.local import local_dag_runner
+
+    from pipeline import run_summary
+    from pipeline.pipeline import create_pipeline, metadata_file
+
+    store = run_summary.open_store(metadata_file(config))
+    before = run_summary.latest_run(store)
+    handler = _NodeLines(console)
+    logging.getLogger("absl").addHandler(handler)
+    try:
+        local_dag_runner.LocalDagRunner().run(create_pipeline(config, inputs))
+    finally:
+        logging.getLogger("absl").removeHandler(handler)
+    this = run_summary.latest_run(store)
+    if this == before:
+        # `tfx pipeline create` executes the runner file with a run() that only compiles.
+        return PUSHED
+    summary = run_summary.summarise(config, store, this)
+    summary.write(Path(config.output) / "summary.json")
+    console.say("\n" + summary.table())
+    return PUSHED if summary.blessed else REFUSED
+
+
+class _NodeLines(logging.Handler):
+    """Prints a line when a node starts and ends; LocalDagRunner has no other hook for that."""
+
+    def __init__(self, console: Console):
+        super().__init__(logging.INFO)
+        self._console = console
+        self._started = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg == "Component %s is running.":
+            self._started = time.monotonic()
+            self._console.say(f"{record.args[0]} ...")
+        elif record.msg == "Component %s is finished.":
+            seconds = time.monotonic() - self._started
+            self._console.say(f"{record.args[0]} done in {seconds:.0f} s")
+
+
+def _usage_error(error: BaseException) -> UsageError | None:
+    """Finds the user's error under the wrappings of TFX and Beam."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, UsageError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

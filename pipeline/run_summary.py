@@ -1,0 +1,176 @@
+"""What came out of a local run, read from the metadata store and the artifacts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.config import Config
+from preprocessing import extraction_report
+
+_CACHED = metadata_store_pb2.Execution.CACHED
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """The outcome of one run.
+
+    Attributes:
+      nodes: node id to "executed" or "cached".
+      extraction: summary of the extraction report.
+      metrics: TFMA's overall metrics on the test split, by name.
+      gate: one row a bound: metric, bound, value, held.
+      blessed: whether the Evaluator blessed the model.
+      model: folder of the trained model.
+      pushed: folder of the pushed version; empty when nothing was pushed.
+      evaluation: folder of TFMA's results.
+      report: folder of the extraction report.
+    """
+
+    nodes: dict[str, str]
+    extraction: dict[str, Any]
+    metrics: dict[str, float]
+    gate: list[dict[str, Any]]
+    blessed: bool
+    model: str
+    pushed: str
+    evaluation: str
+    report: str
+
+    def write(self, path: Path) -> None:
+        """Writes it as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=1), encoding="utf-8")
+
+    def table(self) -> str:
+        """The short table that ends a run."""
+        counts = self.extraction
+        reported = "".join(
+            f"; {number} reported: {reason}" for reason, number in counts["reasons"].items()
+        )
+        bounds = ", ".join(
+            f"{row['metric']} {row['value']:.3f} {'>=' if row['held'] else '< '} {row['bound']:.3f}"
+            for row in self.gate
+        )
+        executed = [node for node, state in self.nodes.items() if state == "executed"]
+        rows = {
+            "clips": f"{counts['clips']}, {counts['clips_with_faces']} with faces{reported}",
+            "faces": f"{counts['crops']} crops of {counts['faces']} faces found",
+            "test split": ", ".join(
+                f"{name} {value:.3f}" for name, value in sorted(self.metrics.items())
+            ),
+            "gate": f"{'passed' if self.blessed else 'REFUSED'}: {bounds}",
+            "pushed": self.pushed or "nothing",
+            "executed": ", ".join(executed) or "nothing: all from the cache",
+            "model": self.model,
+            "evaluation": self.evaluation,
+            "faces report": f"{self.report}/report.txt",
+        }
+        return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+
+def latest_run(store: mlmd.MetadataStore) -> int:
+    """Id of the store's latest pipeline run; 0 when there is none."""
+    try:
+        return max((c.id for c in store.get_contexts_by_type("pipeline_run")), default=0)
+    except mlmd.errors.NotFoundError:
+        return 0
+
+
+def open_store(path: Path) -> mlmd.MetadataStore:
+    """Opens the metadata store of local runs, creating it where it does not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    return mlmd.MetadataStore(config)
+
+
+def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary:
+    """Collects the outcome of a finished run.
+
+    Args:
+      config: the run's configuration.
+      store: the metadata store.
+      run: id of the run's context.
+    """
+    nodes: dict[str, str] = {}
+    outputs: dict[tuple[str, str], Any] = {}
+    for execution in store.get_executions_by_context(run):
+        node = _node_id(store, execution, config.name)
+        state = "cached" if execution.last_known_state == _CACHED else "executed"
+        if not execution.type.endswith("Resolver"):
+            nodes[node] = state
+        events = store.get_events_by_execution_ids([execution.id])
+        made = {
+            e.artifact_id: e.path.steps[0].key
+            for e in events
+            if e.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.PENDING_OUTPUT)
+        }
+        for artifact in store.get_artifacts_by_id(list(made)):
+            outputs[node, made[artifact.id]] = artifact
+    evaluation = outputs["Evaluator", "evaluation"].uri
+    blessing = outputs["Evaluator", "blessing"]
+    pushed = outputs["Pusher", "pushed_model"]
+    report = outputs["FaceExtractor", "report"].uri
+    metrics = _overall_metrics(evaluation)
+    return RunSummary(
+        nodes=nodes,
+        extraction=extraction_report.read(report)["summary"],
+        metrics=metrics,
+        gate=_gate_rows(config, evaluation, metrics),
+        blessed=blessing.custom_properties["blessed"].int_value == 1,
+        model=f"{outputs['Trainer', 'model'].uri}/Format-Serving",
+        pushed=pushed.custom_properties["pushed_destination"].string_value
+        if pushed.custom_properties["pushed"].int_value == 1
+        else "",
+        evaluation=evaluation,
+        report=report,
+    )
+
+
+def _node_id(store: mlmd.MetadataStore, execution: Any, pipeline: str) -> str:
+    for context in store.get_contexts_by_execution(execution.id):
+        if context.type == "node":
+            return context.name.removeprefix(f"{pipeline}.")
+    raise LookupError(f"execution {execution.id} belongs to no node")
+
+
+def _overall_metrics(evaluation: str) -> dict[str, float]:
+    import tensorflow_model_analysis as tfma
+
+    result = tfma.load_eval_result(evaluation)
+    values = result.get_metrics_for_slice(slice_name=()) or {}
+    return {
+        name: value["doubleValue"]
+        for name, value in values.items()
+        if isinstance(value.get("doubleValue"), float)
+    }
+
+
+def _gate_rows(config: Config, evaluation: str, metrics: dict[str, float]) -> list[dict[str, Any]]:
+    from pipeline.eval_config import AUC, AUC_DIFF, BINARY_ACCURACY, failed_metrics
+
+    gate = config.evaluation.gate
+    failed = failed_metrics(evaluation)
+    bounds = {BINARY_ACCURACY: gate.min_accuracy, AUC: gate.min_auc}
+    rows = [
+        {"metric": name, "bound": bound, "value": metrics.get(name, math.nan)}
+        for name, bound in bounds.items()
+    ]
+    if AUC_DIFF in metrics:
+        rows.append(
+            {
+                "metric": "auc against the last blessed model",
+                "bound": -gate.max_auc_drop,
+                "value": metrics[AUC_DIFF],
+            }
+        )
+    return [{**row, "held": bool(row["value"] >= row["bound"])} for row in rows] + [
+        {"metric": name, "bound": math.nan, "value": math.nan, "held": False}
+        for name in sorted(failed - set(bounds) - {AUC_DIFF})
+    ]

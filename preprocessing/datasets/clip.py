@@ -1,0 +1,166 @@
+"""The records that every dataset layout yields, and the walk over files that they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+VIDEO_ENDINGS = frozenset(
+    ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ts .webm .wmv".split()
+)
+IMAGE_ENDINGS = frozenset(".bmp .jpeg .jpg .png .tif .tiff .webp".split())
+
+REAL, FAKE = 0, 1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video, or one picture.
+
+    Attributes:
+      path: POSIX path relative to the dataset's folder; also the clip's id.
+      label: 1 = fake, 0 = real.
+      dataset: `celeb_df_v2`, `faceforensics`, `dfdc`, `folder` or `demo`.
+      method: `real` for real clips, else the manipulation.
+      identities: the persons seen in it or pasted into it, target first; () when unknown. A name
+        holds no `;`.
+      source: path of the clip a fake was made from (its target), where the dataset says so. The
+        file itself may be absent.
+      group: clips of one group never stand in two splits. A layout fills in what must stay
+        together (frames of one clip); `splits.assign` widens it to the whole cluster.
+      official_split: `train`, `val` or `test` by the dataset's own lists; empty without one.
+      split: `train`, `val` or `test`.
+      sha256: hash of the file's content, in hex.
+      size: bytes of the file.
+    """
+
+    path: str
+    label: int
+    dataset: str
+    method: str
+    identities: tuple[str, ...] = ()
+    source: str = ""
+    group: str = ""
+    official_split: str = ""
+    split: str = ""
+    sha256: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as the layout says: what, and why it matters.
+
+    Attributes:
+      path: POSIX path relative to the dataset's folder.
+      reason: a phrase, the same for all files with the same trouble, so that they can be counted.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All clips of a dataset's folder.
+
+    Attributes:
+      layout: name of the layout they were read as.
+      clips: sorted by path.
+      problems: sorted by path.
+    """
+
+    layout: str
+    clips: tuple[Clip, ...]
+    problems: tuple[Problem, ...]
+
+    @classmethod
+    def of(cls, layout: str, clips: Iterable[Clip], problems: Iterable[Problem]) -> Listing:
+        """A listing in the order that does not depend on the file system's."""
+        return cls(
+            layout,
+            tuple(sorted(clips, key=lambda clip: (clip.path, clip.label))),
+            tuple(sorted(problems, key=lambda problem: (problem.path, problem.reason))),
+        )
+
+
+def media(
+    root: Path, folder: str, endings: frozenset[str] = VIDEO_ENDINGS
+) -> tuple[list[str], list[Problem]]:
+    """All media files below a folder of a dataset.
+
+    Hidden files are ignored; links to folders are followed.
+
+    Args:
+      root: the dataset's folder.
+      folder: POSIX path below it; empty for the root itself.
+      endings: which files count as media, by their ending in lower case.
+
+    Returns:
+      POSIX paths relative to `root`, sorted, and what else was met: files with another ending,
+      folders that cannot be read, folders and links that only look like media.
+    """
+    found: list[str] = []
+    problems: list[Problem] = []
+    kind = "a video or picture" if endings & IMAGE_ENDINGS else "a video"
+    for path, trouble in _walk(root, folder, frozenset()):
+        if not trouble and Path(path).suffix.lower() not in endings:
+            trouble = f"not {kind} by its ending"
+        if trouble:
+            problems.append(Problem(path, trouble))
+        else:
+            found.append(path)
+    return sorted(found), problems
+
+
+def unread(root: Path, known: Iterable[str]) -> list[Problem]:
+    """One problem for each visible entry of `root` that the layout does not know."""
+    known = set(known)
+    return [
+        Problem(name, "not part of the layout, not read")
+        for name in sorted(os.listdir(root))
+        if not name.startswith(".") and name not in known
+    ]
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the visible folders in `folder`, sorted; none when it is absent or unreadable."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+    """Yields (path, trouble) of every visible file; `above` breaks circles of links."""
+    try:
+        stat = os.stat(root / folder)
+        here = (stat.st_dev, stat.st_ino)
+        if here in above:
+            yield folder, "link to a folder that holds it, not followed"
+            return
+        with os.scandir(root / folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        yield folder, f"folder cannot be read: {error.strerror}"
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = f"{folder}/{entry.name}" if folder else entry.name
+        is_media = Path(entry.name).suffix.lower() in VIDEO_ENDINGS | IMAGE_ENDINGS
+        if entry.is_dir():
+            if is_media:
+                yield path, "a folder with the name of a media file"
+            else:
+                yield from _walk(root, path, above | {here})
+        elif entry.is_file():
+            yield path, ""
+        elif entry.is_symlink():
+            yield path, "link to a file that is not there"
+        else:
+            yield path, "not a regular file"

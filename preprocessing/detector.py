@@ -1,0 +1,224 @@
+"""MTCNN as compiled graphs over batches of equal frames.
+
+The networks and their weights are those of the `mtcnn` package; the cascade around them is
+Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
+Networks" (2016): proposals on an image pyramid (P-Net), refinement (R-Net), output with five
+landmarks (O-Net), non-maximum suppression after each.
+
+Why not `MTCNN.detect_faces`: it scales the full float frame once per pyramid level, calls the
+networks layer by layer, and its `min_face_size` cannot be raised (the number of levels does not
+follow it, the last levels get smaller than the network's window, and the resulting error is
+answered with "no faces").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Values of the original implementation, which the mtcnn package also uses.
+_WINDOW = 12
+_STRIDE = 2
+_SCALE_FACTOR = 0.709
+_THRESHOLDS = (0.6, 0.7)
+_NMS_LEVEL, _NMS_PYRAMID, _NMS_REFINED, _NMS_OUTPUT = 0.5, 0.7, 0.7, 0.7
+# Proposals kept per frame: crowds hold tens of faces, noise can hold thousands of proposals.
+_MAX_PROPOSALS = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """One face in one frame.
+
+    Attributes:
+      box: float32 [4], x1, y1, x2, y2 in pixels of the frame; may reach beyond its border.
+      landmarks: float32 [5, 2], x and y of left eye, right eye, nose, left and right mouth corner.
+      score: O-Net's probability of a face.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: float
+
+    @property
+    def size(self) -> float:
+        """Longer side of the box in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+
+class FaceDetector:
+    """Finds faces in RGB frames.
+
+    Args:
+      min_face_size: smallest face that is looked for, in pixels of the frame (at least 12).
+      min_score: faces below this O-Net probability are dropped.
+    """
+
+    def __init__(self, min_face_size: int = 40, min_score: float = 0.9):
+        if min_face_size < _WINDOW:
+            raise ValueError(f"min_face_size is {min_face_size}; MTCNN sees no face below 12 pixels")
+        import tensorflow as tf
+        from mtcnn.stages import StageONet, StagePNet, StageRNet
+
+        self._min_face_size = min_face_size
+        self._min_score = min_score
+        self._propose = _compile_proposals(tf, StagePNet().model)
+        self._refine = _compile_refinement(tf, StageRNet().model, size=24)
+        self._output = _compile_refinement(tf, StageONet().model, size=48)
+
+    def detect(self, frames: np.ndarray) -> list[list[Face]]:
+        """Finds the faces of each frame.
+
+        Args:
+          frames: uint8 [batch, height, width, 3], RGB.
+
+        Returns:
+          For each frame its faces, highest score first; empty lists where there are none.
+        """
+        faces: list[list[Face]] = [[] for _ in frames]
+        boxes, scores, index = self._proposals(frames)
+        keep = _suppress(boxes, scores, index, _NMS_PYRAMID, limit=_MAX_PROPOSALS)
+        boxes, index = _square(boxes[keep]), index[keep]
+        if not len(boxes):
+            return faces
+
+        offsets, scores = (t.numpy() for t in self._refine(frames, boxes, index))
+        keep = scores > _THRESHOLDS[1]
+        boxes, scores, index = _shift(boxes, offsets)[keep], scores[keep], index[keep]
+        keep = _suppress(boxes, scores, index, _NMS_REFINED)
+        boxes, index = _square(boxes[keep]), index[keep]
+        if not len(boxes):
+            return faces
+
+        offsets, landmarks, scores = (t.numpy() for t in self._output(frames, boxes, index))
+        sides = boxes[:, 2:] - boxes[:, :2]
+        points = np.stack([landmarks[:, :5], landmarks[:, 5:]], axis=-1)
+        points = boxes[:, None, :2] + points * sides[:, None, :]
+        boxes = _shift(boxes, offsets)
+        keep = np.flatnonzero(scores > self._min_score)
+        keep = keep[_suppress(boxes[keep], scores[keep], index[keep], _NMS_OUTPUT, of_smaller=True)]
+        for i in keep:
+            faces[index[i]].append(Face(boxes[i], points[i].astype(np.float32), float(scores[i])))
+        return faces
+
+    def _proposals(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """P-Net over the pyramid: boxes [n, 4], scores [n] and frame numbers [n]."""
+        height, width = frames.shape[1:3]
+        found = []
+        scale = _WINDOW / self._min_face_size
+        while min(height, width) * scale >= _WINDOW:
+            size = (max(_WINDOW, round(width * scale)), max(_WINDOW, round(height * scale)))
+            level = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
+            index, boxes, scores = (t.numpy() for t in self._propose(level))
+            # Both factors, because the rounded level is not exactly `scale` times the frame.
+            boxes = boxes * np.tile([width / size[0], height / size[1]], 2).astype(np.float32)
+            keep = _suppress(boxes, scores, index, _NMS_LEVEL)
+            found.append((boxes[keep], scores[keep], index[keep]))
+            scale *= _SCALE_FACTOR
+        if not found:
+            return np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32)
+        boxes, scores, index = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return boxes, scores, index
+
+
+def _compile_proposals(tf, network) -> tf.function:
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def propose(level):
+        offsets, classes = network(_normalise(tf, level))
+        cells = tf.where(classes[..., 1] > _THRESHOLDS[0])
+        corner = tf.cast(tf.reverse(cells[:, 1:], axis=[1]), tf.float32) * _STRIDE
+        boxes = tf.concat([corner, corner + _WINDOW], axis=1)
+        # mtcnn adds 1 to the upper left corner; it is part of its calibration.
+        boxes += tf.constant([1.0, 1.0, 0.0, 0.0])
+        boxes += tf.gather_nd(offsets, cells) * (_WINDOW - 1)
+        return tf.cast(cells[:, 0], tf.int32), boxes, tf.gather_nd(classes[..., 1], cells)
+
+    return propose
+
+
+def _compile_refinement(tf, network, size: int) -> tf.function:
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None, 3], tf.uint8),
+            tf.TensorSpec([None, 4], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+        ]
+    )
+    def refine(frames, boxes, index):
+        shape = tf.cast(tf.shape(frames)[1:3], tf.float32)
+        relative = tf.gather(boxes, [1, 0, 3, 2], axis=1) / tf.tile(shape, [2])
+        crops = tf.image.crop_and_resize(frames, relative, index, (size, size))
+        *regressions, classes = network(_normalise(tf, crops))
+        return (*regressions, classes[:, 1])
+
+    return refine
+
+
+def _normalise(tf, pixels):
+    return (tf.cast(pixels, tf.float32) - 127.5) / 128.0
+
+
+def _square(boxes: np.ndarray) -> np.ndarray:
+    """Boxes [n, 4] grown to squares around their centres."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True, initial=0) / 2
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+
+
+def _shift(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Boxes [n, 4] moved by regressed offsets [n, 4], given in box sides."""
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2] + 1, 2)
+    return (boxes + offsets * sides).astype(np.float32)
+
+
+def _suppress(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    index: np.ndarray,
+    threshold: float,
+    limit: int | None = None,
+    of_smaller: bool = False,
+) -> np.ndarray:
+    """Greedy non-maximum suppression, frame by frame.
+
+    Args:
+      boxes: [n, 4].
+      scores: [n].
+      index: [n], the frame of each box.
+      threshold: boxes that overlap a better one by more are dropped.
+      limit: how many boxes of one frame are looked at, best first.
+      of_smaller: overlap is divided by the smaller box instead of the union.
+
+    Returns:
+      Positions of the boxes that stay, sorted by frame, then by falling score.
+    """
+    kept = []
+    for frame in np.unique(index):
+        order = np.flatnonzero(index == frame)
+        order = order[np.argsort(-scores[order], kind="stable")][:limit]
+        while len(order):
+            best, order = order[0], order[1:]
+            kept.append(best)
+            overlaps = overlap(boxes[best], boxes[order], of_smaller=of_smaller)
+            order = order[overlaps <= threshold]
+    return np.array(kept, dtype=np.int64)
+
+
+def overlap(box: np.ndarray, boxes: np.ndarray, of_smaller: bool = False) -> np.ndarray:
+    """Intersection over union of one box [4] with others [n, 4]; values in [0, 1], shape [n].
+
+    With `of_smaller` the intersection is divided by the smaller area instead of the union.
+    """
+    upper = np.maximum(box[:2], boxes[:, :2])
+    lower = np.minimum(box[2:], boxes[:, 2:])
+    inter = np.prod(np.clip(lower - upper, 0, None), axis=1)
+    area = np.prod(box[2:] - box[:2])
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    whole = np.minimum(area, areas) if of_smaller else area + areas - inter
+    return inter / np.maximum(whole, 1e-9)

@@ -1,0 +1,80 @@
+"""The extraction report: every clip with what was found in it, or why nothing was."""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Adds report rows up.
+
+    Args:
+      rows: report rows as `preprocessing.face_extraction.extract_clip` makes them, with `split`.
+
+    Returns:
+      Counts over all clips (`clips`, `clips_with_faces`, `clips_reported`, `frames`, `faces`,
+      `crops`), `reasons` and `dropped` (name to number), and the same counts by `splits`.
+    """
+    totals = _zeros()
+    splits: dict[str, dict[str, int]] = collections.defaultdict(_zeros)
+    reasons: collections.Counter[str] = collections.Counter()
+    dropped: collections.Counter[str] = collections.Counter()
+    for row in rows:
+        for counts in (totals, splits[row["split"]]):
+            counts["clips"] += 1
+            counts["clips_with_faces"] += row["crops"] > 0
+            counts["clips_reported"] += row["crops"] == 0
+            for name in ("frames", "frames_with_face", "faces", "crops"):
+                counts[name] += row[name]
+        if row["reason"]:
+            reasons[row["reason"]] += 1
+        dropped.update(row["dropped"])
+    return {
+        **totals,
+        "reasons": dict(sorted(reasons.items())),
+        "dropped": dict(sorted(dropped.items())),
+        "splits": {split: dict(counts) for split, counts in sorted(splits.items())},
+    }
+
+
+def write(folder: str | Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Writes `report.json` (summary and rows) and `report.txt`; returns the summary."""
+    summary = summarise(rows)
+    kept = [{k: v for k, v in row.items() if k not in ("stored", "pair")} for row in rows]
+    report = {"summary": summary, "clips": kept}
+    folder = Path(folder)
+    (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    (folder / "report.txt").write_text(_text(summary, kept), encoding="utf-8")
+    return summary
+
+
+def read(folder: str | Path) -> dict[str, Any]:
+    """Reads what `write` wrote."""
+    return json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+
+
+def _zeros() -> dict[str, int]:
+    names = ("clips", "clips_with_faces", "clips_reported", "frames", "frames_with_face", "faces")
+    return dict.fromkeys((*names, "crops"), 0)
+
+
+def _text(summary: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    lines = [
+        f"clips {summary['clips']} = with faces {summary['clips_with_faces']}"
+        f" + reported {summary['clips_reported']}; crops {summary['crops']}",
+        *(f"  {number} clips: {reason}" for reason, number in summary["reasons"].items()),
+        *(f"  {number} faces left out: {reason}" for reason, number in summary["dropped"].items()),
+        "",
+        f"{'split':6}{'frames':>8}{'with face':>11}{'tracks':>8}{'crops':>7}{'seconds':>9}  clip",
+    ]
+    for row in rows:
+        reason = f"  [{row['reason']}]" if row["reason"] else ""
+        lines.append(
+            f"{row['split']:6}{row['frames']:>8}{row['frames_with_face']:>11}{row['tracks']:>8}"
+            f"{row['crops']:>7}{row['seconds']:>9.2f}  {row['path']!r}{reason}"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,390 @@
+"""The manifest: one row for each clip, with hash and split, and a digest over all of them.
+
+manifest = build_manifest("/data/Celeb-DF-v2", "auto", "identity", 0.15, 0.15, seed=1)
+warnings = check_trainable(manifest)
+manifest.write_csv("manifest.csv")
+print(manifest.table())
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from preprocessing import datasets, splits
+from preprocessing.datasets.clip import FAKE, REAL, SPLITS, Clip, Problem
+from preprocessing.errors import UsageError
+
+COLUMNS = (
+    "path",
+    "sha256",
+    "size",
+    "label",
+    "dataset",
+    "method",
+    "identities",
+    "source",
+    "group",
+    "split",
+)
+_LABEL_NAMES = {REAL: "real", FAKE: "fake"}
+_READ_SIZE = 1 << 20
+# Names that are not UTF-8 come from Python's file functions with surrogates in them.
+_TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All clips of a dataset with their splits.
+
+    Attributes:
+      root: the dataset's folder; paths of clips are relative to it.
+      layout: name of the layout it was read as; empty when read from CSV.
+      protocol: how it was divided; empty when read from CSV.
+      clips: sorted by path, with split, sha256 and size filled in.
+      problems: what is wrong with the folder.
+    """
+
+    root: str
+    layout: str
+    clips: tuple[Clip, ...]
+    problems: tuple[Problem, ...] = ()
+    protocol: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of all that the extracted faces depend on.
+
+        It changes when a clip is changed, added, removed, relabelled or moved to another split.
+        Where the dataset stands, when its files were written and how clusters are named (`group`)
+        do not count.
+        """
+        digest = hashlib.sha256()
+        for row in sorted(_row(clip) for clip in self.clips):
+            kept = [value for name, value in zip(COLUMNS, row, strict=True) if name != "group"]
+            digest.update(json.dumps(kept).encode("ascii") + b"\n")
+        return digest.hexdigest()
+
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes one row for each clip; the file is complete or as it was before.
+
+        Problems, where there are any, go into `<name>.problems.csv` beside it.
+
+        Raises:
+          UsageError: the file cannot be written.
+        """
+        path = Path(path)
+        try:
+            if self.problems:
+                _write_rows(_problems_file(path), [astuple(problem) for problem in self.problems])
+            else:
+                _problems_file(path).unlink(missing_ok=True)
+            _write_rows(path, [COLUMNS, *map(_row, self.clips)])
+        except OSError as error:
+            raise UsageError(f"manifest {path} cannot be written: {error.strerror}") from error
+
+    @classmethod
+    def read_csv(cls, path: str | os.PathLike[str], root: str | os.PathLike[str]) -> Manifest:
+        """Reads what `write_csv` wrote, problems included.
+
+        Args:
+          path: the CSV file.
+          root: the dataset's folder; the file does not hold it, so that it may move.
+
+        Raises:
+          UsageError: the file is absent, is no manifest, or a row of it is broken.
+        """
+        path = Path(path)
+        rows = _read_rows(path)
+        problems = _read_rows(_problems_file(path)) if _problems_file(path).exists() else []
+        if not rows or tuple(rows[0]) != COLUMNS:
+            raise UsageError(f"{path} is no manifest: its columns must be {', '.join(COLUMNS)}")
+        clips = []
+        for number, row in enumerate(rows[1:], start=2):
+            try:
+                clips.append(_clip(row))
+            except ValueError as error:
+                raise UsageError(f"manifest {path}, row {number}: {error}") from error
+        return cls(os.fspath(root), "", tuple(clips), tuple(Problem(*row[:2]) for row in problems))
+
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Number of clips: split -> `real` or `fake` -> method -> clips."""
+        counts: dict[str, dict[str, dict[str, int]]] = {
+            split: {"real": {}, "fake": {}} for split in SPLITS
+        }
+        for clip in self.clips:
+            methods = counts[clip.split][_LABEL_NAMES[clip.label]]
+            methods[clip.method] = methods.get(clip.method, 0) + 1
+        return counts
+
+    def table(self) -> str:
+        """Clips by label and method in each split, persons, groups, and problems by reason."""
+        counts = self.counts()
+        lines = [("", *SPLITS, "all")]
+
+        def add(name: str, numbers: Sequence[int], total: int | None = None) -> None:
+            lines.append((name, *map(str, numbers), str(sum(numbers) if total is None else total)))
+
+        for label in _LABEL_NAMES.values():
+            by_split = [counts[split][label] for split in SPLITS]
+            methods = sorted(set().union(*by_split))
+            add(label, [sum(methods_of.values()) for methods_of in by_split])
+            for method in methods:
+                if method != label:
+                    add(f"  {method}", [methods_of.get(method, 0) for methods_of in by_split])
+        add("clips", [sum(clip.split == split for clip in self.clips) for split in SPLITS])
+        for name, values in (
+            ("identities", lambda clip: clip.identities),
+            ("groups", lambda clip: (clip.group,)),
+        ):
+            sets = [
+                {value for clip in self.clips if clip.split == split for value in values(clip)}
+                for split in SPLITS
+            ]
+            add(name, [len(one) for one in sets], len(set().union(*sets)))
+        widths = [max(len(line[column]) for line in lines) for column in range(5)]
+        text = [
+            "  ".join(
+                [line[0].ljust(widths[0])]
+                + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+            )
+            for line in lines
+        ]
+        return "\n".join([*text, *self._problem_lines()])
+
+    def _problem_lines(self) -> Iterator[str]:
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for problem in self.problems:
+            by_reason[problem.reason].append(problem.path)
+        if by_reason:
+            yield f"{len(self.problems)} problems:"
+        for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+            more = ", ..." if len(paths) > 3 else ""
+            yield f"  {len(paths)} {reason}: {', '.join(map(_printable, paths[:3]))}{more}"
+
+
+def build_manifest(
+    root: str | os.PathLike[str],
+    layout: str,
+    protocol: str,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    hash_cache: Path | None = None,
+) -> Manifest:
+    """Lists, hashes and divides the clips of a dataset's folder.
+
+    Args:
+      root: the dataset's folder.
+      layout: as for `datasets.list_clips`.
+      protocol: `official`, `identity` or `clip`.
+      val_fraction: share of the clips that val aims at.
+      test_fraction: share of the clips that test aims at.
+      seed: seed of the division.
+      hash_cache: JSON file that remembers hashes by path, size and time of change, so that a
+        second run reads no clip; it may be absent or broken.
+
+    Returns:
+      The manifest. Files that cannot be opened are in its problems, and not in its clips.
+
+    Raises:
+      UsageError: as `datasets.list_clips` and `splits.assign`.
+    """
+    listing = datasets.list_clips(root, layout)
+    clips, unreadable = _hashed(Path(root), listing.clips, hash_cache)
+    problems = sorted((*listing.problems, *unreadable), key=lambda p: (p.path, p.reason))
+    divided = splits.assign(clips, protocol, val_fraction, test_fraction, seed)
+    return Manifest(os.fspath(root), listing.layout, divided, tuple(problems), protocol)
+
+
+def check_trainable(manifest: Manifest) -> list[str]:
+    """Refuses a manifest that training would go wrong with.
+
+    Returns:
+      Warnings: what training can live with, but its user should know.
+
+    Raises:
+      UsageError: no clip, one class, one group, an empty split, train without one of the classes,
+        or labels that contradict each other.
+    """
+    clips, root = manifest.clips, manifest.root
+    if not clips:
+        first = next((f": {_printable(p.path)}: {p.reason}" for p in manifest.problems), "")
+        raise UsageError(f"{root} holds no clip that can be used{first}")
+    _check_labels(clips)
+    labels = {split: {c.label for c in clips if c.split == split} for split in SPLITS}
+    present = set().union(*labels.values())
+    if len(present) == 1:
+        has, lacks = ("real", "fake") if present == {REAL} else ("fake", "real")
+        raise UsageError(f"{root} holds only {has} clips; add {lacks} ones")
+    other = {"identity": ", or use data.split=clip", "clip": ""}.get(
+        manifest.protocol, ", or use data.split=identity"
+    )
+    if len({clip.group for clip in clips}) == 1:
+        raise UsageError(
+            f"all {len(clips)} clips of {root} hang together (same persons, or frames of the same "
+            f"clip by their names), so they cannot be divided; add clips of others{other}"
+        )
+    for split in SPLITS:
+        if not labels[split]:
+            raise UsageError(f"no clip of {root} falls to {split}; add clips of others{other}")
+    if len(labels["train"]) == 1:
+        has, lacks = ("real", "fake") if labels["train"] == {REAL} else ("fake", "real")
+        raise UsageError(
+            f"train holds only {has} clips of {root}; add {lacks} clips that have nothing in "
+            f"common with those of val and test{other}"
+        )
+    warnings = []
+    for split in ("val", "test"):
+        if len(labels[split]) == 1:
+            has = _LABEL_NAMES[next(iter(labels[split]))]
+            warnings.append(f"{split} holds only {has} clips: AUC is undefined there")
+    empty = [clip.path for clip in clips if clip.size == 0]
+    if empty:
+        warnings.append(f"{len(empty)} clips are empty files, such as {_printable(empty[0])}")
+    return warnings
+
+
+def _check_labels(clips: Sequence[Clip]) -> None:
+    seen: dict[str, Clip] = {}
+    for clip in clips:
+        other = seen.setdefault(clip.path, clip)
+        if other.label != clip.label:
+            raise UsageError(
+                f"{_printable(clip.path)} is labelled both real and fake; remove the wrong label"
+            )
+    for paths in splits.leaks(clips).contradictions:
+        by_label = {seen[path].label: _printable(path) for path in paths}
+        raise UsageError(
+            f"{by_label[REAL]} (real) and {by_label[FAKE]} (fake) are the same file; remove the "
+            "one with the wrong label"
+        )
+
+
+def _hashed(
+    root: Path, clips: Sequence[Clip], cache_path: Path | None
+) -> tuple[list[Clip], list[Problem]]:
+    cache = _read_cache(cache_path)
+    fresh: dict[str, list[int | str]] = {}
+    hashed, problems = [], []
+    try:
+        for clip in clips:
+            file = root / clip.path
+            try:
+                status = file.stat()
+                if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
+                    problems.append(Problem(clip.path, "not a regular file"))
+                    continue
+                key, state = os.path.abspath(file), [status.st_size, status.st_mtime_ns]
+                known = cache.get(key)
+                if known and known[:2] == state:
+                    if not os.access(file, os.R_OK):
+                        raise PermissionError(13, "Permission denied")
+                    sha256 = known[2]
+                else:
+                    sha256 = _sha256(file)
+            except OSError as error:
+                problems.append(Problem(clip.path, f"cannot be opened: {error.strerror}"))
+                continue
+            fresh[key] = [*state, sha256]
+            hashed.append(replace(clip, sha256=sha256, size=status.st_size))
+    finally:  # What is hashed stays hashed, also when the user stops a long run.
+        if cache_path and not fresh.items() <= cache.items():
+            with suppress(OSError), _replacing(cache_path) as out:  # Without it, only time is lost.
+                json.dump({**cache, **fresh}, out)
+    return hashed, problems
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with open(file, "rb") as opened:
+        while block := opened.read(_READ_SIZE):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_cache(path: Path | None) -> dict[str, list[int | str]]:
+    try:
+        cache = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        return {
+            key: [int(size), int(mtime), str(sha256)]
+            for key, (size, mtime, sha256) in cache.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes its place only once it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "w", newline="", **_TEXT) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide it from other users of the store.
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _problems_file(path: Path) -> Path:
+    return path.with_suffix(".problems.csv")
+
+
+def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    with _replacing(path) as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    try:
+        with open(path, newline="", **_TEXT) as file:
+            return list(csv.reader(file, strict=True))
+    except OSError as error:
+        raise UsageError(f"manifest {path} cannot be read: {error.strerror}") from error
+    except csv.Error as error:
+        raise UsageError(f"manifest {path} is not valid CSV: {error}") from error
+
+
+def _row(clip: Clip) -> tuple[str, ...]:
+    values = replace(clip, identities=";".join(clip.identities))
+    return tuple(str(getattr(values, column)) for column in COLUMNS)
+
+
+def _clip(row: Sequence[str]) -> Clip:
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{len(row)} values instead of {len(COLUMNS)}")
+    values = dict(zip(COLUMNS, row, strict=True))
+    if values["label"] not in ("0", "1"):
+        raise ValueError(f"label {values['label']!r} is neither 0 (real) nor 1 (fake)")
+    if values["split"] not in SPLITS:
+        raise ValueError(f"split {values['split']!r} is none of {', '.join(SPLITS)}")
+    if not values["size"].isdecimal():
+        raise ValueError(f"size {values['size']!r} is not a number of bytes")
+    return Clip(
+        **{
+            **values,
+            "label": int(values["label"]),
+            "size": int(values["size"]),
+            "identities": tuple(filter(None, values["identities"].split(";"))),
+        }
+    )
+
+
+def _printable(path: str) -> str:
+    """A path for the terminal: newlines and the like would garble it."""
+    return path if path.isprintable() else repr(path)
