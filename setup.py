@@ -31,6 +31,8 @@ INSTALL_REQUIRES = [
     # Fits the calibration and measures errors.
     "scipy==1.12.0",
     "scikit-learn==1.5.1",
+    # Draws training curves, and reports.
+    "matplotlib==3.10.9",
     # Ships the public-domain portrait that the demo's faces are made from.
     "scikit-image==0.25.2",
     # The tfx command runs `pip freeze`, and TFX itself still needs pkg_resources.

@@ -68,7 +68,7 @@ class Console:
         logging.info("%s", text)
 
     def progress(self, event: progress.Event) -> None:
-        """Shows how far a stage is: one moving line on a terminal, now and then a line elsewhere."""
+        """Shows how far a stage is: a moving line on a terminal, now and then a line elsewhere."""
         now = time.monotonic()
         if event.stage != self._stage:
             self._close_line()

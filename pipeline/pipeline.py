@@ -20,11 +20,12 @@ from components.blessed_model.component import BlessedModel
 from components.blessed_model.strategy import BlessedBeforeCandidate
 from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
-from components.face_extractor.component import SPLITS, FaceExtractor
+from components.face_extractor.component import FaceExtractor
 from pipeline.config import Config, image_size_of, to_dict
 from pipeline.eval_config import make_eval_config
 from pipeline.inputs import Inputs
 from preprocessing import face_extraction
+from preprocessing.datasets.clip import SPLITS
 from preprocessing.fingerprint import code_digest
 
 # What the results of the nodes depend on besides their inputs and parameters: TFX's cache keys
@@ -38,7 +39,9 @@ _TRAINER_SOURCES = (
 )
 
 
-def create_pipeline(config: Config, inputs: Inputs, kubeflow: bool = False) -> tfx_pipeline.Pipeline:
+def create_pipeline(
+    config: Config, inputs: Inputs, kubeflow: bool = False
+) -> tfx_pipeline.Pipeline:
     """Wires FaceExtractor to Pusher.
 
     Args:

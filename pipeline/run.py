@@ -59,6 +59,7 @@ def run(config: Config) -> int:
 def _run(config: Config, console: Console) -> int:
     inputs = prepare(config, console.say)
     console.say("loading TFX (about half a minute)")
+    from absl import logging as absl_logging
     from tfx.orchestration.local import local_dag_runner
 
     from pipeline import run_summary
@@ -67,6 +68,8 @@ def _run(config: Config, console: Console) -> int:
     store = run_summary.open_store(metadata_file(config))
     before = run_summary.latest_run(store)
     handler = _NodeLines(console)
+    # Set through absl: Beam executors parse absl's flags, which resets the logger's own level.
+    absl_logging.set_verbosity(absl_logging.INFO)
     logging.getLogger("absl").addHandler(handler)
     try:
         local_dag_runner.LocalDagRunner().run(create_pipeline(config, inputs))

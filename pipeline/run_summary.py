@@ -54,7 +54,7 @@ class RunSummary:
             f"; {number} reported: {reason}" for reason, number in counts["reasons"].items()
         )
         bounds = ", ".join(
-            f"{row['metric']} {row['value']:.3f} {'>=' if row['held'] else '< '} {row['bound']:.3f}"
+            f"{row['metric'].replace('_', ' ')} {row['value']:.3f} {'>=' if row['held'] else '<'} {row['bound']:.3f}"
             for row in self.gate
         )
         executed = [node for node, state in self.nodes.items() if state == "executed"]
@@ -62,7 +62,8 @@ class RunSummary:
             "clips": f"{counts['clips']}, {counts['clips_with_faces']} with faces{reported}",
             "faces": f"{counts['crops']} crops of {counts['faces']} faces found",
             "test split": ", ".join(
-                f"{name} {value:.3f}" for name, value in sorted(self.metrics.items())
+                f"{name.replace('_', ' ')} {value:.4g}"
+                for name, value in sorted(self.metrics.items())
             ),
             "gate": f"{'passed' if self.blessed else 'REFUSED'}: {bounds}",
             "pushed": self.pushed or "nothing",
@@ -100,7 +101,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     """
     nodes: dict[str, str] = {}
     outputs: dict[tuple[str, str], Any] = {}
-    for execution in store.get_executions_by_context(run):
+    for execution in sorted(store.get_executions_by_context(run), key=lambda e: e.id):
         node = _node_id(store, execution, config.name)
         state = "cached" if execution.last_known_state == _CACHED else "executed"
         if not execution.type.endswith("Resolver"):

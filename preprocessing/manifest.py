@@ -1,9 +1,11 @@
 """The manifest: one row for each clip, with hash and split, and a digest over all of them.
 
-manifest = build_manifest("/data/Celeb-DF-v2", "auto", "identity", 0.15, 0.15, seed=1)
-warnings = check_trainable(manifest)
-manifest.write_csv("manifest.csv")
-print(manifest.table())
+As in:
+
+    manifest = build_manifest("/data/Celeb-DF-v2", "auto", "identity", 0.15, 0.15, seed=1)
+    warnings = check_trainable(manifest)
+    manifest.write_csv("manifest.csv")
+    print(manifest.table())
 """
 
 from __future__ import annotations
@@ -12,18 +14,15 @@ import csv
 import hashlib
 import json
 import os
-import stat
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from preprocessing import datasets, splits
-from preprocessing.datasets.clip import FAKE, REAL, SPLITS, Clip, Problem
+from preprocessing.datasets.clip import FAKE, REAL, SPLITS, Clip, Problem, printable
 from preprocessing.errors import UsageError
+from preprocessing.files import TEXT, hash_clips, replacing
 
 COLUMNS = (
     "path",
@@ -38,9 +37,6 @@ COLUMNS = (
     "split",
 )
 _LABEL_NAMES = {REAL: "real", FAKE: "fake"}
-_READ_SIZE = 1 << 20
-# Names that are not UTF-8 come from Python's file functions with surrogates in them.
-_TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ class Manifest:
         return counts
 
     def table(self) -> str:
-        """Clips by label and method in each split, persons, groups, and problems by reason."""
+        """Clips by label and method in each split, persons, groups, problems and leaks."""
         counts = self.counts()
         lines = [("", *SPLITS, "all")]
 
@@ -160,7 +156,7 @@ class Manifest:
             )
             for line in lines
         ]
-        return "\n".join([*text, *self._problem_lines()])
+        return "\n".join([*text, *self._problem_lines(), *splits.leaks(self.clips).lines()])
 
     def _problem_lines(self) -> Iterator[str]:
         by_reason: dict[str, list[str]] = defaultdict(list)
@@ -170,7 +166,7 @@ class Manifest:
             yield f"{len(self.problems)} problems:"
         for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
             more = ", ..." if len(paths) > 3 else ""
-            yield f"  {len(paths)} {reason}: {', '.join(map(_printable, paths[:3]))}{more}"
+            yield f"  {len(paths)} {reason}: {', '.join(map(printable, paths[:3]))}{more}"
 
 
 def build_manifest(
@@ -201,7 +197,7 @@ def build_manifest(
       UsageError: as `datasets.list_clips` and `splits.assign`.
     """
     listing = datasets.list_clips(root, layout)
-    clips, unreadable = _hashed(Path(root), listing.clips, hash_cache)
+    clips, unreadable = hash_clips(Path(root), listing.clips, hash_cache)
     problems = sorted((*listing.problems, *unreadable), key=lambda p: (p.path, p.reason))
     divided = splits.assign(clips, protocol, val_fraction, test_fraction, seed)
     return Manifest(os.fspath(root), listing.layout, divided, tuple(problems), protocol)
@@ -219,7 +215,7 @@ def check_trainable(manifest: Manifest) -> list[str]:
     """
     clips, root = manifest.clips, manifest.root
     if not clips:
-        first = next((f": {_printable(p.path)}: {p.reason}" for p in manifest.problems), "")
+        first = next((f": {printable(p.path)}: {p.reason}" for p in manifest.problems), "")
         raise UsageError(f"{root} holds no clip that can be used{first}")
     _check_labels(clips)
     labels = {split: {c.label for c in clips if c.split == split} for split in SPLITS}
@@ -251,7 +247,7 @@ def check_trainable(manifest: Manifest) -> list[str]:
             warnings.append(f"{split} holds only {has} clips: AUC is undefined there")
     empty = [clip.path for clip in clips if clip.size == 0]
     if empty:
-        warnings.append(f"{len(empty)} clips are empty files, such as {_printable(empty[0])}")
+        warnings.append(f"{len(empty)} clips are empty files, such as {printable(empty[0])}")
     return warnings
 
 
@@ -261,84 +257,14 @@ def _check_labels(clips: Sequence[Clip]) -> None:
         other = seen.setdefault(clip.path, clip)
         if other.label != clip.label:
             raise UsageError(
-                f"{_printable(clip.path)} is labelled both real and fake; remove the wrong label"
+                f"{printable(clip.path)} is labelled both real and fake; remove the wrong label"
             )
     for paths in splits.leaks(clips).contradictions:
-        by_label = {seen[path].label: _printable(path) for path in paths}
+        by_label = {seen[path].label: printable(path) for path in paths}
         raise UsageError(
             f"{by_label[REAL]} (real) and {by_label[FAKE]} (fake) are the same file; remove the "
             "one with the wrong label"
         )
-
-
-def _hashed(
-    root: Path, clips: Sequence[Clip], cache_path: Path | None
-) -> tuple[list[Clip], list[Problem]]:
-    cache = _read_cache(cache_path)
-    fresh: dict[str, list[int | str]] = {}
-    hashed, problems = [], []
-    try:
-        for clip in clips:
-            file = root / clip.path
-            try:
-                status = file.stat()
-                if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
-                    problems.append(Problem(clip.path, "not a regular file"))
-                    continue
-                key, state = os.path.abspath(file), [status.st_size, status.st_mtime_ns]
-                known = cache.get(key)
-                if known and known[:2] == state:
-                    if not os.access(file, os.R_OK):
-                        raise PermissionError(13, "Permission denied")
-                    sha256 = known[2]
-                else:
-                    sha256 = _sha256(file)
-            except OSError as error:
-                problems.append(Problem(clip.path, f"cannot be opened: {error.strerror}"))
-                continue
-            fresh[key] = [*state, sha256]
-            hashed.append(replace(clip, sha256=sha256, size=status.st_size))
-    finally:  # What is hashed stays hashed, also when the user stops a long run.
-        if cache_path and not fresh.items() <= cache.items():
-            with suppress(OSError), _replacing(cache_path) as out:  # Without it, only time is lost.
-                json.dump({**cache, **fresh}, out)
-    return hashed, problems
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as opened:
-        while block := opened.read(_READ_SIZE):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _read_cache(path: Path | None) -> dict[str, list[int | str]]:
-    try:
-        cache = json.loads(path.read_text(encoding="utf-8")) if path else {}
-        return {
-            key: [int(size), int(mtime), str(sha256)]
-            for key, (size, mtime, sha256) in cache.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes its place only once it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(handle, "w", newline="", **_TEXT) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide it from other users of the store.
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _problems_file(path: Path) -> Path:
@@ -346,13 +272,13 @@ def _problems_file(path: Path) -> Path:
 
 
 def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
-    with _replacing(path) as file:
+    with replacing(path) as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _read_rows(path: Path) -> list[list[str]]:
     try:
-        with open(path, newline="", **_TEXT) as file:
+        with open(path, newline="", **TEXT) as file:
             return list(csv.reader(file, strict=True))
     except OSError as error:
         raise UsageError(f"manifest {path} cannot be read: {error.strerror}") from error
@@ -383,8 +309,3 @@ def _clip(row: Sequence[str]) -> Clip:
             "identities": tuple(filter(None, values["identities"].split(";"))),
         }
     )
-
-
-def _printable(path: str) -> str:
-    """A path for the terminal: newlines and the like would garble it."""
-    return path if path.isprintable() else repr(path)

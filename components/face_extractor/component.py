@@ -11,8 +11,6 @@ from tfx.types.experimental import simple_artifacts
 
 from components.face_extractor import executor
 
-SPLITS = ("train", "val", "test")
-
 
 class FaceExtractorSpec(component_spec.ComponentSpec):
     """What the executor is told; everything but `store` is a reason to run again."""
@@ -66,8 +64,6 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
           code: digest of the extraction's code.
           workers: Beam worker processes.
         """
-        examples = standard_artifacts.Examples()
-        examples.split_names = json.dumps(list(SPLITS))
         spec = FaceExtractorSpec(
             manifest=manifest,
             manifest_digest=manifest_digest,
@@ -76,7 +72,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
             settings=json.dumps(settings, sort_keys=True),
             code=code,
             workers=workers,
-            examples=channel_utils.as_channel([examples]),
+            examples=channel_utils.as_channel([standard_artifacts.Examples()]),
             report=channel_utils.as_channel([simple_artifacts.File()]),
         )
         super().__init__(spec=spec)

@@ -13,6 +13,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from preprocessing import extraction_report, progress
+from preprocessing.datasets.clip import SPLITS
 from preprocessing.errors import UsageError
 from preprocessing.face_extraction import ExtractFaces, Settings, store_key, stored_clip
 from preprocessing.manifest import Manifest
@@ -44,7 +45,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         manifest = Manifest.read_csv(exec_properties["manifest"], exec_properties["root"])
         settings = Settings(**json.loads(exec_properties["settings"]))
         workers = exec_properties["workers"]
-        splits = artifact_utils.decode_split_names(examples.split_names)
+        splits = list(SPLITS)
+        examples.split_names = artifact_utils.encode_split_names(splits)
         outputs = {split: artifact_utils.get_split_uri([examples], split) for split in splits}
         for folder in outputs.values():
             os.makedirs(folder, exist_ok=True)
@@ -88,8 +90,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             if not summary["splits"].get(split, {}).get("crops"):
                 raise UsageError(
                     f"no face was found in any clip of the split {split!r}; see "
-                    f"{os.path.join(report.uri, 'report.txt')} for each clip's reason. If the files "
-                    "are face crops already, set data.precropped=true"
+                    f"{os.path.join(report.uri, 'report.txt')} for each clip's reason. If the "
+                    "files are face crops already, set data.precropped=true"
                 )
 
 

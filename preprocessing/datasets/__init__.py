@@ -1,7 +1,9 @@
 """Dataset layouts: each module lists the clips of one on-disk layout as `Clip` records.
 
-listing = list_clips("/data/Celeb-DF-v2")
-listing.layout, len(listing.clips), listing.problems
+As in:
+
+    listing = list_clips("/data/Celeb-DF-v2")
+    listing.layout, len(listing.clips), listing.problems
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 from pathlib import Path
 
 from preprocessing.datasets import celeb_df, dfdc, faceforensics, folder
-from preprocessing.datasets.clip import Clip, Listing, Problem
+from preprocessing.datasets.clip import Clip, Listing, Problem, printable
 from preprocessing.errors import UsageError
 
 __all__ = ["LAYOUTS", "Clip", "Listing", "Problem", "detect", "list_clips"]
@@ -89,7 +91,7 @@ def _check_folder(root: Path) -> None:
 
 def _found(root: Path) -> str:
     names = sorted(
-        path.name + ("/" if path.is_dir() else "")
+        printable(path.name) + ("/" if path.is_dir() else "")
         for path in root.iterdir()
         if not path.name.startswith(".")
     )

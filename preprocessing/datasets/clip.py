@@ -109,6 +109,8 @@ def media(
     for path, trouble in _walk(root, folder, frozenset()):
         if not trouble and Path(path).suffix.lower() not in endings:
             trouble = f"not {kind} by its ending"
+        if not trouble and not _is_utf8(path):
+            trouble = "name is not UTF-8, which no record can hold; rename it"
         if trouble:
             problems.append(Problem(path, trouble))
         else:
@@ -126,6 +128,11 @@ def unread(root: Path, known: Iterable[str]) -> list[Problem]:
     ]
 
 
+def printable(path: str) -> str:
+    """A path for messages: newlines and the like in it would garble them."""
+    return path if path.isprintable() else repr(path)
+
+
 def subfolders(folder: Path) -> list[str]:
     """Names of the visible folders in `folder`, sorted; none when it is absent or unreadable."""
     try:
@@ -133,6 +140,14 @@ def subfolders(folder: Path) -> list[str]:
             return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
     except OSError:
         return []
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,6 @@ Yamasaki, CVPR 2022): a changed copy of the face is moved a little and blended o
 
 from __future__ import annotations
 
-import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -94,10 +93,9 @@ def make_demo_data(
     """
     root = Path(root).resolve()
     parameters = _parameters(demo)
-    made = _read_marker(root)
-    if made is not None and _is_complete(root, made, parameters):
+    if _is_complete(root, parameters):
         return
-    _refuse_foreign_files(root, made)
+    _refuse_foreign_files(root)
     people = _people(parameters)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -106,13 +104,15 @@ def make_demo_data(
             new = Path(work) / "new"
             _make_clips(new, people, parameters["seed"], progress)
             _write_texts(new, people, parameters)
-            if made is not None:
+            if _is_complete(root, parameters):  # Another process was faster.
+                return
+            if root.exists():
                 root.rename(Path(work) / "old")
             new.rename(root)
     except OSError as error:
         raise UsageError(
-            f"the demo data cannot be written to {root}: {error.strerror or error}; free the "
-            "folder or name another one (data.dir) in a writable place"
+            f"the demo data cannot be written to {root} ({error}); name a folder "
+            "(data.dir) in a place that can be written and has some 20 MB left"
         ) from error
 
 
@@ -141,17 +141,17 @@ def _people(parameters: dict[str, int]) -> list[_Person]:
     return people
 
 
-def _read_marker(root: Path) -> dict[str, Any] | None:
+def _read_marker(root: Path) -> dict[str, Any]:
+    """What an earlier call recorded; without a valid record a version that never was, no files."""
     try:
         marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(marker, dict) or not {"version", "parameters", "files"} <= marker.keys():
-        return None
-    return marker
+        return {key: marker[key] for key in ("version", "parameters", "files")}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {"version": 0, "parameters": {}, "files": []}
 
 
-def _is_complete(root: Path, marker: dict[str, Any], parameters: dict[str, int]) -> bool:
+def _is_complete(root: Path, parameters: dict[str, int]) -> bool:
+    marker = _read_marker(root)
     return (
         marker["version"] == VERSION
         and marker["parameters"] == parameters
@@ -159,15 +159,16 @@ def _is_complete(root: Path, marker: dict[str, Any], parameters: dict[str, int])
     )
 
 
-def _refuse_foreign_files(root: Path, marker: dict[str, Any] | None) -> None:
+def _refuse_foreign_files(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is a file; name a folder for the demo data (data.dir)")
-    ours = {MARKER, *marker["files"]} if marker else set()
-    for path in root.rglob("*") if root.is_dir() else ():
-        if not path.is_dir() and path.relative_to(root).as_posix() not in ours:
+    ours = _read_marker(root)["files"]
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        if not path.is_dir() and name not in ours:
             raise UsageError(
-                f"{root} holds {path.relative_to(root)}, which is not part of the demo data; "
-                "name a new or empty folder (data.dir), or move the files away"
+                f"{root} holds {name}, which is not part of the demo data; name a new or empty "
+                "folder (data.dir), or move the files away"
             )
 
 
@@ -204,29 +205,20 @@ def _write_texts(folder: Path, people: list[_Person], parameters: dict[str, int]
         "version": VERSION,
         "parameters": parameters,
         "notice": NOTICE,
-        "files": [name for _, _, name in clips] + [TEST_LIST, "README.txt"],
+        "files": [name for _, _, name in clips] + [TEST_LIST, "README.txt", MARKER],
     }
     (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
 
 
-class _Portrait(NamedTuple):
-    """The picture all faces come from, BGR uint8, and soft masks of its regions, uint8."""
-
-    image: np.ndarray
-    person: np.ndarray
-    head: np.ndarray
-    face: np.ndarray
-
-
-@functools.lru_cache(maxsize=1)
-def _portrait() -> _Portrait:
+def _portrait() -> tuple[np.ndarray, ...]:
+    """The picture all faces come from, BGR, and soft masks of person, head and face, all uint8."""
     from skimage import data  # Half a second, and not needed when the data is there.
 
     image = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-    head, person, face = (np.zeros(image.shape[:2], np.uint8) for _ in range(3))
+    person, head, face = (np.zeros(image.shape[:2], np.uint8) for _ in range(3))
+    cv2.fillPoly(person, [_points(f"{HEAD_OUTLINE} {BODY_OUTLINE}")], 255)
     cv2.fillPoly(head, [_points(HEAD_OUTLINE)], 255)
     cv2.fillPoly(head, [_points(NECK_OUTLINE)], 255)
-    cv2.fillPoly(person, [_points(f"{HEAD_OUTLINE} {BODY_OUTLINE}")], 255)
     cv2.ellipse(face, (FACE_CENTER.tolist(), (2 * FACE_AXES).tolist(), 0), 255, -1)
 
     border = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
@@ -237,18 +229,17 @@ def _portrait() -> _Portrait:
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(image, guess, None, *models, 3, cv2.GC_INIT_WITH_MASK)
     person = np.where(np.isin(guess, (cv2.GC_FGD, cv2.GC_PR_FGD)), 255, 0).astype(np.uint8)
-    head = cv2.dilate(head, border)
-    blurs = (1.0, 2.0, 5.0)
-    return _Portrait(
-        image, *(cv2.GaussianBlur(m, (0, 0), b) for m, b in zip((person, head, face), blurs))
-    )
+    soft = ((person, 1), (cv2.dilate(head, border), 2), (face, 5))
+    return image, *(cv2.GaussianBlur(mask, (0, 0), sigma) for mask, sigma in soft)
 
 
 def _points(text: str) -> np.ndarray:
     return np.array([point.split(",") for point in text.split()], dtype=np.int32)
 
 
-def _make_person(folder: Path, person: _Person, seed: int, portrait: _Portrait) -> None:
+def _make_person(
+    folder: Path, person: _Person, seed: int, portrait: tuple[np.ndarray, ...]
+) -> None:
     # A stream of its own for each person: neither order nor number of the others changes it.
     rng = np.random.default_rng([seed, *person.stream])
     still, axes = _still(rng, portrait)
@@ -256,22 +247,16 @@ def _make_person(folder: Path, person: _Person, seed: int, portrait: _Portrait) 
     if person.fake is not None:
         stills[person.fake] = _self_blend(rng, still, axes)
     size = FRAME_SIZES[rng.integers(len(FRAME_SIZES))]
-    path = list(_camera_path(rng, size, frames=int(rng.integers(12, 17))))
+    path = list(_camera_path(rng, size, frames=int(rng.integers(12, 16))))
     for name, picture in stills.items():
-        frames = (
-            cv2.convertScaleAbs(
-                cv2.warpAffine(
-                    picture, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-                ),
-                alpha=gain,
-            )
-            for move, gain in path
-        )
-        _write_clip(folder / name, frames, size, len(path))
+        frames = [cv2.convertScaleAbs(_move(picture, move, size), alpha=g) for move, g in path]
+        _write_clip(folder / name, frames)
 
 
-def _still(rng: np.random.Generator, portrait: _Portrait) -> tuple[np.ndarray, np.ndarray]:
-    """One pseudo-person before a background, and the half axes of the face in its centre."""
+def _still(
+    rng: np.random.Generator, portrait: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A pseudo-person before a background, and the half axes of the face in the centre."""
     scale = rng.uniform(1.1, 1.4) * np.exp(rng.uniform(-0.06, 0.06, 2) * (1, -1))
     to_portrait = _turn(rng.uniform(-7, 7)) / scale * (rng.choice((-1, 1)), 1)
     grid = np.float32(np.mgrid[:STILL, :STILL][::-1]) - STILL / 2
@@ -280,11 +265,11 @@ def _still(rng: np.random.Generator, portrait: _Portrait) -> tuple[np.ndarray, n
     where += 2.4 * np.stack([_noise(rng, 60), _noise(rng, 60)])
     where = np.float32(where)
 
-    def warp(picture: np.ndarray) -> np.ndarray:
-        return cv2.remap(picture, *where, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-
-    head, face = (np.float32(warp(m))[..., None] / 255 for m in (portrait.head, portrait.face))
-    image = np.float32(warp(portrait.image))
+    image, person, head, face = (
+        np.float32(cv2.remap(part, *where, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+        for part in portrait
+    )
+    person, head, face = (mask[..., None] / 255 for mask in (person, head, face))
     clothes = cv2.cvtColor(np.uint8(image), cv2.COLOR_BGR2HSV)
     clothes[..., 0] = (clothes[..., 0].astype(int) + rng.integers(180)) % 180
     clothes[..., 1] = cv2.convertScaleAbs(clothes[..., 1], alpha=rng.uniform(0.2, 0.9))
@@ -296,7 +281,6 @@ def _still(rng: np.random.Generator, portrait: _Portrait) -> tuple[np.ndarray, n
 
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8))
     image += rng.normal(0, rng.uniform(2, 5), image.shape[:2]).astype(np.float32)[..., None]
-    person = np.float32(warp(portrait.person))[..., None] / 255
     image = person * image + (1 - person) * _background(rng)
     slope = rng.uniform(-0.12, 0.12, 2) / (STILL / 2)
     image *= (1 + slope[0] * grid[0] + slope[1] * grid[1])[..., None] * _warmth(rng, 0.06)
@@ -344,15 +328,9 @@ def _self_blend(rng: np.random.Generator, still: np.ndarray, axes: np.ndarray) -
     mask = np.zeros(still.shape[:2], np.float32)
     cv2.fillPoly(mask, [np.int32(outline)], 1.0)
 
-    move = _similarity(
-        rng.uniform(0.95, 1 / 0.95), 0, 2 * axes * rng.uniform(-1, 1, 2) * (0.03, 0.015)
-    )
-    source, mask = (
-        cv2.warpAffine(
-            picture, move, (STILL, STILL), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-        )
-        for picture in (source, mask)
-    )
+    shift = 2 * axes * rng.uniform(-1, 1, 2) * (0.03, 0.015)
+    move = _similarity(rng.uniform(0.95, 1 / 0.95), 0, shift)
+    source, mask = (_move(picture, move, (STILL, STILL)) for picture in (source, mask))
     mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(2, 7)) * rng.choice((0.75, 1, 1, 1))
     mask = mask[..., None]
     return np.uint8(np.clip(mask * source + (1 - mask) * target, 0, 255))
@@ -362,11 +340,9 @@ def _camera_path(
     rng: np.random.Generator, size: tuple[int, int], frames: int
 ) -> Iterator[tuple[np.ndarray, float]]:
     """For each frame the 2x3 matrix from still to frame, and the gain of the light."""
-    start, drift, sway = rng.uniform(-1, 1, (3, 4)) * (
-        (12, 10, 3, 0.03),
-        (10, 6, 3, 0.04),
-        (3, 3, 1, 0.01),
-    )
+    # x and y in pixels, degrees, zoom.
+    ranges = ((12, 10, 3, 0.03), (10, 6, 3, 0.04), (3, 3, 1, 0.01))
+    start, drift, sway = rng.uniform(-1, 1, (3, 4)) * ranges
     phase, light = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.07)
     to_frame = (np.array(size) - STILL) / 2
     for time in np.linspace(-0.5, 0.5, frames):
@@ -375,15 +351,14 @@ def _camera_path(
         yield _similarity(1 + zoom, degrees, to_frame + (x, y)), 1 + light * wave
 
 
-def _write_clip(
-    path: Path, frames: Iterator[np.ndarray], size: tuple[int, int], count: int
-) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, size)
+def _write_clip(path: Path, frames: list[np.ndarray]) -> None:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, (width, height))
     for frame in frames:
         writer.write(frame)
     writer.release()
     # OpenCV reports neither a full disk nor a missing encoder.
-    if cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) != count:
+    if cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) != len(frames):
         raise OSError(f"OpenCV could not write {path.name} (disk full, or no mp4v encoder)")
 
 
@@ -410,3 +385,9 @@ def _similarity(scale: float, degrees: float, shift: np.ndarray) -> np.ndarray:
     matrix = scale * _turn(degrees)
     center = np.full(2, STILL / 2)
     return np.column_stack((matrix, center - matrix @ center + shift))
+
+
+def _move(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.warpAffine(
+        picture, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )

@@ -1,0 +1,41 @@
+# `make demo` and `make test` need nothing but make and a way to Python 3.10.
+# The default target explains the others.
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-unit test-slow lint lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP)  ## Create the environment in .venv from the lock file.
+
+$(STAMP): setup.py pyproject.toml uv.lock constraints.txt .ci/make_env
+	@bash .ci/make_env $(VENV)
+	@touch $@
+
+demo: env  ## From made videos to a gated, pushed model (runs/demo).
+	@$(BIN)/deepfake run --preset demo
+
+test: env  ## All tests but the slow ones.
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-unit: env  ## The tests that need no component, server or pipeline.
+	@$(BIN)/python -m pytest -m "not slow and not integration"
+
+test-slow: env  ## The slow tests only.
+	@$(BIN)/python -m pytest -m slow
+
+lint: env  ## Check format and style.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+lock: env  ## Resolve setup.py's lists anew into uv.lock and constraints.txt.
+	@$(BIN)/uv lock
+	@$(BIN)/uv export --frozen --all-extras --no-hashes --no-emit-project --no-annotate \
+		--output-file constraints.txt --quiet
+
+clean:  ## Delete what runs and tests made; the environment stays.
+	rm -rf runs build .pytest_cache .ruff_cache

@@ -1,0 +1,226 @@
+"""What happens around the steps of `fit`: learning rate, validation, progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from components.trainer.crop_store import CropTable
+from preprocessing import progress
+from preprocessing.aggregation import aggregate
+from preprocessing.errors import UsageError
+
+# Seconds between two lines of progress.
+_REPORT_EVERY = 5.0
+
+
+def warmup_cosine(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
+    """A rate that rises linearly, then falls to zero along a cosine (Loshchilov, Hutter, 2017).
+
+    Args:
+      step: number of the step, from 0.
+      steps: steps in all.
+      peak: highest rate.
+      warmup_fraction: share of the steps with a rising rate.
+
+    Returns:
+      The rate of this step; above zero for every step below `steps`.
+    """
+    warmup = round(steps * warmup_fraction)
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, steps - warmup)
+    return peak * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+
+class RateSchedule(keras.callbacks.Callback):
+    """Sets the optimizer's rate before every step.
+
+    A schedule inside the graph could not be changed to rate zero for recalibration without
+    tracing the training step again.
+
+    Args:
+      rate: from number of the step to rate.
+    """
+
+    def __init__(self, rate: Callable[[int], float]):
+        super().__init__()
+        self._rate = rate
+        self._step = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = self._rate(self._step)
+        self._step += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """How well logits fit the labels of a split."""
+
+    loss: float
+    accuracy: float
+    auc: float
+    clip_accuracy: float
+    clip_auc: float
+
+    @classmethod
+    def of(cls, logits: np.ndarray, table: CropTable) -> Validation:
+        """Measures logits [crops]; clips are scored by `preprocessing.aggregation`."""
+        from sklearn.metrics import roc_auc_score
+
+        labels = table.labels
+        clips = aggregate(logits, table.clips, table.tracks)
+        clip_labels = np.zeros(len(table.clip_names), labels.dtype)
+        clip_labels[table.clips] = labels
+        clip_labels = clip_labels[clips.clips]
+        return cls(
+            loss=float(np.mean(np.logaddexp(0.0, logits) - labels * logits)),
+            accuracy=float(np.mean((logits > 0) == labels)),
+            auc=float(roc_auc_score(labels, logits)),
+            clip_accuracy=float(np.mean((clips.logits > 0) == clip_labels)),
+            clip_auc=float(roc_auc_score(clip_labels, clips.logits)),
+        )
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Validates after every epoch, keeps the best weights, stops when nothing gets better.
+
+    Best is the highest AUC per clip; of equal ones, the lowest loss per crop.
+
+    Args:
+      validate: measures the model as it is.
+      patience: epochs without a better AUC before training stops; 0 never stops.
+      rows: each epoch appends a row for the history to it.
+      phase: name of the phase, for the rows.
+
+    Attributes:
+      best: the best Validation so far, or None.
+    """
+
+    def __init__(
+        self,
+        validate: Callable[[], Validation],
+        patience: int,
+        rows: list[dict[str, Any]],
+        phase: str,
+    ):
+        super().__init__()
+        self._validate = validate
+        self._patience = patience
+        self._rows = rows
+        self._phase = phase
+        self._stale = 0
+        self._weights: list[np.ndarray] = []
+        self._started = 0.0
+        self.best: Validation | None = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        weights = None
+        if self.model.optimizer.use_ema:
+            weights = self.model.get_weights()
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        found = self._validate()
+        if self.best is None or _rank(found) > _rank(self.best):
+            self._stale = 0
+            self.best = found
+            self._weights = self.model.get_weights()
+        else:
+            self._stale += 1
+            if self._patience and self._stale >= self._patience:
+                self.model.stop_training = True
+        if weights is not None:
+            self.model.set_weights(weights)
+        self._rows.append(
+            {
+                "phase": self._phase,
+                "epoch": len(self._rows) + 1,
+                "steps": int(self.model.optimizer.iterations),
+                "learning_rate": float(self.model.optimizer.learning_rate),
+                "loss": float(logs["loss"]),
+                "accuracy": float(logs["accuracy"]),
+                **{f"val_{key}": value for key, value in dataclasses.asdict(found).items()},
+                "seconds": round(time.monotonic() - self._started, 2),
+            }
+        )
+
+    def restore(self) -> None:
+        """Gives the model the weights of the best epoch."""
+        self.model.set_weights(self._weights)
+        self._weights = []
+
+
+class Progress(keras.callbacks.Callback):
+    """Reports epoch, step, loss and time left, and stops where the loss is no number.
+
+    Args:
+      phase: name of the phase, for the line.
+      epochs: epochs of the phase.
+      steps: steps per epoch.
+      rows: of BestEpoch, which must stand before this callback.
+    """
+
+    def __init__(self, phase: str, epochs: int, steps: int, rows: list[dict[str, Any]]):
+        super().__init__()
+        self._phase = phase
+        self._epochs = epochs
+        self._steps = steps
+        self._rows = rows
+        self._epoch = 0
+        self._done = 0
+        self._first_step_end = 0.0
+        self._reported = 0.0
+
+    def on_train_begin(self, logs=None):
+        self._report("building the graph of the training step")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done += 1
+        now = time.monotonic()
+        # The first step holds the tracing and says nothing about the rest.
+        self._first_step_end = self._first_step_end or now
+        last = batch + 1 == self._steps
+        if not last and now - self._reported < _REPORT_EVERY:
+            return
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss became {loss} in phase {self._phase}, epoch {self._epoch + 1}, at or "
+                f"before step {batch + 1}; lower training.learning_rate or set training.clip_norm"
+            )
+        self._reported = now
+        if not last:  # on_epoch_end reports the last one, with its validation.
+            self._report(f"loss {loss:.4f}{self._time_left(now)}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = self._rows[-1]
+        self._report(
+            f"loss {row['loss']:.4f}, val loss {row['val_loss']:.4f}, val AUC per clip "
+            f"{row['val_clip_auc']:.4f}{self._time_left(time.monotonic())}"
+        )
+
+    def _time_left(self, now: float) -> str:
+        left = self._epochs * self._steps - self._done
+        if self._done < 2 or not left:
+            return ""
+        seconds = left * (now - self._first_step_end) / (self._done - 1)
+        return f", {int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+    def _report(self, detail: str) -> None:
+        epoch = f"{self._phase} epoch {self._epoch + 1}/{self._epochs}, "
+        progress.report("train", self._done, self._epochs * self._steps, epoch + detail)
+
+
+def _rank(found: Validation) -> tuple[float, float]:
+    return round(found.clip_auc, 6), -found.loss

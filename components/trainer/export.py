@@ -1,0 +1,112 @@
+"""The exported model: one SavedModel with the Transform graph, the network and its calibration."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.transform.preprocessing import PIXELS
+from preprocessing import face_example as names
+from preprocessing import model_metadata
+from preprocessing.errors import UsageError
+
+
+class Detector(tf.Module):
+    """From encoded crops or records to calibrated scores; what `export` writes.
+
+    Args:
+      model: from pixels [batch, size, size, 3] to logits [batch, 1]. Its variables become part of
+        the module; the Keras object does not, so that optimizer state is not exported.
+      transform_output: of the Transform component.
+
+    Attributes:
+      temperature: float32 scalar variable; logits are divided by it.
+
+    Raises:
+      UsageError: the Transform graph gives pictures of another size than the model takes.
+    """
+
+    def __init__(self, model: keras.Model, transform_output: tft.TFTransformOutput):
+        super().__init__(name="deepfake_detector")
+        self.temperature = tf.Variable(1.0, trainable=False, name="temperature")
+        self.model_variables = [variable.value for variable in model.variables]
+        # A tf_keras layer, which a Keras 3 model cannot hold; a tf.function can.
+        self.transform_layer = transform_output.transform_features_layer()
+        self._raw_spec = transform_output.raw_feature_spec()
+        shape = (None, *model.input_shape[1:])
+        given = tuple(transform_output.transformed_feature_spec()[PIXELS].shape)
+        if given != shape[1:]:
+            raise UsageError(
+                f"Transform gives pictures of {given}, and the model takes {shape[1:]}; give "
+                "both the same model.image_size"
+            )
+
+        # One graph of the network, shared by validation and all signatures: tracing NASNet once
+        # takes several seconds.
+        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, PIXELS)])
+        def raw_logits(pixels):
+            return model(pixels, training=False)[:, 0]
+
+        self.raw_logits = raw_logits
+
+    def pixels(self, encoded: tf.Tensor) -> tf.Tensor:
+        """The Transform graph: string [batch] -> float32 [batch, size, size, 3]."""
+        return self.transform_layer({names.IMAGE: self._shaped(names.IMAGE, encoded)})[PIXELS]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
+    def serving_default(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """JPEG or PNG face crops [batch] -> `score` = P(fake) and `logit`, float32 [batch]."""
+        logit = self.raw_logits(self.pixels(image)) / self.temperature
+        return {"score": tf.sigmoid(logit), "logit": logit}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def serving_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized tf.Examples [batch] -> `score` and `logit`; only the image is read."""
+        spec = {names.IMAGE: self._raw_spec[names.IMAGE]}
+        parsed = tf.io.parse_example(examples, spec)
+        return self.serving_default(tf.reshape(parsed[names.IMAGE], [-1]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized tf.Examples [batch] -> all transformed features (`image` and `label`)."""
+        return dict(self.transform_layer(tf.io.parse_example(examples, self._raw_spec)))
+
+    def _shaped(self, name: str, values: tf.Tensor) -> tf.Tensor:
+        """Gives a column [batch] the shape in which the schema has it."""
+        return tf.reshape(values, [-1, *self._raw_spec[name].shape])
+
+
+def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
+    """Writes the SavedModel, and the metadata beside it.
+
+    Args:
+      detector: the calibrated module.
+      folder: where `saved_model.pb` will be.
+      metadata: see `preprocessing.model_metadata`; version, input size, label meaning and
+        temperature are filled in here.
+    """
+    size = detector.raw_logits.input_signature[0].shape[1]
+    complete = {
+        **metadata,
+        "version": model_metadata.VERSION,
+        "input_size": size,
+        "positive_class": "fake",
+        "temperature": float(detector.temperature),
+    }
+    tf.saved_model.save(
+        detector,
+        folder,
+        signatures={
+            "serving_default": detector.serving_default,
+            "serving_examples": detector.serving_examples,
+            "transform_features": detector.transform_features,
+        },
+    )
+    path = f"{folder}/{model_metadata.FILE}"
+    tf.io.gfile.makedirs(path.rpartition("/")[0])
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps(complete, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,161 @@
+"""`deepfake doctor`: what this machine has, what is missing, and what each thing is needed for."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+# Every node of the DAG, ours and TFX's, and the runners.
+_MODULES = (
+    "components.face_extractor.component",
+    "tfx.components.statistics_gen.component",
+    "tfx.components.schema_gen.import_schema_gen.component",
+    "components.example_validator.component",
+    "tfx.components.transform.component",
+    "components.transform.preprocessing",
+    "tfx.components.trainer.component",
+    "components.trainer.run_fn",
+    "components.blessed_model.component",
+    "components.evaluator.component",
+    "tfx.components.pusher.component",
+    "tfx.orchestration.local.local_dag_runner",
+    "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner",
+)
+_FREE_DISK_GB = 5
+_FREE_MEMORY_GB = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's answer.
+
+    Attributes:
+      state: "ok", "missing" (something optional) or "broken" (a run cannot work).
+      name: what was looked at.
+      detail: what was found, what it is needed for, what to do.
+    """
+
+    state: str
+    name: str
+    detail: str
+
+
+def doctor() -> int:
+    """Prints all findings; returns 0 when a run can work here, 1 otherwise."""
+    broken = 0
+    for finding in examine():
+        print(f"{finding.state:<8} {finding.name:<28} {finding.detail}", flush=True)
+        broken += finding.state == "broken"
+    print(f"\n{broken} broken" if broken else "\na run can work here")
+    return 1 if broken else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Looks at everything, cheap things first."""
+    yield _python()
+    yield _disk()
+    yield _memory()
+    yield from _packages()
+    yield from _programs()
+    # Loads TensorFlow, so it comes late; its hundreds of log lines are no findings.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    yield from _imports()
+    yield _gpu()
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    where = f"{version} on {platform.system()} {platform.machine()}"
+    if sys.version_info[:2] != (3, 10):
+        return Finding("broken", "python", f"{where}; TFX 1.16 is pinned on 3.10: run `make env`")
+    return Finding("ok", "python", where)
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(".").free / 1e9
+    state = "ok" if free >= _FREE_DISK_GB else "broken"
+    return Finding(state, "disk", f"{free:.0f} GB free here; a run wants {_FREE_DISK_GB} GB")
+
+
+def _memory() -> Finding:
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            values = dict(line.split(":", 1) for line in file)
+        free = int(values["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        pass
+    gigabytes = free / 1e9
+    state = "ok" if gigabytes >= _FREE_MEMORY_GB else "broken"
+    detail = f"{gigabytes:.0f} GB available; training NASNetMobile wants {_FREE_MEMORY_GB} GB"
+    return Finding(state, "memory", detail)
+
+
+def _packages() -> Iterator[Finding]:
+    """Compares what is installed with what setup.py pins."""
+    try:
+        requirements = importlib.metadata.requires("deepfake-detection") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("broken", "deepfake-detection", "is not installed: run `make env`")
+        return
+    for requirement in requirements:
+        if "extra ==" in requirement:
+            continue
+        name, _, wanted = requirement.partition("==")
+        name = name.split("[")[0]
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding("broken", name, f"is not installed; {wanted} is pinned: run `make env`")
+            continue
+        if found == wanted:
+            yield Finding("ok", name, found)
+        else:
+            yield Finding("broken", name, f"{found}, but {wanted} is pinned: run `make env`")
+
+
+def _programs() -> Iterator[Finding]:
+    answer = _output(["docker", "version", "--format", "{{.Server.Version}}"])
+    need = "needed only for containers (Kubeflow images, TensorFlow Serving's image)"
+    if answer:
+        yield Finding("ok", "docker engine", f"{answer}; {need}")
+    else:
+        yield Finding("missing", "docker engine", f"none answers; {need}")
+    need = "needed only for Beam on Flink or Spark"
+    java = shutil.which("java")
+    yield Finding("ok" if java else "missing", "java", f"{java or 'not found'}; {need}")
+
+
+def _imports() -> Iterator[Finding]:
+    for module in _MODULES:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # An import can fail in any way; each way is a finding.
+            yield Finding("broken", module, f"{type(error).__name__}: {error}")
+        else:
+            yield Finding("ok", module, "imports")
+
+
+def _gpu() -> Finding:
+    import tensorflow as tf
+
+    names = [device.name for device in tf.config.list_physical_devices("GPU")]
+    need = "needed to fine-tune NASNetLarge in hours instead of weeks; the demo needs none"
+    if names:
+        return Finding("ok", "gpu", f"{', '.join(names)}; {need}")
+    return Finding("missing", "gpu", f"TensorFlow sees none; {need}")
+
+
+def _output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,109 @@
+"""Configuration: presets load, overrides land, typos are refused with the nearest known key."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline import config as config_lib
+from pipeline.config import Config, config_from_environment, from_dict, load_config, to_dict
+from preprocessing.errors import UsageError
+
+
+@pytest.mark.parametrize("preset", config_lib.presets())
+def test_every_preset_loads(preset):
+    config = load_config(preset)
+    assert config.name == preset
+
+
+def test_there_is_a_preset_for_every_layout():
+    layouts = {load_config(preset).data.layout for preset in config_lib.presets()}
+    assert layouts == set(config_lib.LAYOUTS) - {"auto"}
+
+
+def test_overrides_apply_in_order_and_leave_the_rest():
+    before = load_config("demo")
+    after = load_config("demo", ["training.epochs=3", "training.epochs=5", "data.demo.seed=9"])
+    assert after.training.epochs == 5
+    assert after.data.demo.seed == 9
+    assert dataclasses.replace(after, training=before.training, data=before.data) == before
+
+
+def test_yaml_file_of_ones_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nmodel: {backbone: tiny, weights: none}\ntraining: {learning_rate: 1e-3}\n")
+    config = load_config(str(path))
+    assert (config.name, config.model.backbone, config.training.learning_rate) == (
+        "mine",
+        "tiny",
+        1e-3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.epoch=3"], "did you mean 'epochs'"),
+        (["trainig.epochs=3"], "did you mean 'training'"),
+        (["training=3"], "is a section"),
+        (["training.epochs.x=3"], "has no keys below it"),
+        (["training.epochs"], "section.key=value"),
+        (["training.epochs=many"], "is not a whole number"),
+        (["training.epochs=true"], "is not a whole number"),
+        (["training.epochs=0"], "outside"),
+        (["training.batch_size=3"], "is odd"),
+        (["model.backbone=nasnet_larg"], "did you mean 'nasnet_large'"),
+        (["data.split=identiti"], "did you mean 'identity'"),
+        (["extraction.margin=0.5"], "outside"),
+        (["data.precropped=1"], "is not true or false"),
+        (["name=a/b"], "letters, digits"),
+        (["output=[1"], "is not a YAML value"),
+    ],
+)
+def test_wrong_overrides_are_refused_in_words(overrides, message):
+    with pytest.raises(UsageError, match=message):
+        load_config("demo", overrides)
+
+
+def test_unknown_preset_names_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'celeb_df_v2'"):
+        load_config("celeb_df")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nmae: x\n", "unknown key 'nmae'; did you mean 'name'"),
+        ("training: {epoch: 1}\n", "unknown key 'training.epoch'; did you mean 'epochs'"),
+        ("training: 5\n", "key: value"),
+        ("a: [", "not valid YAML"),
+        ("beam_args: --x\n", "list of strings"),
+    ],
+)
+def test_wrong_files_are_refused_in_words(tmp_path, text, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_config(str(path))
+    assert "wrong.yaml" in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match="nowhere.yaml does not exist"):
+        load_config(str(tmp_path / "nowhere.yaml"))
+
+
+def test_survives_json_as_executors_get_it():
+    config = load_config("demo")
+    assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_environment_values_are_texts_whatever_yaml_thinks(monkeypatch):
+    monkeypatch.setenv("DEEPFAKE_CONFIG", "folder")
+    monkeypatch.setenv("DEEPFAKE_DATA", "2024")
+    monkeypatch.setenv("DEEPFAKE_OUTPUT", "with space: and colon")
+    monkeypatch.setenv("DEEPFAKE_SET", "training.epochs=2 seed=5")
+    config = config_from_environment()
+    assert config.data.dir == "2024"
+    assert config.output == "with space: and colon"
+    assert (config.training.epochs, config.seed) == (2, 5)

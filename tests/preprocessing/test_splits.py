@@ -1,0 +1,417 @@
+"""Splits: nothing leaks, everything is balanced as far as it can be, always the same way."""
+
+import dataclasses
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from preprocessing.datasets import celeb_df, faceforensics
+from preprocessing.datasets.clip import SPLITS, Clip
+from preprocessing.errors import UsageError
+from preprocessing.splits import EMPTY_SHA256, LeakReport, assign, clusters, leaks
+
+MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
+needs_media = pytest.mark.skipif(
+    not MEDIA, reason="set DEEPFAKE_TEST_MEDIA to the folder of real excerpts and name lists"
+)
+
+
+def real(name: str, *persons: str, **more) -> Clip:
+    return Clip(f"real/{name}.mp4", 0, "folder", "real", persons, **more)
+
+
+def fake(name: str, *persons: str, **more) -> Clip:
+    more.setdefault("method", "swap")
+    return Clip(f"fake/{name}.mp4", 1, "folder", identities=persons, **more)
+
+
+def divide(clips, protocol="identity", val=0.15, test=0.15, seed=1):
+    return assign(clips, protocol, val, test, seed)
+
+
+def split_of(clips) -> dict[str, str]:
+    return {clip.path: clip.split for clip in clips}
+
+
+def swap_graph(rng: random.Random) -> list[Clip]:
+    """A random dataset: persons, their clips, swaps among them, frames and copied files."""
+    persons = [f"p{i}" for i in range(rng.randint(2, 40))]
+    reals = [
+        real(f"{person}-{i}", person, sha256=f"r{person}{i}")
+        for person in persons
+        for i in range(rng.randint(1, 4))
+    ]
+    fakes = []
+    for i in range(rng.randint(1, 60)):
+        target, donor = rng.choice(reals), rng.choice(persons[: rng.randint(1, len(persons))])
+        fakes.append(
+            fake(
+                str(i),
+                *(target.identities[0], donor)[: rng.randint(0, 2)],
+                source=rng.choice([target.path, "real/absent.mp4", ""]),
+                group=rng.choice(["", "", f"g{rng.randint(0, 5)}"]),
+                sha256=rng.choice([f"f{i}", f"f{rng.randint(0, 60)}", EMPTY_SHA256]),
+                method=rng.choice(["swap", "reenact"]),
+            )
+        )
+    clips = reals + fakes
+    rng.shuffle(clips)
+    return clips
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_identity_never_leaks(seed):
+    clips = swap_graph(random.Random(seed))
+    divided = divide(clips, seed=seed)
+    # By hand first, so that the report is not its own judge.
+    for read in (
+        lambda clip: clip.identities,
+        lambda clip: [clip.source or clip.path, clip.path],
+        lambda clip: [clip.group],
+        lambda clip: [clip.sha256] if clip.sha256 != EMPTY_SHA256 else [],
+    ):
+        where: dict[str, set[str]] = {}
+        for clip in divided:
+            for value in read(clip):
+                where.setdefault(value, set()).add(clip.split)
+        assert all(len(splits) == 1 for splits in where.values())
+    layout_groups = {clip.path: clip.group for clip in clips}
+    where = {}
+    for clip in divided:
+        if layout_groups[clip.path]:
+            where.setdefault(layout_groups[clip.path], set()).add(clip.split)
+    assert all(len(splits) == 1 for splits in where.values())
+    assert leaks(divided).clean
+    assert Counter(c.path for c in divided) == Counter(c.path for c in clips)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_clip_keeps_target_group_and_copies_together(seed):
+    divided = divide(swap_graph(random.Random(seed)), "clip", seed=seed)
+    report = leaks(divided)
+    assert not report.test_fakes_of_pool_clips and not report.pool_fakes_of_test_clips
+    assert not report.divided_groups and not report.copies
+
+
+def test_order_of_the_listing_does_not_matter():
+    for protocol in ("identity", "clip"):
+        clips = swap_graph(random.Random(5))
+        expected = divide(clips, protocol)
+        for seed in range(5):
+            random.Random(seed).shuffle(clips)
+            assert divide(clips, protocol) == expected
+
+
+def test_other_processes_divide_alike():
+    code = (
+        "from preprocessing.datasets.clip import Clip\n"
+        "from preprocessing.splits import assign\n"
+        "clips = [Clip(f'{k}/{i}.mp4', k, 'd', 'm', (f'p{i % 9}',)) for i in range(40)"
+        " for k in (0, 1)]\n"
+        "for p in ('identity', 'clip'):\n"
+        "    print([c.split for c in assign(clips, p, .2, .2, 3)])\n"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("0", "1", "12345")
+    }
+    assert len(outputs) == 1
+
+
+def test_the_seed_chooses_another_division():
+    clips = [real(str(i), f"p{i}") for i in range(30)] + [fake(str(i), f"p{i}") for i in range(30)]
+    assert len({divide(clips, seed=seed) for seed in range(5)}) == 5
+
+
+@pytest.mark.parametrize("protocol", ["identity", "clip"])
+def test_classes_and_methods_come_near_the_fractions(protocol):
+    clips = []
+    for i in range(200):
+        clips.append(real(str(i), f"p{i}"))
+        if i % 2:
+            clips += [
+                fake(f"{i}-{m}", f"p{i}", source=clips[-1].path, method=m) for m in ("a", "b", "c")
+            ]
+    divided = divide(clips, protocol, val=0.1, test=0.2)
+    for of in (lambda clip: clip.label, lambda clip: clip.method):
+        total = Counter(map(of, divided))
+        for split, share in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
+            held = Counter(of(clip) for clip in divided if clip.split == split)
+            for stratum, n in total.items():
+                assert held[stratum] / n == pytest.approx(share, abs=0.02)
+
+
+def test_few_clusters_are_balanced_too():
+    # Four big clusters and five small ones: what went to test first must not starve train.
+    clips = []
+    for i in range(4):
+        clips += [real(f"{i}{k}", f"p{i}") for k in range(2)]
+        clips += [fake(f"{i}{k}", f"p{i}") for k in range(8)]
+    clips += [real(f"a{i}{k}", f"a{i}") for i in range(5) for k in range(1 + i // 3)]
+    for seed in range(5):
+        counts = Counter((clip.split, clip.label) for clip in divide(clips, seed=seed))
+        assert [counts[split, 1] for split in SPLITS] == [16, 8, 8]
+        assert counts["train", 0] >= 9 and min(counts["val", 0], counts["test", 0]) >= 2
+
+
+def faults(divided) -> tuple[int, int, int]:
+    labels = {clip.label for clip in divided}
+    held = {s: {clip.label for clip in divided if clip.split == s} for s in SPLITS}
+    missing = {s: len(labels - held[s]) for s in SPLITS}
+    return missing["train"], sum(not held[s] for s in SPLITS), sum(missing.values())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_tiny_sets_get_the_best_there_is(seed):
+    rng = random.Random(seed)
+    # Seven persons and fewer are tried out in full; with eight, the greedy rule and its mending.
+    persons = [f"p{i}" for i in range(rng.choice([2, 3, 4, 5, 8, 8]))]
+    clips = []
+    for person in persons:
+        kinds = rng.choice(["r", "r", "f", "rf", "rff"])
+        clips += [
+            (real if k == "r" else fake)(f"{person}-{i}", person) for i, k in enumerate(kinds)
+        ]
+    if len({clip.label for clip in clips}) == 1:
+        clips.append(fake("extra", persons[0]) if clips[0].label == 0 else real("x", persons[0]))
+    best = min(
+        faults(
+            [dataclasses.replace(clip, split=splits[int(clip.identities[0][1:])]) for clip in clips]
+        )
+        for splits in itertools.product(SPLITS, repeat=len(persons))
+    )
+    assert faults(divide(clips)) == best
+
+
+def test_a_single_real_clip_is_for_training():
+    clips = [real("r"), fake("a"), fake("b"), fake("c")]
+    for protocol in ("identity", "clip"):
+        divided = split_of(divide(clips, protocol))
+        assert divided["real/r.mp4"] == "train"
+        assert sorted(divided.values()) == ["test", "train", "train", "val"]
+
+
+def test_a_chain_of_swaps_is_one_component():
+    clips = [fake(f"{i}", f"p{i}", f"p{i + 1}") for i in range(10)] + [real("p20", "p20")]
+    names = clusters(clips, persons=True)
+    assert set(names[:10]) == {"p0"} and names[10] == "p20"
+
+
+def test_empty_files_have_nothing_in_common():
+    clips = [real(str(i), sha256=EMPTY_SHA256) for i in range(5)]
+    assert len(set(clusters(clips, persons=True))) == 5
+    assert leaks(
+        [dataclasses.replace(c, split=s) for c, s in zip(clips, SPLITS, strict=False)]
+    ).clean
+
+
+def test_fakes_of_one_absent_original_stay_together():
+    clips = [fake(str(i), source="real/absent.mp4") for i in range(4)]
+    clips += [real(str(i)) for i in range(8)]
+    splits = split_of(divide(clips, "clip"))
+    assert len({splits[f"fake/{i}.mp4"] for i in range(4)}) == 1
+
+
+def test_groups_are_named_after_their_cluster():
+    clips = [real("a", "id10"), real("b", "id2"), fake("c", "id10", "id2"), real("d"), real("e")]
+    groups = {clip.path: clip.group for clip in divide(clips)}
+    assert groups["real/a.mp4"] == groups["real/b.mp4"] == groups["fake/c.mp4"] == "id2"
+    assert groups["real/d.mp4"] == "real/d.mp4"
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (0.9, 0.2), (-0.1, 0.2)])
+def test_fractions_must_leave_something_for_training(val, test):
+    with pytest.raises(UsageError, match="must stay below 1|leave"):
+        divide([real("a")], val=val, test=test)
+
+
+def test_an_unknown_protocol():
+    with pytest.raises(UsageError, match="data.split=random is not known"):
+        divide([real("a")], "random")
+
+
+class TestOfficial:
+    def test_lists_are_followed(self):
+        clips = [
+            make(f"{split}{i}", f"{split}{i}", official_split=split)
+            for split in SPLITS
+            for i in range(3)
+            for make in (real, fake)
+        ]
+        assert all(clip.split == clip.official_split for clip in divide(clips, "official"))
+
+    def test_without_lists_it_is_refused(self):
+        with pytest.raises(UsageError, match="no official lists.*data.split=identity"):
+            divide([real("a"), fake("b")], "official")
+
+    def test_val_is_carved_out_of_train_by_identity(self):
+        clips = [
+            make(f"{i}", f"p{i}", official_split="test" if i < 4 else "train")
+            for i in range(24)
+            for make in (real, fake)
+        ]
+        divided = divide(clips, "official", val=0.25)
+        counts = Counter((clip.split, clip.label) for clip in divided)
+        assert counts == {
+            (split, label): n
+            for split, n in (("train", 14), ("val", 6), ("test", 4))
+            for label in (0, 1)
+        }
+        assert leaks(divided).clean
+
+    def test_val_is_carved_by_clip_where_all_persons_hang_together(self):
+        clips = [real(str(i), "p", official_split="train") for i in range(10)]
+        clips += [
+            fake(str(i), "p", source=f"real/{i}.mp4", official_split="train") for i in range(10)
+        ]
+        clips += [real("t", "q", official_split="test"), fake("t", "q", official_split="test")]
+        divided = divide(clips, "official", val=0.2)
+        assert faults(divided) == (0, 0, 0)
+        report = leaks(divided)
+        assert report.train_val_identities == ("p",) and not report.divided_groups
+
+    def test_unlisted_clips_follow_their_kin(self):
+        clips = [real(s, s, official_split=s) for s in SPLITS]
+        clips += [fake(s, s, official_split=s) for s in SPLITS]
+        clips += [fake("late", "test", method="late"), real("late", "test")]
+        divided = split_of(divide(clips, "official"))
+        assert divided["fake/late.mp4"] == divided["real/late.mp4"] == "test"
+
+    def test_unlisted_strangers_are_divided_by_identity(self):
+        clips = [real(s, s, official_split=s) for s in SPLITS]
+        actors = [make(f"{i}", f"actor{i % 10}") for i in range(40) for make in (real, fake)]
+        divided = divide(clips + actors, "official", val=0.2, test=0.2)
+        counts = Counter(clip.split for clip in divided if clip.identities[0].startswith("actor"))
+        assert counts == {"train": 48, "val": 16, "test": 16}
+        assert leaks(divided).clean
+
+
+class TestLeaks:
+    def test_each_kind_is_found(self):
+        clips = [
+            real("a", "id0", split="train", sha256="1"),
+            real("b", "id1", split="test", sha256="1"),
+            fake("a", "id0", "id1", split="test", source="real/a.mp4", sha256="2"),
+            fake("b", "id1", "id2", split="val", source="real/b.mp4", sha256="3"),
+            fake("c", "id2", split="train", sha256="4", group="g"),
+            real("d", "id3", split="train", sha256="4"),
+            real("e", split="test", sha256="5", group="g"),
+        ]
+        report = leaks(clips)
+        assert report == LeakReport(
+            test_identities=2,
+            shared_identities=("id0", "id1"),
+            train_val_identities=("id2",),
+            test_fakes=1,
+            test_fakes_of_pool_clips=("fake/a.mp4",),
+            pool_fakes_of_test_clips=("fake/b.mp4",),
+            divided_groups=("g",),
+            copies=(("real/a.mp4", "real/b.mp4"),),
+            contradictions=(("fake/c.mp4", "real/d.mp4"),),
+            unknown_persons=1,
+        )
+        assert not report.clean
+        assert str(report).splitlines() == [
+            "2 of 2 test identities are also in train or val: id0, id1",
+            "1 identities are both in train and in val: id2",
+            "1 of 1 test fakes have their target clip in train or val: fake/a.mp4",
+            "1 fakes in train or val were made from real clips in test: fake/b.mp4",
+            "1 groups (a clip, its frames, its fakes) stand in several splits: g",
+            "1 contents stand in several splits under different names: real/a.mp4 = real/b.mp4",
+            "1 contents are labelled both real and fake: fake/c.mp4 = real/d.mp4",
+            "1 clips do not tell their persons, who may leak",
+        ]
+
+    def test_none(self):
+        report = leaks([real("a", "p", split="train"), real("b", "q", split="test")])
+        assert report.clean
+        assert report.lines() == [
+            "no leak: no known person, target clip, group or content in two splits"
+        ]
+
+
+@needs_media
+class TestPublishedFacts:
+    @pytest.fixture(scope="class")
+    def celeb(self):
+        names = Path(MEDIA, "names", "celeb_df_v2_files.txt").read_text().splitlines()
+        test_list = Path(MEDIA, "names", celeb_df.TEST_LIST).read_text()
+        return celeb_df.clips_of_names(names, test_list).clips
+
+    def test_celeb_df_official_leaks(self, celeb):
+        divided = divide(celeb, "official")
+        report = leaks(divided)
+        persons = {p for c in divided if c.split == "test" for p in c.identities if p[0] == "i"}
+        assert len(persons) == 56 and set(report.shared_identities) == persons
+        assert (len(report.test_fakes_of_pool_clips), report.test_fakes) == (234, 340)
+        assert len(report.pool_fakes_of_test_clips) == 1015
+        assert "234 of 340 test fakes" in str(report)
+        counts = Counter((c.split, c.label) for c in divided)
+        assert (counts["test", 0], counts["test", 1]) == (178, 340)
+        # Val holds about the aimed-at 15% of both classes, and no person of train.
+        assert 90 < counts["val", 0] < 180 and 600 < counts["val", 1] < 1100
+        assert not report.train_val_identities
+
+    def test_celeb_df_components(self, celeb):
+        names = clusters(celeb, persons=True)
+        persons: dict[str, set[str]] = {}
+        for clip, name in zip(celeb, names, strict=True):
+            persons.setdefault(name, set()).update(clip.identities)
+        known = [members for name, members in persons.items() if name.startswith("id")]
+        assert sorted(map(len, known)) == [1, 10, 10, 38]
+        assert {f"id{n}" for n in range(39, 49)} in known
+        assert {f"id{n}" for n in range(49, 59)} in known
+        assert {"id36"} in known
+        assert len(persons) - len(known) == 300
+        counts = Counter((name, clip.label) for clip, name in zip(celeb, names, strict=True))
+        assert (counts["id39", 0], counts["id39", 1]) == (91, 723)
+        assert (counts["id49", 0], counts["id49", 1]) == (100, 728)
+
+    def test_celeb_df_identity_split(self, celeb):
+        divided = divide(celeb)
+        assert leaks(divided).clean
+        splits = {clip.group: clip.split for clip in divided}
+        assert splits["id0"] == "train"
+        assert {splits["id39"], splits["id49"]} == {"val", "test"}
+        reals = Counter(clip.split for clip in divided if clip.label == 0)
+        assert reals["val"] / 890 == pytest.approx(0.15, abs=0.01)
+        assert reals["test"] / 890 == pytest.approx(0.15, abs=0.01)
+
+    def test_celeb_df_clip_split(self, celeb):
+        divided = divide(celeb, "clip")
+        for label, total in ((0, 890), (1, 5639)):
+            counts = Counter(clip.split for clip in divided if clip.label == label)
+            assert counts["val"] / total == pytest.approx(0.15, abs=0.01)
+            assert counts["test"] / total == pytest.approx(0.15, abs=0.01)
+        assert leaks(divided).shared_identities
+
+    def test_faceforensics_official_is_720_140_140_and_clean(self):
+        pairs = {
+            split: json.loads(Path(MEDIA, "names", f"faceforensics_{split}.json").read_text())
+            for split in SPLITS
+        }
+        names = [f"original_sequences/youtube/raw/videos/{n:03d}.mp4" for n in range(1000)]
+        names += [
+            f"manipulated_sequences/{method}/raw/videos/{target}_{donor}.mp4"
+            for method in ("Deepfakes", "NeuralTextures")
+            for members in pairs.values()
+            for pair in members
+            for target, donor in (pair, pair[::-1])
+        ]
+        divided = divide(faceforensics.clips_of_names(names, pairs).clips, "official")
+        counts = Counter((clip.method, clip.split) for clip in divided)
+        for method in ("real", "Deepfakes", "NeuralTextures"):
+            assert [counts[method, split] for split in SPLITS] == [720, 140, 140]
+        assert leaks(divided).clean
