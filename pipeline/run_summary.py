@@ -54,7 +54,8 @@ class RunSummary:
             f"; {number} reported: {reason}" for reason, number in counts["reasons"].items()
         )
         bounds = ", ".join(
-            f"{row['metric'].replace('_', ' ')} {row['value']:.3f} {'>=' if row['held'] else '<'} {row['bound']:.3f}"
+            f"{_words(row['metric'])} {row['value']:.3f} "
+            f"{'>=' if row['held'] else '<'} {row['bound']:.3f}"
             for row in self.gate
         )
         executed = [node for node, state in self.nodes.items() if state == "executed"]
@@ -73,6 +74,10 @@ class RunSummary:
             "faces report": f"{self.report}/report.txt",
         }
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def latest_run(store: mlmd.MetadataStore) -> int:

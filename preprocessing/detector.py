@@ -28,6 +28,10 @@ _STRIDE = 2
 _SCALE_FACTOR = 0.709
 _THRESHOLDS = (0.6, 0.7)
 _NMS_LEVEL, _NMS_PYRAMID, _NMS_REFINED, _NMS_OUTPUT = 0.5, 0.7, 0.7, 0.7
+# Where `detect_near` looks: a quarter of a face around the hint covers most motion between sampled
+# frames, and R-Net corrects about as much; offsets and sizes in sides of the hint.
+_SHIFTS = np.array([(x, y) for x in (-0.25, 0, 0.25) for y in (-0.25, 0, 0.25)] * 2, np.float32)
+_SCALES = np.repeat([0.9, 1.2], 9).astype(np.float32)[:, None]
 # Proposals kept per frame: crowds hold tens of faces, noise can hold thousands of proposals.
 _MAX_PROPOSALS = 400
 
@@ -68,6 +72,7 @@ class FaceDetector:
 
         self._min_face_size = min_face_size
         self._min_score = min_score
+        self._to_tensor = tf.constant
         self._propose = _compile_proposals(tf, StagePNet().model)
         self._refine = _compile_refinement(tf, StageRNet().model, size=24)
         self._output = _compile_refinement(tf, StageONet().model, size=48)
@@ -81,14 +86,43 @@ class FaceDetector:
         Returns:
           For each frame its faces, highest score first; empty lists where there are none.
         """
-        faces: list[list[Face]] = [[] for _ in frames]
         boxes, scores, index = self._proposals(frames)
         keep = _suppress(boxes, scores, index, _NMS_PYRAMID, limit=_MAX_PROPOSALS)
-        boxes, index = _square(boxes[keep]), index[keep]
+        return self._judge(frames, _square(boxes[keep]), index[keep])
+
+    def detect_near(self, frames: np.ndarray, hints: list[Face]) -> list[list[Face]]:
+        """Finds the faces of each frame at about the places of `hints` only.
+
+        Squares around each hint, shifted and scaled, take the place of P-Net's proposals: many
+        times faster than `detect`, and blind for what is elsewhere.
+
+        Args:
+          frames: uint8 [batch, height, width, 3], RGB.
+          hints: faces of neighbouring frames of the same size.
+
+        Returns:
+          As `detect`.
+        """
+        if not hints:
+            return [[] for _ in frames]
+        boxes = _square(np.stack([face.box for face in hints]))
+        sides = boxes[:, 2:] - boxes[:, :2]
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        centres = centres[:, None] + _SHIFTS * sides[:, None]
+        halves = sides[:, None] * _SCALES / 2
+        boxes = np.concatenate([centres - halves, centres + halves], axis=-1)
+        boxes = boxes.reshape(-1, 4).astype(np.float32)
+        index = np.repeat(np.arange(len(frames), dtype=np.int32), len(boxes))
+        return self._judge(frames, np.tile(boxes, (len(frames), 1)), index)
+
+    def _judge(self, frames: np.ndarray, boxes: np.ndarray, index: np.ndarray) -> list[list[Face]]:
+        """R-Net and O-Net over square proposals [n, 4] of the frames `index` [n]."""
+        faces: list[list[Face]] = [[] for _ in frames]
         if not len(boxes):
             return faces
+        pixels = self._to_tensor(frames)
 
-        offsets, scores = (t.numpy() for t in self._refine(frames, boxes, index))
+        offsets, scores = (t.numpy() for t in self._refine(pixels, boxes, index))
         keep = scores > _THRESHOLDS[1]
         boxes, scores, index = _shift(boxes, offsets)[keep], scores[keep], index[keep]
         keep = _suppress(boxes, scores, index, _NMS_REFINED)
@@ -96,7 +130,7 @@ class FaceDetector:
         if not len(boxes):
             return faces
 
-        offsets, landmarks, scores = (t.numpy() for t in self._output(frames, boxes, index))
+        offsets, landmarks, scores = (t.numpy() for t in self._output(pixels, boxes, index))
         sides = boxes[:, 2:] - boxes[:, :2]
         points = np.stack([landmarks[:, :5], landmarks[:, 5:]], axis=-1)
         points = boxes[:, None, :2] + points * sides[:, None, :]
@@ -112,10 +146,14 @@ class FaceDetector:
         height, width = frames.shape[1:3]
         found = []
         scale = _WINDOW / self._min_face_size
+        source: np.ndarray | list[np.ndarray] = frames
         while min(height, width) * scale >= _WINDOW:
             size = (max(_WINDOW, round(width * scale)), max(_WINDOW, round(height * scale)))
-            level = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
-            index, boxes, scores = (t.numpy() for t in self._propose(level))
+            level = [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in source]
+            if source is frames and scale < 1:
+                # Scaling every level from the full frame would take longer than the networks.
+                source = level
+            index, boxes, scores = (t.numpy() for t in self._propose(np.stack(level)))
             # Both factors, because the rounded level is not exactly `scale` times the frame.
             boxes = boxes * np.tile([width / size[0], height / size[1]], 2).astype(np.float32)
             keep = _suppress(boxes, scores, index, _NMS_LEVEL)

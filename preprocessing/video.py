@@ -1,13 +1,19 @@
-"""Frames out of media files: evenly sampled, upright, RGB, a bounded number in memory.
+"""Frames out of media files: evenly sampled, upright, RGB, one at a time.
 
-Containers lie about their frame count, frame rate and timing, so what `read` returns is what
-counts: a clip that ends before its stated end is measured and sampled again.
+Containers lie about their frame count, frame rate and timing, so what they state is not used: a
+pass over the packets, which decodes nothing, counts the frames and finds the key frames.
+
+This module decodes in the calling process. Files from elsewhere can crash or stall a decoder:
+`preprocessing.decoder` runs this in a child process.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,6 +23,10 @@ from preprocessing.datasets.clip import IMAGE_ENDINGS
 
 # Larger frames are refused: decoding one would take gigabytes, and no camera makes them.
 MAX_PIXELS = 64_000_000
+# OpenCV jumps to the last key frame that is at least this many frames before the target.
+_JUMP_LEAD = 16
+# Fewer frames are decoded as fast as the decoder is flushed and filled again.
+_SHORTEST_JUMP = 16
 
 
 class UnreadableMedia(ValueError):
@@ -38,46 +48,54 @@ class Frame:
     pixels: np.ndarray
 
 
-def sample_frames(path: str | Path, count: int) -> Iterator[Frame]:
-    """Yields up to `count` frames, evenly spread over the clip, in order.
+def sample_frames(
+    path: str | Path,
+    count: int,
+    per_second: float = 0.0,
+    indices: Sequence[int] | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[Frame]:
+    """Yields frames evenly spread over the clip, in order.
 
-    The clip is divided into `count` equal parts and the middle frame of each is taken, so that
-    fades at the very beginning and end are avoided. Clips with fewer frames give all of them.
-    Pictures give one.
+    The clip is divided into equal parts and the middle frame of each is taken, so that fades at
+    the very beginning and end are avoided. Clips with fewer frames give all of them. Pictures
+    give one. Where decoding ends early, the frames up to there come.
 
     Args:
       path: a video or picture file.
       count: how many frames are wanted, at least 1.
+      per_second: when above 0, this many frames for each second of the clip are wanted instead,
+        and at most `count`.
+      indices: the numbers of the frames that are wanted, rising, instead of evenly spread ones.
+      tick: called before each step of decoding, so that a watcher knows that there is progress.
 
     Yields:
       Frames with increasing index.
 
     Raises:
-      UnreadableMedia: the file is empty, not decodable, or holds no frame.
+      UnreadableMedia: the file is no regular file, is empty or not decodable, or holds no frame.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size == 0:
-            raise UnreadableMedia("the file is empty")
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise UnreadableMedia(f"the file cannot be opened: {error.strerror}") from error
+    path = Path(os.path.abspath(path))
+    _check_file(path)
     if path.suffix.lower() in IMAGE_ENDINGS:
+        tick()
         yield _read_image(path)
         return
-    with _Video(path) as video:
-        total = video.stated_frames
-        wanted = middles(total, count)
-        if not wanted or not video.reaches(wanted[-1]):
-            total = 0
-    if total == 0:
-        with _Video(path) as video:
-            total = video.count_frames()
-        if total == 0:
-            raise UnreadableMedia("no frame can be decoded")
-    with _Video(path) as video:
-        yield from video.frames(middles(total, count))
+    packets = _scan(path, tick)
+    count = packets.wanted(count, per_second)
+    wanted = middles(packets.total, count) if indices is None else indices
+    readable = 0
+    for readable, frame in _decode(path, packets, wanted, tick):
+        if frame is not None:
+            yield frame
+            indices = wanted
+    if indices is None and readable:
+        # Decoding ended before the first wanted frame: what is there is sampled instead.
+        for _, frame in _decode(path, packets, middles(readable, count), tick):
+            if frame is not None:
+                yield frame
+    if not readable:
+        raise UnreadableMedia("no frame can be decoded")
 
 
 def middles(total: int, count: int) -> list[int]:
@@ -86,58 +104,125 @@ def middles(total: int, count: int) -> list[int]:
     return [(2 * part + 1) * total // (2 * count) for part in range(count)]
 
 
-class _Video:
-    """An open video; a context manager, since captures hold threads and file handles."""
+@dataclasses.dataclass(frozen=True)
+class _Packets:
+    """What the packets of a video say.
 
-    def __init__(self, path: Path):
-        # FFmpeg by name: other backends read a '%' in a name as a pattern of pictures.
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            raise UnreadableMedia("it holds no video that can be decoded")
-        size = [
-            self._capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        ]
-        if size[0] * size[1] > MAX_PIXELS:
-            self._capture.release()
-            raise UnreadableMedia(f"its frames of {size[0]:.0f}x{size[1]:.0f} pixels are too large")
+    Attributes:
+      total: number of frames.
+      first: time stamp of the first frame, in frames.
+      keys: numbers of the key frames, rising; empty where frames cannot be addressed by time.
+      seconds: how long it plays; 0 when unknown.
+    """
 
-    def __enter__(self) -> _Video:
-        return self
+    total: int
+    first: float
+    keys: tuple[int, ...]
+    seconds: float
 
-    def __exit__(self, *_: object) -> None:
-        self._capture.release()
+    def wanted(self, count: int, per_second: float) -> int:
+        if not per_second or not self.seconds:
+            return count
+        return max(1, min(count, round(self.seconds * per_second)))
 
-    @property
-    def stated_frames(self) -> int:
-        """The container's claim, 0 when it makes none."""
-        stated = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        return int(stated) if 0 < stated < 1e9 else 0
 
-    def reaches(self, index: int) -> bool:
-        """Whether frame `index` exists; costs one jump instead of decoding all before it."""
-        return self._capture.set(cv2.CAP_PROP_POS_FRAMES, index) and self._capture.grab()
+def _scan(path: Path, tick: Callable[[], None]) -> _Packets:
+    # With FORMAT -1 packets are handed out as they are: about 10 microseconds each.
+    capture = _open(path, [cv2.CAP_PROP_FORMAT, -1])
+    stamps: list[float] = []
+    keys: list[float] = []
+    while capture.grab():
+        tick()
+        stamps.append(capture.get(cv2.CAP_PROP_PTS))
+        if capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME):
+            keys.append(stamps[-1])
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
+    if not stamps:
+        raise UnreadableMedia("it holds no video frame")
+    ordered = sorted(stamps)
+    # OpenCV counts time stamps in frames; only a constant frame rate makes them frame numbers.
+    steady = ordered == [ordered[0] + number for number in range(len(ordered))]
+    numbers = tuple(sorted(int(key - ordered[0]) for key in keys)) if steady else ()
+    span = ordered[-1] - ordered[0] + 1
+    seconds = span / rate if 0.1 <= rate <= 1000 and span >= 1 else 0.0
+    return _Packets(len(stamps), ordered[0], numbers, seconds)
 
-    def count_frames(self) -> int:
-        total = 0
-        while self._capture.grab():
-            total += 1
-        return total
 
-    def frames(self, indices: list[int]) -> Iterator[Frame]:
+def _decode(
+    path: Path, packets: _Packets, wanted: Sequence[int], tick: Callable[[], None]
+) -> Iterator[tuple[int, Frame | None]]:
+    """Yields (frames passed so far, frame) for each wanted frame, or (frames there are, None)."""
+    capture = _open(path)
+    try:
         position = 0
-        for index in indices:
-            while position < index and self._capture.grab():
+        for number, index in enumerate(wanted):
+            tick()
+            jump = _key_before(packets.keys, index - _JUMP_LEAD) > position + _SHORTEST_JUMP
+            if jump and capture.set(cv2.CAP_PROP_POS_FRAMES, index):
+                position = index
+            while position <= index:
+                tick()
+                if not capture.grab():
+                    yield position, None
+                    return
                 position += 1
-            timestamp = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-            ok, pixels = self._capture.read()
-            if not ok:
+            if jump and capture.get(cv2.CAP_PROP_PTS) != packets.first + index:
+                # It landed elsewhere: the rest is decoded from the beginning, without jumps.
+                steps = dataclasses.replace(packets, keys=())
+                yield from _decode(path, steps, wanted[number:], tick)
                 return
-            position += 1
-            yield Frame(index, max(0, round(timestamp)), _to_rgb(pixels))
+            milliseconds = max(0, round(capture.get(cv2.CAP_PROP_POS_MSEC)))
+            ok, pixels = capture.retrieve()
+            if ok:
+                yield position, Frame(index, milliseconds, _to_rgb(pixels))
+    finally:
+        capture.release()
+
+
+def _key_before(keys: tuple[int, ...], index: int) -> int:
+    """The last of `keys` that is not after `index`; 0 without one."""
+    after = bisect.bisect_right(keys, index)
+    return keys[after - 1] if after else 0
+
+
+def _open(path: Path, parameters: Sequence[int] = ()) -> cv2.VideoCapture:
+    # FFmpeg by name: other backends read a '%' in a name as a pattern of pictures.
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, list(parameters))
+    if not capture.isOpened():
+        raise UnreadableMedia("it holds no video that can be decoded")
+    width, height = (
+        capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    )
+    if width * height > MAX_PIXELS:
+        capture.release()
+        raise UnreadableMedia(f"its frames of {width:.0f}x{height:.0f} pixels are too large")
+    return capture
+
+
+def _check_file(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UnreadableMedia("its name is not UTF-8; rename it") from error
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise UnreadableMedia(f"it is {kind}")
+        if status.st_size == 0:
+            raise UnreadableMedia("the file is empty")
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UnreadableMedia(f"the file cannot be opened: {error.strerror}") from error
 
 
 def _read_image(path: Path) -> Frame:
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # More pixels than OPENCV_IO_MAX_IMAGE_PIXELS, for one.
+        raise UnreadableMedia(f"the picture cannot be decoded: {error.err}") from error
     if pixels is None:
         raise UnreadableMedia("the picture cannot be decoded")
     if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import sys
@@ -95,6 +96,11 @@ class Predictor:
         ]
         return np.concatenate(parts)
 
+    def close(self) -> None:
+        """Frees the graphs; TensorFlow prints errors when the interpreter ends before that."""
+        del self._score, self._loaded, self._cropper
+        gc.collect()
+
 
 def latest_version(folder: Path) -> Path:
     """The folder itself when it is a SavedModel, else its highest numbered version.
@@ -111,8 +117,8 @@ def latest_version(folder: Path) -> Path:
     ]
     if not versions:
         raise UsageError(
-            f"{folder} holds no model: name the folder that Pusher wrote (OUTPUT/models/NAME) or one "
-            "version in it"
+            f"{folder} holds no model: name the folder that Pusher wrote (OUTPUT/models/NAME) or "
+            "one version in it"
         )
     return max(versions, key=lambda path: int(path.name))
 
@@ -155,6 +161,8 @@ def predict_command(files: Sequence[str], model: str, as_json: bool) -> int:
         if not as_json:
             score = verdict.reason if verdict.score is None else f"{verdict.score:.3f}"
             print(f"{score:>8}  {verdict.faces:>5}  {len(verdict.tracks):>6}  {file}", flush=True)
+    with _quiet():
+        predictor.close()
     if as_json:
         print(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
     return 0 if all(verdict.score is not None for verdict in verdicts) else 1

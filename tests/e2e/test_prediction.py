@@ -1,0 +1,144 @@
+"""The pushed model gives the same scores however it is asked."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocessing import face_example
+
+pytestmark = pytest.mark.integration
+
+DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
+
+
+@pytest.fixture(scope="module")
+def records(first_run) -> list[bytes]:
+    """Serialized Examples of the test split, as FaceExtractor wrote them."""
+    import tensorflow as tf
+
+    _, summary = first_run
+    examples = Path(summary["report"]).parents[1] / "examples"
+    files = sorted(map(str, examples.glob("*/Split-test/*.gz")))
+    assert files
+    return list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+
+
+def crops(records: list[bytes]) -> list[bytes]:
+    import tensorflow as tf
+
+    return [
+        tf.train.Example.FromString(record).features.feature[face_example.IMAGE].bytes_list.value[0]
+        for record in records
+    ]
+
+
+def test_both_signatures_and_plain_python_agree(pushed_model, records):
+    import tensorflow as tf
+
+    from components.transform.preprocessing import decode_images
+
+    loaded = tf.saved_model.load(str(pushed_model))
+    jpegs = tf.constant(crops(records))
+    by_image = loaded.signatures["serving_default"](image=jpegs)["score"].numpy()
+    by_example = loaded.signatures["serving_examples"](examples=tf.constant(records))
+    metadata = json.loads(next(pushed_model.rglob("deepfake_model.json")).read_text())
+    pixels = decode_images(jpegs, metadata["input_size"])
+    logits = loaded.raw_logits(pixels).numpy() / metadata["temperature"]
+    plain = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    assert len(by_image) == len(records) > 8
+    assert np.std(by_image) > 0
+    np.testing.assert_allclose(by_image, by_example["score"].numpy(), atol=1e-5)
+    np.testing.assert_allclose(by_image, plain, atol=1e-5)
+
+
+def test_fresh_process_without_tfx_gives_the_same_scores(tmp_path, pushed_model, records):
+    import tensorflow as tf
+
+    jpegs = crops(records)[:8]
+    here = tf.saved_model.load(str(pushed_model)).signatures["serving_default"](
+        image=tf.constant(jpegs)
+    )
+    np.save(tmp_path / "jpegs.npy", np.array(jpegs, dtype=object), allow_pickle=True)
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        f"jpegs = np.load({str(tmp_path / 'jpegs.npy')!r}, allow_pickle=True).tolist()\n"
+        f"model = tf.saved_model.load({str(pushed_model)!r})\n"
+        "score = model.signatures['serving_default'](image=tf.constant(jpegs))['score'].numpy()\n"
+        f"np.save({str(tmp_path / 'scores.npy')!r}, score)\n"
+        "assert not {'tfx', 'keras_tuner', 'tensorflow_transform'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), here["score"].numpy(), atol=1e-5)
+
+
+def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_model):
+    import cv2
+
+    clip = str(min((workspace.data / "Celeb-synthesis").glob("*.mp4")))
+    grey = str(tmp_path / "grey wall.png")
+    cv2.imwrite(grey, np.full((300, 400, 3), 127, np.uint8))
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    done = subprocess.run(
+        [DEEPFAKE, "predict", clip, grey, str(text), "--model", str(pushed_model.parent), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    answers = json.loads(done.stdout)
+    assert [answer["file"] for answer in answers] == [clip, grey, str(text)]
+    assert 0 < answers[0]["score"] < 1
+    assert answers[0]["faces"] == 3
+    assert (answers[1]["score"], answers[1]["reason"]) == (None, "no face")
+    assert answers[2]["score"] is None
+    assert "decoded" in answers[2]["reason"]
+
+
+def test_prediction_cuts_the_same_crops_as_extraction(workspace, pushed_model, records):
+    """One crop function: bytes of the crops of a test clip are those that were evaluated."""
+    import tensorflow as tf
+
+    from serving.predict import Predictor
+
+    example = tf.train.Example.FromString(records[0])
+    clip = example.features.feature[face_example.CLIP_ID].bytes_list.value[0].decode()
+    stored = [
+        jpeg
+        for record, jpeg in zip(records, crops(records), strict=True)
+        if tf.train.Example.FromString(record)
+        .features.feature[face_example.CLIP_ID]
+        .bytes_list.value[0]
+        .decode()
+        == clip
+    ]
+    predictor = Predictor(pushed_model)
+    found, _ = predictor._cropper.crops(workspace.data / clip)
+    assert [crop.jpeg for crop in found] == stored
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [([], "holds no model"), (["saved_model.pb"], "deepfake_model.json")],
+)
+def test_folders_that_are_no_model_of_ours(tmp_path, workspace, content, words):
+    for name in content:
+        (tmp_path / name).write_bytes(b"")
+    clip = str(min((workspace.data / "Celeb-real").glob("*.mp4")))
+    done = subprocess.run(
+        [DEEPFAKE, "predict", clip, "--model", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

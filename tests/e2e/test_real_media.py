@@ -1,0 +1,47 @@
+"""The pipeline on real clips in the layouts of real datasets, whatever the gate says."""
+
+import json
+
+import pytest
+
+from pipeline.config import load_config
+from pipeline.run import run
+
+pytestmark = pytest.mark.slow
+
+TINY = (
+    "model.backbone=tiny",
+    "model.weights=none",
+    "model.input=residual",
+    "training.batch_norm=momentum",
+    "training.head_epochs=0",
+    "training.epochs=1",
+    "training.batch_size=8",
+    "training.recalibration_steps=2",
+    "extraction.frames_per_clip=4",
+)
+
+
+@pytest.mark.parametrize(
+    ("preset", "folder", "overrides", "clips", "reported"),
+    [
+        ("faceforensics", "faceforensics_mini", (), 47, 0),
+        # Four clips in three parts: by part there is no training set with both classes.
+        ("dfdc", "dfdc_mini", ("data.split=identity",), 4, 0),
+        # One picture has a broken checksum, which OpenCV does not read.
+        ("folder", "celeb_df_crops", ("data.split=official", "data.precropped=true"), 35, 1),
+    ],
+)
+def test_runs_end_to_end_and_counts_add_up(
+    tmp_path, media, preset, folder, overrides, clips, reported
+):
+    places = [f"data.dir={json.dumps(str(media / folder))}", f"output={json.dumps(str(tmp_path))}"]
+    status = run(load_config(preset, [*TINY, *places, *overrides]))
+    assert status in (0, 3)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    counts = summary["extraction"]
+    assert counts["clips"] == clips
+    assert counts["clips_reported"] == reported == sum(counts["reasons"].values())
+    assert counts["clips"] == counts["clips_with_faces"] + counts["clips_reported"]
+    assert summary["metrics"]["example_count"] == counts["splits"]["test"]["crops"] > 0
+    assert bool(summary["pushed"]) == (status == 0)
