@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from e2e.workspace import SMALL
+
 from pipeline.pipeline import models_folder
 
 pytestmark = pytest.mark.integration
