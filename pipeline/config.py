@@ -121,7 +121,7 @@ class TrainingConfig:
     batch_norm: str = "freeze"
     # NASNet's own 0.9997 needs tens of thousands of steps to follow; used with `momentum`.
     batch_norm_momentum: float = 0.9
-    # Steps at rate zero after the best epoch, with `momentum`: the statistics catch up.
+    # With `momentum`: batches whose statistics are averaged, at rate zero, before every validation.
     recalibration_steps: int = 20
     # none, light, standard or strong; see components/trainer/augmentation.py.
     augmentation: str = "standard"

@@ -30,8 +30,9 @@ class Console:
         self.log = log
         self._stream: TextIO = sys.stdout
         self._saved: tuple[int, int] | None = None
+        self._log_level = logging.NOTSET
         self._stage = ""
-        self._stage_started = 0.0
+        self._first: tuple[float, int] | None = None
         self._next_line = 0.0
         self._line_open = False
 
@@ -45,12 +46,14 @@ class Console:
         with self.log.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        self._log_level = logging.getLogger().level
         logging.getLogger().setLevel(logging.INFO)
         progress.set_sink(self.progress)
         return self
 
     def __exit__(self, *_: object) -> None:
         progress.set_sink(None)
+        logging.getLogger().setLevel(self._log_level)
         self._close_line()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -72,7 +75,7 @@ class Console:
         now = time.monotonic()
         if event.stage != self._stage:
             self._close_line()
-            self._stage, self._stage_started, self._next_line = event.stage, now, now
+            self._stage, self._first, self._next_line = event.stage, None, now
         finished = bool(event.total) and event.done >= event.total
         if now < self._next_line and not finished:
             return
@@ -87,10 +90,14 @@ class Console:
         self._stream.flush()
 
     def _time_left(self, event: progress.Event, now: float) -> str:
-        elapsed = now - self._stage_started
-        if not event.done or not event.total or event.done >= event.total or elapsed < 3:
+        # From the first finished unit on: what comes before it is loading and tracing.
+        if self._first is None or event.done < self._first[1]:
+            self._first = (now, event.done) if event.done else None
+        if self._first is None or event.done >= event.total or event.done == self._first[1]:
             return ""
-        seconds = elapsed * (event.total - event.done) / event.done
+        seconds = (
+            (now - self._first[0]) * (event.total - event.done) / (event.done - self._first[1])
+        )
         return f", about {datetime.timedelta(seconds=round(seconds))} left"
 
     def _close_line(self) -> None:

@@ -46,8 +46,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     Raises:
       UsageError: the output cannot be written, or the data cannot be trained on.
     """
-    folder = make_output(config.output) / "inputs"
-    folder.mkdir(exist_ok=True)
+    folder = make_output(str(make_output(config.output) / "inputs"))
     manifest = index(config)
     table = manifest.table()
     (folder / "dataset.txt").write_text(table + "\n", encoding="utf-8", errors="replace")

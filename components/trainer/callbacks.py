@@ -94,7 +94,7 @@ class BestEpoch(keras.callbacks.Callback):
     Best is the highest AUC per clip; of equal ones, the lowest loss per crop.
 
     Args:
-      validate: measures the model as it is.
+      validate: measures the model's weights; may change statistics of batch normalisation.
       patience: epochs without a better AUC before training stops; 0 never stops.
       rows: each epoch appends a row for the history to it.
       phase: name of the phase, for the rows.
@@ -124,6 +124,7 @@ class BestEpoch(keras.callbacks.Callback):
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
+        rate = float(self.model.optimizer.learning_rate)
         weights = None
         if self.model.optimizer.use_ema:
             weights = self.model.get_weights()
@@ -144,7 +145,7 @@ class BestEpoch(keras.callbacks.Callback):
                 "phase": self._phase,
                 "epoch": len(self._rows) + 1,
                 "steps": int(self.model.optimizer.iterations),
-                "learning_rate": float(self.model.optimizer.learning_rate),
+                "learning_rate": rate,
                 "loss": float(logs["loss"]),
                 "accuracy": float(logs["accuracy"]),
                 **{f"val_{key}": value for key, value in dataclasses.asdict(found).items()},

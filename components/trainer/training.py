@@ -1,4 +1,4 @@
-"""The phases of training: head, all layers, recalibration of the statistics."""
+"""The phases of training: the head alone, then all layers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from components.trainer.export import Detector
 from components.trainer.input import evaluation_dataset, training_dataset
 from components.trainer.model import prepare_phase
 from components.trainer.optimizer import build_optimizer
+from components.trainer.recalibration import Recalibration
 from components.trainer.sampling import BalancedSampler
 from pipeline.config import TrainingConfig
-from preprocessing import progress
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,8 +82,6 @@ class Training:
                     step, steps, config.learning_rate, config.warmup_fraction
                 ),
             )
-            if config.batch_norm == "momentum" and config.recalibration_steps:
-                self._recalibrate()
         return self.validation_logits()
 
     def validation_logits(self) -> np.ndarray:
@@ -91,9 +89,6 @@ class Training:
         crops = evaluation_dataset(self._val, self._detector.pixels, _EVALUATION_BATCH)
         logits = [self._detector.raw_logits(pixels).numpy() for pixels in crops]
         return np.concatenate(logits).astype(np.float64)
-
-    def _validate(self) -> Validation:
-        return Validation.of(self.validation_logits(), self._val.table)
 
     def _phase(self, name: str, epochs: int, rate) -> None:
         config, model = self._config, self._model
@@ -113,7 +108,18 @@ class Training:
             # XLA on a CPU compiles NASNet for minutes; "auto", the default, would use it.
             jit_compile=False,
         )
-        best = BestEpoch(self._validate, config.patience, self.rows, name)
+        learns_statistics = name != "head" and config.batch_norm == "momentum"
+        recalibrate = None
+        if learns_statistics and config.recalibration_steps:
+            fresh = iter(self._batches(phase=-1)[0])
+            recalibrate = Recalibration(model, fresh, config.recalibration_steps)
+
+        def validate() -> Validation:
+            if recalibrate is not None:
+                recalibrate()
+            return Validation.of(self.validation_logits(), self._val.table)
+
+        best = BestEpoch(validate, config.patience, self.rows, name)
         callbacks = [
             RateSchedule(lambda step: rate(step, total)),
             best,
@@ -122,19 +128,6 @@ class Training:
         model.fit(batches, epochs=epochs, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
         best.restore()
         _LOG.info("phase %s: best epoch has %s", name, best.best)
-
-    def _recalibrate(self) -> None:
-        """Lets the statistics of batch normalisation catch up with the weights.
-
-        Steps at rate zero through the training step that is traced already; a forward pass of its
-        own would be traced for longer than it saves.
-        """
-        steps = self._config.recalibration_steps
-        progress.report("train", 0, steps, "recalibrating batch normalisation")
-        batches, _ = self._batches(phase=-1)
-        self._model.fit(
-            batches, steps_per_epoch=steps, callbacks=[RateSchedule(lambda step: 0.0)], verbose=0
-        )
 
     def _batches(self, phase: int) -> tuple[tf.data.Dataset, int]:
         # SeedSequence mixes; neighbouring seeds and phases have nothing in common.

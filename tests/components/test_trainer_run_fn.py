@@ -1,0 +1,236 @@
+import csv
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import MODEL, SIZE, TRAINING, write_split
+
+from components.trainer.callbacks import Validation, warmup_cosine
+from components.trainer.crop_store import CropTable
+from components.trainer.model import build_model
+from components.transform.preprocessing import decode_images
+from pipeline.config import ModelConfig
+from preprocessing import model_metadata, progress
+from preprocessing.aggregation import probability
+from preprocessing.errors import UsageError
+
+pytestmark = pytest.mark.integration
+
+
+def _score(folder, crops) -> np.ndarray:
+    signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    return signature(image=tf.constant(crops))["score"].numpy()
+
+
+def test_learns_what_training_is_about(workbench, trained):
+    from sklearn.metrics import roc_auc_score
+
+    crops, labels, _ = workbench.crops("test")
+    scores = _score(trained, crops)
+    assert roc_auc_score(labels, scores) > 0.95
+    assert ((scores > 0.5) == labels).mean() > 0.85
+
+
+def test_signatures_and_plain_python_agree(workbench, trained):
+    crops, labels, records = workbench.crops("test")
+    model = tf.saved_model.load(str(trained))
+    default = model.signatures["serving_default"](image=tf.constant(crops))
+    examples = model.signatures["serving_examples"](examples=tf.constant(records))
+    assert set(default) == set(examples) == {"score", "logit"}
+    assert default["score"].shape == examples["logit"].shape == (len(crops),)
+    for name in ("score", "logit"):
+        np.testing.assert_allclose(default[name], examples[name], atol=1e-5)
+    np.testing.assert_allclose(default["score"], probability(default["logit"]), atol=1e-6)
+
+    network = build_model(ModelConfig(**MODEL))
+    assert len(network.variables) == len(model.model_variables)
+    for variable, stored in zip(network.variables, model.model_variables, strict=True):
+        variable.assign(stored.numpy())
+    pixels = decode_images(tf.constant(crops), SIZE)
+    plain = network(pixels)[:, 0] / model_metadata.read(trained)["temperature"]
+    np.testing.assert_allclose(tf.sigmoid(plain), default["score"], atol=1e-5)
+
+    features = model.signatures["transform_features"](examples=tf.constant(records))
+    assert set(features) == {"image", "label"}
+    np.testing.assert_allclose(features["image"], pixels, atol=1e-6)
+    np.testing.assert_array_equal(features["label"], labels)
+
+
+def test_score_of_a_crop_does_not_depend_on_its_batch(workbench, trained):
+    crops, _, _ = workbench.crops("test")
+    together = _score(trained, crops[:5])
+    alone = [_score(trained, [crop])[0] for crop in crops[:5]]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert _score(trained, tf.constant([], tf.string)).shape == (0,)
+
+
+def test_fresh_process_without_our_code_scores_the_same(workbench, trained, tmp_path):
+    crops, _, _ = workbench.crops("test")
+    np.save(tmp_path / "crops.npy", np.array(crops, object), allow_pickle=True)
+    program = f"""
+import sys
+import numpy as np
+import tensorflow as tf
+crops = np.load({str(tmp_path / "crops.npy")!r}, allow_pickle=True)
+signature = tf.saved_model.load({str(trained)!r}).signatures["serving_default"]
+np.save({str(tmp_path / "scores.npy")!r}, signature(image=tf.constant(crops))["score"].numpy())
+for name in ("tfx", "tensorflow_transform", "components", "preprocessing"):
+    assert name not in sys.modules, name
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, timeout=300)
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), _score(trained, crops), atol=1e-6)
+
+
+def test_only_the_network_is_exported(trained):
+    stored = tf.train.load_checkpoint(str(trained / "variables" / "variables"))
+    elements = sum(
+        int(np.prod(shape)) for shape in stored.get_variable_to_shape_map().values() if shape
+    )
+    network = build_model(ModelConfig(**MODEL)).count_params()
+    # Adam's state would triple it.
+    assert elements < 1.2 * network
+
+
+def test_metadata_stands_beside_the_model(trained):
+    metadata = model_metadata.read(trained)
+    assert metadata["extraction"] == {"margin": 1.3}
+    assert metadata["input_size"] == SIZE
+    assert metadata["positive_class"] == "fake"
+    assert metadata["backbone"] == "tiny"
+    assert metadata["seed"] == 3 and metadata["code"] == "0123"
+    assert metadata["training"]["epochs"] == TRAINING["epochs"]
+    assert metadata["libraries"]["tensorflow"] == tf.__version__
+    assert metadata["temperature"] > 0
+    assert model_metadata.read(trained.parent) == metadata
+
+
+def test_history_and_curves(trained):
+    with (trained.parent / "logs" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss", "val_loss", "val_auc", "val_clip_auc", "learning_rate"} <= set(rows[0])
+    assert float(rows[1]["learning_rate"]) < float(rows[0]["learning_rate"]) < 1e-2
+    assert (trained.parent / "logs" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_same_seed_gives_the_same_model(workbench, trained, tmp_path):
+    crops, _, _ = workbench.crops("test")
+    again = workbench.train(tmp_path)
+    np.testing.assert_allclose(_score(again, crops), _score(trained, crops), atol=1e-3)
+
+
+def test_batch_norm_statistics_have_arrived(workbench, trained):
+    """Training mode and inference mode see the same network after recalibration."""
+    crops, labels, _ = workbench.crops("train")
+    network = build_model(ModelConfig(**MODEL))
+    stored = tf.saved_model.load(str(trained)).model_variables
+    for variable, value in zip(network.variables, stored, strict=True):
+        variable.assign(value.numpy())
+    pixels = decode_images(tf.constant(crops), SIZE)
+    losses = [
+        keras.losses.BinaryCrossentropy(from_logits=True)(
+            labels[:, None], network(pixels, training=training)
+        )
+        for training in (False, True)
+    ]
+    assert abs(float(losses[0]) - float(losses[1])) < 0.1
+
+
+def test_fine_tuning_goes_through_both_phases(workbench, tmp_path):
+    weights = tmp_path / "tiny.weights.h5"
+    source = build_model(ModelConfig(**MODEL)).get_layer("backbone")
+    source.save_weights(weights)
+    events = []
+    progress.set_sink(events.append)
+    try:
+        folder = workbench.train(
+            tmp_path,
+            model={"weights": str(weights), "input": "rgb"},
+            training={
+                "batch_norm": "freeze",
+                "head_epochs": 1,
+                "epochs": 1,
+                "steps_per_epoch": 3,
+                "ema_momentum": 0.5,
+                "clip_norm": 1.0,
+                "weight_decay": 1e-3,
+                "augmentation": "strong",
+            },
+        )
+    finally:
+        progress.set_sink(None)
+    rows = list(csv.DictReader((tmp_path / "logs" / "history.csv").open()))
+    assert [row["phase"] for row in rows] == ["head", "all layers"]
+    stored = tf.saved_model.load(str(folder)).model_variables
+    for before, after in zip(source.variables, stored, strict=False):
+        kept = "bn" in before.path
+        assert np.array_equal(before.numpy(), after.numpy()) == kept, before.path
+
+    lines = [event.text() for event in events if event.stage == "train"]
+    assert any("head epoch 1/1" in line for line in lines)
+    assert any("all layers epoch 1/1, loss" in line and "val AUC" in line for line in lines)
+    assert not tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer")
+
+
+def test_a_loss_that_is_no_number_stops_the_run(workbench, tmp_path):
+    with pytest.raises(UsageError, match=r"the loss became nan in phase all layers, epoch 1"):
+        workbench.train(tmp_path, training={"learning_rate": 10.0, "steps_per_epoch": 400})
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "message"),
+    [
+        ({"backbone": "resnet"}, {}, "model.backbone: 'resnet' is not known"),
+        ({"weights": "absent.h5"}, {}, "absent.h5 is not a file"),
+        ({"image_size": 48}, {}, "give both the same model.image_size"),
+        ({}, {"augmentation": "storng"}, "did you mean 'strong'"),
+        ({}, {"batch_norm": "freeze"}, "set it to momentum"),
+        ({}, {"batch_size": 7}, "odd"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(workbench, tmp_path, model, training, message):
+    with pytest.raises(UsageError, match=message):
+        workbench.train(tmp_path, model, training)
+    assert not (tmp_path / "Format-Serving").exists()
+
+
+def test_a_class_missing_from_val_is_refused(workbench, tmp_path):
+    write_split(tmp_path, "train", clips=2, seed=0)
+    write_split(tmp_path, "val", clips=2, seed=0, labels=(1,))
+    with pytest.raises(UsageError, match="val split holds 4 crops and none of them is real"):
+        workbench.train(tmp_path / "out", records=tmp_path)
+
+
+def test_rate_rises_then_falls_to_zero():
+    rates = [warmup_cosine(step, 100, 1e-3, 0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-3 / 11)
+    assert rates[10] == max(rates) == 1e-3
+    assert all(a < b for a, b in zip(rates[:10], rates[1:11], strict=True))
+    assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert 0 < rates[-1] < 1e-6
+    assert warmup_cosine(0, 1, 1e-3, 0.1) == 1e-3
+
+
+def test_validation_scores_clips_by_their_highest_track():
+    labels = np.array([0, 0, 1, 1, 1])
+    table = CropTable(
+        labels=labels,
+        clips=np.array([0, 0, 1, 1, 1]),
+        pairs=labels * 0,
+        tracks=np.array([0, 0, 0, 1, 1]),
+        frames=labels * 0,
+        boxes=np.zeros((5, 4), np.float32),
+        clip_names=np.array([b"a", b"b"], object),
+    )
+    found = Validation.of(np.array([-1.0, 2.0, -3.0, 1.0, 1.5]), table)
+    assert (found.clip_auc, found.clip_accuracy) == (1.0, 0.5)
+    assert found.auc == pytest.approx(3 / 6) and found.accuracy == pytest.approx(3 / 5)
+
+
+def test_metadata_is_json_for_people_too(trained):
+    text = (trained / model_metadata.FILE).read_text()
+    assert json.loads(text) and "\n" in text

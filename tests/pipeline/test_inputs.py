@@ -1,0 +1,115 @@
+"""What a pipeline starts from: output folder, manifest, schema, remembered hashes."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config, override_of
+from pipeline.inputs import SCHEMA, index, make_output, prepare
+from preprocessing.errors import UsageError
+from preprocessing.manifest import Manifest
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Path:
+    """Twelve files that only look like clips: listing and hashing open no video."""
+    root = tmp_path / "data"
+    for label in ("real", "fake"):
+        (root / label).mkdir(parents=True)
+        for number in range(6):
+            (root / label / f"{number}.mp4").write_bytes(f"{label} {number}".encode())
+    return root
+
+
+@pytest.fixture
+def config(tmp_path, dataset):
+    overrides = [override_of("data.dir", str(dataset)), override_of("output", str(tmp_path / "o"))]
+    return load_config("folder", overrides)
+
+
+def test_writes_manifest_schema_and_table(config, dataset):
+    said = []
+    inputs = prepare(config, said.append)
+    folder = Path(config.output) / "inputs"
+    manifest = Manifest.read_csv(inputs.manifest, inputs.root)
+    assert len(manifest.clips) == 12
+    assert manifest.digest == inputs.manifest_digest
+    assert inputs.root == str(dataset)
+    assert Path(inputs.schema).read_bytes() == SCHEMA.read_bytes()
+    assert {Path(inputs.manifest).parent, Path(inputs.schema).parents[1]} == {folder}
+    table = (folder / "dataset.txt").read_text()
+    assert said[0] + "\n" == table
+    assert "clips" in table and "12" in table
+
+
+def test_same_data_gives_the_same_inputs(config):
+    assert prepare(config) == prepare(config)
+
+
+def test_hashes_are_remembered_until_the_file_changes(config, dataset):
+    first = prepare(config)
+    clip = dataset / "real" / "0.mp4"
+    times = clip.stat()
+    clip.write_bytes(clip.read_bytes()[::-1])
+    os.utime(clip, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert prepare(config) == first, "with size and time unchanged nothing is read again"
+    os.utime(clip, ns=(times.st_atime_ns, times.st_mtime_ns + 10**9))
+    second = prepare(config)
+    assert second.manifest_digest != first.manifest_digest
+    assert second.manifest != first.manifest
+    assert Path(first.manifest).exists(), "a cached execution may still name it"
+
+
+def test_warnings_are_said(config, dataset):
+    (dataset / "real" / "0.mp4").write_bytes(b"")
+    said = []
+    prepare(config, said.append)
+    assert [text for text in said if text.startswith("warning:") and "real/0.mp4" in text]
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_output_in_the_place_of_a_file(config, tmp_path, output):
+    (tmp_path / "file").write_text("in the way")
+    config = dataclasses.replace(config, output=str(tmp_path / output))
+    with pytest.raises(UsageError, match=f"{tmp_path}/{output} cannot be written"):
+        prepare(config)
+
+
+def test_file_in_the_place_of_the_inputs_folder(config):
+    Path(config.output).mkdir()
+    (Path(config.output) / "inputs").write_text("in the way")
+    with pytest.raises(UsageError, match="inputs cannot be written"):
+        prepare(config)
+
+
+def test_output_without_a_name():
+    with pytest.raises(UsageError, match="--output DIR"):
+        make_output("")
+
+
+def test_no_dataset_named(config):
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, dir=""))
+    with pytest.raises(UsageError, match="--data DIR"):
+        prepare(config)
+
+
+def test_dataset_that_is_not_there(config, dataset):
+    missing = dataclasses.replace(config.data, dir=str(dataset / "nowhere"))
+    with pytest.raises(UsageError, match="nowhere does not exist"):
+        prepare(dataclasses.replace(config, data=missing))
+
+
+def test_dataset_that_cannot_be_trained_on(config, dataset):
+    for path in (dataset / "fake").iterdir():
+        path.unlink()
+    with pytest.raises(UsageError, match="only real clips"):
+        prepare(config)
+    assert (Path(config.output) / "inputs" / "dataset.txt").exists(), "the table helps to see why"
+
+
+def test_index_without_output_writes_nothing(config, dataset, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    assert len(index(dataclasses.replace(config, output="")).clips) == 12
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from preprocessing.aggregation import aggregate, probability
+
+
+def test_track_is_the_mean_and_clip_the_highest_track():
+    scores = aggregate(
+        np.array([1.0, 3.0, -5.0, 0.5, -1.0]),
+        np.array(["b", "b", "b", "a", "a"]),
+        np.array([0, 0, 7, 2, 2]),
+    )
+    assert scores.clips.tolist() == ["a", "b"]
+    assert scores.logits.tolist() == [-0.25, 2.0]
+    assert scores.track_clips.tolist() == ["a", "b", "b"]
+    assert scores.tracks.tolist() == [2, 0, 7]
+    assert scores.track_logits.tolist() == [-0.25, 2.0, -5.0]
+
+
+def test_order_of_crops_does_not_matter():
+    rng = np.random.default_rng(0)
+    logits, clips, tracks = rng.normal(size=50), rng.integers(0, 6, 50), rng.integers(0, 3, 50)
+    order = rng.permutation(50)
+    one, other = (
+        aggregate(logits, clips, tracks),
+        aggregate(logits[order], clips[order], tracks[order]),
+    )
+    np.testing.assert_allclose(one.logits, other.logits, atol=1e-12)
+    for clip, logit in zip(one.clips, one.logits, strict=True):
+        means = [
+            logits[(clips == clip) & (tracks == track)].mean()
+            for track in np.unique(tracks[clips == clip])
+        ]
+        assert logit == pytest.approx(max(means))
+
+
+def test_equal_track_numbers_of_two_clips_are_two_tracks():
+    scores = aggregate(np.array([1.0, -1.0]), np.array([b"a", b"b"]), np.array([0, 0]))
+    assert scores.logits.tolist() == [1.0, -1.0]
+
+
+def test_nothing_gives_nothing():
+    scores = aggregate(np.empty(0), np.empty(0, "U1"), np.empty(0, int))
+    assert scores.clips.shape == scores.logits.shape == scores.track_logits.shape == (0,)
+
+
+def test_unequal_lengths_are_refused():
+    with pytest.raises(ValueError, match="equal length"):
+        aggregate(np.zeros(2), np.array(["a"]), np.zeros(2, int))
+
+
+def test_probability_neither_overflows_nor_turns():
+    with np.errstate(all="raise"):
+        values = probability(np.array([-1e4, -1.0, 0.0, 1.0, 1e4]))
+    np.testing.assert_allclose(values, [0, 1 / (1 + np.e), 0.5, 1 / (1 + np.exp(-1)), 1])

@@ -1,0 +1,66 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from preprocessing import model_metadata
+from preprocessing.errors import UsageError
+
+GOOD = {
+    "version": model_metadata.VERSION,
+    "input_size": 224,
+    "positive_class": "fake",
+    "temperature": 1.5,
+    "backbone": "nasnet_mobile",
+}
+
+
+def _model(folder, metadata=None):
+    (folder / "assets.extra").mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    if metadata is not None:
+        (folder / model_metadata.FILE).write_text(json.dumps(metadata))
+    return folder
+
+
+def test_reads_a_model_a_trainer_output_and_the_newest_version(tmp_path):
+    assert model_metadata.read(_model(tmp_path / "one", GOOD)) == GOOD
+    _model(tmp_path / "two" / "Format-Serving", GOOD)
+    assert model_metadata.read(tmp_path / "two") == GOOD
+    for version in ("9", "10"):
+        _model(tmp_path / "pushed" / version, {**GOOD, "backbone": version})
+    assert model_metadata.read(str(tmp_path / "pushed"))["backbone"] == "10"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (None, "was not exported by this pipeline"),
+        ({**GOOD, "version": 99}, "has version 99"),
+        ({"version": 1}, "without input_size"),
+        ([], "incomplete"),
+    ],
+)
+def test_other_models_are_refused(tmp_path, metadata, message):
+    with pytest.raises(UsageError, match=message):
+        model_metadata.read(_model(tmp_path / "model", metadata))
+
+
+def test_damaged_metadata(tmp_path):
+    _model(tmp_path / "model", GOOD)
+    (tmp_path / "model" / model_metadata.FILE).write_text("{")
+    with pytest.raises(UsageError, match="cannot be read"):
+        model_metadata.read(tmp_path / "model")
+
+
+def test_no_model_at_all(tmp_path):
+    with pytest.raises(UsageError, match="is not a folder"):
+        model_metadata.read(tmp_path / "absent")
+    with pytest.raises(UsageError, match="holds no exported model"):
+        model_metadata.read(tmp_path)
+
+
+def test_needs_no_tensorflow():
+    program = "import sys, preprocessing.model_metadata; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
