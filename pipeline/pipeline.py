@@ -65,7 +65,7 @@ def create_pipeline(
         settings=settings.as_dict(),
         code=code_digest(face_extraction.SOURCES),
         workers=config.extraction.workers,
-    ).with_beam_pipeline_args([*config.beam_args, *_worker_args(config.extraction.workers)])
+    ).with_beam_pipeline_args(_worker_args(config.extraction.workers))
     examples = extractor.outputs["examples"]
 
     statistics = StatisticsGen(examples=examples)
@@ -153,6 +153,7 @@ def models_folder(config: Config) -> Path:
 
 
 def _worker_args(workers: int) -> list[str]:
+    """What FaceExtractor adds to the pipeline's Beam arguments."""
     if workers == 1:
         return []
     return ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SIZE, encode, face_like, write_split
+from trainer_workbench import SIZE, encode, face_like, write_split
 
 from components.trainer.augmentation import STRENGTHS, augment
 from components.trainer.crop_store import CropStore, CropTable
