@@ -61,7 +61,7 @@ class RateSchedule(keras.callbacks.Callback):
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """How well logits fit the labels of a split."""
+    """How well logits fit the labels of a split; the AUCs are NaN where a class is missing."""
 
     loss: float
     accuracy: float
@@ -79,19 +79,24 @@ class Validation:
         clip_labels = np.zeros(len(table.clip_names), labels.dtype)
         clip_labels[table.clips] = labels
         clip_labels = clip_labels[clips.clips]
+
+        def area(labels: np.ndarray, scores: np.ndarray) -> float:
+            return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else math.nan
+
         return cls(
             loss=float(np.mean(np.logaddexp(0.0, logits) - labels * logits)),
             accuracy=float(np.mean((logits > 0) == labels)),
-            auc=float(roc_auc_score(labels, logits)),
+            auc=area(labels, logits),
             clip_accuracy=float(np.mean((clips.logits > 0) == clip_labels)),
-            clip_auc=float(roc_auc_score(clip_labels, clips.logits)),
+            clip_auc=area(clip_labels, clips.logits),
         )
 
 
 class BestEpoch(keras.callbacks.Callback):
     """Validates after every epoch, keeps the best weights, stops when nothing gets better.
 
-    Best is the highest AUC per clip; of equal ones, the lowest loss per crop.
+    Best is the highest AUC per clip; of equal ones, and where the split has one class only, the
+    lowest loss per crop.
 
     Args:
       validate: measures the model's weights, and gives the logits too; may change statistics of
@@ -218,4 +223,4 @@ class Progress(keras.callbacks.Callback):
 
 
 def _rank(found: Validation) -> tuple[float, float]:
-    return round(found.clip_auc, 6), -found.loss
+    return 0.0 if math.isnan(found.clip_auc) else round(found.clip_auc, 6), -found.loss

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import subprocess
 import sys
 
@@ -201,11 +202,24 @@ def test_what_cannot_work_is_refused_at_once(workbench, tmp_path, model, trainin
     assert not (tmp_path / "Format-Serving").exists()
 
 
-def test_a_class_missing_from_val_is_refused(workbench, tmp_path):
+def test_a_class_missing_from_train_is_refused(workbench, tmp_path):
+    write_split(tmp_path, "train", clips=2, seed=0, labels=(1,))
+    write_split(tmp_path, "val", clips=2, seed=0)
+    with pytest.raises(UsageError, match="none of the 4 crops of the train split is real"):
+        workbench.train(tmp_path / "out", records=tmp_path)
+
+
+def test_without_a_class_in_val_the_lowest_loss_decides(workbench, tmp_path):
+    """Four clips of which one is real can be trained on; what they cannot is be judged by AUC."""
     write_split(tmp_path, "train", clips=2, seed=0)
     write_split(tmp_path, "val", clips=2, seed=0, labels=(1,))
-    with pytest.raises(UsageError, match="val split holds 4 crops and none of them is real"):
-        workbench.train(tmp_path / "out", records=tmp_path)
+    folder = workbench.train(tmp_path / "out", records=tmp_path)
+    metadata = model_metadata.read(folder)
+    assert math.isnan(metadata["validation"]["clip_auc"])
+    assert metadata["temperature"] == 1.0
+    with next((tmp_path / "out").rglob("history.csv")).open() as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    assert metadata["validation"]["loss"] == pytest.approx(min(losses), abs=1e-4)
 
 
 def test_rate_rises_then_falls_to_zero():
