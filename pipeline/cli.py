@@ -133,14 +133,19 @@ def _config_of_any_layout(arguments: argparse.Namespace, output: str | None):
 
 def _extract(arguments: argparse.Namespace) -> int:
     from pipeline.config import to_dict
+    from pipeline.console import Console
     from pipeline.inputs import index, make_output
-    from preprocessing.extract_command import extract
-    from preprocessing.face_cropper import Settings
 
     config = _config_of_any_layout(arguments, arguments.output)
     output = make_output(config.output)
-    settings = Settings.of(to_dict(config.extraction), config.data.precropped)
-    extract(index(config), settings, output / "faces", workers=config.extraction.workers)
+    manifest = index(config)
+    with Console(output / "logs" / "extract.log") as console:
+        from preprocessing.extract_command import extract
+        from preprocessing.face_cropper import Settings
+
+        settings = Settings.of(to_dict(config.extraction), config.data.precropped)
+        workers = config.extraction.workers
+        extract(manifest, settings, output / "faces", workers=workers, say=console.say)
     return 0
 
 
