@@ -18,6 +18,7 @@ from tfx.types import standard_artifacts
 
 from components.blessed_model.component import BlessedModel
 from components.blessed_model.strategy import BlessedBeforeCandidate
+from components.clip_evaluator.component import ClipEvaluator
 from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
 from components.face_extractor.component import FaceExtractor
@@ -36,6 +37,13 @@ _TRAINER_SOURCES = (
     "preprocessing/aggregation.py",
     "preprocessing/face_example.py",
     "preprocessing/model_metadata.py",
+    "preprocessing/operating_points.py",
+)
+_EVALUATION_SOURCES = (
+    "components/clip_evaluator",
+    "pipeline/bounds.py",
+    "preprocessing/aggregation.py",
+    "preprocessing/slices.py",
 )
 
 
@@ -122,14 +130,24 @@ def create_pipeline(
         schema=schema.outputs["schema"],
         eval_config=make_eval_config(config.evaluation),
     )
-    pusher = Pusher(
+    clip_evaluator = ClipEvaluator(
+        examples=examples,
         model=model,
         model_blessing=evaluator.outputs["blessing"],
+        baseline_model=baseline.outputs["model"],
+        gate=to_dict(config.evaluation.clip_gate),
+        resamples=config.evaluation.resamples,
+        code=code_digest(_EVALUATION_SOURCES),
+    )
+    pusher = Pusher(
+        model=model,
+        model_blessing=clip_evaluator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
         ),
     )
     nodes = [extractor, statistics, schema, validator, transform, trainer, baseline, evaluator]
+    nodes.append(clip_evaluator)
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=f"{config.output}/artifacts",
