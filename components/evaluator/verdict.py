@@ -46,14 +46,14 @@ def _rows(
     lower = threshold.value_threshold.lower_bound.value
     key, value = _named(spec)
     bound = Bound(_NAMES[name], lower, key, value)
-    wanted = f"{key}={value}" if value or not key else f"{key}="
-    where = [s for s in measured if s == wanted or (key and not value and s.startswith(wanted))]
-    if not key:
-        where = [""]
+    where = [""]
+    if key:
+        wanted = f"{key}={value}"
+        where = sorted(s for s in measured if s == wanted or not value and s.startswith(wanted))
     if not where:
         return [Row.of("frame", bound, wanted.rstrip("="), None, "no crop of it was tested")]
     rows = []
-    for one in sorted(where):
+    for one in where:
         metrics = measured.get(one, {})
         found, reason = metrics.get(name), "nothing was tested"
         if name == AUC and metrics.get(MEAN_LABEL) in (0.0, 1.0):

@@ -73,7 +73,11 @@ def test_a_perfect_and_a_reversed_ranking():
     perfect = measure(labels, np.array([-2.0, -1.0, 1.0, 2.0]))
     assert (perfect["auc"].value, perfect["eer"].value, perfect["accuracy"].value) == (1, 0, 1)
     reversed_ = measure(labels, np.array([2.0, 1.0, -1.0, -2.0]))
-    assert (reversed_["auc"].value, reversed_["eer"].value, reversed_["accuracy"].value) == (0, 1, 0)
+    assert (reversed_["auc"].value, reversed_["eer"].value, reversed_["accuracy"].value) == (
+        0,
+        1,
+        0,
+    )
 
 
 @pytest.mark.parametrize("label", [0, 1])
