@@ -14,6 +14,8 @@ from pipeline.bounds import Row
 from pipeline.config import Config
 from preprocessing import extraction_report
 
+# Of the clips' measures, those in the table; the report has all of them.
+_HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
 _CACHED = metadata_store_pb2.Execution.CACHED
 
 
@@ -33,6 +35,7 @@ class RunSummary:
       evaluation: folder of TFMA's results.
       clip_evaluation: folder of the scores and measures of clips.
       report: folder of the extraction report.
+      page: the report of the run, as HTML.
     """
 
     nodes: dict[str, str]
@@ -46,6 +49,7 @@ class RunSummary:
     evaluation: str
     clip_evaluation: str
     report: str
+    page: str
 
     def write(self, path: Path) -> None:
         """Writes it as JSON."""
@@ -67,7 +71,7 @@ class RunSummary:
                 for name, value in sorted(self.metrics.items())
             ),
             "test clips": ", ".join(
-                f"{name.replace('_', ' ')} {_measure(value)}" for name, value in self.clips.items()
+                f"{name.replace('_', ' ')} {_measure(self.clips[name])}" for name in _HEADLINE
             ),
             "gate": f"{'passed' if self.blessed else 'REFUSED'}\n{'':<14}{bounds}",
             "pushed": self.pushed or "nothing",
@@ -75,6 +79,7 @@ class RunSummary:
             "model": self.model,
             "evaluation": self.evaluation,
             "clip scores": self.clip_evaluation,
+            "report": self.page,
             "faces report": f"{self.report}/report.txt",
         }
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
@@ -151,6 +156,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
         evaluation=evaluation,
         clip_evaluation=clip_evaluation,
         report=report,
+        page=f"{outputs['Report', 'report'].uri}/report.html",
     )
 
 
