@@ -88,7 +88,7 @@ def _add_evaluation_commands(commands) -> None:
         command = commands.add_parser(
             name,
             help=text,
-            description=f"{text[:1].upper() + text[1:]}. An interrupted run goes on where it stopped.",
+            description=f"Will {text}. An interrupted run goes on where it stopped.",
         )
         command.add_argument("--model", required=True, metavar="DIR", help="a pushed model")
         command.add_argument("--data", required=True, metavar="DIR", help="folder of the clips")

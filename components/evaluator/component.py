@@ -10,7 +10,7 @@ from tfx.components.evaluator import component, constants
 from tfx.components.evaluator import executor as tfx_executor
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, component_spec, standard_component_specs
+from tfx.types import artifact_utils
 from tfx.utils import io_utils, proto_utils
 
 
@@ -69,15 +69,6 @@ def _refuse(blessing: types.Artifact) -> None:
     )
 
 
-class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
-    """TFX's, and a digest of our code, which makes results of older code stale."""
-
-    PARAMETERS = {
-        **standard_component_specs.EvaluatorSpec.PARAMETERS,
-        "code": component_spec.ExecutionParameter(type=str, optional=True),
-    }
-
-
 class Evaluator(component.Evaluator):
     """See `tfx.components.Evaluator`; inputs and outputs are the same.
 
@@ -86,9 +77,9 @@ class Evaluator(component.Evaluator):
       **parameters: those of TFX's Evaluator.
     """
 
-    SPEC_CLASS = EvaluatorSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(self, code: str, **parameters: Any):
         super().__init__(**parameters)
+        # TFX's component makes its own spec, which knows no digest of code.
         self.spec.exec_properties["code"] = code
