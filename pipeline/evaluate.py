@@ -14,7 +14,7 @@ from pipeline.console import Console
 from pipeline.inputs import make_output
 from preprocessing import datasets, model_metadata
 from preprocessing.datasets.clip import IMAGE_ENDINGS, VIDEO_ENDINGS, Clip, media
-from preprocessing.errors import UsageError
+from preprocessing.errors import UsageError, cause
 from preprocessing.files import hash_clips
 from preprocessing.manifest import Manifest, build_manifest
 
@@ -171,7 +171,10 @@ def _scored(
 def _labelled(request: Request, hashes: Path) -> Manifest:
     protocol = "official" if request.official_test else "clip"
     root = Path(request.data).resolve()
-    manifest = build_manifest(root, "auto", protocol, 0.1, 0.1, 1, hashes)
+    from preprocessing.datasets import demo  # Loads scikit-image.
+
+    layout = "demo" if (root / demo.MARKER).exists() else "auto"
+    manifest = build_manifest(root, layout, protocol, 0.1, 0.1, 1, hashes)
     clips = [c for c in manifest.clips if not request.official_test or c.split == "test"]
     if not clips:
         raise UsageError(f"{request.data} holds no clip that can be used")
@@ -219,24 +222,19 @@ def _with_console(logs: Path, work: Callable[[Console], int]) -> int:
     with Console(log) as console:
         try:
             return work(console)
-        except KeyboardInterrupt:
-            console.say("interrupted; finished clips are kept, the same command goes on from them")
-            return 130
-        except Exception as error:
-            usage = _usage_error(error)
+        except BaseException as error:
+            if cause(error, KeyboardInterrupt):
+                console.say(
+                    "interrupted; finished clips are kept, the same command goes on from them"
+                )
+                return 130
+            usage = cause(error, UsageError)
             if usage:
                 raise usage from error
+            if not isinstance(error, Exception):
+                raise
+            # The boundary of the program: the traceback is for the log, one line for the person.
             logging.error("%s", traceback.format_exc())
             console.say(f"error: {type(error).__name__}: {error}")
             console.say(f"the traceback is at the end of {log}")
             return 1
-
-
-def _usage_error(error: BaseException) -> UsageError | None:
-    """Finds the user's error under the wrappings of Beam."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UsageError):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None
