@@ -71,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     command.set_defaults(command=_predict)
 
+    _add_evaluation_commands(commands)
+
     command = commands.add_parser(
         "demo-data",
         help="make the demo's dataset",
@@ -85,6 +87,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=_doctor)
     return parser
+
+
+def _add_evaluation_commands(commands) -> None:
+    for name, text, output in (
+        ("evaluate", "measure a finished model on a labelled dataset", "folder of the report"),
+        ("score", "write P(fake) of many clips into a table", "the .parquet file"),
+    ):
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=f"Will {text}. An interrupted run goes on where it stopped.",
+        )
+        command.add_argument("--model", required=True, metavar="DIR", help="a pushed model")
+        command.add_argument("--data", required=True, metavar="DIR", help="folder of the clips")
+        command.add_argument("--output", metavar="PATH", required=name == "score", help=output)
+        command.add_argument(
+            "--precropped", action="store_true", help="the files are face crops already"
+        )
+        command.add_argument("--workers", type=int, default=1, help="Beam worker processes")
+        command.set_defaults(command=_on_data, task=name, official_test=False)
+        if name == "evaluate":
+            command.add_argument(
+                "--official-test",
+                action="store_true",
+                help="only the clips of the dataset's own test list",
+            )
+
+    command = commands.add_parser("report", help="show the report of a run")
+    command.add_argument("run", metavar="RUN", help="--output of a run, or of an evaluation")
+    command.add_argument("--rebuild", action="store_true", help="draw it again")
+    command.set_defaults(command=_report)
+
+    command = commands.add_parser("compare", help="two runs on the clips that both have tested")
+    command.add_argument("runs", nargs=2, metavar="RUN", help="--output of a run")
+    command.add_argument("--output", metavar="FILE", help="write a page (HTML) as well")
+    command.set_defaults(command=_compare)
 
 
 def _add_config_arguments(command: argparse.ArgumentParser, data: bool = True) -> None:
@@ -169,6 +207,47 @@ def _predict(arguments: argparse.Namespace) -> int:
     from serving.predict import predict_command
 
     return predict_command(arguments.files, arguments.model, as_json=arguments.json)
+
+
+def _on_data(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pipeline import evaluate
+
+    output = arguments.output or f"evaluation-{Path(arguments.data).resolve().name}"
+    request = evaluate.Request(
+        model=arguments.model,
+        data=arguments.data,
+        output=output,
+        precropped=arguments.precropped,
+        official_test=arguments.official_test,
+        workers=arguments.workers,
+    )
+    return getattr(evaluate, arguments.task)(request)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    import os
+    import webbrowser
+
+    from components.report.compare import page_of
+
+    page = page_of(arguments.run, again=arguments.rebuild)
+    print(page)
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(page.resolve().as_uri())
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from components.report.compare import compare_runs, write_page
+
+    comparison = compare_runs(*arguments.runs)
+    print(comparison.text())
+    if arguments.output:
+        write_page(comparison, arguments.output)
+        print(f"wrote {arguments.output}")
+    return 0
 
 
 def _demo_data(arguments: argparse.Namespace) -> int:

@@ -156,13 +156,21 @@ class GateConfig:
     min_auc: float = 0.90
     # How much lower than the last blessed model's the AUC may be.
     max_auc_drop: float = 0.02
+    # Bounds of slices, as in "method=Deepfakes: auc >= 0.7"; see pipeline/bounds.py.
+    slices: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """TFMA; see pipeline/eval_config.py."""
+    """TFMA and ClipEvaluator; see pipeline/eval_config.py and components/clip_evaluator/."""
 
+    # Of frames, judged by TFMA.
     gate: GateConfig = GateConfig()
+    # Of clips, which is what people ask about. Both gates must bless.
+    clip_gate: GateConfig = GateConfig()
+    # Resamples of the clips' bootstrap intervals; the ends of an interval move by about 0.1 of its
+    # width with 1000.
+    resamples: int = 1000
     # Poisson bootstrap intervals; they resample frames, not clips, and double the time.
     confidence_intervals: bool = False
 
@@ -341,6 +349,7 @@ def _check(config: Config) -> None:
     _one_of("data.layout", config.data.layout, LAYOUTS)
     _one_of("data.split", config.data.split, PROTOCOLS)
     check_training(config.model, config.training)
+    check_gates(config.evaluation)
     if not config.name or not config.name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"name: {config.name!r} may hold only letters, digits, '-' and '_'")
     for key, value in (
@@ -403,6 +412,19 @@ def check_training(model: ModelConfig, training: TrainingConfig) -> None:
             f"training.batch_size: {training.batch_size} is odd; batches hold as many real "
             "as fake crops"
         )
+
+
+def check_gates(evaluation: EvaluationConfig) -> None:
+    """Checks the bounds, so that a misspelt one does not end a run after hours of training.
+
+    Raises:
+      UsageError: a bound of a slice cannot be read, or a number is out of range.
+    """
+    from pipeline.bounds import bounds_of
+
+    for gate in (evaluation.gate, evaluation.clip_gate):
+        bounds_of(gate)
+    _within("evaluation.resamples", evaluation.resamples, 100, 100_000)
 
 
 # The names stand here so that a misspelt one is refused before TensorFlow is loaded.

@@ -18,9 +18,11 @@ from tfx.types import standard_artifacts
 
 from components.blessed_model.component import BlessedModel
 from components.blessed_model.strategy import BlessedBeforeCandidate
+from components.clip_evaluator.component import ClipEvaluator
 from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
 from components.face_extractor.component import FaceExtractor
+from components.report.component import Report
 from pipeline.config import Config, image_size_of, to_dict
 from pipeline.eval_config import make_eval_config
 from pipeline.inputs import Inputs
@@ -36,7 +38,16 @@ _TRAINER_SOURCES = (
     "preprocessing/aggregation.py",
     "preprocessing/face_example.py",
     "preprocessing/model_metadata.py",
+    "preprocessing/operating_points.py",
 )
+_EVALUATION_SOURCES = (
+    "components/clip_evaluator",
+    "components/evaluator",
+    "pipeline/bounds.py",
+    "preprocessing/aggregation.py",
+    "preprocessing/slices.py",
+)
+_REPORT_SOURCES = ("components/clip_evaluator", "components/report")
 
 
 def create_pipeline(
@@ -121,19 +132,44 @@ def create_pipeline(
         baseline_model=baseline.outputs["model"],
         schema=schema.outputs["schema"],
         eval_config=make_eval_config(config.evaluation),
+        code=code_digest(_EVALUATION_SOURCES),
+    )
+    clip_evaluator = ClipEvaluator(
+        examples=examples,
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        baseline_model=baseline.outputs["model"],
+        gate=to_dict(config.evaluation.clip_gate),
+        resamples=config.evaluation.resamples,
+        code=code_digest(_EVALUATION_SOURCES),
     )
     pusher = Pusher(
         model=model,
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=clip_evaluator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
         ),
     )
     nodes = [extractor, statistics, schema, validator, transform, trainer, baseline, evaluator]
+    report = Report(
+        config=to_dict(config),
+        manifest=inputs.manifest,
+        root=inputs.root,
+        code=code_digest(_REPORT_SOURCES),
+        examples=examples,
+        extraction=extractor.outputs["report"],
+        model=model,
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        clip_evaluation=clip_evaluator.outputs["evaluation"],
+        blessing=clip_evaluator.outputs["blessing"],
+    )
+    # What cannot be drawn may still be pushed.
+    report.add_upstream_node(pusher)
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=f"{config.output}/artifacts",
-        components=[*nodes, pusher],
+        components=[*nodes, clip_evaluator, pusher, report],
         enable_cache=True,
         beam_pipeline_args=list(config.beam_args),
         metadata_connection_config=None

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.inputs import make_output, prepare
-from preprocessing.errors import UsageError
+from preprocessing.errors import UsageError, cause
 
 PUSHED, FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
 
@@ -37,20 +37,20 @@ def run(config: Config) -> int:
         console.say(f"run of {config.name!r} into {output}; everything that is logged: {log}")
         try:
             status = _run(config, console)
-        except UsageError as error:
-            console.say(f"error: {error}")
-            status = WRONG_USAGE
-        except KeyboardInterrupt:
-            console.say("interrupted; what was finished is kept, the same command goes on from it")
-            status = FAILED
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             # The boundary of the program: the traceback is for the log, one line for the person.
             logging.error("%s", traceback.format_exc())
-            usage = _usage_error(error)
-            console.say(f"error: {usage or f'{type(error).__name__}: {error}'}")
-            if not usage:
+            status = FAILED
+            if cause(error, KeyboardInterrupt):
+                console.say(
+                    "interrupted; what was finished is kept, the same command goes on from it"
+                )
+            elif usage := cause(error, UsageError):
+                console.say(f"error: {usage}")
+                status = WRONG_USAGE
+            else:
+                console.say(f"error: {type(error).__name__}: {error}")
                 console.say(f"the traceback is at the end of {log}")
-            status = WRONG_USAGE if usage else FAILED
         elapsed = datetime.timedelta(seconds=round((datetime.datetime.now() - started).seconds))
         console.say(f"finished after {elapsed} with status {status}")
     return status
@@ -100,13 +100,3 @@ class _NodeLines(logging.Handler):
         elif record.msg == "Component %s is finished.":
             seconds = time.monotonic() - self._started
             self._console.say(f"{record.args[0]} done in {seconds:.0f} s")
-
-
-def _usage_error(error: BaseException) -> UsageError | None:
-    """Finds the user's error under the wrappings of TFX and Beam."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UsageError):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.bounds import Row
 from pipeline.config import Config
 from preprocessing import extraction_report
 
+# Of the clips' measures, those in the table; the report has all of them.
+_HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
 _CACHED = metadata_store_pb2.Execution.CACHED
 
 
@@ -25,23 +27,29 @@ class RunSummary:
       nodes: node id to "executed" or "cached".
       extraction: summary of the extraction report.
       metrics: TFMA's overall metrics on the test split, by name.
-      gate: one row a bound: metric, bound, value, held.
-      blessed: whether the Evaluator blessed the model.
+      clips: overall metrics of the test split's clips, by name.
+      gate: one row a bound, see `pipeline.bounds.Row`.
+      blessed: whether both gates, on frames and on clips, blessed the model.
       model: folder of the trained model.
       pushed: folder of the pushed version; empty when nothing was pushed.
       evaluation: folder of TFMA's results.
+      clip_evaluation: folder of the scores and measures of clips.
       report: folder of the extraction report.
+      page: the report of the run, as HTML.
     """
 
     nodes: dict[str, str]
     extraction: dict[str, Any]
     metrics: dict[str, float]
+    clips: dict[str, dict[str, Any]]
     gate: list[dict[str, Any]]
     blessed: bool
     model: str
     pushed: str
     evaluation: str
+    clip_evaluation: str
     report: str
+    page: str
 
     def write(self, path: Path) -> None:
         """Writes it as JSON."""
@@ -53,31 +61,35 @@ class RunSummary:
         reported = "".join(
             f"; {number} reported: {reason}" for reason, number in counts["reasons"].items()
         )
-        bounds = ", ".join(
-            f"{_words(row['metric'])} {row['value']:.3f} "
-            f"{'>=' if row['held'] else '<'} {row['bound']:.3f}"
-            for row in self.gate
-        )
+        bounds = f"\n{'':<14}".join(Row.from_json(row).text() for row in self.gate)
         executed = [node for node, state in self.nodes.items() if state == "executed"]
         rows = {
             "clips": f"{counts['clips']}, {counts['clips_with_faces']} with faces{reported}",
             "faces": f"{counts['crops']} crops of {counts['faces']} faces found",
-            "test split": ", ".join(
+            "test frames": ", ".join(
                 f"{name.replace('_', ' ')} {value:.4g}"
                 for name, value in sorted(self.metrics.items())
             ),
-            "gate": f"{'passed' if self.blessed else 'REFUSED'}: {bounds}",
+            "test clips": ", ".join(
+                f"{name.replace('_', ' ')} {_measure(self.clips[name])}" for name in _HEADLINE
+            ),
+            "gate": f"{'passed' if self.blessed else 'REFUSED'}\n{'':<14}{bounds}",
             "pushed": self.pushed or "nothing",
             "executed": ", ".join(executed) or "nothing: all from the cache",
             "model": self.model,
             "evaluation": self.evaluation,
+            "clip scores": self.clip_evaluation,
+            "report": self.page,
             "faces report": f"{self.report}/report.txt",
         }
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _measure(measure: dict[str, Any]) -> str:
+    if measure["value"] is None:
+        return f"- ({measure['note']})"
+    between = "" if measure["low"] is None else f" [{measure['low']:.3f}, {measure['high']:.3f}]"
+    return f"{measure['value']:.3f}{between}"
 
 
 def latest_run(store: mlmd.MetadataStore) -> int:
@@ -104,6 +116,11 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
       store: the metadata store.
       run: id of the run's context.
     """
+    # Loads TFMA and TensorFlow, which the message of a failed run can do without.
+    from components.clip_evaluator import results
+    from components.clip_evaluator.evaluation import find
+    from components.evaluator import verdict
+
     nodes: dict[str, str] = {}
     outputs: dict[tuple[str, str], Any] = {}
     for execution in sorted(store.get_executions_by_context(run), key=lambda e: e.id):
@@ -120,22 +137,26 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
         for artifact in store.get_artifacts_by_id(list(made)):
             outputs[node, made[artifact.id]] = artifact
     evaluation = outputs["Evaluator", "evaluation"].uri
-    blessing = outputs["Evaluator", "blessing"]
+    clip_evaluation = outputs["ClipEvaluator", "evaluation"].uri
+    blessing = outputs["ClipEvaluator", "blessing"]
     pushed = outputs["Pusher", "pushed_model"]
     report = outputs["FaceExtractor", "report"].uri
-    metrics = _overall_metrics(evaluation)
+    rows = [*verdict.read(evaluation), *results.read_verdict(clip_evaluation)]
     return RunSummary(
         nodes=nodes,
         extraction=extraction_report.read(report)["summary"],
-        metrics=metrics,
-        gate=_gate_rows(config, evaluation, metrics),
+        metrics=verdict.metrics_by_slice(evaluation).get("", {}),
+        clips=find(results.read(clip_evaluation)["splits"]["test"]["clips"])["metrics"],
+        gate=[row.as_json() for row in rows],
         blessed=blessing.custom_properties["blessed"].int_value == 1,
         model=f"{outputs['Trainer', 'model'].uri}/Format-Serving",
         pushed=pushed.custom_properties["pushed_destination"].string_value
         if pushed.custom_properties["pushed"].int_value == 1
         else "",
         evaluation=evaluation,
+        clip_evaluation=clip_evaluation,
         report=report,
+        page=f"{outputs['Report', 'report'].uri}/report.html",
     )
 
 
@@ -144,39 +165,3 @@ def _node_id(store: mlmd.MetadataStore, execution: Any, pipeline: str) -> str:
         if context.type == "node":
             return context.name.removeprefix(f"{pipeline}.")
     raise LookupError(f"execution {execution.id} belongs to no node")
-
-
-def _overall_metrics(evaluation: str) -> dict[str, float]:
-    import tensorflow_model_analysis as tfma
-
-    result = tfma.load_eval_result(evaluation)
-    values = result.get_metrics_for_slice(slice_name=()) or {}
-    return {
-        name: value["doubleValue"]
-        for name, value in values.items()
-        if isinstance(value.get("doubleValue"), float)
-    }
-
-
-def _gate_rows(config: Config, evaluation: str, metrics: dict[str, float]) -> list[dict[str, Any]]:
-    from pipeline.eval_config import AUC, AUC_DIFF, BINARY_ACCURACY, failed_metrics
-
-    gate = config.evaluation.gate
-    failed = failed_metrics(evaluation)
-    bounds = {BINARY_ACCURACY: gate.min_accuracy, AUC: gate.min_auc}
-    rows = [
-        {"metric": name, "bound": bound, "value": metrics.get(name, math.nan)}
-        for name, bound in bounds.items()
-    ]
-    if AUC_DIFF in metrics:
-        rows.append(
-            {
-                "metric": "auc against the last blessed model",
-                "bound": -gate.max_auc_drop,
-                "value": metrics[AUC_DIFF],
-            }
-        )
-    return [{**row, "held": bool(row["value"] >= row["bound"])} for row in rows] + [
-        {"metric": name, "bound": math.nan, "value": math.nan, "held": False}
-        for name in sorted(failed - set(bounds) - {AUC_DIFF})
-    ]

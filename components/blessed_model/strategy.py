@@ -7,12 +7,18 @@ from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.common import resolver
 
+from components.clip_evaluator.executor import FINAL_PROPERTY
+
 
 class BlessedBeforeCandidate(resolver.ResolverStrategy):
     """Resolves the latest blessed Model that is older than the candidate.
 
     TFX's LatestBlessedModelStrategy would resolve, in a second run of unchanged inputs, the very
     model that the first run blessed: the Evaluator would run again to compare it with itself.
+
+    Blessed means by ClipEvaluator, whose blessing takes the Evaluator's in: a model whose frames
+    alone were blessed was not pushed. One that a later, stricter gate refused stays a baseline,
+    because it stays pushed.
 
     The input channels are `candidate` (Model), `model` (Model) and `model_blessing`
     (ModelBlessing); the last two are resolved, to nothing where there is no such model.
@@ -33,6 +39,7 @@ class BlessedBeforeCandidate(resolver.ResolverStrategy):
             )
             for blessing in input_dict["model_blessing"]
             if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
+            and blessing.get_int_custom_property(FINAL_PROPERTY) == 1
         }
         candidate = max((model.id for model in input_dict["candidate"]), default=0)
         older = [m for m in input_dict["model"] if m.id < candidate and m.id in blessings]

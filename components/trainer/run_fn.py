@@ -5,21 +5,24 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow_transform as tft
 
 from components.trainer.calibration import fit_temperature
 from components.trainer.callbacks import Validation
-from components.trainer.crop_store import CropStore, missing_classes
+from components.trainer.crop_store import CropStore, CropTable, missing_classes
 from components.trainer.export import Detector, export
 from components.trainer.history import write_history
 from components.trainer.model import build_model
 from components.trainer.training import Training
 from pipeline.config import ModelConfig, TrainingConfig, check_training, from_dict
 from preprocessing import progress
+from preprocessing.aggregation import aggregate
 from preprocessing.errors import UsageError
+from preprocessing.operating_points import operating_points
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -88,10 +91,19 @@ def run_fn(fn_args: FnArgs) -> None:
             "seed": seed,
             "code": settings.get("code", ""),
             "validation": dataclasses.asdict(found),
+            "operating_points": _operating_points(logits / detector.temperature.numpy(), val.table),
             "libraries": {name: _version(name) for name in _LIBRARIES},
         }
         export(detector, fn_args.serving_model_dir, metadata)
     keras.backend.clear_session()
+
+
+def _operating_points(logits: np.ndarray, table: CropTable) -> dict[str, Any]:
+    """Thresholds on the scores of val's clips."""
+    clips = aggregate(logits, table.clips, table.tracks)
+    labels = np.zeros(len(table.clip_names), np.int64)
+    labels[table.clips] = table.labels
+    return {"split": "val", **operating_points(clips.logits, labels[clips.clips])}
 
 
 def _version(library: str) -> str:

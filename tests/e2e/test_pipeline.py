@@ -1,5 +1,6 @@
 """The whole pipeline, for real: what runs, what is served from the cache, what is pushed."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,12 @@ NODES = {
     "Transform",
     "Trainer",
     "Evaluator",
+    "ClipEvaluator",
     "Pusher",
+    "Report",
 }
+# What runs again with every new model.
+JUDGING = {"Evaluator", "ClipEvaluator", "Pusher", "Report"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -84,7 +89,7 @@ def test_gate_that_cannot_be_met_pushes_nothing_and_exits_with_3(workspace, firs
     before = versions(workspace)
     status, summary = workspace.run("evaluation.gate.min_auc=1.01")
     assert status == 3
-    assert executed(summary) == {"Evaluator", "Pusher"}
+    assert executed(summary) == JUDGING
     assert summary["pushed"] == ""
     assert not summary["blessed"]
     refused = [row for row in summary["gate"] if not row["held"]]
@@ -96,7 +101,7 @@ def test_training_value_retrains_and_is_compared_with_the_blessed_model(workspac
     before = versions(workspace)
     status, summary = workspace.run("training.learning_rate=0.0005")
     assert status == 0
-    assert executed(summary) == {"Trainer", "Evaluator", "Pusher"}
+    assert executed(summary) == JUDGING | {"Trainer"}
     assert "auc against the last blessed model" in {row["metric"] for row in summary["gate"]}
     assert len(versions(workspace)) == len(before) + 1
     # And a second run of it finds the same baseline, hence computes nothing.
@@ -144,4 +149,6 @@ def test_changed_trainer_code_retrains(tmp_path, workspace, first_run):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert "RESULT" in done.stdout, done.stdout + done.stderr
-    assert done.stdout.rsplit("RESULT ")[1].strip() == '[0, ["Evaluator", "Pusher", "Trainer"]]'
+    assert done.stdout.rsplit("RESULT ")[1].strip() == json.dumps(
+        [0, sorted(JUDGING | {"Trainer"})]
+    )

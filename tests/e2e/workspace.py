@@ -20,6 +20,10 @@ SMALL = (
     "evaluation.gate.min_auc=0.0",
     # So small a model's AUC is a coin's; what the gate does is tested by its own values.
     "evaluation.gate.max_auc_drop=1.0",
+    "evaluation.clip_gate.min_accuracy=0.0",
+    "evaluation.clip_gate.min_auc=0.0",
+    "evaluation.clip_gate.max_auc_drop=1.0",
+    "evaluation.resamples=100",
 )
 
 

@@ -1,0 +1,59 @@
+"""The gate on clips: the same kinds of bounds as on frames, and scores that are numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.clip_evaluator.evaluation import find
+from pipeline.bounds import AUC_CHANGE, Bound, Row, bounds_of
+from pipeline.config import GateConfig
+
+LEVEL = "clip"
+FINITE = "share of scores that are numbers"
+
+
+def judge(
+    gate: GateConfig,
+    slices: list[dict[str, Any]],
+    finite_share: float,
+    comparison: dict[str, Any] | None,
+) -> list[Row]:
+    """Holds the measures of clips against the bounds.
+
+    Args:
+      gate: the bounds.
+      slices: of the test split's clips, see `evaluation.evaluate`.
+      finite_share: share of the crops whose score is a number.
+      comparison: with the last blessed model, see `evaluation.compare`; None without one.
+
+    Returns:
+      A row for each bound and slice. What could not be measured never holds.
+    """
+    rows = [Row.of(LEVEL, Bound(FINITE, 1.0), "", finite_share, "nothing was scored")]
+    for bound in bounds_of(gate):
+        rows += _rows(bound, slices)
+    if comparison is not None:
+        change = comparison["metrics"]["auc"]
+        bound = Bound(AUC_CHANGE, -gate.max_auc_drop)
+        rows.append(Row.of(LEVEL, bound, "", change["value"], change["note"]))
+    return rows
+
+
+def _rows(bound: Bound, slices: list[dict[str, Any]]) -> list[Row]:
+    if not bound.key:
+        where = [find(slices)]
+    else:
+        where = [
+            one
+            for one in slices
+            if one["key"] == bound.key and (not bound.value or one["value"] == bound.value)
+        ]
+    if not where:
+        name = f"{bound.key}={bound.value}" if bound.value else bound.key
+        return [Row.of(LEVEL, bound, name, None, "no clip of it was tested")]
+    rows = []
+    for one in where:
+        name = f"{one['key']}={one['value']}" if bound.key else ""
+        metric = one["metrics"][bound.metric]
+        rows.append(Row.of(LEVEL, bound, name, metric["value"], metric["note"]))
+    return rows

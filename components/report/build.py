@@ -1,0 +1,81 @@
+"""From the artifacts of a run to `report.html` and `report.json`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from components.clip_evaluator import results
+from components.report import mistakes as wrong
+from components.report.data import Sources, gather
+from components.report.page import Pictures, render
+from preprocessing.files import replacing
+
+PAGE, DATA = "report.html", "report.json"
+# Of each kind, false alarms and misses; a heat map of NASNetLarge takes 15 s on two cores.
+_MISTAKES = 4
+_SHEET = 12
+
+
+def build(sources: Sources, folder: str | Path) -> Path:
+    """Writes page and data.
+
+    Args:
+      sources: the run's artifacts.
+      folder: made where need be.
+
+    Returns:
+      The page.
+
+    Raises:
+      UsageError: the model is none of ours.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    data = gather(sources)
+    pictures = Pictures()
+    if sources.records:
+        found = _mistakes(sources) if data["curves"] else []
+        sheet = contact = b""
+        if sources.extraction:
+            with contextlib.suppress(FileNotFoundError):
+                contact = (Path(sources.extraction) / "contact_sheet.png").read_bytes()
+        if not contact:
+            sheet = wrong.contact_sheet(sources.records, _SHEET)
+        pictures = Pictures(found, sheet or (), contact)
+    data["mistakes"] = [one.row for one in pictures.mistakes]
+    with replacing(folder / DATA) as file:
+        json.dump(data, file, indent=1, default=str)
+    with replacing(folder / PAGE) as file:
+        file.write(render(data, pictures))
+    return folder / PAGE
+
+
+def _mistakes(sources: Sources) -> list[wrong.Mistake]:
+    tables = [
+        results.read_scores(sources.clip_evaluation, "test", level)
+        for level in ("crops", "tracks", "clips")
+    ]
+    found = wrong.worst(*tables, n=_MISTAKES)
+    if not found:
+        return []
+    with _scorer(sources.model) as score:
+        return wrong.with_pictures(found, sources.records, score)
+
+
+@contextlib.contextmanager
+def _scorer(saved_model: str) -> Iterator[wrong.Score | None]:
+    """Scores encoded crops through `serving_default`; None where a model has it not."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(saved_model)
+    signature = loaded.signatures.get("serving_default")
+
+    def score(crops) -> np.ndarray:
+        return signature(image=tf.constant(crops))["logit"].numpy()
+
+    yield score if signature is not None else None

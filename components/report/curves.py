@@ -1,0 +1,75 @@
+"""What the charts show, as numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn import metrics as sk
+
+from preprocessing.aggregation import probability
+
+# Points of a curve that a chart can show; more only make the page heavy.
+_POINTS = 200
+HISTOGRAM_BINS = 20
+RELIABILITY_BINS = 10
+
+
+def curves(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    """ROC, precision-recall, histogram of scores and reliability.
+
+    Args:
+      labels: int [n], 1 = fake.
+      logits: finite float [n].
+
+    Returns:
+      `roc` and `pr`: lists of [x, y], empty where a class is missing; `histogram`: `real` and
+      `fake` counts per bin of the score; `reliability`: per bin with anything in it the mean
+      `score`, the share of `fake`, and `n`.
+    """
+    scores = probability(logits)
+    both = 0 < labels.sum() < len(labels)
+    roc = pr = []
+    if both:
+        fpr, tpr, _ = sk.roc_curve(labels, logits)
+        roc = _thinned(fpr, tpr)
+        precision, recall, _ = sk.precision_recall_curve(labels, logits)
+        pr = _thinned(recall[::-1], precision[::-1])
+    return {
+        "roc": roc,
+        "pr": pr,
+        "histogram": {
+            name: np.histogram(scores[labels == label], HISTOGRAM_BINS, (0, 1))[0].tolist()
+            for label, name in ((0, "real"), (1, "fake"))
+        },
+        "reliability": _reliability(labels, scores),
+    }
+
+
+def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, int]:
+    """Counts at a threshold; fake is called what has a score above it."""
+    called = scores > threshold
+    return {
+        "real_called_real": int(np.sum((labels == 0) & ~called)),
+        "real_called_fake": int(np.sum((labels == 0) & called)),
+        "fake_called_real": int(np.sum((labels == 1) & ~called)),
+        "fake_called_fake": int(np.sum((labels == 1) & called)),
+    }
+
+
+def _reliability(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, float]]:
+    bins = np.minimum((scores * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    return [
+        {
+            "score": float(scores[bins == number].mean()),
+            "fake": float(labels[bins == number].mean()),
+            "n": int((bins == number).sum()),
+        }
+        for number in range(RELIABILITY_BINS)
+        if (bins == number).any()
+    ]
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
+    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).round().astype(int))
+    return [[round(float(x[i]), 5), round(float(y[i]), 5)] for i in kept]

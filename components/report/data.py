@@ -1,0 +1,137 @@
+"""The content of report.json: everything that a report says, gathered from a run's artifacts."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.clip_evaluator import results
+from components.report.curves import confusion, curves
+from preprocessing import extraction_report, model_metadata, splits
+from preprocessing import face_example as names
+from preprocessing.aggregation import probability
+from preprocessing.manifest import Manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Where things are. What is empty is left out of the report.
+
+    Attributes:
+      name: of the run.
+      model: folder of the SavedModel.
+      clip_evaluation: folder of ClipEvaluator's results.
+      records: TFRecord files of the test split.
+      manifest: the manifest (CSV).
+      root: folder that the clips' paths start from.
+      extraction: folder of the extraction report.
+      evaluation: folder of TFMA's results.
+      history: the Trainer's `history.csv`.
+      blessed: whether both gates blessed the model; None where none judged.
+      config: the configuration as plain values.
+      title: one sentence about what this is.
+    """
+
+    name: str
+    model: str
+    clip_evaluation: str
+    records: tuple[str, ...] = ()
+    manifest: str = ""
+    root: str = ""
+    extraction: str = ""
+    evaluation: str = ""
+    history: str = ""
+    blessed: bool | None = None
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    title: str = ""
+
+
+def gather(sources: Sources) -> dict[str, Any]:
+    """Reads all sources; the result is what JSON can hold."""
+    measured = results.read(sources.clip_evaluation)
+    metadata = model_metadata.read(sources.model)
+    clips = results.read_scores(sources.clip_evaluation, "test", "clips")
+    labels, logits = clips[names.LABEL].to_numpy(int), clips["logit"].to_numpy(float)
+    finite = bool(len(clips)) and bool(np.isfinite(logits).all())
+    points = metadata.get("operating_points", {}).get("points", [])
+    thresholds = {"0.5": 0.5, **{p["name"]: p["threshold"] for p in points}}
+    return {
+        "name": sources.name,
+        "title": sources.title,
+        "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "blessed": sources.blessed,
+        "gate": _gate(sources),
+        "dataset": _dataset(sources) if sources.manifest else None,
+        "extraction": _extraction(sources.extraction) if sources.extraction else None,
+        "history": _history(sources.history) if sources.history else [],
+        "splits": measured["splits"],
+        "curves": curves(labels, logits) if finite else None,
+        "confusion": [
+            {"name": name, "threshold": t, **confusion(labels, probability(logits), t)}
+            for name, t in thresholds.items()
+            if t is not None and finite
+        ],
+        "comparison": measured["comparison"],
+        "model": metadata,
+        "config": sources.config,
+        "sources": dataclasses.asdict(sources),
+    }
+
+
+def _gate(sources: Sources) -> list[dict[str, Any]]:
+    if sources.blessed is None:
+        return []
+    rows = results.read_verdict(sources.clip_evaluation)
+    if sources.evaluation:
+        # Loads TFMA, which a report without frames can do without.
+        from components.evaluator import verdict
+
+        rows = [*verdict.read(sources.evaluation), *rows]
+    return [row.as_json() for row in rows]
+
+
+def _dataset(sources: Sources) -> dict[str, Any]:
+    manifest = Manifest.read_csv(sources.manifest, sources.root)
+    leaks = splits.leaks(manifest.clips)
+    # Alone, a test set has nothing to leak from; what the model was trained on is not known here.
+    alone = {clip.split for clip in manifest.clips} == {"test"}
+    unknown = ["what the model was trained on is not known here: these clips may be among it"]
+    return {
+        "root": sources.root,
+        "digest": manifest.digest,
+        "clips": len(manifest.clips),
+        "datasets": sorted({clip.dataset for clip in manifest.clips}),
+        "counts": manifest.counts(),
+        "identities": {
+            split: len({p for c in manifest.clips if c.split == split for p in c.identities})
+            for split in splits.SPLITS
+        },
+        "problems": len(manifest.problems),
+        "clean": leaks.clean and not alone,
+        "leaks": unknown if alone else leaks.lines(),
+    }
+
+
+def _extraction(folder: str) -> dict[str, Any]:
+    report = extraction_report.read(folder)
+    unscored = [
+        {"path": row["path"], "label": row["label"], "reason": row["reason"]}
+        for row in report["clips"]
+        if row["split"] == "test" and not row["crops"]
+    ]
+    return {**report["summary"], "unscored_test_clips": unscored}
+
+
+def _history(path: str) -> list[dict[str, Any]]:
+    if not Path(path).exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {key: value if key == "phase" else float(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,157 @@
+"""The most confident mistakes, with the crop that decided and where the model looked.
+
+Heat maps are made by occlusion (Zeiler and Fergus, "Visualizing and Understanding Convolutional
+Networks", 2014): a blurred patch is moved over the crop, and a place is as warm as its loss moves
+the logit. It works through the exported signature alone, for any backbone.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from components.clip_evaluator.scores import read_records
+from preprocessing import face_example as names
+
+# Positions of the patch along a side; their square is the number of pictures scored per crop.
+_GRID = 6
+_SIDE = 160
+_QUALITY = 80
+_KEY = (names.CLIP_ID, names.TRACK_ID, names.FRAME_INDEX)
+
+# JPEG crops -> logits [crops].
+Score = Callable[[Sequence[bytes]], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A clip on the wrong side of 0.5, and the most extreme crop of the track that decided.
+
+    Attributes:
+      row: of the table of clips, with `frame_index` and `track_id` of the crop.
+      crop: JPEG bytes; empty when the record is gone.
+      heat: float [_GRID, _GRID]: how much less wrong the logit gets where a place is blurred; None
+        where no model was given.
+    """
+
+    row: dict[str, Any]
+    crop: bytes = b""
+    heat: np.ndarray | None = None
+
+
+def worst(crops: pd.DataFrame, tracks: pd.DataFrame, clips: pd.DataFrame, n: int) -> list[Mistake]:
+    """Up to `n` false alarms and up to `n` misses, the most confident ones first."""
+    found = []
+    for label in (names.REAL, names.FAKE):
+        sign = 1 if label == names.REAL else -1
+        wrong = clips[(clips[names.LABEL] == label) & ((clips["logit"] > 0) == (sign > 0))]
+        wrong = wrong.assign(order=-sign * wrong["logit"]).sort_values("order", kind="stable")
+        for row in wrong.head(n).drop(columns="order").to_dict("records"):
+            own = tracks[tracks[names.CLIP_ID] == row[names.CLIP_ID]]
+            track = own.loc[own["logit"].idxmax(), names.TRACK_ID]
+            members = crops[
+                (crops[names.CLIP_ID] == row[names.CLIP_ID]) & (crops[names.TRACK_ID] == track)
+            ]
+            decided = members.loc[(sign * members["logit"]).idxmax()]
+            row[names.TRACK_ID] = int(track)
+            row[names.FRAME_INDEX] = int(decided[names.FRAME_INDEX])
+            found.append(Mistake(row))
+    return found
+
+
+def with_pictures(
+    mistakes: list[Mistake], files: Sequence[str], score: Score | None
+) -> list[Mistake]:
+    """Fills in crops from the records, and heat maps where a model can score."""
+    wanted = {tuple(one.row[key] for key in _KEY): number for number, one in enumerate(mistakes)}
+    found = list(mistakes)
+    for record in read_records(files) if wanted else ():
+        key, jpeg = key_and_crop(record)
+        number = wanted.get(key)
+        if number is not None:
+            sign = 1 if found[number].row[names.LABEL] == names.REAL else -1
+            heat = sign * occlusion(jpeg, score) if score else None
+            found[number] = dataclasses.replace(found[number], crop=jpeg, heat=heat)
+    return found
+
+
+def key_and_crop(record: bytes) -> tuple[tuple[str, int, int], bytes]:
+    """(clip, track, frame) of a record, and its JPEG."""
+    import tensorflow as tf
+
+    feature = tf.train.Example.FromString(record).features.feature
+    clip = feature[names.CLIP_ID].bytes_list.value[0].decode(errors="replace")
+    numbers = (feature[name].int64_list.value[0] for name in _KEY[1:])
+    return (clip, *numbers), feature[names.IMAGE].bytes_list.value[0]
+
+
+def occlusion(jpeg: bytes, score: Score) -> np.ndarray:
+    """How much the logit falls when a place is blurred: float [_GRID, _GRID]."""
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    height, width = pixels.shape[:2]
+    blurred = cv2.GaussianBlur(pixels, (0, 0), max(height, width) / 12)
+    variants = [pixels]
+    for top in range(_GRID):
+        for left in range(_GRID):
+            rows = slice(top * height // _GRID, (top + 1) * height // _GRID)
+            columns = slice(left * width // _GRID, (left + 1) * width // _GRID)
+            one = pixels.copy()
+            one[rows, columns] = blurred[rows, columns]
+            variants.append(one)
+    # PNG: another pass of JPEG would change the traces that the model reads everywhere.
+    logits = score([cv2.imencode(".png", one)[1].tobytes() for one in variants])
+    return (logits[0] - logits[1:]).reshape(_GRID, _GRID)
+
+
+def overlay(jpeg: bytes, heat: np.ndarray) -> bytes:
+    """The crop in grey under its heat map: red is evidence for the wrong answer, blue against."""
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    pixels = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    scale = np.abs(heat).max() or 1.0
+    smooth = cv2.resize((heat / scale).astype(np.float32), (_SIDE, _SIDE), cv2.INTER_CUBIC)
+    colour = np.where(smooth[..., None] > 0, (40, 40, 230), (220, 120, 30)).astype(np.float32)
+    share = 0.65 * np.clip(np.abs(smooth), 0, 1)[..., None]
+    return _encode((grey * (1 - share) + colour * share).astype(np.uint8))
+
+
+def thumbnail(jpeg: bytes, side: int = _SIDE) -> bytes:
+    """The crop at the size of the page."""
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return _encode(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA))
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A picture inside the page."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def contact_sheet(files: Sequence[str], number: int) -> list[tuple[int, bytes]]:
+    """(label, thumbnail) of the first crop of up to `number` clips of each class."""
+    import tensorflow as tf
+
+    found: dict[str, tuple[int, bytes]] = {}
+    counts = {names.REAL: 0, names.FAKE: 0}
+    for record in read_records(files):
+        feature = tf.train.Example.FromString(record).features.feature
+        clip = feature[names.CLIP_ID].bytes_list.value[0].decode(errors="replace")
+        label = feature[names.LABEL].int64_list.value[0]
+        if clip in found or counts[label] == number:
+            continue
+        counts[label] += 1
+        found[clip] = label, thumbnail(feature[names.IMAGE].bytes_list.value[0], 96)
+        if min(counts.values()) == number:
+            break
+    return sorted(found.values(), key=lambda one: one[0])
+
+
+def _encode(pixels: np.ndarray) -> bytes:
+    ok, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    assert ok
+    return data.tobytes()

@@ -1,0 +1,240 @@
+"""`deepfake evaluate` and `deepfake score`: a finished model on data of any kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.console import Console
+from pipeline.inputs import make_output
+from preprocessing import datasets, model_metadata
+from preprocessing.datasets.clip import IMAGE_ENDINGS, VIDEO_ENDINGS, Clip, media
+from preprocessing.errors import UsageError, cause
+from preprocessing.files import hash_clips
+from preprocessing.manifest import Manifest, build_manifest
+
+if TYPE_CHECKING:
+    from components.clip_evaluator.bulk import Scored
+
+_RESAMPLES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a command was asked for.
+
+    Attributes:
+      model: folder of a model.
+      data: folder of the clips.
+      output: where to write; a folder for `evaluate`, a .parquet file for `score`.
+      precropped: the files are face crops already.
+      official_test: only the clips of the dataset's own test list.
+      workers: Beam worker processes.
+    """
+
+    model: str
+    data: str
+    output: str
+    precropped: bool = False
+    official_test: bool = False
+    workers: int = 1
+
+
+def evaluate(request: Request) -> int:
+    """Measures a model on a labelled dataset and writes the report of a run about it.
+
+    Returns:
+      0; also where something could not be measured, which is said.
+
+    Raises:
+      UsageError: no model of ours, no dataset, or no face in all of it.
+    """
+    model_metadata.read(request.model)
+    output = make_output(request.output)
+    return _with_console(output / "logs", lambda console: _evaluate(request, output, console))
+
+
+def score(request: Request) -> int:
+    """Writes a table of scores, a row a clip; labels are not needed.
+
+    Raises:
+      UsageError: no model of ours, no clip, or an output that is no .parquet file.
+    """
+    target = Path(request.output).resolve()
+    if target.suffix != ".parquet":
+        raise UsageError(f"--output {request.output}: the table is written as .parquet")
+    model_metadata.read(request.model)
+    work = make_output(str(target.with_suffix(".work")))
+    return _with_console(work / "logs", lambda console: _score(request, target, work, console))
+
+
+def _evaluate(request: Request, output: Path, console: Console) -> int:
+    manifest = _labelled(request, output / "inputs" / "hashes.json")
+    path = output / "inputs" / "manifest.csv"
+    manifest.write_csv(path)
+    names = sorted({clip.dataset for clip in manifest.clips})
+    console.say(f"{len(manifest.clips)} clips of {', '.join(names)}")
+    for warning in _warnings(manifest.clips, request):
+        console.say(f"warning: {warning}")
+
+    from components.clip_evaluator import results
+    from components.clip_evaluator.evaluation import evaluate as measure
+    from components.clip_evaluator.evaluation import find
+    from components.report.build import build
+    from components.report.data import Sources
+    from preprocessing import extraction_report
+
+    scored = _scored(request, manifest.clips, str(manifest.root), output)
+    folder = output / "clip_evaluation"
+    folder.mkdir(exist_ok=True)
+    results.write_scores(folder, "test", scored.crops)
+    measured = measure(scored.crops, _RESAMPLES)
+    results.write(folder, {"test": measured}, [], None)
+    extraction = output / "extraction"
+    extraction.mkdir(exist_ok=True)
+    extraction_report.write(extraction, scored.rows)
+    saved_model = model_metadata.find_saved_model(request.model)
+    page = build(
+        Sources(
+            name=f"{'/'.join(saved_model.parts[-2:])} on {Path(request.data).resolve().name}",
+            model=str(saved_model),
+            clip_evaluation=str(folder),
+            records=scored.records,
+            manifest=str(path),
+            root=str(manifest.root),
+            extraction=str(extraction),
+            title="A finished model on a dataset.",
+        ),
+        output,
+    )
+    for name, one in find(measured["clips"])["metrics"].items():
+        value = "not measured" if one["value"] is None else f"{one['value']:.4f}"
+        between = "" if one["low"] is None else f" [{one['low']:.4f}, {one['high']:.4f}]"
+        note = f" ({one['note']})" if one["note"] else ""
+        console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
+    faceless = sum(not row["crops"] for row in scored.rows)
+    console.say(f"{faceless} of {len(scored.rows)} clips gave no face and are not in these figures")
+    console.say(f"report: {page}")
+    return 0
+
+
+def _score(request: Request, target: Path, work: Path, console: Console) -> int:
+    clips, root = _any_clips(request, work / "hashes.json")
+    console.say(f"{len(clips)} clips; finished ones are kept in {work}")
+
+    import pandas as pd
+
+    from components.clip_evaluator.scores import clip_tables
+
+    scored = _scored(request, clips, root, work, faces_needed=False)
+    _, found = clip_tables(scored.crops)
+    rows = pd.DataFrame(
+        [{key: row[key] for key in ("path", "frames", "faces", "reason")} for row in scored.rows]
+    ).rename(columns={"path": "clip_id", "faces": "faces_found"})
+    columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size"]
+    table = rows.merge(found[columns], on="clip_id", how="left")
+    table[["crops", "tracks"]] = table[["crops", "tracks"]].fillna(0).astype(int)
+    temporary = target.with_suffix(".parquet.tmp")
+    table.to_parquet(temporary, index=False)
+    temporary.replace(target)
+    for shard in scored.records:  # Copies of what the face store holds.
+        Path(shard).unlink()
+    missing = int(table["score"].isna().sum())
+    console.say(f"{len(table) - missing} clips scored, {missing} without a score: {target}")
+    return 0
+
+
+def _scored(
+    request: Request,
+    clips: tuple[Clip, ...],
+    root: str,
+    work: Path,
+    faces_needed: bool = True,
+) -> Scored:
+    from components.clip_evaluator.bulk import score_clips
+
+    scored = score_clips(request.model, clips, root, work, request.precropped, request.workers)
+    if faces_needed and scored.crops.empty:
+        reasons = sorted({row["reason"] for row in scored.rows})
+        raise UsageError(
+            f"none of the {len(clips)} clips of {request.data} gave a face ({'; '.join(reasons)}); "
+            "if the files are face crops already, say --precropped"
+        )
+    return scored
+
+
+def _labelled(request: Request, hashes: Path) -> Manifest:
+    protocol = "official" if request.official_test else "clip"
+    root = Path(request.data).resolve()
+    from preprocessing.datasets import demo  # Loads scikit-image.
+
+    layout = "demo" if (root / demo.MARKER).exists() else "auto"
+    manifest = build_manifest(root, layout, protocol, 0.1, 0.1, 1, hashes)
+    clips = [c for c in manifest.clips if not request.official_test or c.split == "test"]
+    if not clips:
+        raise UsageError(f"{request.data} holds no clip that can be used")
+    tested = tuple(dataclasses.replace(clip, split="test") for clip in clips)
+    return dataclasses.replace(manifest, clips=tested)
+
+
+def _any_clips(request: Request, hashes: Path) -> tuple[tuple[Clip, ...], str]:
+    """The clips of a dataset, or all media of a folder that is none."""
+    root = Path(request.data).resolve()
+    try:
+        listed = datasets.list_clips(root).clips
+    except UsageError:
+        paths = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)[0] if root.is_dir() else []
+        if not paths:
+            raise
+        # Records need a label; the table of scores has no column for it.
+        listed = tuple(Clip(path, 0, "folder", "") for path in paths)
+    clips, _ = hash_clips(root, listed, hashes)
+    if not clips:
+        raise UsageError(f"{request.data} holds no video or picture that can be opened")
+    return tuple(clips), str(root)
+
+
+def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:
+    found = []
+    labels = {clip.label for clip in clips}
+    if len(labels) == 1:
+        has = "fake" if labels == {1} else "real"
+        found.append(
+            f"{request.data} holds only {has} clips: AUC and all that needs both classes are not "
+            "measured"
+        )
+    trained = model_metadata.read(request.model).get("extraction", {})
+    if request.precropped and not trained.get("precropped"):
+        found.append(
+            f"the files are taken for crops as they are, but the model was trained on crops with "
+            f"margin {trained.get('margin')} cut by this project; other crops change its scores"
+        )
+    return found
+
+
+def _with_console(logs: Path, work: Callable[[Console], int]) -> int:
+    log = logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
+    with Console(log) as console:
+        try:
+            return work(console)
+        except BaseException as error:
+            if cause(error, KeyboardInterrupt):
+                console.say(
+                    "interrupted; finished clips are kept, the same command goes on from them"
+                )
+                return 130
+            usage = cause(error, UsageError)
+            if usage:
+                raise usage from error
+            if not isinstance(error, Exception):
+                raise
+            # The boundary of the program: the traceback is for the log, one line for the person.
+            logging.error("%s", traceback.format_exc())
+            console.say(f"error: {type(error).__name__}: {error}")
+            console.say(f"the traceback is at the end of {log}")
+            return 1

@@ -1,0 +1,159 @@
+"""The page of a run: what it says, and that nothing in it can break."""
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.clip_evaluator.evaluation import evaluate
+from components.clip_evaluator.scores import CROP_COLUMNS, clip_tables
+from components.report import charts
+from components.report.curves import confusion, curves
+from components.report.mistakes import Mistake, occlusion, worst
+from components.report.page import Pictures, render
+
+
+def crops(**changes) -> pd.DataFrame:
+    """Twelve clips of two crops; the first real and the first fake are confidently wrong."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for clip in range(12):
+        label = clip % 2
+        logit = (6.0 if clip < 2 else -1.0) * (-1 if label else 1) + rng.normal()
+        for frame in range(2):
+            rows.append(
+                {
+                    "clip_id": f"{'swap' if label else 'real'}/<b>{clip}&.mp4",
+                    "pair_id": f"real/{clip - label}.mp4",
+                    "dataset": "made",
+                    "method": "swap" if label else "real",
+                    "identity": f"p{clip // 2}",
+                    "label": label,
+                    "track_id": 0,
+                    "frame_index": frame,
+                    "face_size": 90.0,
+                    "logit": logit + frame,
+                    "score": 0.5,
+                    **changes,
+                }
+            )
+    return pd.DataFrame(rows, columns=CROP_COLUMNS)
+
+
+def data(table: pd.DataFrame) -> dict:
+    clips = clip_tables(table)[1]
+    labels, scores = clips["label"].to_numpy(), clips["score"].to_numpy()
+    one_class = len(set(labels)) < 2
+    return {
+        "name": "a <run>",
+        "title": "",
+        "created": "today",
+        "blessed": False,
+        "gate": [
+            {
+                "level": "clip",
+                "slice": "",
+                "metric": "auc",
+                "bound": 0.9,
+                "value": None,
+                "held": False,
+                "reason": "no real one",
+            }
+        ],
+        "dataset": None,
+        "extraction": None,
+        "history": [
+            {"epoch": 1.0, "loss": 0.7, "val_loss": 0.6, "val_auc": 0.5, "accuracy": 0.5},
+        ],
+        "splits": {"test": evaluate(table, 100)},
+        "curves": None if not len(clips) else curves(labels, clips["logit"].to_numpy()),
+        "confusion": [{"name": "0.5", "threshold": 0.5, **confusion(labels, scores, 0.5)}],
+        "comparison": None,
+        "model": {"backbone": "tiny", "input_size": 64, "temperature": 1.0},
+        "config": {},
+        "one_class": one_class,
+    }
+
+
+def test_page_needs_nothing_from_elsewhere_and_escapes_what_it_is_told():
+    table = crops()
+    found = worst(table, *clip_tables(table), n=2)
+    text = render(data(table), Pictures(mistakes=found))
+    assert "a &lt;run&gt;" in text and "<run>" not in text
+    assert "&lt;b&gt;0&amp;.mp4" in text and "<b>0&" not in text
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!["']?data:)""", text)
+    assert "<script" not in text
+    assert "refused by the gate" in text and "not measured: no real one" in text
+
+
+def test_every_chart_is_well_formed():
+    text = render(data(crops()), Pictures())
+    drawn = re.findall(r"<svg.*?</svg>", text, re.S)
+    assert len(drawn) > 7
+    for one in drawn:
+        root = ElementTree.fromstring(one)
+        for value in root.iter():
+            assert not any(
+                "nan" in v or "inf" in v for v in value.attrib.values() if "aria" not in v
+            )
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_draws_what_it_can(label):
+    table = crops()
+    text = render(data(table[table["label"] == label]), Pictures())
+    assert "both classes are needed" in text
+    assert "ROC" not in text and "Reliability" in text
+
+
+def test_mistakes_are_the_most_confident_ones_with_the_frame_that_decided():
+    table = crops()
+    found = worst(table, *clip_tables(table), n=1)
+    assert [one.row["clip_id"] for one in found] == ["real/<b>0&.mp4", "swap/<b>1&.mp4"]
+    # The logit grows with the frame: the last speaks most for fake, the first for real.
+    assert [one.row["frame_index"] for one in found] == [1, 0]
+    right = table.assign(logit=np.where(table["label"], 3.0, -3.0))
+    assert worst(right, *clip_tables(right), n=1) == []
+
+
+def test_heat_is_where_blurring_lowers_the_logit():
+    import cv2
+
+    pixels = np.full((60, 60, 3), 128, np.uint8)
+    pixels[10:20, 40:50] = np.random.default_rng(0).integers(0, 256, (10, 10, 3))
+    jpeg = cv2.imencode(".png", pixels)[1].tobytes()
+
+    def grain(pictures):
+        decoded = [cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_GRAYSCALE) for p in pictures]
+        return np.array([cv2.Laplacian(one, cv2.CV_64F).std() for one in decoded])
+
+    heat = occlusion(jpeg, grain)
+    assert np.unravel_index(np.argmax(heat), heat.shape) == (1, 4)
+    text = render(data(crops()), Pictures([Mistake(crops().iloc[0].to_dict(), jpeg, heat)]))
+    assert text.count("data:image/jpeg") == 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0.69, 0.70), (0.0, 0.031), (1, 12), (0, 5e6), (-3, 2)]
+)
+def test_ticks_are_few_round_and_inside(low, high):
+    ticks = charts._ticks(low, high)
+    assert 3 <= len(ticks) <= 11
+    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+    steps = np.diff(ticks)
+    assert np.allclose(steps, steps[0])
+    assert f"{steps[0] / 10 ** math.floor(math.log10(steps[0]) + 1e-9):.1f}" in (
+        "1.0",
+        "2.0",
+        "2.5",
+        "5.0",
+    )
+
+
+def test_epochs_have_no_halves():
+    drawn = charts.lines({"val": [(1, 0.5), (2, 0.6)]}, "epoch", "loss")
+    labels = re.findall(r'text-anchor="middle">([^<]*)<', drawn)
+    assert labels[:2] == ["1", "2"] and labels[2] == "epoch"

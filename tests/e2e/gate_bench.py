@@ -1,0 +1,169 @@
+"""The real Evaluator, ClipEvaluator and Pusher, on records that say what the model shall answer."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import EvaluationConfig, GateConfig, to_dict
+from preprocessing.face_example import SCORE, make_example
+
+PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
+
+
+def save_model(folder: Path, scale: float = 1.0) -> None:
+    """A model whose logit is what the record's `face/score` says, times `scale`."""
+    import tensorflow as tf
+
+    class Model(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+        def serving_examples(self, examples):
+            spec = {SCORE: tf.io.FixedLenFeature([], tf.float32)}
+            logit = tf.io.parse_example(examples, spec)[SCORE] * scale
+            return {"score": tf.sigmoid(logit), "logit": logit}
+
+    model = Model()
+    signatures = {"serving_examples": model.serving_examples}
+    tf.saved_model.save(model, str(folder / "Format-Serving"), signatures=signatures)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crops:
+    """Crops of one kind: a clip has two of them, with one logit each."""
+
+    label: int
+    logits: list[float]
+    method: str = "real"
+    prefix: str = "a"
+    source: str = "real"
+
+    def records(self, split: str):
+        for number, logit in enumerate(self.logits):
+            original = f"{self.source}/{self.prefix}{number}.mp4"
+            clip = f"{self.method}/{self.prefix}{number}.mp4" if self.label else original
+            for frame in range(2):
+                yield make_example(
+                    jpeg=b"-",
+                    label=self.label,
+                    clip_id=clip,
+                    pair_id=original,
+                    frame_index=frame,
+                    dataset="made",
+                    method=self.method,
+                    identity=f"{split}{self.prefix}{number}",
+                    box=(0, 0, 100, 120),
+                    score=logit,
+                ).SerializeToString()
+
+
+def normal(mean: float, number: int = 20) -> list[float]:
+    """Logits around a mean, the same ones every time."""
+    quantiles = (np.arange(number) + 0.5) / number
+    return [float(mean + 2 * (q - 0.5)) for q in np.random.default_rng(7).permutation(quantiles)]
+
+
+def write_examples(folder: Path, crops: list[Crops]) -> None:
+    import tensorflow as tf
+
+    for split in ("val", "test"):
+        target = folder / f"Split-{split}"
+        target.mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(target / "faces.gz"), options="GZIP") as writer:
+            for kind in crops:
+                for record in kind.records(split):
+                    writer.write(record)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What the three components said and did."""
+
+    frames: list
+    clips: list
+    frames_blessed: bool
+    blessed: bool
+    pushed: Path | None
+    evaluation: Path
+    clip_evaluation: Path
+
+    @property
+    def refused(self) -> list[str]:
+        return [row.text() for row in (*self.frames, *self.clips) if not row.held]
+
+
+def judge(
+    folder: Path,
+    crops: list[Crops],
+    gate: GateConfig = PERMISSIVE,
+    clip_gate: GateConfig = PERMISSIVE,
+    scale: float = 1.0,
+    baseline_scale: float | None = None,
+) -> Outcome:
+    """Runs Evaluator, ClipEvaluator and Pusher as a pipeline does."""
+    from tfx.components.pusher import executor as pusher
+    from tfx.proto import pusher_pb2
+    from tfx.types import artifact_utils, standard_artifacts
+    from tfx.types.experimental import simple_artifacts
+    from tfx.utils import proto_utils
+
+    from components.clip_evaluator import executor as clip_evaluator
+    from components.clip_evaluator import results
+    from components.evaluator import component as evaluator
+    from components.evaluator import verdict
+    from pipeline.eval_config import make_eval_config
+
+    def artifact(kind, name):
+        made = kind()
+        made.uri = str(folder / name)
+        return made
+
+    write_examples(folder / "examples", crops)
+    examples = artifact(standard_artifacts.Examples, "examples")
+    examples.split_names = artifact_utils.encode_split_names(["val", "test"])
+    model = artifact(standard_artifacts.Model, "model")
+    model.id = 1
+    save_model(folder / "model", scale)
+    inputs = {"examples": [examples], "model": [model]}
+    if baseline_scale is not None:
+        inputs["baseline_model"] = [artifact(standard_artifacts.Model, "baseline")]
+        save_model(folder / "baseline", baseline_scale)
+    evaluation = artifact(standard_artifacts.ModelEvaluation, "evaluation")
+    frame_blessing = artifact(standard_artifacts.ModelBlessing, "frame_blessing")
+    config = make_eval_config(EvaluationConfig(gate=gate, clip_gate=clip_gate))
+    runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+    evaluator.Executor(
+        evaluator.tfx_executor.Executor.Context(
+            beam_pipeline_args=[runner], tmp_dir=str(folder / "tmp"), unique_id="1"
+        )
+    ).Do(
+        inputs,
+        {"evaluation": [evaluation], "blessing": [frame_blessing]},
+        {"eval_config": proto_utils.proto_to_json(config), "example_splits": '["test"]'},
+    )
+    clip_evaluation = artifact(simple_artifacts.File, "clip_evaluation")
+    blessing = artifact(standard_artifacts.ModelBlessing, "blessing")
+    clip_evaluator.Executor().Do(
+        {**inputs, "model_blessing": [frame_blessing]},
+        {"evaluation": [clip_evaluation], "blessing": [blessing]},
+        {"gate": json.dumps(to_dict(clip_gate)), "resamples": 100, "code": ""},
+    )
+    destination = pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(folder / "pushed"))
+    )
+    pusher.Executor().Do(
+        {"model": [model], "model_blessing": [blessing]},
+        {"pushed_model": [artifact(standard_artifacts.PushedModel, "pushed_model")]},
+        {"push_destination": proto_utils.proto_to_json(destination)},
+    )
+    versions = list((folder / "pushed").glob("*")) if (folder / "pushed").exists() else []
+    assert len(versions) <= 1
+    return Outcome(
+        frames=verdict.read(evaluation.uri),
+        clips=results.read_verdict(clip_evaluation.uri),
+        frames_blessed=frame_blessing.get_int_custom_property("blessed") == 1,
+        blessed=blessing.get_int_custom_property("blessed") == 1,
+        pushed=versions[0] if versions else None,
+        evaluation=Path(evaluation.uri),
+        clip_evaluation=Path(clip_evaluation.uri),
+    )
