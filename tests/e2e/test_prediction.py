@@ -100,7 +100,7 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
     assert answers[0]["faces"] == 3
     assert (answers[1]["score"], answers[1]["reason"]) == (None, "no face")
     assert answers[2]["score"] is None
-    assert "decoded" in answers[2]["reason"]
+    assert "no video file" in answers[2]["reason"]
 
 
 def test_prediction_cuts_the_same_crops_as_extraction(workspace, pushed_model, records):
