@@ -26,14 +26,7 @@ class Executor(tfx_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        baselines = [
-            model
-            for model in input_dict.get("baseline_model", [])
-            if fileio.exists(model.uri) and fileio.listdir(model.uri)
-        ]
-        inputs = {key: value for key, value in input_dict.items() if key != "baseline_model"}
-        if baselines:
-            inputs["baseline_model"] = baselines
+        inputs = without_empty_baselines(input_dict)
         # Imported late: compiling a pipeline needs neither TFMA nor TensorFlow.
         from tensorflow_model_analysis.proto import config_pb2
 
@@ -57,6 +50,19 @@ class Executor(tfx_executor.Executor):
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         if not all(row.held for row in rows):
             _refuse(blessing)
+
+
+def without_empty_baselines(
+    input_dict: dict[str, list[types.Artifact]],
+) -> dict[str, list[types.Artifact]]:
+    """The inputs without the baselines that hold no model; TFX's executor would load them."""
+    baselines = [
+        model
+        for model in input_dict.get("baseline_model", [])
+        if fileio.exists(model.uri) and fileio.listdir(model.uri)
+    ]
+    inputs = {key: value for key, value in input_dict.items() if key != "baseline_model"}
+    return {**inputs, "baseline_model": baselines} if baselines else inputs
 
 
 def _refuse(blessing: types.Artifact) -> None:

@@ -14,15 +14,19 @@ def model(number):
     return artifact
 
 
-def blessing(of, blessed):
-    """What the Evaluator leaves: the verdict on a model, named by its id."""
+def blessing(of, blessed, final=True):
+    """What ClipEvaluator (or, not final, the Evaluator) leaves: the verdict on a model."""
     from tfx.components.evaluator import constants
     from tfx.types import standard_artifacts
+
+    from components.clip_evaluator.executor import FINAL_PROPERTY
 
     artifact = standard_artifacts.ModelBlessing()
     artifact.id = 100 + of
     artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, of)
     artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(blessed))
+    if final:
+        artifact.set_int_custom_property(FINAL_PROPERTY, 1)
     return artifact
 
 
@@ -76,6 +80,20 @@ def resolve(candidate, verdicts):
 )
 def test_baseline_is_the_latest_blessed_model_before_the_candidate(candidate, verdicts, baseline):
     assert resolve(candidate, verdicts) == (baseline, baseline)
+
+
+def test_a_model_whose_frames_alone_were_blessed_is_no_baseline():
+    from components.blessed_model.strategy import BlessedBeforeCandidate
+
+    resolved = BlessedBeforeCandidate().resolve_artifacts(
+        None,
+        {
+            "candidate": [model(2)],
+            "model": [model(1), model(2)],
+            "model_blessing": [blessing(1, True, final=False), blessing(1, False)],
+        },
+    )
+    assert resolved["model"] == resolved["model_blessing"] == []
 
 
 def push(folder, version, complete=True):
