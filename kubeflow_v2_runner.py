@@ -10,11 +10,14 @@ The configuration comes from the environment as for local_runner.py; besides:
 volume mounted at one place): the manifest is made here and read there.
 """
 
+import dataclasses
 import os
 import sys
+import warnings
+from pathlib import Path
 
 from pipeline.config import config_from_environment
-from pipeline.inputs import prepare
+from pipeline.inputs import make_output, prepare
 from preprocessing.errors import UsageError
 
 DEFAULT_IMAGE = "deepfake-detection:latest"
@@ -27,12 +30,18 @@ def compile_pipeline(output_filename: str) -> None:
       UsageError: the configuration or the data is wrong, or kfp is not installed.
     """
     config = config_from_environment()
-    inputs = prepare(config)
-    try:
-        from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
-    except ImportError as error:
-        raise UsageError(f"compiling for Kubeflow needs the package kfp: {error}") from error
-    from pipeline.pipeline import create_pipeline
+    # A relative path means nothing in a pod.
+    config = dataclasses.replace(config, output=str(make_output(config.output)))
+    inputs = prepare(config, print)
+    # What libraries say while they load is not about this pipeline.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+        except ImportError as error:
+            raise UsageError(f"compiling for Kubeflow needs the package kfp: {error}") from error
+        from pipeline.pipeline import create_pipeline
 
     kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
@@ -45,14 +54,25 @@ def compile_pipeline(output_filename: str) -> None:
 
 
 def main() -> int:
-    # The tfx command executes this file with its own sys.argv.
-    arguments = [a for a in sys.argv[1:] if a.endswith((".yaml", ".json"))]
     try:
-        compile_pipeline(arguments[0] if arguments else "pipeline.yaml")
+        output_filename = _output_filename(sys.argv)
+        compile_pipeline(output_filename)
+        print(f"wrote {output_filename}")
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _output_filename(argv: list[str]) -> str:
+    # The tfx command executes this file with its own sys.argv.
+    arguments = argv[1:] if Path(argv[0]).name == Path(__file__).name else []
+    if len(arguments) > 1 or not all(a.endswith((".yaml", ".json")) for a in arguments):
+        raise UsageError("write it as: python kubeflow_v2_runner.py [pipeline.yaml|pipeline.json]")
+    name = arguments[0] if arguments else "pipeline.yaml"
+    if not Path(name).resolve().parent.is_dir():
+        raise UsageError(f"the folder of {name} does not exist: make it, or name another file")
+    return name
 
 
 if __name__ == "__main__":

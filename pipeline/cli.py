@@ -51,6 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_index)
 
     command = commands.add_parser(
+        "extract",
+        help="cut the faces out of a dataset",
+        description="Divides a dataset, cuts the faces out of its clips and writes TFRecords by "
+        "split, a report and a contact sheet. Started again, it goes on where it stopped.",
+    )
+    _add_config_arguments(command)
+    command.set_defaults(command=_extract)
+
+    command = commands.add_parser(
         "predict",
         help="P(fake) of videos and pictures",
         description="Cuts the faces out of each file as in training and prints P(fake) per file.",
@@ -150,19 +159,41 @@ def _run(arguments: argparse.Namespace) -> int:
     return run(_config(arguments, arguments.data, arguments.output))
 
 
-def _index(arguments: argparse.Namespace) -> int:
+def _config_of_any_layout(arguments: argparse.Namespace, output: str | None):
+    """The configuration of commands for which a preset need not be named: any layout will do."""
     import dataclasses
+
+    config = _config(arguments, arguments.data, output)
+    if arguments.preset != "folder":
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, layout="auto"))
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    from pipeline.config import to_dict
+    from pipeline.console import Console
+    from pipeline.inputs import index, make_output
+
+    config = _config_of_any_layout(arguments, arguments.output)
+    output = make_output(config.output)
+    manifest = index(config)
+    with Console(output / "logs" / "extract.log") as console:
+        from preprocessing.extract_command import extract
+        from preprocessing.face_cropper import Settings
+
+        settings = Settings.of(to_dict(config.extraction), config.data.precropped)
+        workers = config.extraction.workers
+        extract(manifest, settings, output / "faces", workers=workers, say=console.say)
+    return 0
+
+
+def _index(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pipeline.inputs import index
     from preprocessing.manifest import check_trainable
 
-    config = _config(arguments, arguments.data, None)
-    if arguments.preset == "folder":  # Not named: any layout will do.
-        config = dataclasses.replace(
-            config, data=dataclasses.replace(config.data, layout="auto"), output=""
-        )
-    manifest = index(config)
+    manifest = index(_config_of_any_layout(arguments, None))
     print(manifest.table())
     if arguments.manifest:
         manifest.write_csv(Path(arguments.manifest))

@@ -62,20 +62,39 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionConfig:
-    """From clip to face crops; see preprocessing/face_extraction.py."""
+    """From clip to face crops; see preprocessing/face_cropper.py."""
 
     # 32 evenly sampled frames a clip is what DeepfakeBench and the DFDC winner use.
     frames_per_clip: int = 32
+    # Above 0: this many frames a second instead, and at most frames_per_clip. Long clips then say
+    # more than short ones, which most datasets do not want.
+    frames_per_second: float = 0.0
     # Side of the square crop over the longer side of the face box (DeepfakeBench: 1.3).
     margin: float = 1.3
     # Crops larger than this side are scaled down before they are stored: NASNetLarge reads 331.
     max_crop_size: int = 384
-    # Pixels of the original frame; smaller faces hold too little detail to judge.
+    # Longer side of the face box in pixels of the frame; smaller faces hold too little detail.
     min_face_size: int = 40
-    # Score of MTCNN's last network; 0.9 keeps turned and blurred faces, drops most false finds.
-    min_face_score: float = 0.9
+    # Score of MTCNN's last network and its own threshold. At 0.9 strongly compressed frontal
+    # faces get lost; what is found wrongly at 0.8 seldom makes a track.
+    min_face_score: float = 0.8
     # A track found in a smaller share of the sampled frames is noise (a false find, a passer-by).
     min_track_share: float = 0.2
+    # Degrees a face may be turned to its side; 90 keeps all. Profiles occur in the field.
+    max_yaw: float = 90.0
+    # Standard deviation of the crop's Laplacian at 128 pixels, in grey levels. Only what is as
+    # good as plain is dropped: forgeries are blurrier, and a higher value would drop them first.
+    min_sharpness: float = 1.0
+    # Tracks whose median face is smaller than this share of the clip's largest are left out. A
+    # forged clip shows one forged person as a rule; passers-by in it are real, and would be
+    # labelled fake.
+    min_relative_size: float = 0.4
+    # Turns crops so that the eyes are level. Off: MTCNN's points are a few pixels off, and turning
+    # resamples every pixel, which blurs the traces of a forgery.
+    align: bool = False
+    # Cuts fakes out at the places of the faces in their original, so that crops are pairs. Off:
+    # in the field there is no original. It costs one more search for each fake.
+    boxes_of_original: bool = False
     # Cues of manipulation live in high frequencies: compress hardly.
     jpeg_quality: int = 95
     # Beam worker processes. 1 runs in this process; one MTCNN already uses several cores.
@@ -339,8 +358,13 @@ def _check(config: Config) -> None:
     ):
         _within(key, value, 0.01, 0.9)
     _within("extraction.frames_per_clip", config.extraction.frames_per_clip, 1, 100_000)
+    _within("extraction.frames_per_second", config.extraction.frames_per_second, 0.0, 1000.0)
     _within("extraction.margin", config.extraction.margin, 1.0, 3.0)
     _within("extraction.max_crop_size", config.extraction.max_crop_size, 32, 2048)
+    _within("extraction.min_face_size", config.extraction.min_face_size, 12, 4096)
+    _within("extraction.max_yaw", config.extraction.max_yaw, 0.0, 90.0)
+    _within("extraction.min_sharpness", config.extraction.min_sharpness, 0.0, 255.0)
+    _within("extraction.min_relative_size", config.extraction.min_relative_size, 0.0, 1.0)
     _within("extraction.min_face_score", config.extraction.min_face_score, 0.0, 1.0)
     _within("extraction.min_track_share", config.extraction.min_track_share, 0.0, 1.0)
     _within("extraction.jpeg_quality", config.extraction.jpeg_quality, 1, 100)

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 
 # Every node of the DAG, ours and TFX's, and the runners.
@@ -51,7 +52,7 @@ def doctor() -> int:
     """Prints all findings; returns 0 when a run can work here, 1 otherwise."""
     broken = 0
     for finding in examine():
-        print(f"{finding.state:<8} {finding.name:<28} {finding.detail}", flush=True)
+        print(f"{finding.state:<8} {finding.name:<53} {finding.detail}", flush=True)
         broken += finding.state == "broken"
     print(f"\n{broken} broken" if broken else "\na run can work here")
     return 1 if broken else 0
@@ -136,7 +137,10 @@ def _programs() -> Iterator[Finding]:
 def _imports() -> Iterator[Finding]:
     for module in _MODULES:
         try:
-            importlib.import_module(module)
+            with warnings.catch_warnings():
+                # Libraries' notes on each other's futures are no findings.
+                warnings.simplefilter("ignore")
+                importlib.import_module(module)
         except Exception as error:  # An import can fail in any way; each way is a finding.
             yield Finding("broken", module, f"{type(error).__name__}: {error}")
         else:

@@ -76,7 +76,7 @@ def create_pipeline(
         settings=settings.as_dict(),
         code=code_digest(face_extraction.SOURCES),
         workers=config.extraction.workers,
-    ).with_beam_pipeline_args([*config.beam_args, *_worker_args(config.extraction.workers)])
+    ).with_beam_pipeline_args(_worker_args(config.extraction.workers))
     examples = extractor.outputs["examples"]
 
     statistics = StatisticsGen(examples=examples)
@@ -150,13 +150,6 @@ def create_pipeline(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
         ),
     )
-    pusher = Pusher(
-        model=model,
-        model_blessing=clip_evaluator.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
-        ),
-    )
     nodes = [extractor, statistics, schema, validator, transform, trainer, baseline, evaluator]
     report = Report(
         config=to_dict(config),
@@ -196,6 +189,7 @@ def models_folder(config: Config) -> Path:
 
 
 def _worker_args(workers: int) -> list[str]:
+    """What FaceExtractor adds to the pipeline's Beam arguments."""
     if workers == 1:
         return []
     return ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]

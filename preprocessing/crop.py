@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
+# Sides of a square over the longer side of its frame. A face that fills more is a false find, and
+# building its square could take any amount of memory.
+_MAX_SIDE = 4
 
-def square_crop(pixels: np.ndarray, box: np.ndarray, margin: float, max_size: int) -> np.ndarray:
+
+def square_crop(
+    pixels: np.ndarray, box: np.ndarray, margin: float, max_size: int, angle: float = 0.0
+) -> np.ndarray:
     """Cuts a square around a face.
 
     The square is centred on the box and `margin` times its longer side. Where it reaches beyond
@@ -19,14 +27,19 @@ def square_crop(pixels: np.ndarray, box: np.ndarray, margin: float, max_size: in
       box: [4], x1, y1, x2, y2 in pixels; may reach beyond the frame.
       margin: side of the square over the longer side of the box, at least 1.
       max_size: longest side of the result in pixels.
+      angle: degrees by which the face leans clockwise; the square leans as much, so that the face
+        stands upright in it. See `roll`.
 
     Returns:
       uint8 [side, side, 3].
 
     Raises:
-      ValueError: the box does not touch the frame or has no area.
+      ValueError: the box does not touch the frame, has no area, is far larger than the frame,
+        or holds something else than numbers.
     """
     height, width = pixels.shape[:2]
+    if not np.isfinite(box).all():
+        raise ValueError(f"the box {box} holds something else than numbers")
     x1, y1, x2, y2 = (float(v) for v in box)
     side = round(max(x2 - x1, y2 - y1) * margin)
     left = round((x1 + x2 - side) / 2)
@@ -34,6 +47,10 @@ def square_crop(pixels: np.ndarray, box: np.ndarray, margin: float, max_size: in
     inner = [max(0, left), max(0, top), min(width, left + side), min(height, top + side)]
     if side < 1 or inner[0] >= inner[2] or inner[1] >= inner[3]:
         raise ValueError(f"the box {box} holds no pixel of a {width}x{height} frame")
+    if side > _MAX_SIDE * max(height, width):
+        raise ValueError(f"the box {box} is far larger than a {width}x{height} frame")
+    if angle:
+        return limit_size(_leaning(pixels, left, top, side, angle), max_size)
     crop = pixels[inner[1] : inner[3], inner[0] : inner[2]]
     crop = cv2.copyMakeBorder(
         crop,
@@ -46,6 +63,19 @@ def square_crop(pixels: np.ndarray, box: np.ndarray, margin: float, max_size: in
     return limit_size(crop, max_size)
 
 
+def roll(landmarks: np.ndarray) -> float:
+    """Degrees by which the line from the left to the right eye falls, clockwise positive.
+
+    Args:
+      landmarks: [5, 2], x and y of left eye, right eye, nose, left and right mouth corner.
+
+    Returns:
+      Degrees in (-180, 180]; 0 where both eyes are at one place.
+    """
+    x, y = (float(v) for v in landmarks[1] - landmarks[0])
+    return math.degrees(math.atan2(y, x))
+
+
 def limit_size(crop: np.ndarray, max_size: int) -> np.ndarray:
     """Scales a picture down until its longer side is at most `max_size` pixels."""
     longer = max(crop.shape[:2])
@@ -56,3 +86,12 @@ def limit_size(crop: np.ndarray, max_size: int) -> np.ndarray:
         max(1, round(crop.shape[0] * max_size / longer)),
     )
     return cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+
+
+def _leaning(pixels: np.ndarray, left: int, top: int, side: int, angle: float) -> np.ndarray:
+    centre = (left + (side - 1) / 2, top + (side - 1) / 2)
+    matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
+    matrix[:, 2] -= (left, top)
+    return cv2.warpAffine(
+        pixels, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )

@@ -45,10 +45,6 @@ _SECONDS_BETWEEN_SIGNS = 1.0
 _ROOT = Path(__file__).resolve().parent.parent
 _COMMAND = (sys.executable, "-c", "from preprocessing.decoder import serve; serve()")
 _ENVIRONMENT = {
-    # A file may name others (playlists, concatenations): only the file itself is opened, and
-    # only as one of the containers that datasets are made of.
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file|format_whitelist;"
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mpegvideo,asf",
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # What is wrong with a file is said in the report.
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
@@ -65,7 +61,8 @@ class Decoder:
 
     Args:
       threads: threads a child decodes with; 0 leaves it to FFmpeg.
-      timeout: seconds without any progress after which a child counts as hanging.
+      timeout: seconds without any progress after which a child counts as hanging; None takes a
+        minute.
       command: the child's command line.
 
     >>> with Decoder() as decoder:                                    # doctest: +SKIP
@@ -75,11 +72,11 @@ class Decoder:
     def __init__(
         self,
         threads: int = 0,
-        timeout: float = TIMEOUT_SECONDS,
+        timeout: float | None = None,
         command: Sequence[str] | None = None,
     ):
         self._threads = threads
-        self._timeout = timeout
+        self._timeout = TIMEOUT_SECONDS if timeout is None else timeout
         self._command = command
         self._idle: list[_Child] = []
 
@@ -108,8 +105,7 @@ class Decoder:
         finished = False
         try:
             child.ask({"path": str(path), "args": [count, per_second, indices]})
-            for frame in child.answer():
-                yield frame
+            yield from child.answer()
             finished = True
         except UnreadableMedia:
             finished = child.alive

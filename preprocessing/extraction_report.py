@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+# Keys of a row that are for the machinery, not for the reader.
+_INTERNAL = ("stored", "pair", "original")
+
 
 def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Adds report rows up.
@@ -42,13 +45,25 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write(folder: str | Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Writes `report.json` (summary and rows) and `report.txt`; returns the summary."""
+    """Writes the report for programs and for people.
+
+    Args:
+      folder: existing folder. It gets `report.json` (summary and rows), `report.txt` and, where
+        the rows name their files in the face store, `contact_sheet.png`.
+      rows: see `summarise`.
+
+    Returns:
+      The summary.
+    """
     summary = summarise(rows)
-    kept = [{k: v for k, v in row.items() if k not in ("stored", "pair")} for row in rows]
+    kept = [{k: v for k, v in row.items() if k not in _INTERNAL} for row in rows]
     report = {"summary": summary, "clips": kept}
     folder = Path(folder)
     (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     (folder / "report.txt").write_text(_text(summary, kept), encoding="utf-8")
+    from preprocessing import contact_sheet  # Not above: reading a report needs no OpenCV.
+
+    contact_sheet.write(folder / "contact_sheet.png", rows)
     return summary
 
 
@@ -69,12 +84,13 @@ def _text(summary: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         *(f"  {number} clips: {reason}" for reason, number in summary["reasons"].items()),
         *(f"  {number} faces left out: {reason}" for reason, number in summary["dropped"].items()),
         "",
-        f"{'split':6}{'frames':>8}{'with face':>11}{'tracks':>8}{'crops':>7}{'seconds':>9}  clip",
+        f"{'split':6}{'frames':>8}{'with face':>11}{'faces':>7}{'tracks':>8}{'crops':>7}"
+        f"{'seconds':>9}  clip",
     ]
     for row in rows:
         reason = f"  [{row['reason']}]" if row["reason"] else ""
         lines.append(
-            f"{row['split']:6}{row['frames']:>8}{row['frames_with_face']:>11}{row['tracks']:>8}"
-            f"{row['crops']:>7}{row['seconds']:>9.2f}  {row['path']!r}{reason}"
+            f"{row['split']:6}{row['frames']:>8}{row['frames_with_face']:>11}{row['faces']:>7}"
+            f"{row['tracks']:>8}{row['crops']:>7}{row['seconds']:>9.2f}  {row['path']!r}{reason}"
         )
     return "\n".join(lines) + "\n"

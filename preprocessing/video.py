@@ -27,6 +27,18 @@ MAX_PIXELS = 64_000_000
 _JUMP_LEAD = 16
 # Fewer frames are decoded as fast as the decoder is flushed and filled again.
 _SHORTEST_JUMP = 16
+# How the containers of VIDEO_ENDINGS begin, as (offset, bytes). FFmpeg also opens playlists and
+# session descriptions, which name other files and hosts; those are not media.
+_CONTAINERS = (
+    *((4, b) for b in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp")),
+    (0, b"\x1aE\xdf\xa3"),  # Matroska, WebM
+    (8, b"AVI "),
+    (0, b"FLV"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # ASF, WMV
+    (0, b"\x00\x00\x01"),  # MPEG program and elementary streams
+    (188, b"\x47"),  # MPEG transport stream
+    (196, b"\x47"),  # the same with time codes
+)
 
 
 class UnreadableMedia(ValueError):
@@ -81,21 +93,21 @@ def sample_frames(
         tick()
         yield _read_image(path)
         return
+    _check_container(path)
     packets = _scan(path, tick)
     count = packets.wanted(count, per_second)
     wanted = middles(packets.total, count) if indices is None else indices
-    readable = 0
-    for readable, frame in _decode(path, packets, wanted, tick):
+    some = False
+    for passed, frame in _decode(path, packets, wanted, tick):
         if frame is not None:
             yield frame
-            indices = wanted
-    if indices is None and readable:
-        # Decoding ended before the first wanted frame: what is there is sampled instead.
-        for _, frame in _decode(path, packets, middles(readable, count), tick):
-            if frame is not None:
-                yield frame
-    if not readable:
-        raise UnreadableMedia("no frame can be decoded")
+            some = True
+        elif not passed:
+            raise UnreadableMedia("no frame can be decoded")
+        elif not some and indices is None:
+            # Decoding ended before the first wanted frame: what is there is sampled instead.
+            again = _decode(path, packets, middles(passed, count), tick)
+            yield from (frame for _, frame in again if frame is not None)
 
 
 def middles(total: int, count: int) -> list[int]:
@@ -150,7 +162,10 @@ def _scan(path: Path, tick: Callable[[], None]) -> _Packets:
 
 
 def _decode(
-    path: Path, packets: _Packets, wanted: Sequence[int], tick: Callable[[], None]
+    path: Path,
+    packets: _Packets,
+    wanted: Sequence[int],
+    tick: Callable[[], None],
 ) -> Iterator[tuple[int, Frame | None]]:
     """Yields (frames passed so far, frame) for each wanted frame, or (frames there are, None)."""
     capture = _open(path)
@@ -191,9 +206,8 @@ def _open(path: Path, parameters: Sequence[int] = ()) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, list(parameters))
     if not capture.isOpened():
         raise UnreadableMedia("it holds no video that can be decoded")
-    width, height = (
-        capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-    )
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # On by default in some versions only.
+    width, height = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if width * height > MAX_PIXELS:
         capture.release()
         raise UnreadableMedia(f"its frames of {width:.0f}x{height:.0f} pixels are too large")
@@ -216,6 +230,13 @@ def _check_file(path: Path) -> None:
             pass
     except OSError as error:
         raise UnreadableMedia(f"the file cannot be opened: {error.strerror}") from error
+
+
+def _check_container(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(256)
+    if not any(head[at : at + len(mark)] == mark for at, mark in _CONTAINERS):
+        raise UnreadableMedia("it is no video file: it begins like none")
 
 
 def _read_image(path: Path) -> Frame:

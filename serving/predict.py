@@ -126,15 +126,13 @@ def latest_version(folder: Path) -> Path:
 def _settings(metadata: dict[str, Any]):
     from preprocessing.face_extraction import Settings
 
-    extraction = metadata["extraction"]
-    known = {field.name for field in dataclasses.fields(Settings)}
-    if set(extraction) != known:
-        different = ", ".join(sorted(set(extraction) ^ known))
+    try:
+        return Settings(**metadata["extraction"])
+    except (KeyError, TypeError) as error:
         raise UsageError(
-            f"the model was trained on crops that this version cannot make (settings {different}); "
-            "use the version of this project that trained it, or train again"
-        )
-    return Settings(**extraction)
+            f"the model was trained on crops that this version cannot make ({error}); use the "
+            "version of this project that trained it, or train again"
+        ) from error
 
 
 def predict_command(files: Sequence[str], model: str, as_json: bool) -> int:

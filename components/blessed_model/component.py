@@ -30,7 +30,12 @@ class Executor(base_executor.BaseExecutor):
         pushed = exec_properties["push_destination"]
         # rstrip: object stores list folders with a trailing slash.
         names = [n.rstrip("/") for n in fileio.listdir(pushed)] if fileio.exists(pushed) else []
-        versions = [name for name in names if name.isdigit()]
+        # Pusher copies saved_model.pb last: without it a push is under way, or was broken off.
+        versions = [
+            name
+            for name in names
+            if name.isdigit() and fileio.exists(f"{pushed}/{name}/saved_model.pb")
+        ]
         if versions:
             latest = max(versions, key=int)
             io_utils.copy_dir(f"{pushed}/{latest}", path_utils.serving_model_dir(model.uri))

@@ -61,7 +61,7 @@ class RateSchedule(keras.callbacks.Callback):
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """How well logits fit the labels of a split."""
+    """How well logits fit the labels of a split; the AUCs are NaN where a class is missing."""
 
     loss: float
     accuracy: float
@@ -79,22 +79,28 @@ class Validation:
         clip_labels = np.zeros(len(table.clip_names), labels.dtype)
         clip_labels[table.clips] = labels
         clip_labels = clip_labels[clips.clips]
+
+        def area(labels: np.ndarray, scores: np.ndarray) -> float:
+            return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else math.nan
+
         return cls(
             loss=float(np.mean(np.logaddexp(0.0, logits) - labels * logits)),
             accuracy=float(np.mean((logits > 0) == labels)),
-            auc=float(roc_auc_score(labels, logits)),
+            auc=area(labels, logits),
             clip_accuracy=float(np.mean((clips.logits > 0) == clip_labels)),
-            clip_auc=float(roc_auc_score(clip_labels, clips.logits)),
+            clip_auc=area(clip_labels, clips.logits),
         )
 
 
 class BestEpoch(keras.callbacks.Callback):
     """Validates after every epoch, keeps the best weights, stops when nothing gets better.
 
-    Best is the highest AUC per clip; of equal ones, the lowest loss per crop.
+    Best is the highest AUC per clip; of equal ones, and where the split has one class only, the
+    lowest loss per crop.
 
     Args:
-      validate: measures the model's weights; may change statistics of batch normalisation.
+      validate: measures the model's weights, and gives the logits too; may change statistics of
+        batch normalisation.
       patience: epochs without a better AUC before training stops; 0 never stops.
       rows: each epoch appends a row for the history to it.
       phase: name of the phase, for the rows.
@@ -105,7 +111,7 @@ class BestEpoch(keras.callbacks.Callback):
 
     def __init__(
         self,
-        validate: Callable[[], Validation],
+        validate: Callable[[], tuple[Validation, np.ndarray]],
         patience: int,
         rows: list[dict[str, Any]],
         phase: str,
@@ -117,6 +123,7 @@ class BestEpoch(keras.callbacks.Callback):
         self._phase = phase
         self._stale = 0
         self._weights: list[np.ndarray] = []
+        self._logits = np.empty(0)
         self._started = 0.0
         self.best: Validation | None = None
 
@@ -129,10 +136,11 @@ class BestEpoch(keras.callbacks.Callback):
         if self.model.optimizer.use_ema:
             weights = self.model.get_weights()
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        found = self._validate()
+        found, logits = self._validate()
         if self.best is None or _rank(found) > _rank(self.best):
             self._stale = 0
             self.best = found
+            self._logits = logits
             self._weights = self.model.get_weights()
         else:
             self._stale += 1
@@ -153,14 +161,15 @@ class BestEpoch(keras.callbacks.Callback):
             }
         )
 
-    def restore(self) -> None:
-        """Gives the model the weights of the best epoch."""
+    def restore(self) -> np.ndarray:
+        """Gives the model the weights of the best epoch; returns the logits they gave."""
         self.model.set_weights(self._weights)
         self._weights = []
+        return self._logits
 
 
 class Progress(keras.callbacks.Callback):
-    """Reports epoch, step, loss and time left, and stops where the loss is no number.
+    """Reports epoch, step, loss and validation, and stops where the loss is no number.
 
     Args:
       phase: name of the phase, for the line.
@@ -177,7 +186,6 @@ class Progress(keras.callbacks.Callback):
         self._rows = rows
         self._epoch = 0
         self._done = 0
-        self._first_step_end = 0.0
         self._reported = 0.0
 
     def on_train_begin(self, logs=None):
@@ -189,8 +197,6 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._done += 1
         now = time.monotonic()
-        # The first step holds the tracing and says nothing about the rest.
-        self._first_step_end = self._first_step_end or now
         last = batch + 1 == self._steps
         if not last and now - self._reported < _REPORT_EVERY:
             return
@@ -202,21 +208,14 @@ class Progress(keras.callbacks.Callback):
             )
         self._reported = now
         if not last:  # on_epoch_end reports the last one, with its validation.
-            self._report(f"loss {loss:.4f}{self._time_left(now)}")
+            self._report(f"loss {loss:.4f}")
 
     def on_epoch_end(self, epoch, logs=None):
         row = self._rows[-1]
         self._report(
             f"loss {row['loss']:.4f}, val loss {row['val_loss']:.4f}, val AUC per clip "
-            f"{row['val_clip_auc']:.4f}{self._time_left(time.monotonic())}"
+            f"{row['val_clip_auc']:.4f}"
         )
-
-    def _time_left(self, now: float) -> str:
-        left = self._epochs * self._steps - self._done
-        if self._done < 2 or not left:
-            return ""
-        seconds = left * (now - self._first_step_end) / (self._done - 1)
-        return f", {int(seconds // 60)}:{int(seconds % 60):02d} left"
 
     def _report(self, detail: str) -> None:
         epoch = f"{self._phase} epoch {self._epoch + 1}/{self._epochs}, "
@@ -224,4 +223,4 @@ class Progress(keras.callbacks.Callback):
 
 
 def _rank(found: Validation) -> tuple[float, float]:
-    return round(found.clip_auc, 6), -found.loss
+    return 0.0 if math.isnan(found.clip_auc) else round(found.clip_auc, 6), -found.loss

@@ -70,7 +70,7 @@ class CropStore:
       table: the CropTable.
 
     Raises:
-      UsageError: no crop at all, a class without crops, or no disk space.
+      UsageError: no crop at all, or no disk space.
     """
 
     def __init__(self, patterns: Sequence[str], split: str):
@@ -90,7 +90,8 @@ class CropStore:
             self.table, order = _table(columns)
             self._offsets = (np.cumsum(lengths) - lengths)[order]
             self._lengths = lengths[order]
-            _check_classes(self.table, split)
+            if not len(self.table):
+                raise UsageError(f"the {split} split holds no crop")
         except BaseException:
             self._file.close()
             raise
@@ -149,10 +150,7 @@ def _table(columns: dict[str, np.ndarray]) -> tuple[CropTable, np.ndarray]:
     return table, order
 
 
-def _check_classes(table: CropTable, split: str) -> None:
-    for label, name in ((names.REAL, "real"), (names.FAKE, "fake")):
-        if not (table.labels == label).any():
-            raise UsageError(
-                f"the {split} split holds {len(table)} crops and none of them is {name}; training "
-                "needs crops of both classes in train and in val"
-            )
+def missing_classes(table: CropTable) -> list[str]:
+    """Names of the classes, `real` and `fake`, that no crop of a table belongs to."""
+    classes = ((names.REAL, "real"), (names.FAKE, "fake"))
+    return [name for label, name in classes if not (table.labels == label).any()]

@@ -13,7 +13,7 @@ import tensorflow_transform as tft
 
 from components.trainer.calibration import fit_temperature
 from components.trainer.callbacks import Validation
-from components.trainer.crop_store import CropStore, CropTable
+from components.trainer.crop_store import CropStore, CropTable, missing_classes
 from components.trainer.export import Detector, export
 from components.trainer.history import write_history
 from components.trainer.model import build_model
@@ -21,6 +21,7 @@ from components.trainer.training import Training
 from pipeline.config import ModelConfig, TrainingConfig, check_training, from_dict
 from preprocessing import progress
 from preprocessing.aggregation import aggregate
+from preprocessing.errors import UsageError
 from preprocessing.operating_points import operating_points
 
 if TYPE_CHECKING:
@@ -55,6 +56,17 @@ def run_fn(fn_args: FnArgs) -> None:
         CropStore(fn_args.train_files, "train") as train,
         CropStore(fn_args.eval_files, "val") as val,
     ):
+        if missing := missing_classes(train.table):
+            raise UsageError(
+                f"none of the {len(train.table)} crops of the train split is {missing[0]}; "
+                "training needs crops of both classes"
+            )
+        if missing := missing_classes(val.table):
+            _LOG.warning(
+                "no crop of the val split is %s: the best epoch is that of the lowest loss, and "
+                "the scores are not calibrated",
+                missing[0],
+            )
         progress.report("train", 0, 0, f"building {model_config.backbone}")
         model = build_model(model_config)
         detector = Detector(model, tft.TFTransformOutput(fn_args.transform_output))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -69,20 +69,19 @@ class Training:
         """Trains; the model ends with the weights of its best epoch.
 
         Returns:
-          Logits [crops] of the validation crops, not yet calibrated.
+          float64 [crops], the logits of the validation crops, not yet calibrated.
         """
         config = self._config
         with fast_graphs():
             if config.head_epochs:
                 self._phase("head", config.head_epochs, lambda step, _: config.head_learning_rate)
-            self._phase(
+            return self._phase(
                 "all layers",
                 config.epochs,
                 lambda step, steps: warmup_cosine(
                     step, steps, config.learning_rate, config.warmup_fraction
                 ),
             )
-        return self.validation_logits()
 
     def validation_logits(self) -> np.ndarray:
         """Logits of the validation crops, float64 [crops], in the store's order."""
@@ -90,7 +89,8 @@ class Training:
         logits = [self._detector.raw_logits(pixels).numpy() for pixels in crops]
         return np.concatenate(logits).astype(np.float64)
 
-    def _phase(self, name: str, epochs: int, rate) -> None:
+    def _phase(self, name: str, epochs: int, rate: Callable[[int, int], float]) -> np.ndarray:
+        """Trains; `rate` gives the rate of a step of so many. Returns what `run` does."""
         config, model = self._config, self._model
         prepare_phase(model, name == "head", config.batch_norm, config.batch_norm_momentum)
         batches, pass_steps = self._batches(phase=len(self.rows))
@@ -114,10 +114,11 @@ class Training:
             fresh = iter(self._batches(phase=-1)[0])
             recalibrate = Recalibration(model, fresh, config.recalibration_steps)
 
-        def validate() -> Validation:
+        def validate() -> tuple[Validation, np.ndarray]:
             if recalibrate is not None:
                 recalibrate()
-            return Validation.of(self.validation_logits(), self._val.table)
+            logits = self.validation_logits()
+            return Validation.of(logits, self._val.table), logits
 
         best = BestEpoch(validate, config.patience, self.rows, name)
         callbacks = [
@@ -126,8 +127,9 @@ class Training:
             Progress(name, epochs, steps, self.rows),
         ]
         model.fit(batches, epochs=epochs, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
-        best.restore()
+        logits = best.restore()
         _LOG.info("phase %s: best epoch has %s", name, best.best)
+        return logits
 
     def _batches(self, phase: int) -> tuple[tf.data.Dataset, int]:
         # SeedSequence mixes; neighbouring seeds and phases have nothing in common.

@@ -3,8 +3,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import MODEL, SIZE, face_like
 from keras.src.legacy.saving import legacy_h5_format
+from trainer_workbench import MODEL, SIZE, face_like
 
 from components.trainer import backbones
 from components.trainer.backbones import build_backbone, md5_of

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MODEL
+from trainer_workbench import MODEL
 
 from components.trainer.model import build_model
 from components.trainer.optimizer import FusedAdam, build_optimizer

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SIZE, encode, face_like
+from trainer_workbench import SIZE, encode, face_like
 
 from components.transform.preprocessing import decode_images, preprocessing_fn
 

@@ -20,8 +20,8 @@ const name = e => e.tagName + '.' + (e.className.baseVal ?? e.className) + ' ' +
 for (const e of document.querySelectorAll('main *')) {
   const box = e.getBoundingClientRect();
   if (box.width && (box.right > width + 1 || box.left < -1)) faults.push('beyond: ' + name(e));
-  if (!(e instanceof SVGElement) && e.clientWidth && e.scrollWidth > e.clientWidth + 1)
-    faults.push('cut: ' + name(e));
+  const html = !(e instanceof SVGElement);
+  if (html && e.clientWidth && e.scrollWidth > e.clientWidth + 1) faults.push('cut: ' + name(e));
 }
 for (const image of document.images)
   if (!image.complete || !image.naturalWidth || image.getBoundingClientRect().width < 40)

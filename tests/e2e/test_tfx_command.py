@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from e2e.workspace import SMALL
 
 from pipeline.pipeline import models_folder
@@ -72,7 +73,7 @@ def test_create_and_run_local(tmp_path, workspace, first_run, environment):
     assert models_folder(workspace.config()).is_dir()
 
 
-def test_compile_for_vertex(tmp_path, environment):
+def test_compile_for_vertex(tmp_path, workspace, environment):
     runner = str(ROOT / "kubeflow_v2_runner.py")
     tfx(
         "pipeline",
@@ -85,4 +86,7 @@ def test_compile_for_vertex(tmp_path, environment):
         cwd=tmp_path,
     )
     (compiled,) = [*tmp_path.glob("*.yaml"), *tmp_path.glob("*.json")]
-    assert "FaceExtractor" in compiled.read_text()
+    tasks = yaml.safe_load(compiled.read_text())["root"]["dag"]["tasks"]
+    assert {"FaceExtractor", "BlessedModel", "Pusher"} <= set(tasks)
+    root = tasks["FaceExtractor"]["inputs"]["parameters"]["root"]["runtimeValue"]["constant"]
+    assert root == str(workspace.data), "the configuration came from the environment"

@@ -32,7 +32,9 @@ def test_overrides_apply_in_order_and_leave_the_rest():
 def test_yaml_file_of_ones_own(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "name: mine\nmodel: {backbone: tiny, weights: none}\ntraining: {learning_rate: 1e-3}\n"
+        "name: mine\n"
+        "model: {backbone: tiny, weights: none}\n"
+        "training: {learning_rate: 1e-3, batch_norm: momentum}\n"
     )
     config = load_config(str(path))
     assert (config.name, config.model.backbone, config.training.learning_rate) == (

@@ -1,0 +1,87 @@
+"""What benchmarks share: clips, the table, and the JSON object on the last line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from preprocessing.datasets.clip import VIDEO_ENDINGS
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Attributes:
+      value: what was measured.
+      goal: what it should be, as in ">= 5" or "<= 1.1"; empty for a number without a goal.
+    """
+
+    value: float
+    goal: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None without one."""
+        if not self.goal:
+            return None
+        relation, number = self.goal.split()
+        return self.value >= float(number) if relation == ">=" else self.value <= float(number)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """An argument parser with `--quick`."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--quick", action="store_true", help="a few minutes, less exact")
+    return made
+
+
+@contextlib.contextmanager
+def clips() -> Iterator[tuple[str, list[Path]]]:
+    """Names and lists the videos to measure on.
+
+    Those of `faceforensics_mini` in the folder that DEEPFAKE_TEST_MEDIA names; without it the
+    demo's, made for the occasion.
+    """
+    media = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
+    folder = Path(media) / "faceforensics_mini"
+    if media and folder.is_dir():
+        yield folder.name, _videos(folder)
+        return
+    from pipeline.config import DemoConfig
+    from preprocessing.datasets.demo import make_demo_data
+
+    with tempfile.TemporaryDirectory() as made:
+        make_demo_data(Path(made), DemoConfig())
+        yield "demo", _videos(Path(made))
+
+
+def spread(items: list, count: int) -> list:
+    """`count` of the items, evenly spread."""
+    count = min(count, len(items))
+    return [items[(2 * part + 1) * len(items) // (2 * count)] for part in range(count)]
+
+
+def finish(name: str, figures: Mapping[str, Figure]) -> None:
+    """Prints the table of figures and, as the last line, the JSON object."""
+    width = max(len(figure) for figure in figures)
+    verdicts = {True: "met", False: "MISSED", None: ""}
+    print(f"\n{'figure':{width}}  {'value':>10}  {'goal':>8}")
+    for key, figure in figures.items():
+        line = f"{key:{width}}  {figure.value:>10.4g}  {figure.goal:>8}  {verdicts[figure.met]}"
+        print(line.rstrip())
+    values = {
+        key: {"value": round(figure.value, 4), **({"goal": figure.goal} if figure.goal else {})}
+        for key, figure in figures.items()
+    }
+    print(json.dumps({"benchmark": name, "figures": values}), flush=True)
+
+
+def _videos(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS)

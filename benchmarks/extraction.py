@@ -1,0 +1,310 @@
+"""Face extraction against the loop that people write, two workers against one, and memory.
+
+    python -m benchmarks.extraction [--quick]
+
+The plain loop reads every frame with OpenCV and gives each sampled one to mtcnn's `detect_faces`.
+Both sides decode the same clips in turn, in one process. What may be started once (imports,
+networks, graph tracing, Beam's workers) is done before and not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Before anything imports TensorFlow, which else prints pages.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import apache_beam as beam
+import cv2
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from benchmarks._harness import Figure, clips, finish, parser, spread
+from pipeline.config import ExtractionConfig, to_dict
+from preprocessing.face_cropper import FaceCropper, Settings
+from preprocessing.video import middles
+
+_LEAST_OVERLAP = 0.5
+
+
+def main() -> None:
+    arguments = parser(__doc__.splitlines()[0])
+    arguments.add_argument("--role", help="for the processes that the benchmark starts itself")
+    arguments.add_argument("--paths", nargs="*", type=Path)
+    arguments.add_argument("--workers", type=int)
+    options = arguments.parse_args()
+    if options.role:
+        print(json.dumps(_ROLES[options.role](options)), flush=True)
+        return
+    with clips() as (name, paths), tempfile.TemporaryDirectory() as folder:
+        print(f"{len(paths)} clips of {name}, {os.cpu_count()} cores")
+        figures = _against_plain_loop(
+            spread(paths, 3 if options.quick else 12), frames=16 if options.quick else 32
+        )
+        figures |= _two_workers(spread(paths, 2), rounds=1 if options.quick else 2)
+        figures |= _memory(paths[0], Path(folder), frames=60 if options.quick else 300)
+    print("\nfacenet-pytorch is not compared: it needs torch, which this environment does not hold")
+    finish("extraction", figures)
+
+
+def _settings(frames: int = 32) -> Settings:
+    extraction = {**to_dict(ExtractionConfig()), "frames_per_clip": frames}
+    return Settings.of(extraction, precropped=False)
+
+
+# --- the plain loop
+
+
+def _plain_loop(detector: Any, path: Path, count: int) -> dict[int, list[list[float]]]:
+    """The boxes [x1, y1, x2, y2] of each sampled frame, by number of the frame."""
+    capture = cv2.VideoCapture(str(path))
+    wanted = set(middles(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), count))
+    found: dict[int, list[list[float]]] = {}
+    number = 0
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return found
+        if number in wanted:
+            faces = detector.detect_faces(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            boxes = [face["box"] for face in faces]
+            found[number] = [[x, y, x + width, y + height] for x, y, width, height in boxes]
+        number += 1
+
+
+def _against_plain_loop(paths: list[Path], frames: int) -> dict[str, Figure]:
+    from mtcnn import MTCNN
+
+    from preprocessing.decoder import Decoder
+    from preprocessing.detector import FaceDetector, overlap
+    from preprocessing.search import FaceSearch
+
+    settings = _settings(frames)
+    cropper, plain = FaceCropper(settings), MTCNN()
+    search = FaceSearch(FaceDetector(settings.min_face_size, settings.min_face_score))
+    cropper.crops(paths[0])
+    _plain_loop(plain, paths[0], 1)
+    totals = {"plain": 0.0, "ours": 0.0}
+    sampled = faces = faces_found = holding = holding_found = 0
+    differences = []
+    print(f"\n{'clip':34}{'frames':>7}{'plain s':>9}{'ours s':>8}{'faces':>7}{'found':>7}")
+    for turn, path in enumerate(paths):
+        seconds = {}
+        for side in ("plain", "ours") if turn % 2 else ("ours", "plain"):
+            start = time.perf_counter()
+            if side == "plain":
+                expected = _plain_loop(plain, path, frames)
+            else:
+                cropper.crops(path)
+            seconds[side] = time.perf_counter() - start
+            totals[side] += seconds[side]
+        sampled += len(expected)
+        here = here_found = 0
+        with Decoder() as decoder:
+            for frame, found in search.faces(decoder.frames(path, frames)):
+                height, width = frame.pixels.shape[:2]
+                # The plain loop's boxes end at the border.
+                limits = np.tile([width, height], 2)
+                boxes = np.array([face.box for face in found]).reshape(-1, 4).clip(0, limits)
+                for box in np.array(expected[frame.index], float).reshape(-1, 4):
+                    overlaps = overlap(box, boxes)
+                    here += 1
+                    if len(overlaps) and overlaps.max() >= _LEAST_OVERLAP:
+                        here_found += 1
+                        differences.append(np.abs(boxes[overlaps.argmax()] - box).mean())
+                holding += bool(expected[frame.index])
+                holding_found += bool(expected[frame.index]) and bool(found)
+        faces, faces_found = faces + here, faces_found + here_found
+        print(
+            f"{'/'.join(path.parts[-4:-3] + path.parts[-1:])[-33:]:34}{len(expected):>7}"
+            f"{seconds['plain']:>9.2f}{seconds['ours']:>8.2f}{here:>7}{here_found:>7}",
+            flush=True,
+        )
+    return {
+        "plain_loop_frames_per_second": Figure(sampled / totals["plain"]),
+        "frames_per_second": Figure(sampled / totals["ours"]),
+        "speedup_over_plain_loop": Figure(totals["plain"] / totals["ours"], ">= 5"),
+        "plain_loop_faces": Figure(faces),
+        "recall_of_plain_loop_faces": Figure(faces_found / max(1, faces), ">= 0.98"),
+        "share_of_frames_with_their_face": Figure(holding_found / max(1, holding), ">= 0.98"),
+        "mean_box_difference_in_pixels": Figure(float(np.mean(differences or [0.0]))),
+    }
+
+
+# --- two workers
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    worker: int
+    begin: float
+    end: float
+    cpu: float
+
+
+class _Crop(beam.DoFn):
+    """Extracts a clip and tells who did it, when, and with how much CPU time."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._cropper: FaceCropper | None = None
+
+    def process(self, path: str) -> Iterator[_Work]:
+        if self._cropper is None:
+            from preprocessing.face_extraction import _limit_threads
+
+            _limit_threads(1)
+            self._cropper = FaceCropper(self._settings, threads=1)
+            self._cropper.crops(path)
+        begin, cpu = time.time(), _cpu_seconds()
+        self._cropper.crops(path)
+        yield _Work(os.getpid(), begin, time.time(), _cpu_seconds() - cpu)
+
+
+def _cpu_seconds() -> float:
+    """CPU time that this process and the decoders it runs have taken."""
+    seconds = time.process_time()
+    for child in _children():
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+def _children() -> list[str]:
+    """Processes that any thread of this one has started."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return [child for found in lists for child in found.read_text().split()]
+
+
+def _work(options: Any) -> list[dict[str, float]]:
+    """Lets Beam's worker processes extract clips; one worker is pinned to one core."""
+    if options.workers == 1:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    runner = PipelineOptions(
+        [
+            "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+            "--direct_running_mode=multi_processing",
+            f"--direct_num_workers={options.workers}",
+        ]
+    )
+    paths = [str(path) for path in options.paths] * (4 * options.workers)
+    with tempfile.TemporaryDirectory() as folder:
+        with beam.Pipeline(options=runner) as pipeline:
+            _ = (
+                pipeline
+                | beam.Create(paths)
+                | beam.Reshuffle()
+                | beam.ParDo(_Crop(_settings()))
+                | beam.combiners.ToList()
+                | beam.Map(_write, f"{folder}/work.json")
+            )
+        return json.loads(Path(folder, "work.json").read_text())
+
+
+def _write(work: list[_Work], path: str) -> None:
+    Path(path).write_text(json.dumps([dataclasses.asdict(item) for item in work]))
+
+
+def _rate(work: list[dict[str, float]]) -> float:
+    """Clips a second while all workers were at work."""
+    workers = {item["worker"] for item in work}
+    spans = [[item for item in work if item["worker"] == worker] for worker in workers]
+    begin = max(min(item["begin"] for item in span) for span in spans)
+    end = min(max(item["end"] for item in span) for span in spans)
+    done = sum(
+        max(0.0, min(end, item["end"]) - max(begin, item["begin"])) / (item["end"] - item["begin"])
+        for item in work
+    )
+    return done / (end - begin)
+
+
+def _two_workers(paths: list[Path], rounds: int) -> dict[str, Figure]:
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    cpu: dict[int, list[float]] = {1: [], 2: []}
+    print()
+    for _ in range(rounds):
+        for workers in rates:
+            work = _start("work", "--workers", str(workers), "--paths", *map(str, paths))
+            rates[workers].append(_rate(work))
+            cpu[workers].append(float(np.mean([item["cpu"] for item in work])))
+            print(
+                f"{len({item['worker'] for item in work})} worker processes: "
+                f"{rates[workers][-1]:.3f} clips/s, {cpu[workers][-1]:.2f} s of CPU time a clip",
+                flush=True,
+            )
+    print("(imports, networks and each worker's first clip excluded)")
+    return {
+        "two_worker_speedup": Figure(np.mean(rates[2]) / np.mean(rates[1]), ">= 1.7"),
+        # What it would be if nothing else ran on the machine.
+        "two_worker_speedup_by_cpu_time": Figure(2 * np.mean(cpu[1]) / np.mean(cpu[2])),
+    }
+
+
+# --- memory
+
+
+def _memory(path: Path, folder: Path, frames: int) -> dict[str, Figure]:
+    peaks = {}
+    for name, repeats in {"short": 1, "long": 10}.items():
+        _lengthen(path, folder / f"{name}.mp4", frames, repeats)
+        peaks[name] = _start("peak", "--paths", str(folder / f"{name}.mp4"))
+        print(f"{frames * repeats:>5} frames: {peaks[name]['crops']} crops, ", end="")
+        print(f"peak {peaks[name]['process']:.0f} MB and {peaks[name]['decoder']:.0f} MB (decoder)")
+    totals = {name: peak["process"] + peak["decoder"] for name, peak in peaks.items()}
+    return {"memory_growth_10x_clip": Figure(totals["long"] / totals["short"], "<= 1.1")}
+
+
+def _lengthen(source: Path, target: Path, frames: int, repeats: int) -> None:
+    """Writes the first frames of a clip `repeats` times, as one clip."""
+    capture = cv2.VideoCapture(str(source))
+    pictures = [frame for _ in range(frames) if (frame := capture.read()[1]) is not None]
+    size = pictures[0].shape[1::-1]
+    writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), 25, size)
+    for number in range(frames * repeats):
+        writer.write(pictures[number % len(pictures)])
+    writer.release()
+
+
+def _peak(options: Any) -> dict[str, float]:
+    """Megabytes that extracting a clip takes at most, here and in the decoder's process."""
+    cropper = FaceCropper(_settings())
+    crops, _ = cropper.crops(options.paths[0])
+    (child,) = _children()
+    return {"crops": len(crops), "process": _high_water("self"), "decoder": _high_water(child)}
+
+
+def _high_water(process: str) -> float:
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("this system does not tell the peak of a process")
+
+
+# --- processes
+
+
+_ROLES = {"work": _work, "peak": _peak}
+
+
+def _start(role: str, *arguments: str) -> Any:
+    command = [sys.executable, "-m", "benchmarks.extraction", "--role", role, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    # By its full name: Beam's workers cannot import what is defined in __main__.
+    from benchmarks import extraction
+
+    extraction.main()

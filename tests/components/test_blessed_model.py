@@ -1,0 +1,140 @@
+"""The baseline of a candidate: by resolver (local runs) and by component (Kubeflow)."""
+
+import pytest
+
+# TFX is imported where it is used: collecting these tests costs the unit tests nothing.
+pytestmark = pytest.mark.integration
+
+
+def model(number):
+    from tfx.types import standard_artifacts
+
+    artifact = standard_artifacts.Model()
+    artifact.id = number
+    return artifact
+
+
+def blessing(of, blessed):
+    """What the Evaluator leaves: the verdict on a model, named by its id."""
+    from tfx.components.evaluator import constants
+    from tfx.types import standard_artifacts
+
+    artifact = standard_artifacts.ModelBlessing()
+    artifact.id = 100 + of
+    artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, of)
+    artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(blessed))
+    return artifact
+
+
+def resolve(candidate, verdicts):
+    """Ids of the resolved models and blessings, for {model id: blessed, or None if not judged}."""
+    from components.blessed_model.strategy import BlessedBeforeCandidate
+
+    candidates = [model(candidate)] if candidate else []
+    judged = {number: verdict for number, verdict in verdicts.items() if verdict is not None}
+    resolved = BlessedBeforeCandidate().resolve_artifacts(
+        None,
+        {
+            "candidate": candidates,
+            "model": [model(number) for number in verdicts],
+            "model_blessing": [blessing(number, verdict) for number, verdict in judged.items()],
+        },
+    )
+    assert resolved["candidate"] == candidates
+    assert set(resolved) == {"candidate", "model", "model_blessing"}
+    return [m.id for m in resolved["model"]], [b.id - 100 for b in resolved["model_blessing"]]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "verdicts", "baseline"),
+    [
+        (1, {}, []),
+        (1, {1: None}, []),
+        (2, {1: True, 2: None}, [1]),
+        (9, {1: True, 5: True, 3: True, 9: None}, [5]),
+        (9, {1: True, 5: False, 9: None}, [1]),
+        (9, {1: False, 5: None, 9: None}, []),
+        # In a second run of unchanged inputs the candidate is blessed already.
+        (5, {1: True, 5: True}, [1]),
+        (5, {5: True}, []),
+        # A candidate served from the cache may be older than what came after it.
+        (3, {1: True, 3: True, 5: True}, [1]),
+        (0, {1: True}, []),
+    ],
+    ids=[
+        "no model",
+        "first model",
+        "one blessed",
+        "latest of several, in any order",
+        "refused ones are passed over",
+        "none blessed",
+        "not the candidate itself",
+        "only the candidate itself",
+        "nothing younger than the candidate",
+        "no candidate",
+    ],
+)
+def test_baseline_is_the_latest_blessed_model_before_the_candidate(candidate, verdicts, baseline):
+    assert resolve(candidate, verdicts) == (baseline, baseline)
+
+
+def push(folder, version, complete=True):
+    (folder / version / "variables").mkdir(parents=True)
+    (folder / version / "variables" / "variables.index").write_text(version)
+    if complete:
+        (folder / version / "saved_model.pb").write_text(version)
+
+
+@pytest.fixture
+def latest(tmp_path):
+    """Runs the executor on what was pushed; returns the artifact and its folder's files."""
+    from tfx.types import standard_artifacts
+
+    from components.blessed_model.component import Executor
+
+    def latest():
+        artifact = standard_artifacts.Model()
+        artifact.uri = str(tmp_path / "artifact")
+        Executor().Do(
+            {"candidate": [model(7)]},
+            {"model": [artifact]},
+            {"push_destination": str(tmp_path / "pushed")},
+        )
+        folder = tmp_path / "artifact"
+        files = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*.*")}
+        return artifact, files
+
+    return latest
+
+
+def test_nothing_was_pushed_yet(latest, tmp_path):
+    artifact, files = latest()
+    assert files == {}
+    assert (tmp_path / "artifact").is_dir(), "an empty folder says that there is none"
+    assert not artifact.has_custom_property("pushed_version")
+
+
+def test_highest_version_is_copied_where_tfx_looks_for_it(latest, tmp_path):
+    # Of different lengths: as texts, 999 would be the highest.
+    for version in ("999", "1700000000", "1700000001"):
+        push(tmp_path / "pushed", version)
+    artifact, files = latest()
+    assert files == {
+        "Format-Serving/saved_model.pb": "1700000001",
+        "Format-Serving/variables/variables.index": "1700000001",
+    }
+    assert artifact.get_string_custom_property("pushed_version") == "1700000001"
+
+
+def test_what_is_no_version_is_passed_over(latest, tmp_path):
+    push(tmp_path / "pushed", "5")
+    for name in ("latest", "9.bak", "-7", ".tmp"):
+        push(tmp_path / "pushed", name)
+    (tmp_path / "pushed" / "notes.txt").write_text("")
+    assert latest()[0].get_string_custom_property("pushed_version") == "5"
+
+
+def test_push_that_was_broken_off_is_no_baseline(latest, tmp_path):
+    push(tmp_path / "pushed", "5")
+    push(tmp_path / "pushed", "6", complete=False)
+    assert latest()[0].get_string_custom_property("pushed_version") == "5"

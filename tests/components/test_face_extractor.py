@@ -1,0 +1,170 @@
+"""FaceExtractor, executed on tiny real data."""
+
+import json
+
+import pytest
+from made_media import face_frame, numbered_video, write_video
+
+from pipeline.config import ExtractionConfig, to_dict
+from preprocessing import extraction_report, face_example
+from preprocessing.datasets.clip import Clip
+from preprocessing.errors import UsageError
+from preprocessing.face_extraction import SOURCES, Settings, store_key
+from preprocessing.fingerprint import code_digest
+from preprocessing.manifest import Manifest
+
+pytestmark = pytest.mark.integration
+
+SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 3}, precropped=False)
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """A real and a forged clip in each split, one clip without a face, one broken file."""
+    root = tmp_path_factory.mktemp("data")
+    clips = []
+
+    def add(path, label, split, source=""):
+        method = "swap" if label else "real"
+        clips.append(Clip(path, label, "folder", method, source=source, split=split, sha256=path))
+
+    for number, split in enumerate(SPLITS):
+        for label, name in enumerate((f"{split}/real.mp4", f"{split}/fake.mp4")):
+            (root / split).mkdir(exist_ok=True)
+            frames = [face_frame([(20 + 4 * n + 30 * number, 40, 0.9)]) for n in range(4)]
+            write_video(root / name, frames)
+            add(name, label, split, source=f"{split}/real.mp4" if label else "")
+    numbered_video(root / "train/faceless.mp4", 3)
+    add("train/faceless.mp4", 0, "train")
+    (root / "val/broken.mp4").write_bytes(b"\0" * 100)
+    add("val/broken.mp4", 1, "val")
+    return Manifest(str(root), "folder", tuple(sorted(clips, key=lambda clip: clip.path)))
+
+
+def execute(manifest, folder, store=None, settings=SETTINGS):
+    """Runs the executor as TFX does; returns its two output artifacts."""
+    from tfx.types import standard_artifacts
+    from tfx.types.experimental import simple_artifacts
+
+    from components.face_extractor.executor import Executor
+
+    folder.mkdir(exist_ok=True)
+    manifest.write_csv(folder / "manifest.csv")
+    examples = standard_artifacts.Examples()
+    examples.uri = str(folder / "examples")
+    examples.split_names = json.dumps(SPLITS)
+    report = simple_artifacts.File()
+    report.uri = str(folder / "report")
+    runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+    context = Executor.Context(
+        beam_pipeline_args=[runner, "--direct_running_mode=in_memory"],
+        tmp_dir=str(folder / "tmp"),
+        unique_id="1",
+    )
+    Executor(context).Do(
+        {},
+        {"examples": [examples], "report": [report]},
+        {
+            "manifest": str(folder / "manifest.csv"),
+            "manifest_digest": manifest.digest,
+            "root": manifest.root,
+            "store": str(store or folder / "store"),
+            "settings": json.dumps(settings.as_dict()),
+            "code": code_digest(SOURCES),
+            "workers": 1,
+        },
+    )
+    return examples, report
+
+
+@pytest.fixture(scope="module")
+def done(manifest, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, *execute(manifest, folder)
+
+
+def records(folder, split):
+    import tensorflow as tf
+
+    for path in sorted((folder / "examples" / f"Split-{split}").iterdir()):
+        for record in tf.data.TFRecordDataset(str(path), "GZIP"):
+            yield tf.io.parse_single_example(record, face_example.feature_spec())
+
+
+def test_each_split_holds_the_crops_of_its_own_clips(done):
+    folder = done[0]
+    for split in SPLITS:
+        found = [(e["clip_id"].numpy().decode(), int(e["label"])) for e in records(folder, split)]
+        assert found == [(f"{split}/real.mp4", 0)] * 3 + [(f"{split}/fake.mp4", 1)] * 3
+
+
+def test_the_report_accounts_for_every_clip(done, manifest):
+    folder, _, artifact = done
+    report = extraction_report.read(folder / "report")
+    assert [row["path"] for row in report["clips"]] == [clip.path for clip in manifest.clips]
+    reasons = {row["path"]: row["reason"] for row in report["clips"] if row["reason"]}
+    assert set(reasons) == {"train/faceless.mp4", "val/broken.mp4"}
+    assert reasons["train/faceless.mp4"] == "no face found"
+    summary = report["summary"]
+    assert (summary["clips"], summary["clips_reported"], summary["crops"]) == (8, 2, 18)
+    for name in ("clips", "clips_reported", "crops"):
+        assert artifact.get_int_custom_property(name) == summary[name]
+    names = {path.name for path in (folder / "report").iterdir()}
+    assert names == {"report.json", "report.txt", "contact_sheet.png"}
+
+
+def test_finished_clips_come_from_the_store(done, manifest, tmp_path, monkeypatch):
+    from preprocessing import face_extraction
+
+    def no_cropper(*_):
+        raise AssertionError("the detector was built")
+
+    monkeypatch.setattr(face_extraction, "FaceCropper", no_cropper)
+    execute(manifest, tmp_path / "again", store=done[0] / "store")
+    for split in SPLITS:
+        first, second = (
+            [path.read_bytes() for path in sorted((f / f"examples/Split-{split}").iterdir())]
+            for f in (done[0], tmp_path / "again")
+        )
+        assert first == second
+
+
+def test_progress_counts_the_clips_of_the_store(done, manifest):
+    from components.face_extractor import executor
+    from preprocessing import progress
+
+    events = []
+    progress.set_sink(events.append)
+    try:
+        with executor._Progress(str(done[0] / "store"), SETTINGS, manifest):
+            pass
+    finally:
+        progress.set_sink(None)
+    assert (events[-1].done, events[-1].total) == (8, 8)
+    assert (done[0] / "store" / store_key(SETTINGS)).is_dir()
+
+
+def test_a_split_without_any_face_is_refused(manifest, tmp_path, done):
+    kept = [clip for clip in manifest.clips if clip.split != "train" or "faceless" in clip.path]
+    poor = Manifest(manifest.root, "folder", tuple(kept))
+    with pytest.raises(UsageError, match="no face was found in any clip of the split 'train'"):
+        execute(poor, tmp_path / "poor", store=done[0] / "store")
+    assert (tmp_path / "poor/report/report.txt").exists()
+
+
+def test_the_component_names_what_it_makes():
+    from components.face_extractor.component import FaceExtractor
+
+    component = FaceExtractor(
+        manifest="m.csv",
+        manifest_digest="0",
+        root="/data",
+        store="/store",
+        settings=SETTINGS.as_dict(),
+        code="1",
+        workers=2,
+    )
+    assert set(component.outputs) == {"examples", "report"}
+    settings = json.loads(component.exec_properties["settings"])
+    assert Settings(**settings) == SETTINGS

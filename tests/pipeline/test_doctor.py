@@ -1,0 +1,109 @@
+"""`deepfake doctor`: what is well is said to be, what is broken decides the exit status."""
+
+import ast
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline import doctor
+from pipeline.doctor import Finding
+
+ROOT = Path(__file__).parents[2]
+DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
+
+
+def cheap_findings() -> dict[str, Finding]:
+    """All that is looked at before programs are started and TensorFlow is loaded."""
+    findings = itertools.takewhile(lambda f: f.name != "docker engine", doctor.examine())
+    return {finding.name: finding for finding in findings}
+
+
+@pytest.fixture
+def pins(tmp_path, monkeypatch):
+    """Makes the project require what the test says instead of what setup.py pins."""
+
+    def pins(*requirements):
+        folder = tmp_path / "deepfake_detection-0.1.0.dist-info"
+        folder.mkdir()
+        lines = ["Metadata-Version: 2.1", "Name: deepfake-detection", "Version: 0.1.0"]
+        lines += [f"Requires-Dist: {requirement}" for requirement in requirements]
+        (folder / "METADATA").write_text("\n".join(lines) + "\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    return pins
+
+
+@pytest.mark.integration
+def test_this_environment_is_well_and_every_component_is_named():
+    done = subprocess.run([DEEPFAKE, "doctor"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Warning" not in done.stderr
+    line = re.compile(r"^(?:ok|missing|broken) +(\S+(?: \S+)?) {2,}(.*)$", re.M)
+    said = dict(line.findall(done.stdout))
+    ours = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in ROOT.glob("components/*/component.py")
+    }
+    assert len(ours) >= 4
+    assert ours <= set(said), "a component that the doctor does not know"
+    for name in ("python", "disk", "memory", "tensorflow", "tfx", "docker engine", "java", "gpu"):
+        assert said[name]
+    for name in ("docker engine", "java", "gpu"):
+        assert "needed" in said[name]
+    assert "a run can work here" in done.stdout
+
+
+def test_every_pinned_package_is_compared():
+    (pinned,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "setup.py").read_text()).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "INSTALL_REQUIRES"
+    )
+    assert {re.split(r"[\[=]", pin)[0] for pin in pinned} <= set(cheap_findings())
+
+
+def test_broken_versions_are_found(pins):
+    pins("numpy==0.0.1", "no-such-package==1.2", "pip==0.0.1 ; extra == 'dev'")
+    findings = cheap_findings()
+    assert findings["numpy"].state == "broken"
+    assert "0.0.1 is pinned: run `make env`" in findings["numpy"].detail
+    assert findings["no-such-package"].state == "broken"
+    assert "is not installed" in findings["no-such-package"].detail
+    assert "pip" not in findings, "extras are for developers"
+
+
+def test_right_version_with_extra_is_well(pins):
+    from importlib.metadata import version
+
+    pins(f"apache-beam[gcp]=={version('apache-beam')}")
+    assert cheap_findings()["apache-beam"].state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("states", "status", "last"),
+    [
+        (["ok", "missing"], 0, "a run can work here"),
+        (["ok", "broken", "broken"], 1, "2 broken"),
+    ],
+)
+def test_exit_status_follows_from_the_findings(monkeypatch, capsys, states, status, last):
+    findings = [Finding(state, f"thing {n}", "detail") for n, state in enumerate(states)]
+    monkeypatch.setattr(doctor, "examine", lambda: iter(findings))
+    assert doctor.doctor() == status
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == last
+    for finding in findings:
+        assert re.search(rf"^{finding.state} +{finding.name} ", said, re.M)
+
+
+def test_full_disk_is_broken(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    disk = cheap_findings()["disk"]
+    assert disk.state == "broken"
+    assert "1 GB free" in disk.detail

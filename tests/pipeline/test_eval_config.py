@@ -1,0 +1,110 @@
+"""The gate, by a real TFMA run on predictions of no model: what is bounded, and what is not."""
+
+import dataclasses
+
+import pytest
+
+from pipeline.config import EvaluationConfig, GateConfig
+
+# TFMA is imported where it is used: collecting these tests costs the unit tests nothing.
+pytestmark = pytest.mark.integration
+
+GATE = EvaluationConfig(gate=GateConfig(min_accuracy=0.7, min_auc=0.8, max_auc_drop=0.02))
+
+
+def thresholds(config):
+    """Metric class -> its bounds."""
+    (spec,) = config.metrics_specs
+    return {m.class_name: m.per_slice_thresholds for m in spec.metrics if m.per_slice_thresholds}
+
+
+def test_bounds_are_those_of_the_configuration_and_overall_only():
+    from tensorflow_model_analysis.proto import config_pb2
+
+    from pipeline.eval_config import make_eval_config
+
+    config = make_eval_config(GATE)
+    found = thresholds(config)
+    assert set(found) == {"BinaryAccuracy", "AUC"}
+    for (bound,) in found.values():
+        assert list(bound.slicing_specs) == [config_pb2.SlicingSpec()]
+    (accuracy,), (auc,) = found["BinaryAccuracy"], found["AUC"]
+    assert accuracy.threshold.value_threshold.lower_bound.value == 0.7
+    assert auc.threshold.value_threshold.lower_bound.value == 0.8
+    assert auc.threshold.change_threshold.absolute.value == -0.02
+    assert auc.threshold.change_threshold.direction == config_pb2.MetricDirection.HIGHER_IS_BETTER
+    assert not accuracy.threshold.HasField("change_threshold")
+    # `threshold` and `thresholds` would bound every slice.
+    (spec,) = config.metrics_specs
+    assert not spec.thresholds and not spec.per_slice_thresholds
+    assert not any(metric.HasField("threshold") for metric in spec.metrics)
+
+
+def test_scores_come_from_the_signature_that_reads_examples():
+    from pipeline.eval_config import make_eval_config
+    from preprocessing import face_example
+
+    (model,) = make_eval_config(GATE).model_specs
+    assert (model.signature_name, model.prediction_key) == ("serving_examples", "score")
+    assert model.label_key == face_example.LABEL
+    slices = {key for spec in make_eval_config(GATE).slicing_specs for key in spec.feature_keys}
+    assert slices <= set(face_example.FEATURES)
+
+
+def test_confidence_intervals_are_optional():
+    from pipeline.eval_config import make_eval_config
+
+    for wanted in (False, True):
+        config = make_eval_config(dataclasses.replace(GATE, confidence_intervals=wanted))
+        assert config.options.compute_confidence_intervals.value is wanted
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Runs TFMA on scores; returns its result, and which metrics held their bounds."""
+    import pandas as pd
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.utils import config_util
+
+    from pipeline.eval_config import failed_metrics, make_eval_config
+
+    def evaluate(scores):
+        """scores: method -> scores of its crops."""
+        rows = pd.DataFrame(
+            [
+                {"label": float(method != "real"), "score": s, "method": method, "dataset": "d"}
+                for method, values in scores.items()
+                for s in values
+            ]
+        )
+        # The Evaluator does the same when there is no blessed model yet.
+        config = config_util.update_eval_config_with_defaults(
+            make_eval_config(GATE), has_baseline=False, rubber_stamp=True
+        )
+        result = tfma.analyze_raw_data(rows, config, output_path=str(tmp_path))
+        return result, failed_metrics(str(tmp_path))
+
+    return evaluate
+
+
+def test_names_are_those_that_tfma_reports_and_a_bad_slice_alone_passes(evaluate):
+    from pipeline.eval_config import AUC, BINARY_ACCURACY
+
+    result, failed = evaluate(
+        {"real": [0.1] * 8, "swap": [0.9] * 8, "reenactment": [0.05, 0.05, 0.2, 0.3]}
+    )
+    overall = result.get_metrics_for_slice(())
+    assert {BINARY_ACCURACY, AUC, "example_count", "precision", "recall"} <= set(overall)
+    assert overall[BINARY_ACCURACY]["doubleValue"] == pytest.approx(16 / 20)
+    # Of 96 pairs of a fake and a real, 64 + 16 are in order.
+    assert overall[AUC]["doubleValue"] == pytest.approx(80 / 96, abs=1e-3)
+    missed = result.get_metrics_for_slice((("method", "reenactment"),))
+    assert missed[BINARY_ACCURACY]["doubleValue"] == 0
+    assert failed == set()
+
+
+def test_failed_bounds_are_named(evaluate):
+    from pipeline.eval_config import AUC
+
+    _, failed = evaluate({"real": [0.1] * 8, "swap": [0.9] * 4 + [0.05] * 2})
+    assert failed == {AUC}

@@ -1,0 +1,178 @@
+"""The pipeline compiled for Kubeflow Pipelines 2 and for Vertex AI."""
+
+import difflib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import load_config
+from pipeline.inputs import Inputs
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden" / "pipeline.yaml"
+INPUTS = Inputs(
+    manifest="/mnt/deepfake/out/inputs/manifest-0123456789abcdef.csv",
+    manifest_digest="0123456789abcdef" * 4,
+    root="/mnt/deepfake/data",
+    schema="/mnt/deepfake/out/inputs/schema-0123456789abcdef/schema.pbtxt",
+)
+TASKS = {
+    "FaceExtractor",
+    "StatisticsGen",
+    "ImportSchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "Trainer",
+    "BlessedModel",
+    "Evaluator",
+    "Pusher",
+}
+
+
+def compile_to(path: Path) -> Path:
+    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+
+    from pipeline import pipeline
+
+    config = load_config("folder", ["output=/mnt/deepfake/out", "name=golden"])
+    with pytest.MonkeyPatch.context() as patch:
+        # Any edit of the code changes its digest; the golden file shows changes of the wiring.
+        patch.setattr(pipeline, "code_digest", lambda sources: "digest-of-the-code")
+        compiled = pipeline.create_pipeline(config, INPUTS, kubeflow=True)
+    kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+            default_image="deepfake-detection:latest", use_pipeline_spec_2_1=True
+        ),
+        output_dir=str(path.parent),
+        output_filename=path.name,
+    ).run(compiled)
+    return path
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory) -> Path:
+    return compile_to(tmp_path_factory.mktemp("compiled") / "pipeline.yaml")
+
+
+def expanded(value):
+    """The compiled form with the JSON in its texts opened, so that a change is one line."""
+    if isinstance(value, dict):
+        return {key: expanded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [expanded(inner) for inner in value]
+    if isinstance(value, str) and value.startswith(("{\n", '{"', "[")):
+        return expanded(json.loads(value))
+    return value
+
+
+def test_equals_the_golden_file(compiled):
+    text = yaml.safe_dump(expanded(yaml.safe_load(compiled.read_text())), width=1000)
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(text)
+    golden = GOLDEN.read_text() if GOLDEN.exists() else ""
+    difference = "\n".join(
+        difflib.unified_diff(
+            golden.splitlines(), text.splitlines(), "golden", "compiled", lineterm="", n=4
+        )
+    )
+    assert not difference, (
+        f"the compiled pipeline has changed:\n{difference}\nIf that is meant, run "
+        f"UPDATE_GOLDEN=1 python -m pytest {Path(__file__).relative_to(ROOT)} and commit "
+        f"{GOLDEN.relative_to(ROOT)}"
+    )
+
+
+def test_every_task_is_a_container_and_none_a_resolver(compiled):
+    spec = yaml.safe_load(compiled.read_text())
+    assert spec["schemaVersion"] == "2.1.0"
+    assert set(spec["root"]["dag"]["tasks"]) == TASKS
+    assert len(spec["deploymentSpec"]["executors"]) == len(TASKS)
+    for executor in spec["deploymentSpec"]["executors"].values():
+        assert set(executor) == {"container"}
+
+
+def test_nothing_is_trained_before_the_examples_are_found_valid(compiled):
+    tasks = yaml.safe_load(compiled.read_text())["root"]["dag"]["tasks"]
+    assert "ExampleValidator" in tasks["Transform"]["dependentTasks"]
+    assert "Transform" in tasks["Trainer"]["dependentTasks"]
+    assert {"Evaluator", "Trainer"} <= set(tasks["Pusher"]["dependentTasks"])
+
+
+def test_kfp_loads_it(compiled):
+    from kfp import components
+
+    loaded = components.load_component_from_file(str(compiled))
+    assert loaded.name == "golden"
+    assert set(loaded.pipeline_spec.components) == TASKS
+
+
+def test_json_for_vertex_holds_the_same_pipeline(compiled, tmp_path):
+    job = json.loads(compile_to(tmp_path / "pipeline.json").read_text())
+    assert job["pipelineSpec"] == yaml.safe_load(compiled.read_text())
+    assert job["runtimeConfig"]["gcsOutputDirectory"] == "/mnt/deepfake/out/artifacts"
+    assert job["displayName"] == "golden"
+
+
+def run_entry_point(folder, *arguments, **variables):
+    """`python kubeflow_v2_runner.py` as a person runs it, from another folder."""
+    return subprocess.run(
+        [sys.executable, ROOT / "kubeflow_v2_runner.py", *arguments],
+        cwd=folder,
+        env={**os.environ, "DEEPFAKE_CONFIG": "folder", "DEEPFAKE_OUTPUT": "out", **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_entry_point_compiles_a_dataset(tmp_path):
+    for label in ("real", "fake"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(8):
+            clip = tmp_path / "data" / label / f"{number}.mp4"
+            clip.write_bytes(f"{label} {number}".encode())
+    done = run_entry_point(tmp_path, DEEPFAKE_DATA="data", DEEPFAKE_IMAGE="registry/image:1")
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert "clips" in done.stdout, "the dataset's table is shown"
+    assert done.stdout.splitlines()[-1] == "wrote pipeline.yaml"
+    spec = yaml.safe_load((tmp_path / "pipeline.yaml").read_text())
+    images = {e["container"]["image"] for e in spec["deploymentSpec"]["executors"].values()}
+    assert images == {"registry/image:1"}
+    tasks = spec["root"]["dag"]["tasks"]
+    values = tasks["FaceExtractor"]["inputs"]["parameters"]
+    assert values["root"]["runtimeValue"]["constant"] == str(tmp_path / "data")
+    assert Path(values["manifest"]["runtimeValue"]["constant"]).is_file()
+    # Relative paths mean nothing in a pod.
+    for task in ("BlessedModel", "Pusher"):
+        destination = tasks[task]["inputs"]["parameters"]["push_destination"]
+        assert f"{tmp_path}/out/models/folder" in destination["runtimeValue"]["constant"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "words"),
+    [
+        ([], {"DEEPFAKE_DATA": "nowhere"}, ["nowhere", "does not exist"]),
+        ([], {"DEEPFAKE_CONFIG": "fodler"}, ["fodler", "did you mean 'folder'"]),
+        ([], {"DEEPFAKE_SET": "training.epoch=1"}, ["did you mean 'epochs'"]),
+        ([], {"DEEPFAKE_OUTPUT": ""}, ["no output folder"]),
+        ([], {}, ["no dataset"]),
+        (["pipeline.yml"], {}, ["pipeline.yaml|pipeline.json"]),
+        (["nowhere/pipeline.yaml"], {}, ["nowhere/pipeline.yaml", "does not exist"]),
+    ],
+)
+def test_mistakes_get_a_sentence_and_status_2(tmp_path, arguments, variables, words):
+    done = run_entry_point(tmp_path, *arguments, **variables)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (sentence,) = done.stderr.splitlines()
+    for word in words:
+        assert word in sentence
+    assert not [*tmp_path.glob("*.y*ml")]

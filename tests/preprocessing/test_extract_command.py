@@ -1,0 +1,64 @@
+import dataclasses
+
+import pytest
+from made_media import portrait, write_image
+
+from pipeline.config import ExtractionConfig, to_dict
+from preprocessing import extraction_report, face_extraction
+from preprocessing.extract_command import extract, worker_args
+from preprocessing.face_extraction import Settings
+from preprocessing.manifest import build_manifest
+
+PRECROPPED = Settings.of(to_dict(ExtractionConfig()), precropped=True)
+
+
+@pytest.fixture()
+def manifest(tmp_path):
+    for split in ("train", "val", "test"):
+        for number, label in enumerate(("real", "fake")):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            crop = portrait()[number : number + 64, :64]
+            write_image(tmp_path / "data" / split / label / f"{split}.png", crop)
+    return build_manifest(str(tmp_path / "data"), "folder", "official", 0.2, 0.2, seed=0)
+
+
+def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, monkeypatch):
+    said = []
+    output = tmp_path / "faces"
+    summary = extract(manifest, PRECROPPED, output, say=said.append)
+    assert summary["clips"] == summary["crops"] == 6
+    assert extraction_report.read(output)["summary"] == summary
+    assert said[0].startswith("clips 6 = with faces 6 + reported 0")
+    names = {path.name for path in output.iterdir()}
+    assert names == {
+        "manifest.csv",
+        "report.json",
+        "report.txt",
+        "contact_sheet.png",
+        "store",
+        "train",
+        "val",
+        "test",
+    }
+    # A shard of another call with other numbers must not stay beside the new ones.
+    (output / "train" / "faces-00007-of-00009.gz").touch()
+
+    def no_cropper(*_):
+        raise AssertionError("a finished clip was done again")
+
+    monkeypatch.setattr(face_extraction, "FaceCropper", no_cropper)
+    assert extract(manifest, PRECROPPED, output, say=said.append) == summary
+    assert [path.name for path in (output / "train").iterdir()] == ["faces-00000-of-00001.gz"]
+
+
+def test_a_clip_that_vanished_is_reported(manifest, tmp_path):
+    (tmp_path / "data/val/fake/val.png").unlink()
+    changed = dataclasses.replace(PRECROPPED, max_crop_size=32)
+    summary = extract(manifest, changed, tmp_path / "faces", say=lambda _: None)
+    assert (summary["clips_with_faces"], summary["clips_reported"]) == (5, 1)
+    assert summary["reasons"] == {"the file cannot be opened: No such file or directory": 1}
+
+
+def test_worker_args():
+    assert "--direct_running_mode=in_memory" in worker_args(1)
+    assert "--direct_num_workers=3" in worker_args(3)
