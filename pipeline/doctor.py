@@ -25,6 +25,8 @@ _MODULES = (
     "components.trainer.run_fn",
     "components.blessed_model.component",
     "components.evaluator.component",
+    "components.clip_evaluator.component",
+    "components.report.component",
     "tfx.components.pusher.component",
     "tfx.orchestration.local.local_dag_runner",
     "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner",

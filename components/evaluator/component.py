@@ -26,14 +26,6 @@ class Executor(tfx_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        baselines = [
-            model
-            for model in input_dict.get("baseline_model", [])
-            if fileio.exists(model.uri) and fileio.listdir(model.uri)
-        ]
-        inputs = {key: value for key, value in input_dict.items() if key != "baseline_model"}
-        if baselines:
-            inputs["baseline_model"] = baselines
         # Imported late: compiling a pipeline needs neither TFMA nor TensorFlow.
         from tensorflow_model_analysis.proto import config_pb2
 
@@ -50,13 +42,26 @@ class Executor(tfx_executor.Executor):
             "eval_config": proto_utils.proto_to_json(paired),
             "custom_extractors": "components.evaluator.slicing.custom_extractors",
         }
-        super().Do(inputs, output_dict, properties)
+        super().Do(without_empty_baseline(input_dict), output_dict, properties)
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
         rows = verdict.judge(evaluation, eval_config)
         verdict.write(evaluation, rows)
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         if not all(row.held for row in rows):
             _refuse(blessing)
+
+
+def without_empty_baseline(
+    input_dict: dict[str, list[types.Artifact]],
+) -> dict[str, list[types.Artifact]]:
+    """The inputs without a baseline that holds no model."""
+    baselines = [
+        model
+        for model in input_dict.get("baseline_model", [])
+        if fileio.exists(model.uri) and fileio.listdir(model.uri)
+    ]
+    inputs = {key: value for key, value in input_dict.items() if key != "baseline_model"}
+    return {**inputs, "baseline_model": baselines} if baselines else inputs
 
 
 def _refuse(blessing: types.Artifact) -> None:

@@ -14,15 +14,19 @@ def model(number):
     return artifact
 
 
-def blessing(of, blessed):
-    """What the Evaluator leaves: the verdict on a model, named by its id."""
+def blessing(of, blessed, final=True):
+    """What ClipEvaluator leaves, or the Evaluator: the verdict on a model, named by its id."""
     from tfx.components.evaluator import constants
     from tfx.types import standard_artifacts
+
+    from components.clip_evaluator.executor import FINAL_PROPERTY
 
     artifact = standard_artifacts.ModelBlessing()
     artifact.id = 100 + of
     artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, of)
     artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(blessed))
+    if final:
+        artifact.set_int_custom_property(FINAL_PROPERTY, 1)
     return artifact
 
 
@@ -76,6 +80,24 @@ def resolve(candidate, verdicts):
 )
 def test_baseline_is_the_latest_blessed_model_before_the_candidate(candidate, verdicts, baseline):
     assert resolve(candidate, verdicts) == (baseline, baseline)
+
+
+def test_model_whose_frames_alone_were_blessed_is_no_baseline():
+    from components.blessed_model.strategy import BlessedBeforeCandidate
+
+    resolved = BlessedBeforeCandidate().resolve_artifacts(
+        None,
+        {
+            "candidate": [model(9)],
+            "model": [model(1), model(5), model(9)],
+            "model_blessing": [
+                *(blessing(1, True, final) for final in (False, True)),
+                blessing(5, True, final=False),
+                blessing(5, False),
+            ],
+        },
+    )
+    assert [m.id for m in resolved["model"]] == [1]
 
 
 def push(folder, version, complete=True):

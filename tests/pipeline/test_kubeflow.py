@@ -32,7 +32,9 @@ TASKS = {
     "Trainer",
     "BlessedModel",
     "Evaluator",
+    "ClipEvaluator",
     "Pusher",
+    "Report",
 }
 
 
@@ -102,7 +104,7 @@ def test_nothing_is_trained_before_the_examples_are_found_valid(compiled):
     tasks = yaml.safe_load(compiled.read_text())["root"]["dag"]["tasks"]
     assert "ExampleValidator" in tasks["Transform"]["dependentTasks"]
     assert "Transform" in tasks["Trainer"]["dependentTasks"]
-    assert {"Evaluator", "Trainer"} <= set(tasks["Pusher"]["dependentTasks"])
+    assert {"ClipEvaluator", "Trainer"} <= set(tasks["Pusher"]["dependentTasks"])
 
 
 def test_kfp_loads_it(compiled):
