@@ -79,11 +79,13 @@ class _Frame:
 
     def _labels(self, x_label: str, y_label: str) -> list[str]:
         x, y = _LEFT + (_WIDTH - _LEFT - _RIGHT) / 2, _TOP + (_HEIGHT - _TOP - _BOTTOM) / 2
-        return [
+        parts = [
             f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>',
-            f'<text x="12" y="{y}" text-anchor="middle" transform="rotate(-90 12 {y})">'
-            f"{escape(y_label)}</text>",
         ]
+        if y_label:
+            turned = f'text-anchor="middle" transform="rotate(-90 12 {y})"'
+            parts.append(f'<text x="12" y="{y}" {turned}>{escape(y_label)}</text>')
+        return parts
 
 
 def roc(points: Points, marks: Sequence[tuple[str, float, float]]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from e2e.kubeflow_interpreter import KubeflowInterpreter
 from e2e.workspace import SMALL
 
+from components.clip_evaluator import results
 from preprocessing import extraction_report
 
 pytestmark = pytest.mark.slow
@@ -62,7 +63,9 @@ def metadata(artifact):
 def test_every_task_runs_and_the_model_is_pushed(interpreter, order, output):
     assert set(order) == set(interpreter.tasks)
     assert order.index("ExampleValidator") < order.index("Transform")
-    assert order[-1] == "Pusher"
+    assert order[-3:] == ["ClipEvaluator", "Pusher", "Report"]
+    report = Path(interpreter.outputs["Report"]["report"]["uri"])
+    assert "passed the gate" in (report / "report.html").read_text()
     pushed = metadata(interpreter.outputs["Pusher"]["pushed_model"])
     assert pushed["pushed"] == 1
     (version,) = versions(output)
@@ -81,3 +84,7 @@ def test_next_candidate_is_compared_with_the_pushed_model(interpreter, order, ou
     assert blessing["baseline_model"] == baseline["uri"]
     # The very same model: no worse, hence blessed.
     assert blessing["blessed"] == 1
+    clips = interpreter.run_task("ClipEvaluator")
+    assert metadata(clips["blessing"])["blessed"] == 1
+    difference = results.read(clips["evaluation"]["uri"])["comparison"]["metrics"]["auc"]
+    assert difference["value"] == 0
