@@ -26,6 +26,13 @@ INSTALL_REQUIRES = [
     "pandas==1.5.3",
     "protobuf==3.20.3",
     "pyarrow==10.0.1",
+    # Serving: the official stubs, and what the embedded server answers with. The two grpcio
+    # packages are the last for protobuf 3.
+    "tensorflow-serving-api==2.16.1",
+    "grpcio-health-checking==1.48.2",
+    "grpcio-reflection==1.48.2",
+    "uvicorn==0.54.0",
+    "orjson==3.13.0",
     # Reads the presets.
     "pyyaml==6.0.2",
     # Fits the calibration and measures errors.
@@ -46,6 +53,12 @@ EXTRAS_REQUIRE = {
         # A test that hangs is a failure with a name, not a CI run that never ends.
         "pytest-timeout==2.4.0",
         "ruff==0.14.6",
+        # Random and mutated requests for the server.
+        "hypothesis==6.168.5",
+        # What the tests read the server's metrics, certificates and manifests with.
+        "prometheus-client==0.26.0",
+        "cryptography==50.0.2",
+        "kubernetes==26.1.0",
     ],
 }
 

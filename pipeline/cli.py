@@ -82,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, help="another draw of the same kind")
     command.set_defaults(command=_demo_data)
 
+    from serving.server.main import add_arguments
+
+    command = commands.add_parser(
+        "serve",
+        help="answer TensorFlow Serving's clients (development, tests, small installations)",
+    )
+    add_arguments(command)
+    command.set_defaults(command=_serve)
+
     command = commands.add_parser(
         "doctor", help="check this machine: versions, imports, disk, memory, GPU, Docker, Java"
     )
@@ -248,6 +257,12 @@ def _compare(arguments: argparse.Namespace) -> int:
         write_page(comparison, arguments.output)
         print(f"wrote {arguments.output}")
     return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from serving.server.main import run
+
+    return run(arguments)
 
 
 def _demo_data(arguments: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ _MODULES = (
     "components.evaluator.component",
     "components.clip_evaluator.component",
     "components.report.component",
+    "components.serving_check.component",
     "tfx.components.pusher.component",
     "tfx.orchestration.local.local_dag_runner",
     "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner",

@@ -1,0 +1,310 @@
+"""What happens at four times the load that the server can bear, and while versions change.
+
+    python -m benchmarks.overload [--quick]
+
+Overload: the rate that waiting clients reach is measured first; then requests are sent at four
+times that rate for 60 seconds, half over gRPC and half over REST, whether or not the server keeps
+up. Each must be answered or refused. Swaps: 100 versions are published one after the other while
+clients ask; each answer must come from a version that was live, with that version's logits.
+`--quick` takes a smaller network, 10 seconds and 10 swaps.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+# Before anything imports TensorFlow, which else prints pages.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import grpc
+import numpy as np
+
+from benchmarks._harness import Figure, finish, parser
+from benchmarks.serving import BATCHING, detector, export_detector, make_crops
+from serving.clients import ScoringError, Settings, connect
+from serving.server.process import ServerProcess
+
+GOALS = {
+    "unanswered_requests": "<= 0",
+    "memory_growth": "<= 1.2",
+    "recovery_seconds": "<= 5",
+    "swap_failures": "<= 0",
+    "swap_memory_growth": "<= 1.2",
+}
+OVERLOAD = 4
+REFUSALS = ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
+# No retries: they would hide refusals.
+ONCE = Settings(attempts=1, deadline=60.0)
+
+
+def main() -> None:
+    """Measures, prints a table, and as the last line the figures."""
+    quick = parser(__doc__.splitlines()[0]).parse_args().quick
+    figures = overload("medium" if quick else "nasnet_mobile", 10 if quick else 60)
+    figures |= swaps(10 if quick else 100)
+    finish("overload", {key: Figure(value, GOALS.get(key, "")) for key, value in figures.items()})
+
+
+@dataclasses.dataclass
+class Tally:
+    """Outcomes of requests; threads add to it."""
+
+    scored: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    # Why, by code: a figure of 0 needs no explanation, any other does.
+    reasons: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    refusal_seconds: list[float] = dataclasses.field(default_factory=list)
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+    def add(self, code: str, seconds: float) -> None:
+        with self.lock:
+            if code == "OK":
+                self.scored += 1
+            elif code in REFUSALS:
+                self.refused += 1
+                self.refusal_seconds.append(seconds)
+            else:
+                self.unanswered += 1
+                self.reasons[code] += 1
+
+
+def overload(kind: str, seconds: float) -> dict[str, float]:
+    """Sends four times the sustainable rate; see the module.
+
+    Args:
+      kind: see `benchmarks.serving.detector`.
+      seconds: how long.
+    """
+    base = detector(kind)
+    crop = make_crops(1)[0]
+    with (
+        ServerProcess(["--model-base", base, "--batching", BATCHING]) as server,
+        connect(f"grpc://{server.grpc}", base.name, ONCE) as scorer,
+    ):
+        rate = _sustainable(scorer, crop, min(seconds, 8.0))
+        usual = statistics.median(_latencies(scorer, crop, 15))
+        before = server.memory()
+        tally, highest, start = _flood(server, base.name, crop, OVERLOAD * rate, seconds)
+        # Back to normal: three requests in a row as fast as before, but for noise.
+        while max(_latencies(scorer, crop, 3)) > 2 * usual + 0.01:
+            if time.perf_counter() - start > 30:
+                break
+        recovery = time.perf_counter() - start
+        after = server.memory()
+    if tally.unanswered:
+        print(f"without an answer: {dict(tally.reasons)}")
+    return {
+        "sustainable_per_second": rate,
+        "sent_per_second": (tally.scored + tally.refused + tally.unanswered) / seconds,
+        "scored": float(tally.scored),
+        "refused": float(tally.refused),
+        "unanswered_requests": float(tally.unanswered),
+        "refusal_p99_ms": float(np.percentile(tally.refusal_seconds or [0.0], 99)) * 1e3,
+        "memory_growth": max(highest, after) / before,
+        "recovery_seconds": recovery,
+    }
+
+
+def _sustainable(scorer, crop: bytes, seconds: float) -> float:
+    """Requests a second of 16 clients that wait for their answers."""
+    end = time.perf_counter() + seconds
+    counts = [0] * 16
+
+    def ask(number: int) -> None:
+        while time.perf_counter() < end:
+            scorer.score([crop])
+            counts[number] += 1
+
+    with concurrent.futures.ThreadPoolExecutor(len(counts)) as threads:
+        list(threads.map(ask, range(len(counts))))
+    return sum(counts) / seconds
+
+
+def _latencies(scorer, crop: bytes, count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        start = time.perf_counter()
+        try:
+            scorer.score([crop])
+        except ScoringError:
+            found.append(float("inf"))
+        else:
+            found.append(time.perf_counter() - start)
+    return found
+
+
+def _flood(
+    server, model: str, crop: bytes, rate: float, seconds: float
+) -> tuple[Tally, int, float]:
+    """Sends at a fixed rate and waits for all answers.
+
+    Returns:
+      The outcomes, the most memory seen, and when the last request was sent.
+    """
+    tally, highest = Tally(), 0
+    with (
+        concurrent.futures.ThreadPoolExecutor(128) as rest_threads,
+        connect(server.rest, model, ONCE) as rest,
+        _futures(server.grpc, model, crop, tally) as send_grpc,
+    ):
+
+        def send_rest() -> None:
+            start = time.perf_counter()
+            try:
+                rest.score([crop])
+                code = "OK"
+            except ScoringError as error:
+                code = error.code
+            tally.add(code, time.perf_counter() - start)
+
+        begin = time.perf_counter()
+        for number in range(int(rate * seconds)):
+            wait = begin + number / rate - time.perf_counter()
+            if wait > 0:
+                time.sleep(wait)
+            if number % 2:
+                send_grpc()
+            else:
+                rest_threads.submit(send_rest)
+            if number % 50 == 0:
+                highest = max(highest, server.memory())
+        ended = time.perf_counter()
+    return tally, highest, ended
+
+
+class _futures:
+    """Sends gRPC requests without waiting; leaving the block waits for all answers."""
+
+    def __init__(self, address: str, model: str, crop: bytes, tally: Tally):
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+        self._channel = grpc.insecure_channel(address)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._request = predict_pb2.PredictRequest()
+        self._request.model_spec.name = model
+        tensor = self._request.inputs["image"]
+        tensor.dtype = 7  # DT_STRING
+        tensor.tensor_shape.dim.add(size=1)
+        tensor.string_val.append(crop)
+        self._tally = tally
+        self._open = threading.Semaphore(0)
+        self._sent = 0
+
+    def __enter__(self) -> _futures:
+        return self
+
+    def __call__(self) -> None:
+        start = time.perf_counter()
+
+        def done(call) -> None:
+            self._tally.add(call.code().name, time.perf_counter() - start)
+            self._open.release()
+
+        self._sent += 1
+        self._stub.Predict.future(self._request, timeout=60).add_done_callback(done)
+
+    def __exit__(self, *_: object) -> None:
+        for _ in range(self._sent):
+            self._open.acquire()
+        self._channel.close()
+
+
+def swaps(count: int, clients: int = 3) -> dict[str, float]:
+    """Publishes versions one after the other under load; see the module.
+
+    Args:
+      count: of swaps.
+      clients: threads that ask all the time.
+    """
+    crop = make_crops(1)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        variants = [Path(folder) / f"variant{bias}" for bias in range(4)]
+        for bias, variant in enumerate(variants):
+            export_detector("small", variant, bias=float(10 * bias))
+        base = Path(folder) / "swapped"
+        shutil.copytree(variants[1], base / "1")
+        with (
+            ServerProcess(["--model-base", base, "--poll", "0.1"]) as server,
+            connect(f"grpc://{server.grpc}", base.name) as scorer,
+        ):
+            plain = float(scorer.score([crop]).logits[0]) - 10.0
+            state = _Swaps(live=1, published=1)
+            threads = [
+                threading.Thread(target=_watch, args=(server, base.name, crop, plain, state))
+                for _ in range(clients)
+            ]
+            for thread in threads:
+                thread.start()
+            before = 0
+            for version in range(2, count + 2):
+                _publish(variants[version % 4], base, version, state)
+                while scorer.versions() != [version]:
+                    time.sleep(0.02)
+                state.live = version
+                shutil.rmtree(base / str(version - 1))
+                # The first loads make TensorFlow set up what stays.
+                if version == 1 + max(5, count // 10):
+                    before = server.memory()
+            state.stop.set()
+            for thread in threads:
+                thread.join()
+            time.sleep(0.5)
+            after = server.memory()
+    return {
+        "swaps": float(count),
+        "swap_requests": float(state.answered),
+        "swap_failures": float(state.failures),
+        "swap_memory_growth": after / before,
+    }
+
+
+@dataclasses.dataclass
+class _Swaps:
+    live: int
+    published: int
+    answered: int = 0
+    failures: int = 0
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+
+def _publish(variant: Path, base: Path, version: int, state: _Swaps) -> None:
+    copy = base / f"unfinished-{version}"
+    shutil.copytree(variant, copy)
+    state.published = version
+    copy.rename(base / str(version))
+
+
+def _watch(server, model: str, crop: bytes, plain: float, state: _Swaps) -> None:
+    """Asks until it is told to stop, and judges each answer by its version's logits."""
+    with connect(f"grpc://{server.grpc}", model, ONCE) as scorer:
+        while not state.stop.is_set():
+            oldest = state.live
+            try:
+                logit = float(scorer.score([crop]).logits[0])
+            except ScoringError:
+                right = False
+            else:
+                # Each variant adds 10 more: the answer tells its version, modulo 4.
+                variant = round((logit - plain) / 10)
+                newest = state.published
+                right = abs(logit - plain - 10 * variant) < 1e-3 and variant in {
+                    version % 4 for version in range(oldest, newest + 1)
+                }
+            with state.lock:
+                state.answered += 1
+                state.failures += not right
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""ServingCheck: a model is pushed only when a real server answers with it as evaluated."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel_utils, component_spec, standard_artifacts
+from tfx.types.experimental import simple_artifacts
+
+from components.serving_check import executor
+
+
+class ServingCheckSpec(component_spec.ComponentSpec):
+    """What the executor is told."""
+
+    PARAMETERS = {
+        "limits": component_spec.ExecutionParameter(type=str),
+        "crops": component_spec.ExecutionParameter(type=int),
+        "split": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+    OUTPUTS = {
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
+        "report": component_spec.ChannelParameter(type=simple_artifacts.File),
+    }
+
+
+class ServingCheck(base_component.BaseComponent):
+    """Starts the embedded server on the candidate and asks it over gRPC and REST.
+
+    It replays the model's warm-up requests, compares served logits of real crops with those of the
+    signature that evaluation used, and measures latency. TFX's InfraValidator does the same kind
+    of check but needs Docker or Kubernetes.
+
+    Component `outputs` contains:
+     - `blessing`: Channel of type `standard_artifacts.InfraBlessing`, for Pusher's
+       `infra_blessing`.
+     - `report`: Channel of type `File`: `report.json` with differences, latencies and problems.
+    """
+
+    SPEC_CLASS = ServingCheckSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        examples: types.BaseChannel,
+        limits: dict[str, Any] | None = None,
+        crops: int = 32,
+        split: str = "test",
+        code: str = "",
+    ):
+        """Constructs the component.
+
+        Args:
+          model: Channel of type `standard_artifacts.Model`: the candidate.
+          examples: Channel of type `standard_artifacts.Examples`: what evaluation read.
+          limits: fields of `components.serving_check.check.Limits` that differ from the defaults.
+          crops: how many examples are compared.
+          split: of the examples.
+          code: digest of the check's code.
+        """
+        spec = ServingCheckSpec(
+            model=model,
+            examples=examples,
+            limits=json.dumps(limits or {}, sort_keys=True),
+            crops=crops,
+            split=split,
+            code=code,
+            blessing=channel_utils.as_channel([standard_artifacts.InfraBlessing()]),
+            report=channel_utils.as_channel([simple_artifacts.File()]),
+        )
+        super().__init__(spec=spec)

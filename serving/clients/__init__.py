@@ -1,0 +1,11 @@
+"""Clients of any TensorFlow Serving compatible server: one interface over gRPC and REST.
+
+    with connect("grpc://127.0.0.1:8500", "demo") as scorer:
+        scores = scorer.score([jpeg, jpeg])
+
+`connect` imports only what its protocol needs; REST needs no TensorFlow.
+"""
+
+from serving.clients.scorer import Scores, ScoringError, Settings, connect
+
+__all__ = ["ScoringError", "Scores", "Settings", "connect"]

@@ -1,0 +1,96 @@
+"""Scores over gRPC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import numpy as np
+from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving.clients.scorer import Scorer, Scores, ScoringError, Settings
+
+
+class GrpcScorer(Scorer):
+    """Asks PredictionService.Predict.
+
+    Args:
+      address: `host:port`.
+      model: see `Scorer`.
+      settings: see `Scorer`.
+      version: see `Scorer`.
+      tls: whether the server speaks TLS.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        settings: Settings,
+        version: int | None = None,
+        tls: bool = False,
+    ):
+        super().__init__(model, settings, version)
+        options = [
+            ("grpc.max_receive_message_length", settings.max_message_bytes),
+            ("grpc.max_send_message_length", settings.max_message_bytes),
+        ]
+        if tls:
+            authority = Path(settings.tls_ca).read_bytes() if settings.tls_ca else None
+            credentials = grpc.ssl_channel_credentials(authority)
+            self._channel = grpc.secure_channel(address, credentials, options)
+        else:
+            self._channel = grpc.insecure_channel(address, options)
+        self._predict = prediction_service_pb2_grpc.PredictionServiceStub(self._channel).Predict
+        self._status = model_service_pb2_grpc.ModelServiceStub(self._channel).GetModelStatus
+        self._metadata = (
+            (("authorization", f"Bearer {settings.token}"),) if settings.token else None
+        )
+
+    def versions(self) -> list[int]:
+        request = get_model_status_pb2.GetModelStatusRequest(
+            model_spec=model_pb2.ModelSpec(name=self.model)
+        )
+        response = self._call(self._status, request, self.settings.deadline)
+        available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+        found = [e.version for e in response.model_version_status if e.state == available]
+        return sorted(found, reverse=True)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _request(self, crops: list[bytes], seconds: float) -> Scores:
+        settings = self.settings
+        request = predict_pb2.PredictRequest(output_filter=[settings.score_name])
+        if settings.output_name != settings.score_name:
+            request.output_filter.append(settings.output_name)
+        request.model_spec.name = self.model
+        request.model_spec.signature_name = settings.signature
+        if self.version is not None:
+            request.model_spec.version.value = self.version
+        tensor = request.inputs[settings.input_name]
+        tensor.dtype = types_pb2.DT_STRING
+        tensor.tensor_shape.dim.add(size=len(crops))
+        tensor.string_val.extend(crops)
+        outputs = self._call(self._predict, request, seconds).outputs
+        return Scores(_floats(outputs[settings.score_name]), _floats(outputs[settings.output_name]))
+
+    def _call(self, method, request, seconds: float):
+        try:
+            return method(request, timeout=seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise ScoringError(error.code().name, error.details() or "") from error
+
+
+def _floats(tensor: tensor_pb2.TensorProto) -> np.ndarray:
+    # TensorFlow Serving fills either field.
+    if tensor.tensor_content:
+        return np.frombuffer(tensor.tensor_content, "<f4")
+    return np.array(tensor.float_val, np.float32)

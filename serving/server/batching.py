@@ -1,0 +1,218 @@
+"""Batches across requests, under TensorFlow Serving's parameters (batching/README.md there).
+
+Requests that feed and fetch the same tensors of the same version, with equal shapes but for the
+rows, share a queue. A queue gives a batch when `max_batch_size` rows wait in it or its oldest
+request has waited `batch_timeout_micros`, as soon as one of `num_batch_threads` is free.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from serving.server.config import BatchingConfig
+from serving.server.errors import Code, ServingError, from_tensorflow, invalid
+from serving.server.metrics import Metrics
+from serving.server.servable import Servable
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class _Task:
+    servable: Servable
+    feeds: Mapping[str, np.ndarray]
+    fetches: tuple[str, ...]
+    rows: int
+    deadline: float
+    enqueued: float = dataclasses.field(default_factory=time.monotonic)
+    done: threading.Event = dataclasses.field(default_factory=threading.Event)
+    outputs: list[np.ndarray] | None = None
+    error: ServingError | None = None
+    abandoned: bool = False
+
+
+class Batcher:
+    """Threads that turn queued requests into batches.
+
+    Args:
+      config: the parameters.
+      metrics: where waiting times and batch sizes are counted.
+    """
+
+    def __init__(self, config: BatchingConfig, metrics: Metrics):
+        self._config = config
+        self._metrics = metrics
+        self._queues: dict[Any, collections.deque[_Task]] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
+            for number in range(config.num_batch_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def run(
+        self,
+        servable: Servable,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        deadline: float,
+    ) -> list[np.ndarray]:
+        """Waits for a batch with this request and returns its rows; see `Servable.run`.
+
+        Raises:
+          ServingError: INVALID_ARGUMENT for what cannot be batched, UNAVAILABLE for a full queue,
+            DEADLINE_EXCEEDED, or what the batch failed with.
+        """
+        task = _Task(servable, feeds, tuple(fetches), self._rows(feeds), deadline)
+        key = (
+            id(servable),
+            task.fetches,
+            tuple((name, feed.dtype.str, feed.shape[1:]) for name, feed in sorted(feeds.items())),
+        )
+        with self._changed:
+            if self._closed:
+                raise ServingError(Code.UNAVAILABLE, "the server is shutting down")
+            queue = self._queues.setdefault(key, collections.deque())
+            waiting = sum(other.rows for other in queue)
+            if waiting >= self._config.max_enqueued_batches * self._config.max_batch_size:
+                raise ServingError(
+                    Code.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is full",
+                )
+            queue.append(task)
+            self._changed.notify()
+        if not task.done.wait(max(0.0, deadline - time.monotonic())):
+            task.abandoned = True
+            raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed in the batching queue")
+        if task.error:
+            raise task.error
+        return task.outputs
+
+    def close(self) -> None:
+        """Lets the queued requests finish and ends the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _rows(self, feeds: Mapping[str, np.ndarray]) -> int:
+        if any(feed.ndim == 0 for feed in feeds.values()):
+            raise invalid("Batching session Run() input tensors must have at least one dimension")
+        sizes = {feed.shape[0] for feed in feeds.values()}
+        if len(sizes) != 1:
+            raise invalid("Batching session Run() input tensors must have equal 0th-dimension size")
+        (rows,) = sizes
+        if rows == 0:
+            raise invalid("Batching session Run() input tensors must have at least one row")
+        if rows > self._config.max_batch_size:
+            raise invalid(
+                f"Task size {rows} is larger than maximum input batch size "
+                f"{self._config.max_batch_size}"
+            )
+        return rows
+
+    def _work(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            self._run_batch(batch)
+
+    def _next_batch(self) -> list[_Task] | None:
+        """Waits for a batch; None when the batcher was closed and nothing waits."""
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                key, wait = self._most_urgent(now)
+                if key is not None and wait <= 0:
+                    return self._take(key)
+                if key is None and self._closed:
+                    return None
+                self._changed.wait(wait if key is not None else None)
+
+    def _most_urgent(self, now: float) -> tuple[Any, float]:
+        """The queue to serve next, and the seconds until it may be."""
+        timeout = 0.0 if self._closed else self._config.batch_timeout_micros / 1e6
+        best, best_order = None, (1, 0.0)
+        for key, queue in self._queues.items():
+            full = sum(task.rows for task in queue) >= self._config.max_batch_size
+            due = queue[0].enqueued if full else queue[0].enqueued + timeout
+            # Full queues go first, then those whose oldest request waited longest.
+            order = (0 if full or due <= now else 1, due)
+            if best is None or order < best_order:
+                best, best_order = key, order
+        if best is None:
+            return None, 0.0
+        return best, 0.0 if best_order[0] == 0 else best_order[1] - now
+
+    def _take(self, key: Any) -> list[_Task]:
+        queue = self._queues[key]
+        batch, rows = [], 0
+        while queue and rows + queue[0].rows <= self._config.max_batch_size:
+            task = queue.popleft()
+            if not task.abandoned:
+                batch.append(task)
+                rows += task.rows
+        if queue:  # What is left may be another thread's batch.
+            self._changed.notify()
+        else:
+            del self._queues[key]
+        return batch
+
+    def _run_batch(self, batch: list[_Task]) -> None:
+        if not batch:
+            return
+        now = time.monotonic()
+        for task in batch:
+            self._metrics.queuing_latency.observe(
+                self._config.thread_pool_name, value=(now - task.enqueued) * 1e6
+            )
+        try:
+            self._run_merged(batch)
+        except ServingError as error:
+            for task in batch:
+                task.error = error
+        except Exception as error:
+            _LOG.exception("a batch of %s failed", batch[0].servable.name)
+            for task in batch:
+                task.error = from_tensorflow(error)
+        finally:
+            for task in batch:
+                task.done.set()
+
+    def _run_merged(self, batch: list[_Task]) -> None:
+        first = batch[0]
+        rows = sum(task.rows for task in batch)
+        self._metrics.batch_size.observe(first.servable.name, value=rows)
+        padding = self._padded(rows) - rows
+        feeds = {}
+        for name in first.feeds:
+            parts = [task.feeds[name] for task in batch]
+            if padding:
+                parts.append(np.repeat(parts[0][:1], padding, axis=0))
+            feeds[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        # The batch may run as long as the most patient of its requests waits.
+        deadline = max(task.deadline for task in batch)
+        outputs = first.servable.run(feeds, first.fetches, deadline)
+        for output in outputs:
+            if output.ndim == 0 or output.shape[0] != rows + padding:
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+                    "dimension sizes of the input tensors",
+                )
+        start = 0
+        for task in batch:
+            task.outputs = [output[start : start + task.rows] for output in outputs]
+            start += task.rows
+
+    def _padded(self, rows: int) -> int:
+        return next((size for size in self._config.allowed_batch_sizes if size >= rows), rows)

@@ -1,0 +1,260 @@
+"""The gRPC face: TensorFlow Serving's services, health and reflection."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from preprocessing.errors import UsageError
+from serving.server import protos
+from serving.server.config import ServerOptions, models_from_proto
+from serving.server.errors import Code, ServingError
+from serving.server.inference import Inference
+from serving.server.metrics import Metrics
+from serving.server.runner import Admission
+
+_LOG = logging.getLogger(__name__)
+
+# Of clients that name none; they would wait for ever otherwise.
+_DEFAULT_SECONDS = 300.0
+# Threads beyond those of admitted requests: refusals, status, health.
+_SPARE_THREADS = 8
+
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """tensorflow.serving.PredictionService.
+
+    Args:
+      inference: the methods.
+      admission: bounds requests.
+      metrics: where requests are counted.
+    """
+
+    def __init__(self, inference: Inference, admission: Admission, metrics: Metrics):
+        self._inference = inference
+        self._admission = admission
+        self._metrics = metrics
+
+    def Predict(self, request, context):
+        return self._infer("Predict", protos.predict, protos.target_of, request, context)
+
+    def Classify(self, request, context):
+        return self._infer("Classify", protos.classify, protos.target_of, request, context)
+
+    def Regress(self, request, context):
+        return self._infer("Regress", protos.regress, protos.target_of, request, context)
+
+    def MultiInference(self, request, context):
+        return self._infer(
+            "MultiInference",
+            protos.multi_inference,
+            protos.multi_inference_target,
+            request,
+            context,
+        )
+
+    def GetModelMetadata(self, request, context):
+        return _answer(context, lambda: protos.metadata(self._inference.manager, request))
+
+    def _infer(
+        self, api: str, method: Callable, target_of: Callable, request: Any, context: Any
+    ) -> Any:
+        start = time.perf_counter()
+        name = ""
+
+        def work():
+            nonlocal name
+            with self._admission.admitted():
+                target = target_of(request)
+                name = target.name
+                with self._inference.model(target) as servable:
+                    return method(self._inference, servable, request, _deadline(context))
+
+        def count(code: Code) -> None:
+            model = name if self._inference.manager.known(name) else "(unknown)"
+            self._metrics.request_count.add(model, code.name)
+            elapsed = (time.perf_counter() - start) * 1e6
+            self._metrics.request_latency.observe(model, api, "GRPC", value=elapsed)
+
+        return _answer(context, work, count)
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """tensorflow.serving.ModelService.
+
+    Args:
+      inference: whose models are asked about and changed.
+    """
+
+    def __init__(self, inference: Inference):
+        self._manager = inference.manager
+
+    def GetModelStatus(self, request, context):
+        return _answer(context, lambda: protos.status(self._manager, protos.target_of(request)))
+
+    def HandleReloadConfigRequest(self, request, context):
+        def work():
+            self._manager.reload(models_from_proto(request.config))
+            return model_management_pb2.ReloadConfigResponse()
+
+        return _answer(context, work)
+
+
+class GrpcServer:
+    """A gRPC server with TensorFlow Serving's services.
+
+    Threads and not an event loop: the methods block in TensorFlow, and handing them from a loop to
+    a thread and back would cost each request two more switches.
+
+    Args:
+      options: ports, limits, TLS, token.
+      inference: the methods.
+      admission: bounds requests.
+      metrics: where requests are counted.
+
+    Attributes:
+      port: that it listens on.
+
+    Raises:
+      UsageError: the port is taken, or the TLS files cannot be used.
+    """
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        inference: Inference,
+        admission: Admission,
+        metrics: Metrics,
+    ):
+        threads = options.max_in_flight + _SPARE_THREADS
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
+            interceptors=[_TokenCheck(options.token)] if options.token else [],
+            options=[
+                ("grpc.max_receive_message_length", options.max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Otherwise a second server on the port would get half of the requests.
+                ("grpc.so_reuseport", 0),
+            ],
+            # Beyond the threads gRPC would queue without bound; it answers RESOURCE_EXHAUSTED.
+            maximum_concurrent_rpcs=threads + options.max_in_flight,
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(inference, admission, metrics), self._server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(inference), self._server
+        )
+        self._services = [
+            prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name,
+            model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+        ]
+        # Watches hold a thread each; non-blocking ones hold none.
+        self._health = health.HealthServicer(experimental_non_blocking=True)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+        )
+        self.port = self._listen(options)
+
+    def set_ready(self, ready: bool) -> None:
+        """What the health service says."""
+        status = health_pb2.HealthCheckResponse
+        for service in ("", *self._services):
+            self._health.set(service, status.SERVING if ready else status.NOT_SERVING)
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._server.start()
+
+    def stop(self, grace: float) -> threading.Event:
+        """Refuses new requests; the event is set when the last was answered or cancelled."""
+        self._health.enter_graceful_shutdown()
+        return self._server.stop(grace)
+
+    def _listen(self, options: ServerOptions) -> int:
+        address = f"{options.host}:{options.port}"
+        try:
+            if options.tls_cert:
+                port = self._server.add_secure_port(address, _credentials(options))
+            else:
+                port = self._server.add_insecure_port(address)
+        except (RuntimeError, OSError) as error:
+            raise UsageError(f"gRPC cannot listen on {address}: {error}") from error
+        if port == 0:
+            raise UsageError(f"gRPC cannot listen on {address}: is the port taken?")
+        return port
+
+
+class _TokenCheck(grpc.ServerInterceptor):
+    """Refuses calls without the bearer token; health stays open for probes."""
+
+    def __init__(self, token: str):
+        self._expected = f"Bearer {token}"
+
+        def refuse(request, context):
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed")
+
+        self._refuse = grpc.unary_unary_rpc_method_handler(refuse)
+
+    def intercept_service(self, continuation, handler_call_details):
+        if handler_call_details.method.startswith(f"/{health.SERVICE_NAME}/"):
+            return continuation(handler_call_details)
+        given = dict(handler_call_details.invocation_metadata).get("authorization", "")
+        if hmac.compare_digest(str(given).encode(), self._expected.encode()):
+            return continuation(handler_call_details)
+        return self._refuse
+
+
+def _answer(
+    context: grpc.ServicerContext,
+    work: Callable[[], Any],
+    count: Callable[[Code], None] = lambda code: None,
+) -> Any:
+    try:
+        response = work()
+    except ServingError as error:
+        failure = error
+    except Exception:
+        _LOG.exception("a gRPC request failed")
+        failure = ServingError(Code.INTERNAL, "the request failed; the server's log says why")
+    else:
+        count(Code.OK)
+        return response
+    count(failure.code)
+    # gRPC refuses details that are not text it can send.
+    details = failure.message.encode("utf-8", "replace").decode()
+    context.abort(_STATUS[int(failure.code)], details)
+
+
+def _deadline(context: grpc.ServicerContext) -> float:
+    remaining = context.time_remaining()
+    seconds = _DEFAULT_SECONDS if remaining is None else min(remaining, _DEFAULT_SECONDS)
+    return time.monotonic() + seconds
+
+
+def _credentials(options: ServerOptions) -> grpc.ServerCredentials:
+    pair = (Path(options.tls_key).read_bytes(), Path(options.tls_cert).read_bytes())
+    authority = Path(options.tls_client_ca).read_bytes() if options.tls_client_ca else None
+    return grpc.ssl_server_credentials(
+        [pair], root_certificates=authority, require_client_auth=bool(authority)
+    )

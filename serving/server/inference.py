@@ -1,0 +1,345 @@
+"""TensorFlow Serving's inference methods on arrays: checks against signatures, and the run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.server.errors import Code, ServingError, invalid
+from serving.server.manager import ModelManager, Target
+from serving.server.metrics import Metrics
+from serving.server.servable import DEFAULT_SIGNATURE, Servable
+
+PREDICT = "tensorflow/serving/predict"
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+
+Run = Callable[[Servable, str, Mapping[str, np.ndarray], Sequence[str], float], list[np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifications:
+    """What `classify` answers: labels, scores or both, each [examples, classes]."""
+
+    labels: np.ndarray | None
+    scores: np.ndarray | None
+
+    def rows(self) -> Iterator[list[tuple[bytes, Any]]]:
+        """(label, score) pairs of each example; what the model does not give is empty or 0."""
+        shape = (self.scores if self.scores is not None else self.labels).shape
+        labels = self.labels if self.labels is not None else np.full(shape, b"", object)
+        scores = self.scores if self.scores is not None else np.zeros(shape, np.float32)
+        for row_labels, row_scores in zip(labels, scores, strict=True):
+            yield list(zip(row_labels, row_scores, strict=True))
+
+
+class Inference:
+    """The methods of PredictionService, without the wire.
+
+    Args:
+      manager: finds versions.
+      run: runs them; `Runner.run`.
+      metrics: where examples are counted.
+    """
+
+    def __init__(self, manager: ModelManager, run: Run, metrics: Metrics):
+        self.manager = manager
+        self._run = run
+        self._metrics = metrics
+
+    @contextlib.contextmanager
+    def model(self, target: Target) -> Iterator[Servable]:
+        """Holds the version that a request names; see `ModelManager.acquire`."""
+        with self.manager.acquire(target) as servable:
+            yield servable
+
+    def predict(
+        self,
+        servable: Servable,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        deadline: float,
+        output_filter: Sequence[str] = (),
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature.
+
+        Args:
+          servable: the version.
+          signature_name: empty takes `serving_default`.
+          inputs: arrays by input name; strings as objects (bytes).
+          deadline: of `time.monotonic`.
+          output_filter: names of the outputs that are wanted; none wants all.
+
+        Returns:
+          Arrays by output name.
+
+        Raises:
+          ServingError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs
+            that do not fit it, or what the run failed with.
+        """
+        name = signature_name or DEFAULT_SIGNATURE
+        signature = servable.signatures.get(name)
+        if signature is None:
+            raise ServingError(
+                Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
+            )
+        if signature.method_name not in (PREDICT, CLASSIFY, REGRESS):
+            raise ServingError(
+                Code.INTERNAL,
+                "Expected prediction signature method_name to be one of "
+                f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method_name}",
+            )
+        _check_names(signature, inputs)
+        for alias in inputs:
+            _check_fits(alias, inputs[alias], signature.inputs[alias])
+        wanted = _outputs(signature, output_filter)
+        tensors = {alias: signature.outputs[alias].name for alias in wanted}
+        if not tensors:
+            raise ServingError(Code.FAILED_PRECONDITION, f'Signature "{name}" has no outputs.')
+        feeds = {signature.inputs[alias].name: inputs[alias] for alias in inputs}
+        values = self._run(servable, "Predict", feeds, tuple(tensors.values()), deadline)
+        return dict(zip(tensors, values, strict=True))
+
+    def classify(
+        self, servable: Servable, signature_name: str, examples: Sequence[bytes], deadline: float
+    ) -> Classifications:
+        """Runs a signature with the method name of classification on serialized tf.Examples."""
+        signature = _method_signature(servable, signature_name, CLASSIFY)
+        feed, fetches = _classify_tensors(signature)
+        values = self._on_examples(servable, "Classify", examples, feed, fetches, deadline)
+        return _classifications(signature, values, len(examples))
+
+    def regress(
+        self, servable: Servable, signature_name: str, examples: Sequence[bytes], deadline: float
+    ) -> np.ndarray:
+        """Runs a signature with the method name of regression; float32 [examples]."""
+        signature = _method_signature(servable, signature_name, REGRESS)
+        feed, fetches = _regress_tensors(signature)
+        values = self._on_examples(servable, "Regress", examples, feed, fetches, deadline)
+        return _regressions(signature, values, len(examples))
+
+    def multi_inference(
+        self,
+        servable: Servable,
+        tasks: Sequence[tuple[str, str]],
+        examples: Sequence[bytes],
+        deadline: float,
+    ) -> list[Classifications | np.ndarray]:
+        """Runs several signatures of one model on the same examples in one step.
+
+        Args:
+          servable: the version.
+          tasks: (signature name, method name) of each.
+          examples: serialized tf.Examples.
+          deadline: of `time.monotonic`.
+
+        Returns:
+          What `classify` or `regress` returns, for each task.
+        """
+        feeds, fetches, signatures = set(), {}, []
+        for signature_name, method in tasks:
+            name = signature_name or DEFAULT_SIGNATURE
+            if name in [known for known, _, _ in signatures]:
+                raise invalid(f"Duplicate evaluation of signature: {name}")
+            signature = servable.signatures.get(name)
+            if signature is None:
+                raise invalid(f"Requested signature not found in model graph: {name}")
+            if method not in (CLASSIFY, REGRESS):
+                raise ServingError(
+                    Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method}"
+                )
+            tensors = _classify_tensors if method == CLASSIFY else _regress_tensors
+            feed, outputs = tensors(signature)
+            feeds.add(feed)
+            fetches.update(dict.fromkeys(outputs))
+            signatures.append((name, method, signature))
+        if not signatures:
+            raise invalid("Inference request must have at least one task.")
+        if len(feeds) > 1:
+            raise invalid("Input tensor must be the same for all Signatures.")
+        values = self._on_examples(
+            servable, "MultiInference", examples, feeds.pop(), tuple(fetches), deadline
+        )
+        return [
+            (_classifications if method == CLASSIFY else _regressions)(
+                signature, values, len(examples)
+            )
+            for _, method, signature in signatures
+        ]
+
+    def _on_examples(
+        self,
+        servable: Servable,
+        api: str,
+        examples: Sequence[bytes],
+        feed: str,
+        fetches: Sequence[str],
+        deadline: float,
+    ) -> dict[str, np.ndarray]:
+        if not examples:
+            raise invalid("Input is empty.")
+        self._metrics.example_count.add(servable.name, by=len(examples))
+        self._metrics.example_counts.observe(servable.name, value=len(examples))
+        values = self._run(servable, api, {feed: as_strings(examples)}, tuple(fetches), deadline)
+        return dict(zip(fetches, values, strict=True))
+
+
+def as_strings(values: Sequence[bytes]) -> np.ndarray:
+    """A string tensor [values]. Not `np.array`: its bytes type cuts trailing zero bytes."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def type_name(dtype: tf.DType) -> str:
+    """TensorFlow's C++ name of a type, which its messages use."""
+    return {tf.float16: "half", tf.float32: "float", tf.float64: "double"}.get(dtype, dtype.name)
+
+
+def signature_inputs(servable: Servable, name: str) -> Mapping[str, Any]:
+    """TensorInfos of a signature's inputs, with the errors that REST has for it."""
+    signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
+    if signature is None:
+        raise invalid(
+            f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
+        )
+    if not signature.inputs:
+        raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
+    return signature.inputs
+
+
+def _check_names(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
+    sent, required = set(inputs), set(signature.inputs)
+    extra, missing = _listed(sent - required), _listed(required - sent)
+    if len(sent) != len(required):
+        raise invalid(
+            f"input size does not match signature: {len(sent)}!={len(required)} "
+            f"len({_listed(sent)}) != len({_listed(required)}). "
+            f"Sent extra: {extra}. Missing but required: {missing}."
+        )
+    if sent != required:
+        raise invalid(
+            f"input tensor alias not found in signature: {sorted(sent - required)[0]}. "
+            f"Inputs expected to be in the set {_listed(required)}."
+        )
+
+
+def _check_fits(alias: str, value: np.ndarray, info: Any) -> None:
+    given = tf.as_dtype(value.dtype)
+    expected = tf.as_dtype(info.dtype)
+    if given != expected:
+        raise invalid(
+            f"input {alias}: Expects arg[0] to be {type_name(expected)} but {type_name(given)} is "
+            "provided"
+        )
+    shape = info.tensor_shape
+    if shape.unknown_rank:
+        return
+    sizes = [dim.size for dim in shape.dim]
+    fits = len(sizes) == value.ndim and all(
+        size in (-1, actual) for size, actual in zip(sizes, value.shape, strict=True)
+    )
+    if not fits:
+        raise invalid(
+            f"input {alias}: shape {list(value.shape)} is incompatible with the signature's "
+            f"{[size if size >= 0 else None for size in sizes]}"
+        )
+
+
+def _outputs(signature: Any, output_filter: Sequence[str]) -> Sequence[str]:
+    seen = set()
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise invalid(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in "
+                f"the set {_listed(signature.outputs)}."
+            )
+        if alias in seen:
+            raise invalid(f"duplicate output tensor alias: {alias}")
+        seen.add(alias)
+    return output_filter or sorted(signature.outputs)
+
+
+def _method_signature(servable: Servable, name: str, method: str) -> Any:
+    signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
+    if signature is None:
+        raise invalid(f"No signature was found with the name: {name or DEFAULT_SIGNATURE}")
+    _check_method(signature, method)
+    return signature
+
+
+def _check_method(signature: Any, method: str) -> None:
+    if signature.method_name != method:
+        kind = "classification" if method == CLASSIFY else "regression"
+        raise invalid(
+            f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
+        )
+    if len(signature.inputs) != 1:
+        raise invalid("Expected one input Tensor.")
+    if "inputs" not in signature.inputs:
+        raise ServingError(Code.FAILED_PRECONDITION, "No inputs found in SignatureDef")
+
+
+def _classify_tensors(signature: Any) -> tuple[str, list[str]]:
+    _check_method(signature, CLASSIFY)
+    outputs = [signature.outputs[key].name for key in ("classes", "scores")
+               if key in signature.outputs]  # fmt: skip
+    if not outputs:
+        raise ServingError(
+            Code.FAILED_PRECONDITION,
+            'Expected classification signature outputs to contain at least one of "classes" or '
+            '"scores"',
+        )
+    return signature.inputs["inputs"].name, outputs
+
+
+def _regress_tensors(signature: Any) -> tuple[str, list[str]]:
+    _check_method(signature, REGRESS)
+    if "outputs" not in signature.outputs:
+        raise ServingError(Code.FAILED_PRECONDITION, "No regression outputs found in SignatureDef")
+    return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
+
+
+def _classifications(
+    signature: Any, values: Mapping[str, np.ndarray], examples: int
+) -> Classifications:
+    found = {}
+    for key, dtype in (("classes", tf.string), ("scores", tf.float32)):
+        found[key] = None
+        if key in signature.outputs:
+            value = found[key] = values[signature.outputs[key].name]
+            _check_result(key, value, dtype, (examples, value.shape[1] if value.ndim > 1 else 0))
+    labels, scores = found["classes"], found["scores"]
+    if labels is not None and scores is not None and labels.shape != scores.shape:
+        raise invalid(
+            f"Tensors class and score should match in dim_size(1). Got {labels.shape[1]} vs. "
+            f"{scores.shape[1]}"
+        )
+    return Classifications(labels, scores)
+
+
+def _regressions(signature: Any, values: Mapping[str, np.ndarray], examples: int) -> np.ndarray:
+    value = values[signature.outputs["outputs"].name]
+    if value.ndim == 2 and value.shape[1] == 1:
+        value = value[:, 0]
+    _check_result("outputs", value, tf.float32, (examples,))
+    return value
+
+
+def _check_result(key: str, value: np.ndarray, dtype: tf.DType, shape: Iterable[int]) -> None:
+    if tf.as_dtype(value.dtype) != dtype:
+        raise invalid(
+            f"Expected {key} Tensor of DT_{type_name(dtype).upper()}. "
+            f"Got: DT_{type_name(tf.as_dtype(value.dtype)).upper()}"
+        )
+    if value.shape != tuple(shape):
+        raise invalid(f"Expected {key} Tensor of shape {list(shape)}. Got: {list(value.shape)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"

@@ -1,0 +1,383 @@
+"""Which versions are served: the folder is polled, the highest served, the old one drained."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from serving.server.config import ModelConfig
+from serving.server.errors import Code, ServingError, invalid
+from serving.server.metrics import Metrics
+from serving.server.servable import Servable, is_complete
+from serving.server.versions import State, Version, fingerprint, forget_ended, list_versions
+
+_LOG = logging.getLogger(__name__)
+
+# As TensorFlow Serving's max_num_load_retries and load_retry_interval_micros.
+_MAX_ATTEMPTS = 6
+_RETRY_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a request names: a model, and at most one of version and label."""
+
+    name: str
+    version: int | None = None
+    label: str = ""
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"Specific({self.name}, {self.version})"
+        return f"Latest({self.name})"
+
+
+class _Model:
+    def __init__(self, config: ModelConfig):
+        self.config = config
+        self.versions: dict[int, Version] = {}
+        self.problem = ""
+
+    def live(self) -> list[int]:
+        """Numbers of the versions that answer, highest first."""
+        return sorted(
+            (v.number for v in self.versions.values() if v.state is State.AVAILABLE), reverse=True
+        )
+
+
+class ModelManager:
+    """Loads, announces, drains and frees versions, in a thread of its own.
+
+    A version is announced after it was loaded and warmed up; one that cannot be is reported and
+    the next lower one serves. Versions leave when another of their model is there.
+
+    Args:
+      models: what to serve.
+      metrics: where loads are counted.
+      poll_seconds: between looks at the folders.
+      warm_up: called with each loaded version; an error keeps the version from being announced.
+      on_change: called after each look at the folders.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ModelConfig],
+        metrics: Metrics,
+        poll_seconds: float = 1.0,
+        warm_up: Callable[[Servable], None] = lambda servable: None,
+        on_change: Callable[[], None] = lambda: None,
+    ):
+        self._metrics = metrics
+        self._poll_seconds = poll_seconds
+        self._warm_up = warm_up
+        self.on_change = on_change
+        self._lock = threading.Lock()
+        self._models = {config.name: _Model(config) for config in models}
+        # Versions that are no longer announced and wait for their last request.
+        self._draining: list[tuple[str, Version]] = []
+        self._wake = threading.Event()
+        self._stopped = False
+        # Held while folders are looked at: by the thread, or by a reload.
+        self._looking = threading.Lock()
+        self._thread = threading.Thread(target=self._poll, name="models", daemon=True)
+
+    def start(self) -> None:
+        """Looks once, so that what can be served is, and goes on in the background."""
+        self.look()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops looking and frees all versions. No request may be running."""
+        self._stopped = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with self._looking:
+            for model in self._models.values():
+                for number in model.live():
+                    self._retire(model, model.versions[number], "the server stops")
+            self._free_drained()
+
+    @contextlib.contextmanager
+    def acquire(self, target: Target) -> Iterator[Servable]:
+        """Holds a version while a request uses it.
+
+        Args:
+          target: what the request names.
+
+        Raises:
+          ServingError: NOT_FOUND for a model or version that is not served, INVALID_ARGUMENT for
+            an unknown label.
+        """
+        with self._lock:
+            version = self._find(target)
+            version.users += 1
+        try:
+            yield version.servable
+        finally:
+            with self._lock:
+                version.users -= 1
+                last = version.users == 0 and version.state is State.UNLOADING
+            if last:
+                self._wake.set()
+
+    def status(self, target: Target) -> list[Version]:
+        """Copies of the versions that a status request asks for, highest first.
+
+        Raises:
+          ServingError: NOT_FOUND or, for an unknown label, INVALID_ARGUMENT.
+        """
+        with self._lock:
+            model = self._models.get(target.name)
+            if target.label:
+                if model is None:
+                    raise ServingError(Code.NOT_FOUND, f"Could not find model {target.name}")
+                target = dataclasses.replace(target, version=_labelled(model, target.label))
+            versions = dict(model.versions) if model else {}
+            if target.version is not None and target.version not in versions:
+                raise ServingError(
+                    Code.NOT_FOUND,
+                    f"Could not find version {target.version} of model {target.name}",
+                )
+            if not versions:
+                raise ServingError(
+                    Code.NOT_FOUND, f"Could not find any versions of model {target.name}"
+                )
+            wanted = [target.version] if target.version is not None else versions
+            return [
+                dataclasses.replace(versions[number], servable=None)
+                for number in sorted(wanted, reverse=True)
+            ]
+
+    def known(self, name: str) -> bool:
+        """Whether a model of this name is configured."""
+        return name in self._models
+
+    def ready(self) -> bool:
+        """Whether each configured model answers."""
+        with self._lock:
+            return bool(self._models) and all(model.live() for model in self._models.values())
+
+    def summary(self) -> dict[str, list[int]]:
+        """The versions that answer, by model."""
+        with self._lock:
+            return {name: model.live() for name, model in self._models.items()}
+
+    def reload(self, models: Sequence[ModelConfig]) -> None:
+        """Serves other models from now on; returns when they are loaded.
+
+        Raises:
+          ServingError: FAILED_PRECONDITION for a label of a version that is not served (labels
+            stay as they were), UNKNOWN when a model has no version that can be served.
+        """
+        with self._looking:
+            with self._lock:
+                old = self._models
+                self._models = {}
+                for config in models:
+                    model = old.get(config.name)
+                    if model is None or model.config.base_path != config.base_path:
+                        self._models[config.name] = _Model(config)
+                    else:
+                        labels = model.config.labels
+                        model.config = dataclasses.replace(config, labels=labels)
+                        self._models[config.name] = model
+                gone = [model for model in old.values() if model not in self._models.values()]
+            self._look()
+            for model in gone:
+                for number in model.live():
+                    self._retire(model, model.versions[number], "the configuration changed")
+            self._free_drained()
+            with self._lock:
+                self._check_labels(models)
+                for config in models:
+                    self._models[config.name].config = config
+                missing = [name for name, model in self._models.items() if not model.live()]
+        self.on_change()
+        if missing:
+            raise ServingError(
+                Code.UNKNOWN, f"Some models did not become available: {{{', '.join(missing)}}}"
+            )
+
+    def look(self) -> None:
+        """One look at the folders, with all that follows from it."""
+        with self._looking:
+            self._look()
+        self.on_change()
+
+    def _poll(self) -> None:
+        while not self._stopped:
+            self._wake.wait(self._poll_seconds)
+            self._wake.clear()
+            if self._stopped:
+                return
+            try:
+                self.look()
+            except Exception:  # The thread must outlive whatever a file system does.
+                _LOG.exception("looking at the version folders failed; served versions stay")
+
+    def _look(self) -> None:
+        for model in list(self._models.values()):
+            self._look_at(model)
+        self._free_drained()
+
+    def _look_at(self, model: _Model) -> None:
+        try:
+            folders = list_versions(model.config.base_path)
+            complete = {n: path for n, path in folders.items() if is_complete(path)}
+        except OSError as error:
+            self._report(model, f"its folder cannot be listed ({error.strerror})")
+            return
+        self._note_incomplete(model, folders.keys() - complete.keys())
+        usable = [n for n, path in complete.items() if self._may_serve(model, n, path)]
+        while True:
+            wanted = model.config.policy.choose(usable)
+            missing = [number for number in wanted if number not in model.live()]
+            if not missing:
+                break
+            if not self._load(model, missing[0], complete[missing[0]]):
+                usable.remove(missing[0])  # What is wanted now is the next lower version.
+        if not wanted:
+            self._report(model, "there is no version that can be served in its folder")
+        else:
+            self._report(model, "")
+        live = model.live()
+        if set(live) & set(wanted):
+            for number in set(live) - set(wanted):
+                why = "another version is served" if number in complete else "its files are gone"
+                self._retire(model, model.versions[number], why)
+        with self._lock:
+            forget_ended(model.versions, folders)
+
+    def _note_incomplete(self, model: _Model, numbers: set[int]) -> None:
+        for number in numbers:
+            version = model.versions.get(number)
+            if version is None or version.state is State.END:
+                with self._lock:
+                    version = model.versions[number] = Version(number)
+                    version.set(State.START, Code.UNAVAILABLE, "waiting for saved_model.pb")
+                _LOG.warning(
+                    "model %s: version %d has no saved_model.pb yet", model.config.name, number
+                )
+        with self._lock:
+            for number, version in list(model.versions.items()):
+                if version.state is State.START and number not in numbers:
+                    del model.versions[number]
+
+    def _may_serve(self, model: _Model, number: int, path: Path) -> bool:
+        version = model.versions.get(number)
+        if version is None or not version.attempts or version.state is not State.END:
+            return version is None or version.state is not State.UNLOADING
+        if version.fingerprint != fingerprint(path):
+            version.attempts = 0
+            return True
+        return version.attempts < _MAX_ATTEMPTS and time.monotonic() >= version.retry_at
+
+    def _load(self, model: _Model, number: int, path: Path) -> bool:
+        name = model.config.name
+        before = model.versions.get(number)
+        version = Version(number, attempts=before.attempts if before else 0)
+        version.fingerprint = fingerprint(path)
+        with self._lock:
+            model.versions[number] = version
+            version.set(State.LOADING)
+        _LOG.info("model %s: loading version %d", name, number)
+        start = time.monotonic()
+        servable = None
+        try:
+            servable = Servable(name, number, path)
+            self._warm_up(servable)
+        except Exception as error:
+            if not isinstance(error, ServingError):
+                _LOG.exception("model %s: loading version %d failed", name, number)
+                error = ServingError(Code.INTERNAL, "loading failed; the server's log says why")
+            stage = "warm-up" if servable else "loading"
+            if servable:
+                servable.close()
+            self._metrics.load_attempts.add(name, "fail")
+            version.attempts += 1
+            version.retry_at = time.monotonic() + _RETRY_SECONDS
+            with self._lock:
+                version.set(State.END, error.code, f"{stage} failed: {error.message}")
+            _LOG.error(
+                "model %s: version %d is not served, %s failed: %s; versions %s stay",
+                name,
+                number,
+                stage,
+                error.message,
+                model.live(),
+            )
+            return False
+        self._metrics.load_attempts.add(name, "success")
+        with self._lock:
+            version.servable = servable
+            version.attempts = 0
+            version.set(State.AVAILABLE)
+        _LOG.info(
+            "model %s: version %d is served (ready in %.1f s)",
+            name,
+            number,
+            time.monotonic() - start,
+        )
+        return True
+
+    def _retire(self, model: _Model, version: Version, why: str) -> None:
+        with self._lock:
+            version.set(State.UNLOADING)
+            self._draining.append((model.config.name, version))
+        _LOG.info("model %s: version %d leaves: %s", model.config.name, version.number, why)
+
+    def _free_drained(self) -> None:
+        with self._lock:
+            done = [(name, version) for name, version in self._draining if version.users == 0]
+            self._draining = [entry for entry in self._draining if entry not in done]
+        for name, version in done:
+            servable, version.servable = version.servable, None
+            servable.close()
+            with self._lock:
+                version.set(State.END)
+            _LOG.info("model %s: version %d was unloaded", name, version.number)
+
+    def _find(self, target: Target) -> Version:
+        if not target.name:
+            raise invalid("ModelSpec has no name specified.")
+        model = self._models.get(target.name)
+        if model is not None:
+            number = target.version
+            if target.label:
+                number = _labelled(model, target.label)
+            elif number is None:
+                number = next(iter(model.live()), None)
+            version = model.versions.get(number) if number is not None else None
+            if version is not None and version.state is State.AVAILABLE:
+                return version
+        raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {target}")
+
+    def _check_labels(self, models: Sequence[ModelConfig]) -> None:
+        for config in models:
+            for number in config.labels.values():
+                if number not in self._models[config.name].live():
+                    raise ServingError(
+                        Code.FAILED_PRECONDITION,
+                        f"Request to assign label to version {number} of model {config.name}, "
+                        "which is not currently available for inference",
+                    )
+
+    def _report(self, model: _Model, problem: str) -> None:
+        """Logs a problem of a folder once, and its end."""
+        if problem and problem != model.problem:
+            _LOG.warning("model %s: %s; versions %s stay", model.config.name, problem, model.live())
+        elif model.problem and not problem:
+            _LOG.info("model %s: its folder is in order again", model.config.name)
+        model.problem = problem
+
+
+def _labelled(model: _Model, label: str) -> int:
+    if label not in model.config.labels:
+        raise invalid(f"Unrecognized servable version label: {label}")
+    return model.config.labels[label]

@@ -1,0 +1,250 @@
+"""Requests and answers of PredictionService and ModelService as messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    input_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving.server.errors import Code, ServingError, invalid
+from serving.server.inference import CLASSIFY, Classifications, Inference, as_strings
+from serving.server.manager import ModelManager, Target
+from serving.server.servable import DEFAULT_SIGNATURE, Servable
+
+SIGNATURE_DEF = "signature_def"
+
+
+def target_of(request: Any) -> Target:
+    """What a request with a `model_spec` names.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT: no `model_spec`, or one without a name.
+    """
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    return target_of_spec(request.model_spec)
+
+
+def target_of_spec(spec: model_pb2.ModelSpec) -> Target:
+    """See `target_of`."""
+    if not spec.name:
+        raise invalid("ModelSpec has no name specified.")
+    version = spec.version.value if spec.HasField("version") else None
+    return Target(spec.name, version, spec.version_label)
+
+
+def predict(
+    inference: Inference,
+    servable: Servable,
+    request: predict_pb2.PredictRequest,
+    deadline: float,
+) -> predict_pb2.PredictResponse:
+    """PredictionService.Predict on a version."""
+    inputs = {alias: _array(alias, tensor) for alias, tensor in request.inputs.items()}
+    signature_name = request.model_spec.signature_name
+    outputs = inference.predict(
+        servable, signature_name, inputs, deadline, list(request.output_filter)
+    )
+    response = predict_pb2.PredictResponse()
+    _set_spec(response.model_spec, servable, signature_name or DEFAULT_SIGNATURE)
+    for alias, value in outputs.items():
+        response.outputs[alias].CopyFrom(_tensor(value))
+    return response
+
+
+def classify(
+    inference: Inference,
+    servable: Servable,
+    request: classification_pb2.ClassificationRequest,
+    deadline: float,
+) -> classification_pb2.ClassificationResponse:
+    """PredictionService.Classify on a version."""
+    name = request.model_spec.signature_name
+    result = inference.classify(servable, name, examples_of(request.input), deadline)
+    response = classification_pb2.ClassificationResponse()
+    _set_spec(response.model_spec, servable, name or DEFAULT_SIGNATURE)
+    _fill_classification(response.result, result)
+    return response
+
+
+def regress(
+    inference: Inference,
+    servable: Servable,
+    request: regression_pb2.RegressionRequest,
+    deadline: float,
+) -> regression_pb2.RegressionResponse:
+    """PredictionService.Regress on a version."""
+    name = request.model_spec.signature_name
+    result = inference.regress(servable, name, examples_of(request.input), deadline)
+    response = regression_pb2.RegressionResponse()
+    _set_spec(response.model_spec, servable, name or DEFAULT_SIGNATURE)
+    _fill_regression(response.result, result)
+    return response
+
+
+def multi_inference(
+    inference: Inference,
+    servable: Servable,
+    request: inference_pb2.MultiInferenceRequest,
+    deadline: float,
+) -> inference_pb2.MultiInferenceResponse:
+    """PredictionService.MultiInference on a version."""
+    tasks = [(task.model_spec.signature_name, task.method_name) for task in request.tasks]
+    results = inference.multi_inference(servable, tasks, examples_of(request.input), deadline)
+    response = inference_pb2.MultiInferenceResponse()
+    for (signature_name, method), result in zip(tasks, results, strict=True):
+        entry = response.results.add()
+        _set_spec(entry.model_spec, servable, signature_name or DEFAULT_SIGNATURE)
+        if method == CLASSIFY:
+            _fill_classification(entry.classification_result, result)
+        else:
+            _fill_regression(entry.regression_result, result)
+    return response
+
+
+def multi_inference_target(request: inference_pb2.MultiInferenceRequest) -> Target:
+    """The one model that all tasks must name."""
+    targets = []
+    for task in request.tasks:
+        if not task.model_spec.name:
+            raise invalid("Found ModelSpec with an empty model name.")
+        targets.append(target_of_spec(task.model_spec))
+    if not targets:
+        raise invalid("Inference request must have at least one task.")
+    if len({target.name for target in targets}) > 1:
+        raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+    return targets[0]
+
+
+def metadata(
+    manager: ModelManager, request: get_model_metadata_pb2.GetModelMetadataRequest
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """PredictionService.GetModelMetadata."""
+    target = target_of(request)
+    if not request.metadata_field:
+        raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+    for field in request.metadata_field:
+        if field != SIGNATURE_DEF:
+            raise invalid(f"Metadata field {field} is not supported")
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    with manager.acquire(target) as servable:
+        _set_spec(response.model_spec, servable, "")
+        signatures = signature_map(servable)
+    response.metadata[SIGNATURE_DEF].Pack(signatures)
+    return response
+
+
+def signature_map(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap:
+    """All signatures of a version."""
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for name, signature in servable.signatures.items():
+        signatures.signature_def[name].CopyFrom(signature)
+    return signatures
+
+
+def status(manager: ModelManager, target: Target) -> get_model_status_pb2.GetModelStatusResponse:
+    """ModelService.GetModelStatus."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version in manager.status(target):
+        entry = response.model_version_status.add(version=version.number, state=int(version.state))
+        entry.status.error_code = int(version.code)
+        entry.status.error_message = version.message
+    return response
+
+
+def examples_of(given: input_pb2.Input) -> list[bytes]:
+    """Serialized tf.Examples of an Input; its context is merged into each."""
+    kind = given.WhichOneof("kind")
+    if kind == "example_list":
+        return [example.SerializeToString() for example in given.example_list.examples]
+    if kind == "example_list_with_context":
+        # Concatenated messages merge: the parser of tf.Example reads both.
+        context = given.example_list_with_context.context.SerializeToString()
+        return [
+            context + example.SerializeToString()
+            for example in given.example_list_with_context.examples
+        ]
+    return []
+
+
+def _array(alias: str, tensor: Any) -> np.ndarray:
+    try:
+        dtype = tf.as_dtype(tensor.dtype)
+        shape = [dim.size for dim in tensor.tensor_shape.dim]
+        if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+            raise ValueError("its shape is not known")
+        # make_ndarray repeats a single value to fill any shape that the message claims.
+        limit = max(tensor.ByteSize(), 1)
+        if int(np.prod([max(size, 1) for size in shape], dtype=object)) > limit * 8:
+            raise ValueError("its shape holds more elements than the message")
+        if dtype == tf.string:
+            if len(tensor.string_val) != int(np.prod(shape, dtype=object)):
+                raise ValueError("its shape and its number of strings differ")
+            return as_strings(list(tensor.string_val)).reshape(shape)
+        return tf.make_ndarray(tensor)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise invalid(f"input {alias}: tensor parsing error: {error}") from None
+
+
+def _tensor(value: np.ndarray) -> tensor_pb2.TensorProto:
+    """TensorProto with typed values, as TensorFlow Serving answers, and not `tensor_content`."""
+    dtype = tf.as_dtype(value.dtype)
+    field = _VALUE_FIELDS.get(dtype)
+    if field is None:
+        return tf.make_tensor_proto(value, shape=value.shape)
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    for size in value.shape:
+        proto.tensor_shape.dim.add(size=size)
+    # An answer of no dimensions has a shape too, and an unset field would say nothing.
+    proto.tensor_shape.SetInParent()
+    getattr(proto, field).extend(value.ravel().tolist())
+    return proto
+
+
+_VALUE_FIELDS = {
+    tf.float32: "float_val",
+    tf.float64: "double_val",
+    tf.int32: "int_val",
+    tf.int16: "int_val",
+    tf.int8: "int_val",
+    tf.uint8: "int_val",
+    tf.uint16: "int_val",
+    tf.int64: "int64_val",
+    tf.uint32: "uint32_val",
+    tf.uint64: "uint64_val",
+    tf.bool: "bool_val",
+    tf.string: "string_val",
+}
+
+
+def _set_spec(spec: model_pb2.ModelSpec, servable: Servable, signature_name: str) -> None:
+    spec.name = servable.name
+    spec.version.value = servable.version
+    spec.signature_name = signature_name
+
+
+def _fill_classification(result: Any, found: Classifications) -> None:
+    for row in found.rows():
+        entry = result.classifications.add()
+        for label, score in row:
+            try:
+                entry.classes.add(label=label.decode(), score=float(score))
+            except UnicodeDecodeError:
+                raise ServingError(Code.INTERNAL, "a class label is not UTF-8") from None
+
+
+def _fill_regression(result: Any, found: np.ndarray) -> None:
+    for value in found:
+        result.regressions.add(value=float(value))

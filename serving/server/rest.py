@@ -1,0 +1,292 @@
+"""The REST face: TensorFlow Serving's paths, as an ASGI application on uvicorn.
+
+The event loop only moves bytes. Parsing, inference and writing happen in one thread a request, so
+that a large body does not hold up the others; status and metrics are answered in the loop and stay
+answerable when all threads are taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import re
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+import zlib
+from concurrent import futures
+from typing import Any
+
+import uvicorn
+from google.protobuf import json_format
+
+from preprocessing.errors import UsageError
+from serving.server import json_answer, json_request, protos
+from serving.server.config import ServerOptions
+from serving.server.errors import HTTP_STATUS, Code, ServingError, invalid
+from serving.server.inference import Inference, signature_inputs
+from serving.server.manager import Target
+from serving.server.metrics import Metrics
+from serving.server.runner import Admission
+
+_LOG = logging.getLogger(__name__)
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+_WHICH = r"(?:(?:/versions/(?P<version>[0-9]+))|(?:/labels/(?P<label>[^/:]+)))?"
+_INFERENCE = re.compile(
+    r"/v1/models/(?P<name>[^/:]+)" + _WHICH + r":(?P<method>classify|regress|predict)",
+    re.IGNORECASE,
+)
+_STATUS = re.compile(
+    r"/v1/models(?:/(?P<name>[^/:]+))?" + _WHICH + r"(?:/(?P<metadata>metadata))?", re.IGNORECASE
+)
+
+
+class RestApi:
+    """The ASGI application.
+
+    Args:
+      options: limits and the token.
+      inference: the methods.
+      admission: bounds requests.
+      metrics: what the metrics page shows, and where requests are counted.
+    """
+
+    def __init__(
+        self, options: ServerOptions, inference: Inference, admission: Admission, metrics: Metrics
+    ):
+        self._options = options
+        self._inference = inference
+        self._admission = admission
+        self._metrics = metrics
+        self._threads = futures.ThreadPoolExecutor(options.max_in_flight, "rest")
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            status, content_type, body = await self._respond(scope, receive)
+        except ServingError as error:
+            status = 413 if isinstance(error, _TooLarge) else HTTP_STATUS[error.code]
+            content_type = b"application/json"
+            body = json_answer.error(error)
+        except Exception:
+            _LOG.exception("a REST request failed")
+            failure = ServingError(Code.INTERNAL, "the request failed; the server's log says why")
+            status, content_type = 500, b"application/json"
+            body = json_answer.error(failure)
+        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _respond(self, scope: dict[str, Any], receive: Any) -> tuple[int, bytes, bytes]:
+        headers = dict(scope["headers"])
+        path = scope["raw_path"].decode("latin-1")
+        method = scope["method"]
+        self._check_token(headers)
+        if path == METRICS_PATH:
+            return 200, b"text/plain; version=0.0.4; charset=utf-8", self._metrics.page().encode()
+        if not path.lower().startswith("/v1/"):
+            raise ServingError(Code.NOT_FOUND, "Not found")
+        match = _INFERENCE.fullmatch(path) if method == "POST" else None
+        if match:
+            body = await self._body(receive)
+            return 200, b"application/json", await self._infer(match, body, headers)
+        match = _STATUS.fullmatch(path) if method == "GET" else None
+        if match:
+            return 200, b"application/json", self._status(match)
+        raise invalid(f"Malformed request: {method} {path[:200]}")
+
+    def _check_token(self, headers: dict[bytes, bytes]) -> None:
+        expected = f"Bearer {self._options.token}".encode()
+        given = headers.get(b"authorization", b"")
+        if self._options.token and not hmac.compare_digest(given, expected):
+            raise ServingError(Code.UNAUTHENTICATED, "a bearer token is needed")
+
+    async def _body(self, receive: Any) -> bytes:
+        limit = self._options.max_message_bytes
+        parts: list[bytes] = []
+        size = 0
+        end = time.monotonic() + self._options.rest_timeout
+        more = True
+        while more:
+            try:
+                message = await asyncio.wait_for(receive(), end - time.monotonic())
+            except asyncio.TimeoutError:
+                raise ServingError(Code.DEADLINE_EXCEEDED, "the body did not arrive") from None
+            if message["type"] == "http.disconnect":
+                raise ServingError(Code.CANCELLED, "the client went away")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise _TooLarge(f"the body is larger than {limit} bytes")
+            more = message.get("more_body", False)
+        return b"".join(parts)
+
+    async def _infer(self, match: re.Match, body: bytes, headers: dict[bytes, bytes]) -> bytes:
+        start = time.perf_counter()
+        name = urllib.parse.unquote(match["name"])
+        method = match["method"].lower()
+        code = Code.UNKNOWN
+        try:
+            self._admission.enter()
+            try:
+                loop = asyncio.get_running_loop()
+                answer = await loop.run_in_executor(
+                    self._threads, self._infer_in_thread, match, method, body, headers
+                )
+            finally:
+                self._admission.leave()
+            code = Code.OK
+            return answer
+        except ServingError as error:
+            code = error.code
+            raise
+        finally:
+            model = name if self._inference.manager.known(name) else "(unknown)"
+            self._metrics.request_count.add(model, code.name)
+            elapsed = (time.perf_counter() - start) * 1e6
+            self._metrics.request_latency.observe(model, method, "REST", value=elapsed)
+
+    def _infer_in_thread(
+        self, match: re.Match, method: str, body: bytes, headers: dict[bytes, bytes]
+    ) -> bytes:
+        deadline = time.monotonic() + self._options.rest_timeout
+        target = _target(match)
+        if headers.get(b"content-encoding", b"").lower() == b"gzip":
+            body = _unzip(body, self._options.max_message_bytes)
+        document = json_request.parse(body)
+        signature = json_request.signature_name(document)
+        if method == "predict":
+            with self._inference.model(target) as servable:
+                infos = signature_inputs(servable, signature)
+                inputs, by_rows = json_request.predict_inputs(document, infos)
+                outputs = self._inference.predict(servable, signature, inputs, deadline)
+                return json_answer.predictions(outputs, by_rows)
+        examples = json_request.examples(document)
+        with self._inference.model(target) as servable:
+            if method == "classify":
+                found = self._inference.classify(servable, signature, examples, deadline)
+                return json_answer.classifications(found)
+            found = self._inference.regress(servable, signature, examples, deadline)
+            return json_answer.regressions(found)
+
+    def _status(self, match: re.Match) -> bytes:
+        if not match["name"]:
+            raise invalid("Missing model name in request.")
+        target = _target(match)
+        manager = self._inference.manager
+        if not match["metadata"]:
+            response = protos.status(manager, target)
+            text = json_format.MessageToJson(
+                response, including_default_value_fields=True, preserving_proto_field_name=True
+            )
+            return text.encode()
+        with manager.acquire(target) as servable:
+            spec = {"name": servable.name, "signature_name": "", "version": str(servable.version)}
+            signatures = json_format.MessageToDict(
+                protos.signature_map(servable),
+                including_default_value_fields=True,
+                preserving_proto_field_name=True,
+            )
+        document = {"model_spec": spec, "metadata": {"signature_def": signatures}}
+        return json_answer.pretty(document)
+
+
+class RestServer:
+    """uvicorn with the application, in a thread of its own.
+
+    Args:
+      options: address, limits, TLS.
+      api: the application.
+
+    Attributes:
+      port: that it listens on.
+
+    Raises:
+      UsageError: the port is taken, or the TLS files cannot be used.
+    """
+
+    def __init__(self, options: ServerOptions, api: RestApi):
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        # With the protocol named, asyncio turns Nagle's algorithm off: without that, answers wait
+        # 40 ms for the client's delayed acknowledgement.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((options.host, options.rest_port))
+        except OSError as error:
+            raise UsageError(
+                f"REST cannot listen on {options.host}:{options.rest_port}: {error.strerror}"
+            ) from error
+        self.port = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            api,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            date_header=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(options.drain_seconds) + 1,
+            ssl_certfile=options.tls_cert or None,
+            ssl_keyfile=options.tls_key or None,
+            ssl_ca_certs=options.tls_client_ca or None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if options.tls_client_ca else ssl.CERT_NONE,
+        )
+        try:
+            config.load()
+        except OSError as error:
+            raise UsageError(f"the TLS files cannot be used: {error}") from error
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="rest", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Lets the requests that came finish, and returns when they have."""
+        self._server.should_exit = True
+        self._thread.join()
+
+
+class _TooLarge(ServingError):
+    """TensorFlow Serving has no such limit; HTTP has a status of its own for it, 413."""
+
+    def __init__(self, message: str):
+        super().__init__(Code.INVALID_ARGUMENT, message)
+
+
+def _target(match: re.Match) -> Target:
+    version = match["version"]
+    if version is not None and int(version) >= 1 << 63:
+        raise invalid(f"Failed to convert version: {version[:40]} to numeric.")
+    return Target(
+        urllib.parse.unquote(match["name"]),
+        int(version) if version is not None else None,
+        urllib.parse.unquote(match["label"] or ""),
+    )
+
+
+def _unzip(body: bytes, limit: int) -> bytes:
+    decoder = zlib.decompressobj(wbits=31)
+    try:
+        plain = decoder.decompress(body, limit + 1)
+    except zlib.error:
+        raise invalid("the body is not gzip, but its Content-Encoding says so") from None
+    if len(plain) > limit:
+        raise _TooLarge(f"the unpacked body is larger than {limit} bytes")
+    if not decoder.eof:
+        raise invalid("the body's gzip stream is cut short")
+    return plain

@@ -1,0 +1,128 @@
+"""When requests run: admission, execution slots, and the way to batching."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from serving.server.batching import Batcher
+from serving.server.config import BatchingConfig
+from serving.server.errors import Code, ServingError
+from serving.server.metrics import Metrics
+from serving.server.servable import Servable
+
+
+class Admission:
+    """Bounds the inference requests that are in the server, of both protocols together.
+
+    A bound is what keeps overload harmless: more waiting requests would only be answered after
+    their clients gave up, and hold memory until then.
+
+    Args:
+      limit: requests in the server; one more is refused.
+      metrics: where the number is shown.
+    """
+
+    def __init__(self, limit: int, metrics: Metrics):
+        self._limit = limit
+        self._metrics = metrics
+        self._count = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Counts one request while it is answered.
+
+        Raises:
+          ServingError: RESOURCE_EXHAUSTED when the server is full, UNAVAILABLE when it drains.
+        """
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Counts a request; see `admitted`. Never waits."""
+        with self._changed:
+            if self._closed:
+                raise ServingError(Code.UNAVAILABLE, "the server is shutting down")
+            if self._count >= self._limit:
+                raise ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"{self._limit} requests are being answered or wait already; try again later",
+                )
+            self._count += 1
+            self._metrics.in_flight.set(to=self._count)
+
+    def leave(self) -> None:
+        """The request was answered."""
+        with self._changed:
+            self._count -= 1
+            self._metrics.in_flight.set(to=self._count)
+            self._changed.notify_all()
+
+    def close(self, wait_seconds: float) -> bool:
+        """Refuses new requests and waits for the others; False when some were left."""
+        with self._changed:
+            self._closed = True
+            return self._changed.wait_for(lambda: self._count == 0, wait_seconds)
+
+
+class Runner:
+    """Runs requests, at most `slots` at once, or in batches.
+
+    Args:
+      slots: unbatched requests that run at once. TensorFlow's own thread pools use all cores for
+        one request already; many at once only take the cores from each other.
+      batching: parameters, or None.
+      metrics: where times are counted.
+    """
+
+    def __init__(self, slots: int, batching: BatchingConfig | None, metrics: Metrics):
+        self._slots = threading.BoundedSemaphore(slots)
+        self._metrics = metrics
+        self._batcher = Batcher(batching, metrics) if batching else None
+
+    def run(
+        self,
+        servable: Servable,
+        api: str,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        deadline: float,
+    ) -> list[np.ndarray]:
+        """Waits for its turn and runs; see `Servable.run`.
+
+        Args:
+          servable: the version.
+          api: name of the method, for the metrics.
+          feeds: see `Servable.run`.
+          fetches: see `Servable.run`.
+          deadline: see `Servable.run`; it includes the waiting.
+        """
+        start = time.perf_counter()
+        if self._batcher:
+            outputs = self._batcher.run(servable, feeds, fetches, deadline)
+        else:
+            if not self._slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed in the queue")
+            try:
+                start = time.perf_counter()
+                outputs = servable.run(feeds, fetches, deadline)
+            finally:
+                self._slots.release()
+        self._metrics.runtime_latency.observe(
+            servable.name, api, "TF1", value=(time.perf_counter() - start) * 1e6
+        )
+        return outputs
+
+    def close(self) -> None:
+        """Stops the batching threads."""
+        if self._batcher:
+            self._batcher.close()

@@ -1,0 +1,127 @@
+"""One loaded version of a model: its signatures and a session that runs them."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from serving.server.errors import Code, ServingError, from_tensorflow, invalid
+
+_LOG = logging.getLogger(__name__)
+
+DEFAULT_SIGNATURE = "serving_default"
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+
+
+class Servable:
+    """A SavedModel in memory.
+
+    It runs in a session, as TensorFlow Serving's do, and not through `tf.saved_model.load`:
+    a session serves models of TensorFlow 1 and 2 alike, has deadlines, gives its memory back when
+    it is closed, and its answers were measured to be bit for bit those of the eager signature.
+
+    Args:
+      name: of the model.
+      version: its number.
+      path: folder of `saved_model.pb`.
+
+    Attributes:
+      signatures: the SignatureDefs by name.
+
+    Raises:
+      ServingError: the folder holds no SavedModel that can be loaded.
+    """
+
+    def __init__(self, name: str, version: int, path: str | Path):
+        self.name = name
+        self.version = version
+        self.path = str(path)
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        try:
+            with graph.as_default():
+                # Not the meta graph itself: it holds a second copy of the whole graph.
+                self.signatures = dict(_load(self._session, self.path).signature_def)
+        except Exception as error:
+            self.close()
+            raise _load_error(error, self.path) from error
+        graph.finalize()
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], deadline: float
+    ) -> list[np.ndarray]:
+        """Runs the graph.
+
+        Args:
+          feeds: arrays by the names of their tensors.
+          fetches: names of the tensors to compute.
+          deadline: of `time.monotonic`; TensorFlow stops the step then.
+
+        Returns:
+          An array for each of `fetches`.
+
+        Raises:
+          ServingError: with the code of TensorFlow's error.
+        """
+        milliseconds = int((deadline - time.monotonic()) * 1000)
+        if milliseconds < 1:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before the model ran")
+        options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+        try:
+            values = self._session.run(list(fetches), feed_dict=dict(feeds), options=options)
+        except tf.errors.OpError as error:
+            if isinstance(error, tf.errors.DeadlineExceededError):
+                raise ServingError(Code.DEADLINE_EXCEEDED, "the model ran too long") from None
+            raise from_tensorflow(error, hide=self.path) from error
+        except (TypeError, ValueError) as error:
+            # The session's own check of what is fed; its text quotes tensors of the graph.
+            raise invalid(str(error).split("\n")[0]) from error
+        # The session gives a scalar string as bytes.
+        return [
+            np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
+            for value in values
+        ]
+
+    def close(self) -> None:
+        """Frees the graph, its variables, and what the allocator keeps of them."""
+        self._session.close()
+        # Graphs are cycles of Python objects.
+        self._session = None
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # glibc keeps freed arenas, and swaps would add up.
+            trim(0)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a version's folder holds a SavedModel. Pusher writes saved_model.pb last."""
+    return any((folder / name).is_file() for name in SAVED_MODEL_FILES)
+
+
+def _load(session: tf.compat.v1.Session, path: str):
+    # The loader warns at every call that it is meant for TensorFlow 1.
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return tf.compat.v1.saved_model.loader.load(session, [tf.saved_model.SERVING], path)
+    finally:
+        logger.setLevel(level)
+
+
+def _load_error(error: Exception, path: str) -> ServingError:
+    if isinstance(error, tf.errors.OpError):
+        return from_tensorflow(error, hide=path)
+    if isinstance(error, OSError | RuntimeError | ValueError):
+        # The loader's own words for files that are missing or cannot be parsed.
+        text = str(error).strip().split("\n")[0].replace(path, "<model>")
+        return ServingError(Code.FAILED_PRECONDITION, text)
+    _LOG.exception("loading %s failed", path)
+    return ServingError(Code.INTERNAL, "the model could not be loaded; the server's log says why")

@@ -1,0 +1,86 @@
+"""The parts of the server, put together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from serving.server import warmup
+from serving.server.config import ModelConfig, ServerOptions
+from serving.server.grpc_service import GrpcServer
+from serving.server.inference import Inference
+from serving.server.manager import ModelManager
+from serving.server.metrics import Metrics
+from serving.server.rest import RestApi, RestServer
+from serving.server.runner import Admission, Runner
+
+_LOG = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves models until it is stopped. Use it in a process of its own.
+
+    Args:
+      models: what to serve.
+      options: how.
+
+    Attributes:
+      grpc_port: that gRPC listens on.
+      rest_port: that REST listens on.
+      manager: the models.
+
+    Raises:
+      UsageError: a port is taken, or the TLS files cannot be used.
+    """
+
+    def __init__(self, models: Sequence[ModelConfig], options: ServerOptions):
+        self._options = options
+        metrics = Metrics()
+        self._runner = Runner(options.slots, options.batching, metrics)
+        self._admission = Admission(options.max_in_flight, metrics)
+        self.manager = ModelManager(
+            models,
+            metrics,
+            options.poll_seconds,
+            warm_up=lambda servable: warmup.replay(warming, metrics, servable),
+        )
+        inference = Inference(self.manager, self._runner.run, metrics)
+        # Warm-up runs past queues: the version is not announced, and must not wait for others.
+        warming = Inference(self.manager, _run_at_once, metrics)
+        self._grpc = GrpcServer(options, inference, self._admission, metrics)
+        self._rest = RestServer(options, RestApi(options, inference, self._admission, metrics))
+        self.grpc_port = self._grpc.port
+        self.rest_port = self._rest.port
+
+    def start(self) -> None:
+        """Loads what can be served and begins to answer."""
+        self.manager.start()
+        self.manager.on_change = self._tell_health
+        self._tell_health()
+        self._grpc.start()
+        self._rest.start()
+
+    def stop(self) -> bool:
+        """Refuses new requests, lets the others finish, and frees the models.
+
+        Returns:
+          False when requests were left after the time for draining.
+        """
+        self.manager.on_change = lambda: None
+        grpc_done = self._grpc.stop(self._options.drain_seconds)
+        drained = self._admission.close(self._options.drain_seconds)
+        grpc_done.wait()
+        self._rest.stop()
+        if not drained:
+            _LOG.warning("some requests were cut off after %.0f s", self._options.drain_seconds)
+            return False
+        self._runner.close()
+        self.manager.close()
+        return True
+
+    def _tell_health(self) -> None:
+        self._grpc.set_ready(self.manager.ready())
+
+
+def _run_at_once(servable, api, feeds, fetches, deadline):
+    return servable.run(feeds, fetches, deadline)

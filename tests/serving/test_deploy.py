@@ -1,0 +1,247 @@
+"""Production files, as far as they can be judged without Docker and without a cluster."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from google.protobuf import text_format
+from kubernetes import client
+from tensorflow_serving.config import model_server_config_pb2
+
+import serving
+from components.trainer.warmup import BATCH_SIZES
+from serving.server.config import models_from_proto, read_batching_config
+from serving.server.metrics import Metrics
+
+DEPLOY = Path(serving.__file__).parent / "deploy"
+KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+
+
+def documents(path):
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+def find(name, kind):
+    found = [
+        document
+        for document in documents(DEPLOY / "kubernetes" / f"{name}.yaml")
+        if document["kind"] == kind
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def model_of(document):
+    """The client's class for a manifest."""
+    group, _, version = document["apiVersion"].rpartition("/")
+    return f"{version.capitalize()}{document['kind']}"
+
+
+def check(value, kind, where):
+    """Raises AssertionError for keys and types that the Kubernetes API does not have."""
+    if match := re.fullmatch(r"list\[(.+)\]", kind):
+        assert isinstance(value, list), where
+        for number, item in enumerate(value):
+            check(item, match[1], f"{where}[{number}]")
+    elif match := re.fullmatch(r"dict\(str, (.+)\)", kind):
+        assert isinstance(value, dict), where
+        for key, item in value.items():
+            check(item, match[1], f"{where}.{key}")
+    elif kind in ("str", "int", "bool", "float"):
+        assert isinstance(value, {"str": str, "int": int, "bool": bool, "float": float}[kind]), (
+            f"{where}: {value!r} is no {kind}"
+        )
+        assert kind == "bool" or not isinstance(value, bool), where
+    elif kind != "object":  # An int-or-string.
+        cls = getattr(client, kind)
+        names = {json_name: name for name, json_name in cls.attribute_map.items()}
+        assert isinstance(value, dict), where
+        for key, item in value.items():
+            # appProtocol is newer than the client; its type is known.
+            assert key in names, f"{where}: unknown key {key}"
+            check(item, cls.openapi_types[names[key]], f"{where}.{key}")
+        # The constructor refuses a missing field that is required.
+        cls(**{names[key]: item for key, item in value.items()})
+
+
+@pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.name)
+def test_kubernetes_manifests_have_only_what_the_api_knows(path):
+    for document in documents(path):
+        if document["apiVersion"].startswith("serving.kserve.io"):
+            continue
+        check(document, model_of(document), document["kind"])
+
+
+def test_the_check_of_manifests_finds_errors():
+    deployment = find("serving", "Deployment")
+    check(deployment, "V1Deployment", "")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    container["readynessProbe"] = container["readinessProbe"]
+    with pytest.raises(AssertionError, match="readynessProbe"):
+        check(deployment, "V1Deployment", "")
+    deployment = find("serving", "Deployment")
+    deployment["spec"]["replicas"] = "2"
+    with pytest.raises(AssertionError, match="no int"):
+        check(deployment, "V1Deployment", "")
+    deployment = find("serving", "Deployment")
+    del deployment["spec"]["selector"]
+    with pytest.raises(ValueError, match="selector"):
+        check(deployment, "V1Deployment", "")
+
+
+@pytest.mark.parametrize("name", ["serving", "gateway"])
+def test_pods_run_without_privileges_and_with_probes(name):
+    pod = find(name, "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    for container in pod["containers"]:
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+        assert "memory" in container["resources"]["limits"]
+        assert re.search(r":[^:]*\d", container["image"]), "images are pinned"
+
+
+@pytest.mark.parametrize("name", ["serving", "gateway"])
+def test_selectors_meet_the_pods_and_ports_have_names(name):
+    deployment = find(name, "Deployment")
+    template = deployment["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+    service = find(name, "Service")
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+    budget = find(name, "PodDisruptionBudget")
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert budget["spec"]["minAvailable"] < deployment["spec"]["replicas"]
+
+
+def test_policy_and_autoscaler_name_what_there_is():
+    policy = find("serving", "NetworkPolicy")["spec"]
+    gateway = find("gateway", "Deployment")["spec"]["template"]["metadata"]["labels"]
+    allowed = policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+    assert allowed.items() <= gateway.items()
+    scaler = find("serving", "HorizontalPodAutoscaler")["spec"]
+    assert scaler["scaleTargetRef"]["name"] == find("serving", "Deployment")["metadata"]["name"]
+
+
+def test_volumes_are_mounted_and_claimed():
+    pod = find("serving", "Deployment")["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert mounts == set(volumes)
+    claim = find("serving", "PersistentVolumeClaim")["metadata"]["name"]
+    assert volumes["models"]["persistentVolumeClaim"]["claimName"] == claim
+    assert (
+        volumes["config"]["configMap"]["name"] == find("serving", "ConfigMap")["metadata"]["name"]
+    )
+
+
+def test_config_map_holds_the_files_of_this_folder(tmp_path):
+    data = find("serving", "ConfigMap")["data"]
+    (tmp_path / "batching.config").write_text(data["batching.config"])
+    assert read_batching_config(str(tmp_path / "batching.config")) == read_batching_config(
+        str(DEPLOY / "batching.config")
+    )
+    assert _models(data["models.config"]) == _models((DEPLOY / "models.config").read_text())
+    arguments = find("serving", "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+    for argument in arguments:
+        if "=/etc/serving/" in argument:
+            assert argument.rpartition("/")[2] in data
+
+
+def _models(text):
+    message = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    return models_from_proto(message)
+
+
+def test_allowed_batch_sizes_are_those_that_were_warmed_up():
+    config = read_batching_config(str(DEPLOY / "batching.config"))
+    assert config.allowed_batch_sizes == BATCH_SIZES
+    assert config.max_batch_size == BATCH_SIZES[-1]
+
+
+def test_kserve_service():
+    document = find("kserve", "InferenceService")
+    assert document["apiVersion"] == "serving.kserve.io/v1beta1"
+    model = document["spec"]["predictor"]["model"]
+    assert model["modelFormat"] == {"name": "tensorflow"}
+    claim = find("serving", "PersistentVolumeClaim")["metadata"]["name"]
+    assert model["storageUri"].startswith(f"pvc://{claim}/")
+    check(model["resources"], "V1ResourceRequirements", "resources")
+
+
+def test_compose_mounts_files_that_exist_and_pins_images():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    for name, service in compose["services"].items():
+        assert re.search(r":v?\d", service["image"]), name
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (DEPLOY / source).exists(), volume
+            elif not source.startswith("$"):
+                assert source in compose["volumes"], volume
+        for port in service["ports"]:
+            assert port.startswith("127.0.0.1:"), "nothing is open to the network by default"
+        for other in service.get("depends_on", ()):
+            assert other in compose["services"]
+    build = compose["services"]["gateway"]["build"]
+    assert (DEPLOY / build["context"] / build["dockerfile"]).samefile(DEPLOY / "Dockerfile")
+    arguments = compose["services"]["serving"]["command"]
+    mounted = {volume.split(":")[1] for volume in compose["services"]["serving"]["volumes"]}
+    for argument in arguments:
+        if "=/etc/" in argument:
+            assert argument.partition("=")[2] in mounted
+
+
+def _metric_names():
+    names = {"up"}
+    for metric in vars(Metrics()).values():
+        if metric.kind == "histogram":
+            names |= {f"{metric.name}_{part}" for part in ("bucket", "sum", "count")}
+        else:
+            names.add(metric.name)
+    return names
+
+
+def _queried(expression):
+    return set(re.findall(r":[a-z_]+(?::[a-z_]+)+", expression)) | (
+        {"up"} if expression.startswith("up") else set()
+    )
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_exist():
+    alerts = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())
+    rules = [rule for group in alerts["groups"] for rule in group["rules"]]
+    assert all({"alert", "expr", "labels", "annotations"} <= rule.keys() for rule in rules)
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/serving.json").read_text())
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    expressions = [rule["expr"] for rule in rules]
+    expressions += [target["expr"] for panel in panels for target in panel["targets"]]
+    for expression in expressions:
+        assert _queried(expression), expression
+        assert _queried(expression) <= _metric_names(), expression
+        assert expression.count("(") == expression.count(")")
+
+
+def test_prometheus_scrapes_the_page_of_the_server():
+    from serving.server.rest import METRICS_PATH
+
+    prometheus = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
+    (job,) = prometheus["scrape_configs"]
+    assert job["metrics_path"] == METRICS_PATH
+    assert f'path: "{METRICS_PATH}"' in (DEPLOY / "monitoring.config").read_text()
+    assert all((DEPLOY / name).is_file() for name in prometheus["rule_files"])
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert job["static_configs"][0]["targets"][0].split(":")[0] in compose["services"]
+    source = yaml.safe_load(
+        (DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text()
+    )
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/serving.json").read_text())
+    for panel in dashboard["panels"]:
+        assert panel["datasource"]["uid"] == source["datasources"][0]["uid"]
