@@ -148,7 +148,7 @@ def test_interrupted_scoring_keeps_what_is_finished(
     table = pd.read_parquet(target).set_index("clip_id")
     assert len(table) == 5
     assert table["score"].notna().sum() == 4
-    assert "decoded" in table.loc["broken.mp4", "reason"]
+    assert "no video" in table.loc["broken.mp4", "reason"]
     assert table.loc["broken.mp4", "crops"] == 0
 
 
