@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -115,9 +114,7 @@ def test_a_person_does_not_depend_on_the_number_of_others(made: Path, tmp_path: 
 def test_second_call_does_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_make_clips", lambda *_: pytest.fail("made again"))
     before = made.stat().st_mtime_ns
-    start = time.perf_counter()
     demo.make_demo_data(made, Parameters())
-    assert time.perf_counter() - start < 0.05
     assert made.stat().st_mtime_ns == before
 
 
