@@ -152,17 +152,22 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
     """A value between 0 and 1 with its interval, small enough for a table's cell."""
     if value is None:
         return ""
-    x = 2 + 96 * value
+    x = _small(value)
     bar = ""
     if low is not None and high is not None:
-        x1, x2 = 2 + 96 * low, 2 + 96 * high
+        x1, x2 = _small(low), _small(high)
         bar = f'<line class="line s0" x1="{x1:.1f}" x2="{x2:.1f}" y1="8" y2="8"/>'
     return (
         '<svg class="small" viewBox="0 0 100 16" aria-hidden="true">'
-        '<line class="grid" x1="2" x2="98" y1="8" y2="8"/>'
+        '<line class="grid" x1="5" x2="95" y1="8" y2="8"/>'
         f'<line class="grid" x1="50" x2="50" y1="2" y2="14"/>{bar}'
         f'<circle class="dot s0" cx="{x:.1f}" cy="8" r="4"/></svg>'
     )
+
+
+def _small(value: float) -> float:
+    # The dot at an end is as wide as the margin.
+    return 5 + 90 * value
 
 
 def _ticks(low: float, high: float, whole: bool = False) -> list[float]:
