@@ -99,10 +99,13 @@ def to_floats(flat: list[Any], dtype: tf.DType) -> np.ndarray:
             if type(item) is int and abs(item) > _FLOATS[dtype]:
                 raise _lossy(item, dtype)
     array = np.array(flat, np.float64)
-    too_large = np.isfinite(array) & (np.abs(array) > dtype.max)
+    with np.errstate(over="ignore"):
+        rounded = array.astype(dtype.as_numpy_dtype)
+    # After rounding: the shortest text of the largest float32 reads as a little more than it is.
+    too_large = np.isfinite(array) & ~np.isfinite(rounded)
     if too_large.any():
         raise _lossy(array[too_large][0], dtype)
-    return array.astype(dtype.as_numpy_dtype)
+    return rounded
 
 
 def to_bytes(item: Any) -> bytes:
