@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -405,15 +406,20 @@ def _training(history: list[dict[str, Any]]) -> Html:
     }
     drawn = []
     for title, names in panels.items():
+        # A split of one class has no AUC: that line, or the whole panel, is left out.
         series = {
-            name: [(row["epoch"], row[column]) for row in history]
+            name: [(row["epoch"], row[column]) for row in history if _is_number(row.get(column))]
             for name, column in names.items()
-            if column in history[0]
         }
+        series = {name: points for name, points in series.items() if points}
         if series:
             legend = key(*((name, f"s{i}") for i, name in enumerate(series)))
             drawn.append(figure(charts.lines(series, "epoch", title.lower()), title, legend))
     return join([tag("h2", "Training"), tag("div", join(drawn), "charts")])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _card(data: dict[str, Any]) -> Html:
