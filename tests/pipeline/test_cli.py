@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# A real process each time.
+pytestmark = pytest.mark.integration
+
 DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
 
 

@@ -13,6 +13,9 @@ import pytest
 from preprocessing.datasets import demo
 from preprocessing.errors import UsageError
 
+# Makes whole datasets.
+pytestmark = pytest.mark.integration
+
 
 @dataclasses.dataclass(frozen=True)
 class Parameters:
