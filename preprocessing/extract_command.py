@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from preprocessing import extraction_report
-from preprocessing.face_extraction import ExtractFaces, Settings
+from preprocessing.face_extraction import Settings, run_extraction
 from preprocessing.manifest import Manifest
 
 
@@ -52,31 +50,17 @@ def extract(
     for split in splits:
         # Shards of an earlier call may have other numbers; the store keeps what is in them.
         shutil.rmtree(output / split, ignore_errors=True)
-    rows_path = output / "rows.json.tmp"
     options = PipelineOptions([*worker_args(workers), *(beam_args or [])])
-    with beam.Pipeline(options=options) as pipeline:
-        _ = (
-            pipeline
-            | "Clips" >> beam.Create(manifest.clips)
-            | "ExtractFaces"
-            >> ExtractFaces(
-                root=str(manifest.root),
-                store=str(output / "store"),
-                outputs={split: str(output / split) for split in splits},
-                clips_per_split={
-                    split: sum(clip.split == split for clip in manifest.clips) for split in splits
-                },
-                settings=settings,
-                threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
-            )
-            | "Rows" >> beam.combiners.ToList()
-            | "WriteRows" >> beam.Map(_write_json, str(rows_path))
-        )
-    rows = sorted(json.loads(rows_path.read_text()), key=lambda row: row["path"])
-    rows_path.unlink()
-    missing = {clip.path for clip in manifest.clips} - {row["path"] for row in rows}
-    if missing:
-        raise RuntimeError(f"{len(missing)} clips did not come out, the first is {min(missing)}")
+    rows = run_extraction(
+        beam.Pipeline(options=options),
+        str(manifest.root),
+        manifest.clips,
+        str(output / "store"),
+        {split: str(output / split) for split in splits},
+        settings,
+        workers,
+        str(output / "rows.json.tmp"),
+    )
     summary = extraction_report.write(output, rows)
     say((output / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
     say(f"crops, report.txt and contact_sheet.png are in {output}")
@@ -94,7 +78,3 @@ def worker_args(workers: int) -> list[str]:
         "--direct_running_mode=multi_processing",
         f"--direct_num_workers={workers}",
     ]
-
-
-def _write_json(rows: list[dict[str, Any]], path: str) -> None:
-    Path(path).write_text(json.dumps(rows), encoding="ascii")

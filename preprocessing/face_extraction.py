@@ -8,8 +8,10 @@ are then put together from the store.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,69 @@ class ExtractFaces(beam.PTransform):
             | "WriteShard" >> beam.ParDo(_WriteShard(self._outputs, self._shards))
         )
         return rows
+
+
+def run_extraction(
+    pipeline: beam.Pipeline,
+    root: str,
+    clips: Sequence[Clip],
+    store: str,
+    outputs: dict[str, str],
+    settings: Settings,
+    workers: int,
+    rows_path: str,
+) -> list[dict[str, Any]]:
+    """Runs a pipeline that extracts the faces of clips, and accounts for every clip.
+
+    Args:
+      pipeline: not yet run; this function runs it.
+      root: folder that the clips' paths start from.
+      clips: the clips, with their splits.
+      store: folder of finished clips.
+      outputs: for each split the folder that its shards are written to.
+      settings: see Settings.
+      workers: worker processes of the pipeline, among which the CPUs are divided.
+      rows_path: file that carries the rows from the workers to here; it is gone afterwards.
+
+    Returns:
+      The report rows, sorted by path.
+
+    Raises:
+      RuntimeError: a clip is missing in the rows.
+    """
+    with pipeline:
+        _ = (
+            pipeline
+            | "Clips" >> beam.Create(clips)
+            | "ExtractFaces"
+            >> ExtractFaces(
+                root=root,
+                store=store,
+                outputs=outputs,
+                clips_per_split={
+                    split: sum(clip.split == split for clip in clips) for split in outputs
+                },
+                settings=settings,
+                threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
+            )
+            | "Rows" >> beam.combiners.ToList()
+            | "WriteRows" >> beam.Map(_write_json, rows_path)
+        )
+    with open(rows_path, encoding="utf-8") as file:
+        rows = sorted(json.load(file), key=lambda row: row["path"])
+    os.remove(rows_path)
+    missing = {clip.path for clip in clips} - {row["path"] for row in rows}
+    if missing or len(rows) != len(clips):
+        raise RuntimeError(
+            f"{len(clips)} clips went in, {len(rows)} came out; the first missing is "
+            f"{min(missing, default='none')}"
+        )
+    return rows
+
+
+def _write_json(rows: list[dict[str, Any]], path: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(rows, file)
 
 
 class _Extract(beam.DoFn):

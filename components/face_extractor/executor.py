@@ -7,7 +7,6 @@ import os
 import threading
 from typing import Any
 
-import apache_beam as beam
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
@@ -15,7 +14,7 @@ from tfx.types import artifact_utils
 from preprocessing import extraction_report, progress
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.errors import UsageError
-from preprocessing.face_extraction import ExtractFaces, Settings, store_key, stored_clip
+from preprocessing.face_extraction import Settings, run_extraction, store_key, stored_clip
 from preprocessing.manifest import Manifest
 
 
@@ -54,33 +53,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         store = exec_properties["store"]
         rows_path = os.path.join(report.uri, "rows.json")
-        with _Progress(store, settings, manifest), self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Clips" >> beam.Create(manifest.clips)
-                | "ExtractFaces"
-                >> ExtractFaces(
-                    root=exec_properties["root"],
-                    store=store,
-                    outputs=outputs,
-                    clips_per_split={
-                        split: sum(clip.split == split for clip in manifest.clips)
-                        for split in splits
-                    },
-                    settings=settings,
-                    threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
-                )
-                | "Rows" >> beam.combiners.ToList()
-                | "WriteRows" >> beam.Map(_write_json, rows_path)
-            )
-        with open(rows_path, encoding="utf-8") as file:
-            rows = sorted(json.load(file), key=lambda row: row["path"])
-        os.remove(rows_path)
-        missing = {clip.path for clip in manifest.clips} - {row["path"] for row in rows}
-        if missing or len(rows) != len(manifest.clips):
-            raise RuntimeError(
-                f"{len(manifest.clips)} clips went in, {len(rows)} came out; the first missing is "
-                f"{min(missing, default='none')}"
+        with _Progress(store, settings, manifest):
+            rows = run_extraction(
+                self._make_beam_pipeline(),
+                str(manifest.root),
+                manifest.clips,
+                store,
+                outputs,
+                settings,
+                workers,
+                rows_path,
             )
         summary = extraction_report.write(report.uri, rows)
         report.set_int_custom_property("clips", summary["clips"])
@@ -93,11 +75,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     f"{os.path.join(report.uri, 'report.txt')} for each clip's reason. If the "
                     "files are face crops already, set data.precropped=true"
                 )
-
-
-def _write_json(rows: list[dict[str, Any]], path: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(rows, file)
 
 
 class _Progress:
