@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.config import GateConfig
 from preprocessing.errors import UsageError
 from preprocessing.slices import KEYS
+
+if TYPE_CHECKING:
+    from pipeline.config import GateConfig
 
 METRICS = ("accuracy", "auc")
 AUC_CHANGE = "auc against the last blessed model"

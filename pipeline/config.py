@@ -9,28 +9,20 @@ imports TensorFlow or TFX, so that the command line can refuse a bad configurati
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import shlex
-import types
-import typing
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.config_checks import IMAGE_SIZES, check
+from pipeline.config_values import build, nearest, override
 from preprocessing.errors import UsageError
 
 PRESET_DIR = Path(__file__).parent / "presets"
-
-# Backbones and the side of the square input each was made for, in pixels. ImageNet weights of
-# Keras' NASNets want exactly these.
-IMAGE_SIZES = {"nasnet_large": 331, "nasnet_mobile": 224, "tiny": 64}
-BACKBONES = tuple(IMAGE_SIZES)
-LAYOUTS = ("auto", "demo", "celeb_df", "faceforensics", "dfdc", "folder")
-PROTOCOLS = ("official", "identity", "clip")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +100,12 @@ class ModelConfig:
     backbone: str = "nasnet_large"
     # imagenet: downloaded; a path: a local .h5 file without the top; none: random.
     weights: str = "imagenet"
-    # rgb, or residual: a fixed high-pass layer inside the model (for training from scratch).
+    # rgb; residual: a fixed high-pass layer inside the model (for training from scratch);
+    # unit_range: [0, 1] instead of the [-1, 1] that NASNet expects, as the seed recipe has it.
     input: str = "rgb"
+    # pool: global average pooling; flatten: every place of the feature map has weights of its own,
+    # as the seed recipe has it.
+    head: str = "pool"
     dropout: float = 0.5
     # Side of the square input in pixels; 0 takes the backbone's own (331, 224, 64).
     image_size: int = 0
@@ -123,18 +119,28 @@ class TrainingConfig:
     # Phase 1: only the new head, backbone frozen.
     head_epochs: int = 1
     head_learning_rate: float = 1e-3
-    # Phase 2: all layers.
+    # Phase 2: all layers, or those from the block with this name on, as in
+    # `normal_conv_1_12`; see components/trainer/model.py.
     epochs: int = 10
+    unfreeze_from: str = ""
     learning_rate: float = 1e-4
-    # Share of phase 2's steps with a rising rate; cosine decay to zero follows.
+    # Each block's rate over that of the block after it; 1 is one rate for all.
+    layer_decay: float = 1.0
+    # Share of phase 2's steps with a rising rate; then the schedule: cosine decay to zero, or
+    # constant.
     warmup_fraction: float = 0.1
+    schedule: str = "cosine"
     weight_decay: float = 1e-5
     # Gradients are scaled down to this norm over all variables; 0 never clips.
     clip_norm: float = 0.0
     # Weights are averaged over steps with this momentum, and the averages kept; 0 is off.
     ema_momentum: float = 0.0
     label_smoothing: float = 0.01
-    # Steps per epoch; 0 takes as many as show every real crop once, with as many fakes.
+    # paired: batches of real crops, each beside its own fake. weighted: crops as they come, the
+    # rarer class weighing more. shuffled: crops as they come.
+    sampling: str = "paired"
+    # Steps per epoch; 0 takes one pass: with `paired` each real crop once and as many fakes, else
+    # each crop once.
     steps_per_epoch: int = 0
     # freeze: statistics stay as loaded (fine-tuning). momentum: they are learnt (from scratch).
     batch_norm: str = "freeze"
@@ -142,10 +148,35 @@ class TrainingConfig:
     batch_norm_momentum: float = 0.9
     # With `momentum`: batches whose statistics are averaged, at rate zero, before every validation.
     recalibration_steps: int = 20
-    # none, light, standard or strong; see components/trainer/augmentation.py.
+    # none, light, standard, strong or seed_recipe; see components/trainer/augmentation.py.
     augmentation: str = "standard"
+    # self_blended: fakes made of the real crops while training; see
+    # components/trainer/pseudo_fakes.py. Data without a single fake can be trained on so.
+    pseudo_fakes: str = "none"
+    # Share of the pairs whose fake is a pseudo-fake; 1 leaves the data's own fakes out.
+    pseudo_fake_share: float = 1.0
+    # auto: mixed_float16 where a GPU is, float32 elsewhere; or one of the two.
+    precision: str = "auto"
+    # auto: compiled by XLA where a GPU is (on a CPU it compiles NASNet for minutes); on or off.
+    xla: str = "auto"
     # Epochs without a better val AUC before training stops; 0 never stops early.
     patience: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class TunerConfig:
+    """The search for better values of `training` and `model`; see components/tuner/."""
+
+    # Off: each trial is a training of its own.
+    enabled: bool = False
+    trials: int = 8
+    # Epochs of a trial; the steps per epoch are training's.
+    epochs: int = 2
+    # What is searched: the ends of a range (on a logarithmic scale) or of a plain one, or names.
+    learning_rate: tuple[float, ...] = (1e-5, 1e-3)
+    dropout: tuple[float, ...] = (0.0, 0.6)
+    unfreeze_from: tuple[str, ...] = ("",)
+    augmentation: tuple[str, ...] = ("light", "standard", "strong")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +224,7 @@ class Config:
     extraction: ExtractionConfig = ExtractionConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    tuner: TunerConfig = TunerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     # The runner is named in full because short names and defaults differ between Beam versions.
     beam_args: tuple[str, ...] = (
@@ -232,17 +264,17 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> Config:
         path = PRESET_DIR / f"{preset}.yaml"
         if not path.is_file():
             raise UsageError(
-                f"there is no preset {preset!r}{_nearest(preset, presets())}; presets are "
+                f"there is no preset {preset!r}{nearest(preset, presets())}; presets are "
                 f"{', '.join(presets())}; a file of your own must end in .yaml"
             )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid YAML: {error}") from error
-    config = _build(Config, values, where=str(path), prefix="")
-    for override in overrides:
-        config = _override(config, override)
-    _check(config)
+    config = build(Config, values, where=str(path))
+    for change in overrides:
+        config = override(config, change)
+    check(config)
     return config
 
 
@@ -272,172 +304,4 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(section: type, values: dict[str, Any]) -> Any:
     """The reverse of `to_dict`, for executors, which receive their section as JSON."""
-    return _build(section, values, where=section.__name__, prefix="")
-
-
-def _build(section: type, values: Any, where: str, prefix: str) -> Any:
-    if not isinstance(values, dict):
-        raise UsageError(f"{where}: {prefix or 'the file'} must hold `key: value` lines")
-    hints = typing.get_type_hints(section)
-    built = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if key not in hints:
-            raise UsageError(f"{where}: unknown key {name!r}{_nearest(str(key), hints)}")
-        if dataclasses.is_dataclass(hints[key]):
-            built[key] = _build(hints[key], value, where, f"{name}.")
-        else:
-            built[key] = _typed(hints[key], value, f"{where}: {name}")
-    return section(**built)
-
-
-def _override(config: Config, override: str) -> Config:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise UsageError(f"--set {override}: write it as section.key=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {override}: {text!r} is not a YAML value") from error
-    return _replace(config, key.strip().split("."), value, f"--set {key}")
-
-
-def _replace(section: Any, path: list[str], value: Any, where: str) -> Any:
-    hints = typing.get_type_hints(type(section))
-    key, rest = path[0], path[1:]
-    if key not in hints:
-        raise UsageError(f"{where}: unknown key {key!r}{_nearest(key, hints)}")
-    nested = dataclasses.is_dataclass(hints[key])
-    if nested and not rest:
-        raise UsageError(f"{where}: {key!r} is a section; name a key in it, as in {key}.KEY=value")
-    if rest and not nested:
-        raise UsageError(f"{where}: {key!r} has no keys below it")
-    if nested:
-        new = _replace(getattr(section, key), rest, value, where)
-    else:
-        new = _typed(hints[key], value, where)
-    return dataclasses.replace(section, **{key: new})
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    if isinstance(hint, types.GenericAlias):  # tuple[str, ...]
-        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
-            raise UsageError(f"{where}: {value!r} is not a list of strings")
-        return tuple(value)
-    if hint is float:
-        if isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string.
-            try:
-                value = float(value)
-            except ValueError:
-                pass
-        elif isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-    if hint is str and value is None:
-        value = ""
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-        raise UsageError(f"{where}: {value!r} is not {kind[hint]}")
-    return value
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _check(config: Config) -> None:
-    _one_of("data.layout", config.data.layout, LAYOUTS)
-    _one_of("data.split", config.data.split, PROTOCOLS)
-    check_training(config.model, config.training)
-    check_gates(config.evaluation)
-    if not config.name or not config.name.replace("-", "").replace("_", "").isalnum():
-        raise UsageError(f"name: {config.name!r} may hold only letters, digits, '-' and '_'")
-    for key, value in (
-        ("data.val_fraction", config.data.val_fraction),
-        ("data.test_fraction", config.data.test_fraction),
-    ):
-        _within(key, value, 0.01, 0.9)
-    _within("extraction.frames_per_clip", config.extraction.frames_per_clip, 1, 100_000)
-    _within("extraction.frames_per_second", config.extraction.frames_per_second, 0.0, 1000.0)
-    _within("extraction.margin", config.extraction.margin, 1.0, 3.0)
-    _within("extraction.max_crop_size", config.extraction.max_crop_size, 32, 2048)
-    _within("extraction.min_face_size", config.extraction.min_face_size, 12, 4096)
-    _within("extraction.max_yaw", config.extraction.max_yaw, 0.0, 90.0)
-    _within("extraction.min_sharpness", config.extraction.min_sharpness, 0.0, 255.0)
-    _within("extraction.min_relative_size", config.extraction.min_relative_size, 0.0, 1.0)
-    _within("extraction.min_face_score", config.extraction.min_face_score, 0.0, 1.0)
-    _within("extraction.min_track_share", config.extraction.min_track_share, 0.0, 1.0)
-    _within("extraction.jpeg_quality", config.extraction.jpeg_quality, 1, 100)
-    _within("extraction.workers", config.extraction.workers, 1, 1024)
-
-
-def check_training(model: ModelConfig, training: TrainingConfig) -> None:
-    """Checks the two sections that the Trainer receives.
-
-    Raises:
-      UsageError: a name that is not known, a value out of range, or values that contradict.
-    """
-    _one_of("model.backbone", model.backbone, BACKBONES)
-    _one_of("model.input", model.input, ("rgb", "residual"))
-    _one_of("training.batch_norm", training.batch_norm, ("freeze", "momentum"))
-    _one_of("training.augmentation", training.augmentation, AUGMENTATIONS)
-    if model.image_size:
-        _within("model.image_size", model.image_size, 32, 2048)
-    if model.weights == "imagenet" and model.backbone == "tiny":
-        raise UsageError(
-            "model.weights: there are no ImageNet weights for the backbone tiny; set it to none"
-        )
-    if model.weights == "none" and training.batch_norm == "freeze":
-        raise UsageError(
-            "training.batch_norm: freeze keeps the statistics of loaded weights, but "
-            "model.weights is none; set it to momentum"
-        )
-    _within("model.dropout", model.dropout, 0.0, 0.95)
-    _within("training.batch_size", training.batch_size, 2, 4096)
-    _within("training.epochs", training.epochs, 1, 10_000)
-    _within("training.head_epochs", training.head_epochs, 0, 10_000)
-    _within("training.learning_rate", training.learning_rate, 0.0, 10.0)
-    _within("training.head_learning_rate", training.head_learning_rate, 0.0, 10.0)
-    _within("training.label_smoothing", training.label_smoothing, 0.0, 0.5)
-    _within("training.batch_norm_momentum", training.batch_norm_momentum, 0.0, 0.99999)
-    _within("training.warmup_fraction", training.warmup_fraction, 0.0, 1.0)
-    _within("training.weight_decay", training.weight_decay, 0.0, 1.0)
-    _within("training.clip_norm", training.clip_norm, 0.0, 1e6)
-    _within("training.ema_momentum", training.ema_momentum, 0.0, 0.99999)
-    _within("training.steps_per_epoch", training.steps_per_epoch, 0, 10_000_000)
-    _within("training.recalibration_steps", training.recalibration_steps, 0, 10_000)
-    _within("training.patience", training.patience, 0, 10_000)
-    if training.batch_size % 2:
-        raise UsageError(
-            f"training.batch_size: {training.batch_size} is odd; batches hold as many real "
-            "as fake crops"
-        )
-
-
-def check_gates(evaluation: EvaluationConfig) -> None:
-    """Checks the bounds, so that a misspelt one does not end a run after hours of training.
-
-    Raises:
-      UsageError: a bound of a slice cannot be read, or a number is out of range.
-    """
-    from pipeline.bounds import bounds_of
-
-    for gate in (evaluation.gate, evaluation.clip_gate):
-        bounds_of(gate)
-    _within("evaluation.resamples", evaluation.resamples, 100, 100_000)
-
-
-# The names stand here so that a misspelt one is refused before TensorFlow is loaded.
-AUGMENTATIONS = ("none", "light", "standard", "strong")
-
-
-def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(
-            f"{key}: {value!r} is not known{_nearest(value, known)}; it may be {', '.join(known)}"
-        )
-
-
-def _within(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise UsageError(f"{key}: {value} is outside {low} to {high}")
+    return build(section, values, where=section.__name__)

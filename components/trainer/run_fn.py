@@ -18,7 +18,8 @@ from components.trainer.export import Detector, export
 from components.trainer.history import write_history
 from components.trainer.model import build_model
 from components.trainer.training import Training
-from pipeline.config import ModelConfig, TrainingConfig, check_training, from_dict
+from pipeline.config import ModelConfig, TrainingConfig, from_dict
+from pipeline.config_checks import check_training
 from preprocessing import progress
 from preprocessing.aggregation import aggregate
 from preprocessing.errors import UsageError

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import config as config_lib
 from pipeline.config import Config, config_from_environment, from_dict, load_config, to_dict
+from pipeline.config_checks import LAYOUTS
 from preprocessing.errors import UsageError
 
 
@@ -18,7 +19,7 @@ def test_every_preset_loads(preset):
 
 def test_there_is_a_preset_for_every_layout():
     layouts = {load_config(preset).data.layout for preset in config_lib.presets()}
-    assert layouts == set(config_lib.LAYOUTS) - {"auto"}
+    assert layouts == set(LAYOUTS) - {"auto"}
 
 
 def test_overrides_apply_in_order_and_leave_the_rest():
@@ -56,6 +57,13 @@ def test_yaml_file_of_ones_own(tmp_path):
         (["training.epochs=true"], "is not a whole number"),
         (["training.epochs=0"], "outside"),
         (["training.batch_size=3"], "is odd"),
+        (["training.sampling=pared"], "did you mean 'paired'"),
+        (["training.pseudo_fakes=self_blended", "training.sampling=shuffled"], "set it to paired"),
+        (["tuner.learning_rate=[1e-3]"], "is not a range"),
+        (["tuner.dropout=[0, 3]"], "outside 0.0 to 0.95"),
+        (["tuner.augmentation=[]"], "the list is empty"),
+        (["tuner.augmentation=[light, stron]"], "did you mean 'strong'"),
+        (["tuner.dropout=[0, many]"], "is not a number"),
         (["model.backbone=nasnet_larg"], "did you mean 'nasnet_large'"),
         (["data.split=identiti"], "did you mean 'identity'"),
         (["extraction.margin=0.5"], "outside"),
@@ -81,7 +89,7 @@ def test_unknown_preset_names_the_nearest():
         ("training: {epoch: 1}\n", "unknown key 'training.epoch'; did you mean 'epochs'"),
         ("training: 5\n", "key: value"),
         ("a: [", "not valid YAML"),
-        ("beam_args: --x\n", "list of strings"),
+        ("beam_args: --x\n", "is not a list; write"),
     ],
 )
 def test_wrong_files_are_refused_in_words(tmp_path, text, message):
