@@ -119,8 +119,8 @@ class TrainingConfig:
     # Phase 1: only the new head, backbone frozen.
     head_epochs: int = 1
     head_learning_rate: float = 1e-3
-    # Phase 2: all layers, or those from the block with this name on, as in
-    # `normal_conv_1_12`; see components/trainer/model.py.
+    # Phase 2: all layers, or those from the block with this name on: stem_1, cell_0, cell_12,
+    # reduce_8 (a wrong name is answered with all names).
     epochs: int = 10
     unfreeze_from: str = ""
     learning_rate: float = 1e-4

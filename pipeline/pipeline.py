@@ -113,6 +113,7 @@ def create_pipeline(
                 "data": {"layout": config.data.layout, "split": config.data.split},
             },
             "code": code_digest(_TRAINER_SOURCES),
+            "state_dir": f"{config.output}/training-state",
         },
     )
     model = trainer.outputs["model"]

@@ -22,6 +22,7 @@ def training_dataset(
     transform: Transform,
     augmentation: str,
     seed: int,
+    start: int = 0,
 ) -> tf.data.Dataset:
     """Endless batches of half real, half fake crops.
 
@@ -31,13 +32,14 @@ def training_dataset(
       transform: decodes and scales.
       augmentation: name of a strength, see augmentation.py; a pair shares each draw.
       seed: of the augmentation.
+      start: number of the first batch; it is the one that would have followed `start` others.
 
     Returns:
       A dataset of (float32 [batch, size, size, 3], float32 [batch, 1] with 1 = fake). The same
       store, sampler and seed give the same elements, however many threads work on them.
     """
     numbers = tf.data.Dataset.from_generator(
-        sampler.batches, output_signature=tf.TensorSpec([None], tf.int64)
+        lambda: sampler.batches(start), output_signature=tf.TensorSpec([None], tf.int64)
     )
 
     def load(step, batch):
@@ -46,7 +48,7 @@ def training_dataset(
         labels = tf.repeat([float(REAL), float(FAKE)], half)
         return pixels, labels[:, tf.newaxis]
 
-    return numbers.enumerate().map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return numbers.enumerate(start).map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
 def evaluation_dataset(store: CropStore, transform: Transform, batch_size: int) -> tf.data.Dataset:

@@ -41,9 +41,15 @@ class BalancedSampler:
         self._is_fake = table.labels == FAKE
         self.steps_per_pass = max(1, round(len(self._units) / self._half))
 
-    def batches(self) -> Iterator[np.ndarray]:
-        """Yields for ever int64 [batch_size]: the real crops, then in the same order the fakes."""
+    def batches(self, start: int = 0) -> Iterator[np.ndarray]:
+        """Yields for ever int64 [batch_size]: the real crops, then in the same order the fakes.
+
+        Args:
+          start: number of the first batch; those before it are skipped.
+        """
         pairs = self._pairs(np.random.default_rng(self._seed))
+        for _ in range(start * self._half):
+            next(pairs)
         while True:
             batch = np.array([next(pairs) for _ in range(self._half)], np.int64)
             yield batch.T.reshape(-1)
