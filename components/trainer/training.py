@@ -24,7 +24,7 @@ from components.trainer.input import evaluation_dataset, training_dataset
 from components.trainer.model import prepare_phase
 from components.trainer.optimizer import build_optimizer
 from components.trainer.recalibration import Recalibration
-from components.trainer.sampling import BalancedSampler
+from components.trainer.sampling import build_sampler
 from pipeline.config import TrainingConfig
 
 _LOG = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Training:
     def _batches(self, phase: int) -> tuple[tf.data.Dataset, int]:
         # SeedSequence mixes; neighbouring seeds and phases have nothing in common.
         seed = int(np.random.SeedSequence([self._seed, phase + 1]).generate_state(1)[0] >> 1)
-        sampler = BalancedSampler(self._train.table, self._config.batch_size, seed)
+        sampler = build_sampler(self._train.table, self._config, seed)
         dataset = training_dataset(
             self._train, sampler, self._detector.pixels, self._config.augmentation, seed
         )
