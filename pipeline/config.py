@@ -153,7 +153,8 @@ class TrainingConfig:
     # self_blended: fakes made of the real crops while training; see
     # components/trainer/pseudo_fakes.py. Data without a single fake can be trained on so.
     pseudo_fakes: str = "none"
-    # Share of the pairs whose fake is a pseudo-fake; 1 leaves the data's own fakes out.
+    # Share of the pairs whose fake is a pseudo-fake; 1 leaves the data's own fakes out, in
+    # validation too.
     pseudo_fake_share: float = 1.0
     # auto: mixed_float16 where a GPU is, float32 elsewhere; or one of the two.
     precision: str = "auto"

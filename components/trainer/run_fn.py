@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -21,13 +22,14 @@ from components.trainer.export import Detector, export
 from components.trainer.hardware import build_strategy, check_batch_size, dtype_policy
 from components.trainer.history import write_history
 from components.trainer.model import build_model
+from components.trainer.pseudo_fakes import self_blended_split
+from components.trainer.sampling import check_classes, pseudo_fake_share
 from components.trainer.training import Training
 from components.trainer.training_state import TrainingState
 from pipeline.config import ModelConfig, TrainingConfig, from_dict
 from pipeline.config_checks import check_training
 from preprocessing import progress
 from preprocessing.aggregation import aggregate
-from preprocessing.errors import UsageError
 from preprocessing.operating_points import operating_points
 
 if TYPE_CHECKING:
@@ -59,15 +61,14 @@ def run_fn(fn_args: FnArgs) -> None:
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    with (
-        CropStore(fn_args.train_files, "train") as train,
-        CropStore(fn_args.eval_files, "val") as val,
-    ):
-        if missing := missing_classes(train.table):
-            raise UsageError(
-                f"none of the {len(train.table)} crops of the train split is {missing[0]}; "
-                "training needs crops of both classes"
-            )
+    extraction = settings.get("metadata", {}).get("extraction")
+    with contextlib.ExitStack() as stack:
+        train = stack.enter_context(CropStore(fn_args.train_files, "train", extraction))
+        check_classes(train.table, training_config)
+        val = stack.enter_context(CropStore(fn_args.eval_files, "val", extraction))
+        if pseudo_fake_share(training_config) == 1.0:
+            # No fake of the data has a say then, not even in which epoch is the best.
+            val = stack.enter_context(self_blended_split(val, seed))
         if missing := missing_classes(val.table):
             _LOG.warning(
                 "no crop of the val split is %s: the best epoch is that of the lowest loss, and "

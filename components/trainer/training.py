@@ -27,7 +27,7 @@ from components.trainer.input import evaluation_dataset, training_dataset
 from components.trainer.model import prepare_phase, rate_factors
 from components.trainer.optimizer import build_optimizer
 from components.trainer.recalibration import Recalibration
-from components.trainer.sampling import BalancedSampler
+from components.trainer.sampling import Sampler, build_sampler
 from components.trainer.training_state import TrainingState
 from pipeline.config import TrainingConfig
 
@@ -205,8 +205,8 @@ class Training:
         # Keras may have wrapped it for float16; what it adds must be there before `fit`, too.
         model.optimizer.build(model.trainable_variables)
 
-    def _sampler(self, draws: int) -> BalancedSampler:
-        return BalancedSampler(self._train.table, self._config.batch_size, self._draw_seed(draws))
+    def _sampler(self, draws: int) -> Sampler:
+        return build_sampler(self._train.table, self._config, self._draw_seed(draws))
 
     def _batches(self, draws: int, start: int) -> tf.data.Dataset:
         dataset = training_dataset(
@@ -223,11 +223,12 @@ class Training:
         # SeedSequence mixes; neighbouring seeds and phases have nothing in common.
         return int(np.random.SeedSequence([self._seed, draws + 1]).generate_state(1)[0] >> 1)
 
-    def _clips_of(self, sampler: BalancedSampler, step: int) -> str:
+    def _clips_of(self, sampler: Sampler, step: int) -> str:
         """Names some clips that the batch of a step shows."""
-        numbers = next(sampler.batches(step))
+        batch = next(sampler.batches(step))
         table = self._train.table
-        names = sorted({table.clip_names[table.clips[number]].decode() for number in numbers})
+        own = np.where(batch < 0, -1 - batch, batch)  # Pseudo-fakes have their original's name.
+        names = sorted({name.decode() for name in table.clip_names[table.clips[own]]})
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         return ", ".join(names[:4]) + more
 
