@@ -23,6 +23,7 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
     sections = [
         _head(data),
         _gate(data["gate"]),
+        _serving_check(data.get("serving_check")),
         measured.clips(data),
         measured.slices(data),
         measured.mistakes(data, pictures.mistakes),
@@ -38,10 +39,14 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
 def _head(data: dict[str, Any]) -> Html:
     overall = data["splits"]["test"]["clips"][0]
     badge = ""
+    served = data.get("serving_check")
     if data["blessed"] is not None:
         badge = tag("span", "passed the gate", "badge good")
         if not data["blessed"]:
             badge = tag("span", "refused by the gate", "badge bad")
+        elif served and not served["blessed"]:
+            who = "InfraValidator" if served["skipped"] else "the serving check"
+            badge = tag("span", f"refused by {who}", "badge bad")
     tiles = [
         tag(
             "div",
@@ -101,6 +106,35 @@ def _gate(rows: list[dict[str, Any]]) -> Html:
             table(["Bound", "On", "At least", "Measured", "Verdict"], cells, (2, 3)),
         ]
     )
+
+
+def _serving_check(found: dict[str, Any] | None) -> Html:
+    """Whether the model answers as a server; None in reports of a dataset, where none was asked."""
+    if found is None:
+        return Html("")
+    parts: list[Any] = [tag("h2", "Serving check")]
+    if found["skipped"]:
+        return join([*parts, tag("p", f"Not run: {found['skipped']}.")])
+    parts.append(
+        tag(
+            "p",
+            f"Served on this machine's CPU, the model was sent its {found['warmup_requests']} "
+            f"warm-up requests and {found['crops']} test crops.",
+        )
+    )
+    parts += [tag("p", f"{problem}.", "bad") for problem in found["problems"]]
+    rows = [
+        [
+            protocol,
+            number(found["largest_difference"].get(protocol), 6),
+            number(found["p50_ms"].get(protocol), 1),
+            number(found["p95_ms"].get(protocol), 1),
+        ]
+        for protocol in ("gRPC", "REST")
+    ]
+    head = ["Over", "Largest difference of a logit from the evaluation's"]
+    head += ["One crop, median ms", "95th percentile, ms"]
+    return join([*parts, table(head, rows, (1, 2, 3))])
 
 
 def _comparison(comparison: dict[str, Any] | None) -> Html:
