@@ -33,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "run",
         help="from videos to a gated, pushed model",
-        description="Runs the whole pipeline here. Exit status: 0 pushed, 3 refused by the gate, "
-        "2 wrong usage, data or configuration, 1 failure.",
+        description="Runs the whole pipeline here. Exit status: 0 pushed, 3 refused by the gate "
+        "or the serving check, 2 wrong usage, data or configuration, 1 failure.",
     )
     _add_config_arguments(command)
     command.set_defaults(command=_run)

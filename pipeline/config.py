@@ -208,6 +208,22 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ServingConfig:
+    """What a model must do as a server before it is pushed; see components/serving_check/."""
+
+    # Largest difference of a served logit from the one that the evaluation had.
+    tolerance: float = 1e-4
+    # Milliseconds that one crop may take at the 95th percentile, on a CPU of the machine that
+    # checks; 0 allows any, because it tells as much about the machine as about the model.
+    max_latency_ms: float = 0.0
+    # docker: TFX's InfraValidator besides, the model in the image tensorflow/serving by the Docker
+    # daemon here; or none.
+    infra_validator: str = "none"
+    # Of that image; serving/deploy/ has the same.
+    infra_validator_tag: str = "2.16.1"
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything one run needs.
 
@@ -227,6 +243,7 @@ class Config:
     training: TrainingConfig = TrainingConfig()
     tuner: TunerConfig = TunerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    serving: ServingConfig = ServingConfig()
     # The runner is named in full because short names and defaults differ between Beam versions.
     beam_args: tuple[str, ...] = (
         "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
