@@ -33,37 +33,44 @@ class Crops:
 
 
 def make_crops(folder: Path, demo: DemoConfig, frames: int, image_size: int) -> Crops:
-    """Makes a demo dataset, extracts its faces, and traces the Transform graph.
-
-    What an earlier call with the same parameters and the same code finished is not done again.
+    """Makes a demo dataset and extracts its faces.
 
     Args:
-      folder: of all of it.
+      folder: of all of it; what an earlier call with the same parameters finished there is kept.
       demo: how many pseudo-persons each split gets, and how hard their fakes are.
       frames: crops of a clip, at most.
       image_size: side of the network's input in pixels.
     """
     from preprocessing.datasets.demo import make_demo_data
 
-    extraction = {**to_dict(ExtractionConfig()), "frames_per_clip": frames}
-    key = settings_digest(to_dict(demo), extraction, image_size, code_digest(["preprocessing"]))
+    make_demo_data(folder / "data", demo)
+    people = demo.train_identities + demo.val_identities + demo.test_identities
+    # Val is carved out of what the dataset's own list leaves for training.
+    share = demo.val_identities / people
+    return extract_crops(folder, folder / "data", "demo", frames, image_size, val_fraction=share)
+
+
+def extract_crops(
+    folder: Path, data: Path, layout: str, frames: int, image_size: int, val_fraction: float = 0.15
+) -> Crops:
+    """Extracts a dataset's faces, and traces the Transform graph.
+
+    Args:
+      folder: gets both; what an earlier call with the same parameters finished there is kept.
+      data: folder of the dataset.
+      layout: of the dataset, which is divided by its own lists.
+      frames: crops of a clip, at most.
+      image_size: side of the network's input in pixels.
+      val_fraction: share of the clips for val, where the lists have none.
+    """
     made = Crops(folder / "faces", folder / "transform_graph")
+    manifest = build_manifest(data, layout, "official", val_fraction, test_fraction=0.15, seed=1)
+    extraction = {**to_dict(ExtractionConfig()), "frames_per_clip": frames}
+    code = code_digest(["preprocessing", "components/transform"])
+    key = settings_digest(manifest.digest, extraction, image_size, code)
     done = folder / "done.txt"
     if done.is_file() and done.read_text() == key:
         return made
-    done.unlink(missing_ok=True)
-    print(f"making {folder.name}", flush=True)
-    people = demo.train_identities + demo.val_identities + demo.test_identities
-    make_demo_data(folder / "data", demo)
-    manifest = build_manifest(
-        folder / "data",
-        layout="demo",
-        protocol="official",
-        val_fraction=demo.val_identities / people,
-        # The test clips are those of the dataset's own list.
-        test_fraction=demo.test_identities / people,
-        seed=1,
-    )
     extract(manifest, Settings.of(extraction, precropped=False), made.faces)
     shutil.rmtree(made.transform_graph, ignore_errors=True)
     make_transform_graph(made.transform_graph, image_size)
