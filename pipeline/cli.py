@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from pipeline.config_checks import DIFFICULTIES
 from preprocessing.errors import UsageError
 
 WRONG_USAGE = 2
@@ -105,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("data", metavar="DIR", help="folder to make")
     command.add_argument("--seed", type=int, help="another draw of the same kind")
+    command.add_argument(
+        "--difficulty",
+        choices=DIFFICULTIES,
+        help="easy: most fakes are blurrier than what surrounds them; hard: none of that",
+    )
     command.set_defaults(command=_demo_data)
 
     from serving.server.main import add_arguments
@@ -314,6 +320,8 @@ def _demo_data(arguments: argparse.Namespace) -> int:
     demo = load_config("demo").data.demo
     if arguments.seed is not None:
         demo = dataclasses.replace(demo, seed=arguments.seed)
+    if arguments.difficulty is not None:
+        demo = dataclasses.replace(demo, difficulty=arguments.difficulty)
     make_demo_data(Path(arguments.data), demo)
     print(f"the demo's dataset is in {arguments.data}; its README.txt says what it is")
     return 0

@@ -33,6 +33,9 @@ class DemoConfig:
     val_identities: int = 20
     test_identities: int = 40
     seed: int = 7
+    # easy: most fakes are blurrier in the face than around it. hard: as sharp as around it on
+    # average, closer in colour, and every clip is degraded by a draw of its own.
+    difficulty: str = "easy"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 IMAGE_SIZES = {"nasnet_large": 331, "nasnet_mobile": 224, "tiny": 64}
 BACKBONES = tuple(IMAGE_SIZES)
 LAYOUTS = ("auto", "demo", "celeb_df", "faceforensics", "dfdc", "folder")
+# Of preprocessing/datasets/demo.py.
+DIFFICULTIES = ("easy", "hard")
 PROTOCOLS = ("official", "identity", "clip")
 AUGMENTATIONS = ("none", "light", "standard", "strong", "seed_recipe")
 INFRA_VALIDATORS = ("none", "docker")
@@ -33,6 +35,7 @@ def check(config: Config) -> None:
     """
     one_of("data.layout", config.data.layout, LAYOUTS)
     one_of("data.split", config.data.split, PROTOCOLS)
+    one_of("data.demo.difficulty", config.data.demo.difficulty, DIFFICULTIES)
     check_training(config.model, config.training)
     _check_tuner(config.tuner)
     check_gates(config.evaluation)

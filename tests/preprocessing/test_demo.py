@@ -23,6 +23,7 @@ class Parameters:
     val_identities: int = 1
     test_identities: int = 2
     seed: int = 7
+    difficulty: str = "easy"
 
 
 @pytest.fixture(scope="module")
