@@ -231,9 +231,10 @@ def _train(output: str, data: str, name: str, seed: int, key: str) -> None:
     start = time.monotonic()
     run_fn(
         types.SimpleNamespace(
+            hyperparameters=None,
             train_files=crops.files("train"),
             eval_files=crops.files("val"),
-            transform_output=str(crops.transform_graph),
+            transform_graph_path=str(crops.transform_graph),
             serving_model_dir=str(folder / "model"),
             model_run_dir=str(folder / "logs"),
             custom_config={
@@ -242,6 +243,7 @@ def _train(output: str, data: str, name: str, seed: int, key: str) -> None:
                 "seed": seed,
                 "metadata": {},
                 "code": "",
+                "state_dir": str(folder),
             },
         )
     )

@@ -10,6 +10,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
+from tfx.components.tuner.component import Tuner
 from tfx.dsl.components.common import resolver
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -43,6 +44,7 @@ _TRAINER_SOURCES = (
     "preprocessing/model_metadata.py",
     "preprocessing/operating_points.py",
 )
+_TUNER_SOURCES = (*_TRAINER_SOURCES, "components/tuner")
 _EVALUATION_SOURCES = (
     "components/clip_evaluator",
     "components/evaluator",
@@ -106,23 +108,43 @@ def create_pipeline(
     )
     # Nothing is trained on data that the validator refuses, on any orchestrator.
     transform.add_upstream_node(validator)
+    learning = {
+        "examples": examples,
+        "transform_graph": transform.outputs["transform_graph"],
+        "schema": schema.outputs["schema"],
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["val"]),
+    }
+    learning_config = {
+        "model": to_dict(config.model),
+        "training": to_dict(config.training),
+        "seed": config.seed,
+        "metadata": {
+            "extraction": settings.as_dict(),
+            "image_size": image_size,
+            "label": {"0": "real", "1": "fake"},
+            "data": {"layout": config.data.layout, "split": config.data.split},
+        },
+    }
+    tuners = []
+    if config.tuner.enabled:
+        tuners = [
+            Tuner(
+                tuner_fn="components.tuner.tuner_fn.tuner_fn",
+                **learning,
+                custom_config={
+                    **learning_config,
+                    "tuner": to_dict(config.tuner),
+                    "code": code_digest(_TUNER_SOURCES),
+                },
+            )
+        ]
     trainer = Trainer(
         run_fn="components.trainer.run_fn.run_fn",
-        examples=examples,
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema.outputs["schema"],
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["val"]),
+        **learning,
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         custom_config={
-            "model": to_dict(config.model),
-            "training": to_dict(config.training),
-            "seed": config.seed,
-            "metadata": {
-                "extraction": settings.as_dict(),
-                "image_size": image_size,
-                "label": {"0": "real", "1": "fake"},
-                "data": {"layout": config.data.layout, "split": config.data.split},
-            },
+            **learning_config,
             "code": code_digest(_TRAINER_SOURCES),
             "state_dir": f"{config.output}/training-state",
         },
@@ -179,7 +201,8 @@ def create_pipeline(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
         ),
     )
-    nodes = [extractor, statistics, schema, validator, transform, trainer, baseline, evaluator]
+    judges = [evaluator, clip_evaluator, *infra_validators, serving_check]
+    nodes = [extractor, statistics, schema, validator, transform, *tuners, trainer, baseline]
     report = Report(
         config=to_dict(config),
         manifest=inputs.manifest,
@@ -199,7 +222,7 @@ def create_pipeline(
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=f"{config.output}/artifacts",
-        components=[*nodes, clip_evaluator, *infra_validators, serving_check, pusher, report],
+        components=[*nodes, *judges, pusher, report],
         enable_cache=True,
         beam_pipeline_args=list(config.beam_args),
         metadata_connection_config=None

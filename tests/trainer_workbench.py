@@ -115,6 +115,7 @@ class Workbench:
         training=(),
         records: Path | None = None,
         state_dir: Path | str = "",
+        hyperparameters: dict | None = None,
     ) -> Path:
         """Runs the node's function; returns the exported model's folder."""
         from components.trainer.run_fn import run_fn
@@ -122,9 +123,10 @@ class Workbench:
         records = records or self.records
         run_fn(
             types.SimpleNamespace(
+                hyperparameters=hyperparameters,
                 train_files=[f"{records}/Split-train/*"],
                 eval_files=[f"{records}/Split-val/*"],
-                transform_output=self.transform_graph,
+                transform_graph_path=self.transform_graph,
                 serving_model_dir=str(output / "Format-Serving"),
                 model_run_dir=str(output / "logs"),
                 custom_config={

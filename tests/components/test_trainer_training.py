@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from trainer_workbench import MODEL
 
-from components.trainer import run_fn as run_fn_module
+from components.trainer import setup
 from components.trainer.hardware import check_batch_size, dtype_policy, out_of_memory, use_xla
 from components.trainer.training_state import TrainingState
 from pipeline.config import TrainingConfig
@@ -124,8 +124,8 @@ def test_two_devices_learn_what_one_learns(workbench, tmp_path):
     devices = """
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from components.trainer import hardware, run_fn
-run_fn.build_strategy = lambda: hardware.build_strategy(["CPU:0", "CPU:1"])
+from components.trainer import hardware, setup
+setup.build_strategy = lambda: hardware.build_strategy(["CPU:0", "CPU:1"])
 """
     training = {"epochs": 1, "steps_per_epoch": 20, "head_epochs": 1}
     histories = []
@@ -181,7 +181,7 @@ def test_no_memory_says_which_batch_size_to_try(workbench, tmp_path, monkeypatch
             inputs, keras.layers.Dense(1)(huge(inputs)) + 0 * backbone(inputs)[:, :1]
         )
 
-    monkeypatch.setattr(run_fn_module, "build_model", too_much)
+    monkeypatch.setattr(setup, "build_model", too_much)
     with pytest.raises(UsageError, match="batch of 8 crops: try training.batch_size=4"):
         workbench.train(tmp_path)
 

@@ -10,6 +10,7 @@ import pytest
 from e2e.workspace import Workspace, executed
 
 from pipeline.pipeline import models_folder
+from preprocessing import model_metadata
 from preprocessing.manifest import Manifest
 
 pytestmark = pytest.mark.integration
@@ -131,6 +132,21 @@ def test_training_value_retrains_and_is_compared_with_the_blessed_model(workspac
     assert len(versions(workspace)) == len(before) + 1
     # And a second run of it finds the same baseline, hence computes nothing.
     assert executed(workspace.run("training.learning_rate=0.0005")[1]) == set()
+
+
+def test_tuner_searches_and_the_trainer_takes_its_values(workspace, first_run):
+    status, summary = workspace.run(
+        "tuner.enabled=true",
+        "tuner.trials=1",
+        "tuner.epochs=1",
+        "tuner.learning_rate=[1e-4,9e-4]",
+        "tuner.augmentation=[none]",
+    )
+    assert status == 0
+    assert executed(summary) == {"Tuner", "Trainer", *JUDGING}
+    trained = model_metadata.read(summary["pushed"])["training"]
+    assert 1e-4 < trained["learning_rate"] < 9e-4
+    assert trained["augmentation"] == "none"
 
 
 def test_changed_clip_is_extracted_again_and_all_that_follows(tmp_path, workspace, first_run):

@@ -29,17 +29,24 @@ SMALL = (
 
 @dataclasses.dataclass
 class Workspace:
-    """A dataset and an output folder; `run` is the pipeline's own entry."""
+    """A dataset and an output folder; `run` is the pipeline's own entry.
+
+    Attributes:
+      data: folder of the dataset.
+      output: of the run.
+      own: overrides of every run, after SMALL.
+    """
 
     data: Path
     output: Path
+    own: tuple[str, ...] = ()
 
     def config(self, *overrides: str):
         places = [
             f"data.dir={json.dumps(str(self.data))}",
             f"output={json.dumps(str(self.output))}",
         ]
-        return load_config("demo", [*SMALL, *places, *overrides])
+        return load_config("demo", [*SMALL, *self.own, *places, *overrides])
 
     def run(self, *overrides: str) -> tuple[int, dict]:
         """Exit status and summary (empty when there is none) of one run."""

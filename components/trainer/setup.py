@@ -1,0 +1,128 @@
+"""What Trainer and Tuner have in common: from TFX's arguments to a Training that can run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.trainer.crop_store import CropStore
+from components.trainer.export import Detector
+from components.trainer.hardware import build_strategy, check_batch_size, dtype_policy
+from components.trainer.model import build_model
+from components.trainer.pseudo_fakes import self_blended_split
+from components.trainer.sampling import check_classes, pseudo_fake_share
+from components.trainer.training import Training
+from components.trainer.training_state import TrainingState
+from pipeline.config import ModelConfig, TrainingConfig, from_dict
+from pipeline.config_checks import check_training
+from preprocessing import progress
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+
+def read_config(
+    settings: dict[str, Any], tuned: dict[str, Any] | None = None
+) -> tuple[ModelConfig, TrainingConfig]:
+    """The sections `model` and `training` of a node's `custom_config`, checked.
+
+    Args:
+      settings: the `custom_config`.
+      tuned: values that replace the configuration's, by the name of their key.
+
+    Raises:
+      UsageError: a name that is not known, a value out of range, or values that contradict.
+    """
+    tuned = tuned or {}
+    sections = []
+    for name, section in (("model", ModelConfig), ("training", TrainingConfig)):
+        keys = {field.name for field in dataclasses.fields(section)}
+        better = {key: value for key, value in tuned.items() if key in keys}
+        sections.append(from_dict(section, {**settings[name], **better}))
+    check_training(*sections)
+    return tuple(sections)
+
+
+@contextlib.contextmanager
+def open_crops(
+    fn_args: FnArgs, training: TrainingConfig, seed: int
+) -> Iterator[tuple[CropStore, CropStore]]:
+    """The crops of train and val, as long as the context lasts.
+
+    Args:
+      fn_args: `train_files`, `eval_files` and `custom_config` are read.
+      training: says whether fakes are needed, and whether val gets pseudo-fakes.
+      seed: of val's pseudo-fakes.
+
+    Raises:
+      UsageError: a split is empty, or train lacks a class that training needs.
+    """
+    extraction = fn_args.custom_config.get("metadata", {}).get("extraction")
+    with contextlib.ExitStack() as stack:
+        train = stack.enter_context(CropStore(fn_args.train_files, "train", extraction))
+        check_classes(train.table, training)
+        val = stack.enter_context(CropStore(fn_args.eval_files, "val", extraction))
+        if pseudo_fake_share(training) == 1.0:
+            # No fake of the data has a say then, not even in which epoch is the best.
+            val = stack.enter_context(self_blended_split(val, seed))
+        yield train, val
+
+
+def make_training(
+    fn_args: FnArgs,
+    crops: tuple[CropStore, CropStore],
+    model_config: ModelConfig,
+    training_config: TrainingConfig,
+    seed: int,
+    state: TrainingState | None = None,
+    log_dir: str = "",
+) -> tuple[Training, Detector]:
+    """Builds the network and all that trains it.
+
+    Args:
+      fn_args: `transform_graph_path` is read.
+      crops: of `open_crops`.
+      model_config: the network.
+      training_config: how it is trained.
+      seed: of weights, sampling and augmentation; set before the network is built.
+      state: see Training.
+      log_dir: see Training.
+
+    Raises:
+      UsageError: see `build_model`; a batch that cannot be divided over the GPUs.
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    progress.report("train", 0, 0, f"building {model_config.backbone}")
+    strategy = build_strategy()
+    check_batch_size(training_config.batch_size, strategy.num_replicas_in_sync)
+    model, twin = _build(model_config, training_config, strategy)
+    detector = Detector(twin or model, tft.TFTransformOutput(fn_args.transform_graph_path))
+    training = Training(
+        model, detector, *crops, training_config, seed, state, strategy, log_dir, twin
+    )
+    return training, detector
+
+
+def _build(
+    config: ModelConfig, training: TrainingConfig, strategy: tf.distribute.Strategy
+) -> tuple[keras.Model, keras.Model | None]:
+    """The network to train and, where that computes at lower precision, its float32 twin."""
+    policy = dtype_policy(training)
+    if policy == "float32":
+        with strategy.scope():
+            return build_model(config), None
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        with strategy.scope():
+            model = build_model(config)
+    finally:
+        keras.config.set_dtype_policy(before)
+    return model, build_model(dataclasses.replace(config, weights="none"))

@@ -1,0 +1,90 @@
+"""The search for better values, by real trainings of a tiny network."""
+
+import json
+
+import pytest
+from tfx.components.tuner import executor
+from tfx.types import artifact_utils, standard_artifacts
+from trainer_workbench import MODEL, TRAINING, write_split
+
+from components.tuner.tuner_fn import search_space, tuner_fn
+from pipeline.config import TunerConfig
+from preprocessing import model_metadata
+from preprocessing.errors import UsageError
+
+pytestmark = pytest.mark.integration
+
+_TUNER = {
+    "trials": 3,
+    "epochs": 1,
+    # Nothing is learnt at the lower end, all that there is at the upper one.
+    "learning_rate": [1e-9, 1e-2],
+    "unfreeze_from": ["", "cell_1"],
+    "augmentation": ["none", "light"],
+}
+
+
+def _arguments(workbench, folder, records=None):
+    import types
+
+    records = records or workbench.records
+    return types.SimpleNamespace(
+        train_files=[f"{records}/Split-train/*"],
+        eval_files=[f"{records}/Split-val/*"],
+        transform_graph_path=workbench.transform_graph,
+        working_dir=str(folder),
+        custom_config={
+            "model": MODEL,
+            "training": {**TRAINING, "epochs": 7, "steps_per_epoch": 15},
+            "tuner": _TUNER,
+            "seed": 2,
+        },
+    )
+
+
+def test_best_values_are_found_and_trained_with(workbench, tmp_path):
+    result = tuner_fn(_arguments(workbench, tmp_path / "work"))
+    result.tuner.search(**result.fit_kwargs)
+    outputs = {}
+    for key, kind in (
+        ("best_hyperparameters", standard_artifacts.HyperParameters),
+        ("tuner_results", standard_artifacts.TunerResults),
+    ):
+        artifact = kind()
+        artifact.uri = str(tmp_path / key)
+        outputs[key] = [artifact]
+    executor.write_best_hyperparameters(result.tuner, outputs)
+    folder = artifact_utils.get_single_uri(outputs["tuner_results"])
+    with open(f"{folder}/tuner_results.json") as file:
+        trials = json.load(file)
+    assert len(trials) == 3
+    assert all(0.0 <= trial["score"] <= 1.0 for trial in trials)
+    assert len({trial["learning_rate"] for trial in trials}) == 3
+    best = max(trials, key=lambda trial: trial["score"])
+
+    with open(f"{tmp_path}/best_hyperparameters/best_hyperparameters.txt") as file:
+        hyperparameters = json.load(file)
+    values = hyperparameters["values"]
+    assert values["learning_rate"] == best["learning_rate"]
+    model = workbench.train(
+        tmp_path, training={"epochs": 1, "steps_per_epoch": 2}, hyperparameters=hyperparameters
+    )
+    metadata = model_metadata.read(model)
+    for key in ("learning_rate", "unfreeze_from", "augmentation"):
+        assert metadata["training"][key] == values[key]
+    assert metadata["model"]["dropout"] == values["dropout"]
+
+
+def test_what_is_not_searched_is_fixed():
+    space = search_space(TunerConfig(learning_rate=(1e-4, 1e-4), dropout=(0.0, 0.0)))
+    assert space.values["learning_rate"] == 1e-4 and space.values["dropout"] == 0.0
+    names = {entry.name for entry in space.space}
+    assert names == {"learning_rate", "dropout", "unfreeze_from", "augmentation"}
+
+
+def test_without_a_class_in_val_no_search(workbench, tmp_path):
+    write_split(tmp_path, "train", clips=2, seed=0)
+    write_split(tmp_path, "val", clips=2, seed=0, labels=(1,))
+    result = tuner_fn(_arguments(workbench, tmp_path / "work", tmp_path))
+    with pytest.raises((UsageError, RuntimeError), match="the val split lacks real or fake clips"):
+        result.tuner.search(**result.fit_kwargs)
