@@ -180,11 +180,11 @@ def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
     metadata = model_metadata.read(pushed_model)
     metadata["extraction"]["precropped"] = True
     with pytest.raises(UsageError, match="--precropped"):
-        bulk.settings_of(metadata)
-    assert bulk.settings_of(metadata, precropped=True).precropped
+        model_metadata.settings_of(metadata)
+    assert model_metadata.settings_of(metadata, precropped=True).precropped
     metadata["extraction"]["tilt"] = 3
     with pytest.raises(UsageError, match="tilt"):
-        bulk.settings_of(metadata)
+        model_metadata.settings_of(metadata)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score"])
