@@ -150,6 +150,10 @@ def test_interrupted_scoring_keeps_what_is_finished(
     assert table["score"].notna().sum() == 4
     assert "no video" in table.loc["broken.mp4", "reason"]
     assert table.loc["broken.mp4", "crops"] == 0
+    assert table.loc["broken.mp4", "verdict"] == ""
+    scored = table[table["score"].notna()]
+    assert set(scored["verdict"]) <= {"fake", "real", "uncertain"}
+    assert "fake: above 0." in capfd.readouterr().out, "what the words mean is said"
 
 
 def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
