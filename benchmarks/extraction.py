@@ -30,6 +30,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks._harness import Figure, clips, finish, parser, spread
 from pipeline.config import ExtractionConfig, to_dict
+from preprocessing.beam_args import RUNNER
 from preprocessing.face_cropper import FaceCropper, Settings
 from preprocessing.video import middles
 
@@ -191,7 +192,7 @@ def _work(options: Any) -> list[dict[str, float]]:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     runner = PipelineOptions(
         [
-            "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+            RUNNER,
             "--direct_running_mode=multi_processing",
             f"--direct_num_workers={options.workers}",
         ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pipeline.config_checks import DIFFICULTIES
 from preprocessing.errors import UsageError
+from preprocessing.verdict import FALSE_ALARMS
 
 WRONG_USAGE = 2
 
@@ -87,8 +88,20 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "predict",
-        help="P(fake) of videos and pictures",
-        description="Cuts the faces out of each file as in training and prints P(fake) per file.",
+        help="P(fake) of videos and pictures, and a verdict",
+        description="Cuts the faces out of each file as in training and prints P(fake) per file "
+        "and a verdict by two thresholds that the model's validation clips chose: fake above both "
+        "(few false alarms, and errors of both kinds balanced), real above neither, uncertain "
+        "between. A verdict holds for data like the training's; what it is worth on yours, "
+        "`deepfake evaluate` measures. Exit status: 0 every file has a score, 1 one has none.",
+    )
+    command.add_argument(
+        "--false-alarms",
+        type=float,
+        default=FALSE_ALARMS,
+        metavar="SHARE",
+        help="share of real clips that may be called fake: 0.1, 0.05, 0.01 or 0.001 "
+        "(default: %(default)s)",
     )
     command.add_argument("files", nargs="+", metavar="FILE", help="videos or pictures")
     command.add_argument(
@@ -260,7 +273,7 @@ def _index(arguments: argparse.Namespace) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     from serving.predict import predict_command
 
-    return predict_command(arguments.files, arguments.model, as_json=arguments.json)
+    return predict_command(arguments.files, arguments.model, arguments.json, arguments.false_alarms)
 
 
 def _on_data(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ import yaml
 
 from pipeline.config_checks import IMAGE_SIZES, check
 from pipeline.config_values import build, nearest, override
+from preprocessing.beam_args import RUNNER
 from preprocessing.errors import UsageError
 
 PRESET_DIR = Path(__file__).parent / "presets"
@@ -247,10 +248,7 @@ class Config:
     tuner: TunerConfig = TunerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     serving: ServingConfig = ServingConfig()
-    # The runner is named in full because short names and defaults differ between Beam versions.
-    beam_args: tuple[str, ...] = (
-        "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    )
+    beam_args: tuple[str, ...] = (RUNNER,)
 
 
 def image_size_of(model: ModelConfig) -> int:

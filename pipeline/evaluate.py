@@ -17,6 +17,7 @@ from preprocessing.datasets.clip import IMAGE_ENDINGS, VIDEO_ENDINGS, Clip, medi
 from preprocessing.errors import UsageError, cause
 from preprocessing.files import hash_clips
 from preprocessing.manifest import Manifest, build_manifest
+from preprocessing.verdict import NO_BAND, thresholds_of
 
 if TYPE_CHECKING:
     from components.clip_evaluator.bulk import Scored
@@ -139,6 +140,12 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size"]
     table = rows.merge(found[columns], on="clip_id", how="left")
     table[["crops", "tracks"]] = table[["crops", "tracks"]].fillna(0).astype(int)
+    thresholds = thresholds_of(model_metadata.read(request.model))
+    judged = table["score"].notna() & (thresholds is not None)
+    table["verdict"] = [
+        thresholds.verdict(score) if known else ""
+        for score, known in zip(table["score"], judged, strict=True)
+    ]
     temporary = target.with_suffix(".parquet.tmp")
     table.to_parquet(temporary, index=False)
     temporary.replace(target)
@@ -146,6 +153,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
         Path(shard).unlink()
     missing = int(table["score"].isna().sum())
     console.say(f"{len(table) - missing} clips scored, {missing} without a score: {target}")
+    console.say(thresholds.text() if thresholds else NO_BAND)
     return 0
 
 

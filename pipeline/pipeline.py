@@ -30,6 +30,7 @@ from pipeline.eval_config import make_eval_config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs
 from preprocessing import face_extraction
+from preprocessing.beam_args import worker_args
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.fingerprint import code_digest
 
@@ -89,7 +90,7 @@ def create_pipeline(
         settings=settings.as_dict(),
         code=code_digest(face_extraction.SOURCES),
         workers=config.extraction.workers,
-    ).with_beam_pipeline_args(_worker_args(config.extraction.workers))
+    ).with_beam_pipeline_args(worker_args(config.extraction.workers))
     examples = extractor.outputs["examples"]
 
     statistics = StatisticsGen(examples=examples)
@@ -239,10 +240,3 @@ def metadata_file(config: Config) -> Path:
 def models_folder(config: Config) -> Path:
     """Where Pusher puts model versions: the model base path of a TensorFlow Serving."""
     return Path(config.output) / "models" / config.name
-
-
-def _worker_args(workers: int) -> list[str]:
-    """What FaceExtractor adds to the pipeline's Beam arguments."""
-    if workers == 1:
-        return []
-    return ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing import extraction_report
+from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.face_extraction import Settings, run_extraction
 from preprocessing.manifest import Manifest
 
@@ -50,7 +51,7 @@ def extract(
     for split in splits:
         # Shards of an earlier call may have other numbers; the store keeps what is in them.
         shutil.rmtree(output / split, ignore_errors=True)
-    options = PipelineOptions([*worker_args(workers), *(beam_args or [])])
+    options = PipelineOptions([RUNNER, *worker_args(workers), *(beam_args or [])])
     rows = run_extraction(
         beam.Pipeline(options=options),
         str(manifest.root),
@@ -65,16 +66,3 @@ def extract(
     say((output / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
     say(f"crops, report.txt and contact_sheet.png are in {output}")
     return summary
-
-
-def worker_args(workers: int) -> list[str]:
-    """Beam arguments for so many worker processes on this machine."""
-    # Named in full: short names mean other runners in other versions of Beam.
-    runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-    if workers == 1:
-        return [runner, "--direct_running_mode=in_memory"]
-    return [
-        runner,
-        "--direct_running_mode=multi_processing",
-        f"--direct_num_workers={workers}",
-    ]

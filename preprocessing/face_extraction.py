@@ -157,6 +157,7 @@ def run_extraction(
     settings: Settings,
     workers: int,
     rows_path: str,
+    then: beam.PTransform | None = None,
 ) -> list[dict[str, Any]]:
     """Runs a pipeline that extracts the faces of clips, and accounts for every clip.
 
@@ -169,6 +170,7 @@ def run_extraction(
       settings: see Settings.
       workers: worker processes of the pipeline, among which the CPUs are divided.
       rows_path: file that carries the rows from the workers to here; it is gone afterwards.
+      then: further work on each clip, report rows -> report rows; None for none.
 
     Returns:
       The report rows, sorted by path.
@@ -177,7 +179,7 @@ def run_extraction(
       RuntimeError: a clip is missing in the rows.
     """
     with pipeline:
-        _ = (
+        rows = (
             pipeline
             | "Clips" >> beam.Create(clips)
             | "ExtractFaces"
@@ -191,19 +193,24 @@ def run_extraction(
                 settings=settings,
                 threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
             )
+        )
+        if then is not None:
+            rows = rows | "Then" >> then
+        _ = (
+            rows
             | "Rows" >> beam.combiners.ToList()
             | "WriteRows" >> beam.Map(_write_json, rows_path)
         )
     with open(rows_path, encoding="utf-8") as file:
-        rows = sorted(json.load(file), key=lambda row: row["path"])
+        found = sorted(json.load(file), key=lambda row: row["path"])
     os.remove(rows_path)
-    missing = {clip.path for clip in clips} - {row["path"] for row in rows}
-    if missing or len(rows) != len(clips):
+    missing = {clip.path for clip in clips} - {row["path"] for row in found}
+    if missing or len(found) != len(clips):
         raise RuntimeError(
-            f"{len(clips)} clips went in, {len(rows)} came out; the first missing is "
+            f"{len(clips)} clips went in, {len(found)} came out; the first missing is "
             f"{min(missing, default='none')}"
         )
-    return rows
+    return found
 
 
 def _write_json(rows: list[dict[str, Any]], path: str) -> None:

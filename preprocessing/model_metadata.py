@@ -6,11 +6,15 @@ which goes along when the folder is copied.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preprocessing.errors import UsageError
+
+if TYPE_CHECKING:
+    from preprocessing.face_cropper import Settings
 
 FILE = "assets.extra/deepfake_model.json"
 # Raised when a key changes its meaning or a required key is added.
@@ -80,3 +84,30 @@ def read(model_dir: str | Path) -> dict[str, Any]:
             "use the program that exported the model, or export it again"
         )
     return metadata
+
+
+def settings_of(metadata: dict[str, Any], precropped: bool = False) -> Settings:
+    """The crops that a model wants.
+
+    Args:
+      metadata: of the model.
+      precropped: whether the files are crops already.
+
+    Raises:
+      UsageError: this version cannot make them, or they must be given and are not.
+    """
+    from preprocessing.face_cropper import Settings
+
+    try:
+        settings = Settings(**metadata["extraction"])
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"the model was trained on crops that this version cannot make ({error}); use the "
+            "version of this project that trained it, or train again"
+        ) from error
+    if settings.precropped and not precropped:
+        raise UsageError(
+            "the model was trained on files that were crops already, so nobody knows how to cut "
+            "faces for it; give it such crops, with --precropped"
+        )
+    return dataclasses.replace(settings, precropped=precropped)

@@ -1,4 +1,4 @@
-"""`deepfake predict`: P(fake) of files, with the crops and the graph of training."""
+"""`deepfake predict`: P(fake) of files and a verdict, with the crops and graph of training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from preprocessing import model_metadata
 from preprocessing.aggregation import aggregate, probability
 from preprocessing.errors import UsageError
+from preprocessing.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
 
 # Crops scored at once; more gain nothing on a CPU.
 _BATCH = 16
@@ -33,6 +33,9 @@ class Verdict:
       frames: frames looked at.
       faces: crops that were judged.
       reason: why there is no score; empty when there is one.
+      verdict: `fake`, `real` or `uncertain`, see `preprocessing.verdict`; empty without a score,
+        and for a model without operating points.
+      thresholds: what the verdict follows from; None where there are none.
     """
 
     file: str
@@ -41,6 +44,8 @@ class Verdict:
     frames: int
     faces: int
     reason: str = ""
+    verdict: str = ""
+    thresholds: Thresholds | None = None
 
 
 class Predictor:
@@ -48,14 +53,23 @@ class Predictor:
 
     Args:
       model: folder of a model version, or of versions (the highest is taken).
+      false_alarms: share of real clips that may be called fake, see `preprocessing.verdict`.
+
+    Attributes:
+      thresholds: of the verdicts; None for a model without operating points.
 
     Raises:
-      UsageError: there is no model, it is not one of ours, or its crops cannot be made here.
+      UsageError: there is no model, it is not one of ours, its crops cannot be made here, or it
+        has no threshold for that share.
     """
 
-    def __init__(self, model: str | Path):
-        self.model = latest_version(Path(model))
-        settings = _settings(model_metadata.read(self.model))
+    def __init__(self, model: str | Path, false_alarms: float = FALSE_ALARMS):
+        self.model = model_metadata.find_saved_model(model)
+        metadata = model_metadata.read(self.model)
+        # A model that was trained on given crops takes pictures for crops.
+        given = bool(metadata.get("extraction", {}).get("precropped"))
+        settings = model_metadata.settings_of(metadata, precropped=given)
+        self.thresholds = thresholds_of(metadata, false_alarms)
         import tensorflow as tf
 
         from preprocessing.face_extraction import FaceCropper
@@ -84,7 +98,16 @@ class Predictor:
             for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
         }
         score = float(probability(scores.logits[0]))
-        return Verdict(str(file), score, by_track, counts["frames"], len(crops))
+        verdict = self.thresholds.verdict(score) if self.thresholds else ""
+        return Verdict(
+            file=str(file),
+            score=score,
+            tracks=by_track,
+            frames=counts["frames"],
+            faces=len(crops),
+            verdict=verdict,
+            thresholds=self.thresholds,
+        )
 
     def logits(self, jpegs: Sequence[bytes]) -> np.ndarray:
         """Calibrated logits, float32 [crops], of encoded crops."""
@@ -102,40 +125,9 @@ class Predictor:
         gc.collect()
 
 
-def latest_version(folder: Path) -> Path:
-    """The folder itself when it is a SavedModel, else its highest numbered version.
-
-    Raises:
-      UsageError: neither is there.
-    """
-    if (folder / "saved_model.pb").is_file():
-        return folder
-    versions = [
-        path
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.name.isdigit() and (path / "saved_model.pb").is_file()
-    ]
-    if not versions:
-        raise UsageError(
-            f"{folder} holds no model: name the folder that Pusher wrote (OUTPUT/models/NAME) or "
-            "one version in it"
-        )
-    return max(versions, key=lambda path: int(path.name))
-
-
-def _settings(metadata: dict[str, Any]):
-    from preprocessing.face_extraction import Settings
-
-    try:
-        return Settings(**metadata["extraction"])
-    except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"the model was trained on crops that this version cannot make ({error}); use the "
-            "version of this project that trained it, or train again"
-        ) from error
-
-
-def predict_command(files: Sequence[str], model: str, as_json: bool) -> int:
+def predict_command(
+    files: Sequence[str], model: str, as_json: bool, false_alarms: float = FALSE_ALARMS
+) -> int:
     """Prints a verdict per file.
 
     Returns:
@@ -148,22 +140,30 @@ def predict_command(files: Sequence[str], model: str, as_json: bool) -> int:
         if not Path(file).exists():
             raise UsageError(f"there is no file {file}")
     with _quiet():
-        predictor = Predictor(model)
+        predictor = Predictor(model, false_alarms)
     verdicts = []
     if not as_json:
-        print(f"{'P(fake)':>8}  {'faces':>5}  {'tracks':>6}  file")
+        print(f"{'verdict':<9}  {'P(fake)':>8}  {'faces':>5}  {'tracks':>6}  file")
     for file in files:
         with _quiet():
             verdict = predictor.predict(file)
         verdicts.append(verdict)
         if not as_json:
-            score = verdict.reason if verdict.score is None else f"{verdict.score:.3f}"
-            print(f"{score:>8}  {verdict.faces:>5}  {len(verdict.tracks):>6}  {file}", flush=True)
+            print(_line(verdict), flush=True)
     with _quiet():
         predictor.close()
     if as_json:
         print(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
+    else:
+        print(predictor.thresholds.text() if predictor.thresholds else NO_BAND)
     return 0 if all(verdict.score is not None for verdict in verdicts) else 1
+
+
+def _line(one: Verdict) -> str:
+    score = "-" if one.score is None else f"{one.score:.3f}"
+    counts = f"{one.faces:>5}  {len(one.tracks):>6}"
+    why = f"  ({one.reason})" if one.reason else ""
+    return f"{one.verdict or '-':<9}  {score:>8}  {counts}  {one.file}{why}"
 
 
 @contextlib.contextmanager

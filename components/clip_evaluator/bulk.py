@@ -10,22 +10,21 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pandas as pd
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.clip_evaluator.scores import ExampleScorer, crop_row, crop_table, read_records
 from preprocessing import model_metadata, progress
+from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.datasets.clip import Clip
-from preprocessing.errors import UsageError
-from preprocessing.face_extraction import ExtractFaces, Settings
+from preprocessing.face_extraction import run_extraction
 from preprocessing.files import replacing
 
-_RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _SPLIT = "test"
 
 
@@ -42,31 +41,6 @@ class Scored:
     crops: pd.DataFrame
     rows: list[dict[str, Any]]
     records: tuple[str, ...]
-
-
-def settings_of(metadata: dict[str, Any], precropped: bool = False) -> Settings:
-    """The crops that a model wants.
-
-    Args:
-      metadata: of the model.
-      precropped: whether the files are crops already.
-
-    Raises:
-      UsageError: this version cannot make them, or they must be given and are not.
-    """
-    try:
-        settings = Settings(**metadata["extraction"])
-    except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"the model was trained on crops that this version cannot make ({error}); use the "
-            "version of this project that trained it, or train again"
-        ) from error
-    if settings.precropped and not precropped:
-        raise UsageError(
-            "the model was trained on files that were crops already, so nobody knows how to cut "
-            "faces for it; give it such crops, with --precropped"
-        )
-    return dataclasses.replace(settings, precropped=precropped)
 
 
 def score_clips(
@@ -88,43 +62,27 @@ def score_clips(
       workers: Beam worker processes.
 
     Raises:
-      UsageError: see `settings_of`, or the model is none of ours.
+      UsageError: see `model_metadata.settings_of`, or the model is none of ours.
     """
     saved_model = model_metadata.find_saved_model(model)
-    settings = settings_of(model_metadata.read(model), precropped)
+    settings = model_metadata.settings_of(model_metadata.read(model), precropped)
     work = Path(work).resolve()
     records = work / "examples" / f"Split-{_SPLIT}"
     for old in records.glob("*"):  # Of other clips: shards are put together anew.
         old.unlink()
     clips = [dataclasses.replace(clip, split=_SPLIT) for clip in clips]
     scores = work / "scores" / model_digest(saved_model)
-    rows_file = work / "rows.json"
-    arguments = [_RUNNER]
-    if workers > 1:
-        arguments += [
-            "--direct_running_mode=multi_processing",
-            f"--direct_num_workers={workers}",
-        ]
-    options = beam.options.pipeline_options.PipelineOptions(arguments)
-    with beam.Pipeline(options=options) as pipeline:
-        _ = (
-            pipeline
-            | "Clips" >> beam.Create(clips)
-            | "ExtractFaces"
-            >> ExtractFaces(
-                root=root,
-                store=str(work / "face-store"),
-                outputs={_SPLIT: str(records)},
-                clips_per_split={_SPLIT: len(clips)},
-                settings=settings,
-                threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
-            )
-            | "Score" >> beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips)))
-            | "Rows" >> beam.combiners.ToList()
-            | "WriteRows" >> beam.Map(_write_json, str(rows_file))
-        )
-    rows = sorted(json.loads(rows_file.read_text(encoding="utf-8")), key=lambda row: row["path"])
-    rows_file.unlink()
+    rows = run_extraction(
+        beam.Pipeline(options=PipelineOptions([RUNNER, *worker_args(workers)])),
+        root,
+        clips,
+        str(work / "face-store"),
+        {_SPLIT: str(records)},
+        settings,
+        workers,
+        str(work / "rows.json"),
+        then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
+    )
     crops = [row for one in rows if one["crops"] for row in _read(_scores_file(scores, one))]
     return Scored(crop_table(crops), rows, tuple(sorted(map(str, records.glob("*.gz")))))
 
@@ -174,8 +132,3 @@ def _scores_file(folder: Path, row: dict[str, Any]) -> Path:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(rows: list[dict[str, Any]], path: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(rows, file)

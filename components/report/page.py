@@ -119,7 +119,8 @@ def _serving_check(found: dict[str, Any] | None) -> Html:
         tag(
             "p",
             f"Served on this machine's CPU, the model was sent its {found['warmup_requests']} "
-            f"warm-up requests and {found['crops']} test crops.",
+            f"warm-up requests and {found['crops']} test crops. The difference is the largest of a "
+            "served logit from the evaluation's; the times are of one crop.",
         )
     )
     parts += [tag("p", f"{problem}.", "bad") for problem in found["problems"]]
@@ -132,8 +133,7 @@ def _serving_check(found: dict[str, Any] | None) -> Html:
         ]
         for protocol in ("gRPC", "REST")
     ]
-    head = ["Over", "Largest difference of a logit from the evaluation's"]
-    head += ["One crop, median ms", "95th percentile, ms"]
+    head = ["Protocol", "Difference", "Median, ms", "95th percentile, ms"]
     return join([*parts, table(head, rows, (1, 2, 3))])
 
 

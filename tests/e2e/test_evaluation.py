@@ -150,6 +150,10 @@ def test_interrupted_scoring_keeps_what_is_finished(
     assert table["score"].notna().sum() == 4
     assert "no video" in table.loc["broken.mp4", "reason"]
     assert table.loc["broken.mp4", "crops"] == 0
+    assert table.loc["broken.mp4", "verdict"] == ""
+    scored = table[table["score"].notna()]
+    assert set(scored["verdict"]) <= {"fake", "real", "uncertain"}
+    assert "fake: above 0." in capfd.readouterr().out, "what the words mean is said"
 
 
 def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
@@ -180,11 +184,11 @@ def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
     metadata = model_metadata.read(pushed_model)
     metadata["extraction"]["precropped"] = True
     with pytest.raises(UsageError, match="--precropped"):
-        bulk.settings_of(metadata)
-    assert bulk.settings_of(metadata, precropped=True).precropped
+        model_metadata.settings_of(metadata)
+    assert model_metadata.settings_of(metadata, precropped=True).precropped
     metadata["extraction"]["tilt"] = 3
     with pytest.raises(UsageError, match="tilt"):
-        bulk.settings_of(metadata)
+        model_metadata.settings_of(metadata)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score"])

@@ -1,6 +1,7 @@
 """The pushed model gives the same scores however it is asked."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,9 +99,47 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
     assert [answer["file"] for answer in answers] == [clip, grey, str(text)]
     assert 0 < answers[0]["score"] < 1
     assert answers[0]["faces"] == 3
+    # The verdict follows from the operating points beside the model.
+    metadata = json.loads(next(pushed_model.rglob("deepfake_model.json")).read_text())
+    points = {p["name"]: p["threshold"] for p in metadata["operating_points"]["points"]}
+    low, high = sorted((points["eer"], points["fpr_0.01"]))
+    used = answers[0]["thresholds"]
+    assert (used["false_alarms"], used["real_up_to"], used["fake_above"]) == (0.01, low, high)
+    score = answers[0]["score"]
+    expected = "fake" if score > high else "uncertain" if score > low else "real"
+    assert answers[0]["verdict"] == expected
+    assert (answers[1]["verdict"], answers[1]["thresholds"]) == ("", None)
     assert (answers[1]["score"], answers[1]["reason"]) == (None, "no face")
     assert answers[2]["score"] is None
     assert "no video file" in answers[2]["reason"]
+
+
+def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_path, capsys):
+    from pipeline.cli import main
+
+    clip = str(min((workspace.data / "Celeb-synthesis").glob("*.mp4")))
+    arguments = ["predict", clip, "--model", str(pushed_model)]
+    assert main([*arguments, "--false-alarms", "0.05"]) == 0
+    head, row, meaning = capsys.readouterr().out.splitlines()
+    assert head.split() == ["verdict", "P(fake)", "faces", "tracks", "file"]
+    assert row.split()[0] in ("fake", "real", "uncertain")
+    assert row.endswith(clip)
+    assert meaning.startswith("fake: above 0.") and "5.0% false alarms" in meaning
+    assert main([*arguments, "--false-alarms", "0.02"]) == 2
+    assert "no threshold for a share of 0.02" in capsys.readouterr().err
+
+    # A model of before, without operating points, still scores.
+    older = tmp_path / "older"
+    shutil.copytree(pushed_model, older)
+    path = next(older.rglob("deepfake_model.json"))
+    metadata = json.loads(path.read_text())
+    del metadata["operating_points"]
+    path.write_text(json.dumps(metadata))
+    assert main(["predict", clip, "--model", str(older)]) == 0
+    _, row, meaning = capsys.readouterr().out.splitlines()
+    assert row.split()[0] == "-"
+    assert 0 < float(row.split()[1]) < 1
+    assert meaning.startswith("no verdict: the model holds no operating points")
 
 
 def test_prediction_cuts_the_same_crops_as_extraction(workspace, pushed_model, records):
@@ -127,7 +166,7 @@ def test_prediction_cuts_the_same_crops_as_extraction(workspace, pushed_model, r
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [([], "holds no model"), (["saved_model.pb"], "deepfake_model.json")],
+    [([], "holds no exported model"), (["saved_model.pb"], "deepfake_model.json")],
 )
 def test_folders_that_are_no_model_of_ours(tmp_path, workspace, content, words):
     for name in content:

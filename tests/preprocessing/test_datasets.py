@@ -1,37 +1,14 @@
 """The published datasets: what is listed of them, and what is told as a problem."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
+from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
 from preprocessing import datasets
 from preprocessing.datasets import celeb_df, dfdc, faceforensics
-from preprocessing.datasets.clip import Listing, Problem
-
-MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
-needs_media = pytest.mark.skipif(
-    not MEDIA, reason="set DEEPFAKE_TEST_MEDIA to the folder of real excerpts and name lists"
-)
-
-
-def make(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode("utf-8", "surrogateescape"))
-    return root
-
-
-def clips_by_path(listing: Listing) -> dict[str, datasets.Clip]:
-    clips = {clip.path: clip for clip in listing.clips}
-    assert len(clips) == len(listing.clips), "a path is listed twice"
-    return clips
-
-
-def reasons(listing: Listing) -> dict[str, str]:
-    return {problem.path: problem.reason for problem in listing.problems}
+from preprocessing.datasets.clip import Problem
 
 
 class TestCelebDf:

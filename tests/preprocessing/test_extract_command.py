@@ -5,7 +5,8 @@ from made_media import portrait, write_image
 
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing import extraction_report, face_extraction
-from preprocessing.extract_command import extract, worker_args
+from preprocessing.beam_args import worker_args
+from preprocessing.extract_command import extract
 from preprocessing.face_extraction import Settings
 from preprocessing.manifest import build_manifest
 
@@ -60,5 +61,5 @@ def test_a_clip_that_vanished_is_reported(manifest, tmp_path):
 
 
 def test_worker_args():
-    assert "--direct_running_mode=in_memory" in worker_args(1)
+    assert worker_args(1) == []
     assert "--direct_num_workers=3" in worker_args(3)

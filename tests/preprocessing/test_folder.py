@@ -6,34 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
 from preprocessing import datasets
 from preprocessing.datasets import folder
-from preprocessing.datasets.clip import Listing
 from preprocessing.errors import UsageError
-
-MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
-needs_media = pytest.mark.skipif(
-    not MEDIA, reason="set DEEPFAKE_TEST_MEDIA to the folder of real excerpts and name lists"
-)
-
-
-def make(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode("utf-8", "surrogateescape"))
-    return root
-
-
-def clips_by_path(listing: Listing) -> dict[str, datasets.Clip]:
-    clips = {clip.path: clip for clip in listing.clips}
-    assert len(clips) == len(listing.clips), "a path is listed twice"
-    return clips
-
-
-def reasons(listing: Listing) -> dict[str, str]:
-    return {problem.path: problem.reason for problem in listing.problems}
 
 
 class TestFolder:

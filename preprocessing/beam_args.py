@@ -1,0 +1,13 @@
+"""Beam arguments of work on this machine; without Beam, so that a configuration can hold them."""
+
+from __future__ import annotations
+
+# Named in full: short names mean other runners in other versions of Beam.
+RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+def worker_args(workers: int) -> list[str]:
+    """What makes the runner use so many worker processes; 1 works in this process."""
+    if workers == 1:
+        return []
+    return ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]

@@ -1,0 +1,35 @@
+"""What the tests of dataset listings share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from preprocessing import datasets
+from preprocessing.datasets.clip import Listing
+
+MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
+needs_media = pytest.mark.skipif(
+    not MEDIA, reason="set DEEPFAKE_TEST_MEDIA to the folder of real excerpts and name lists"
+)
+
+
+def make(root: Path, *names: str) -> Path:
+    """Writes files that hold their own names; returns the folder."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode("utf-8", "surrogateescape"))
+    return root
+
+
+def clips_by_path(listing: Listing) -> dict[str, datasets.Clip]:
+    """The clips of a listing, each of which must be listed once."""
+    clips = {clip.path: clip for clip in listing.clips}
+    assert len(clips) == len(listing.clips), "a path is listed twice"
+    return clips
+
+
+def reasons(listing: Listing) -> dict[str, str]:
+    """The problems of a listing, by path."""
+    return {problem.path: problem.reason for problem in listing.problems}
