@@ -241,6 +241,7 @@ def test_validation_scores_clips_by_their_highest_track():
         tracks=np.array([0, 0, 0, 1, 1]),
         frames=labels * 0,
         boxes=np.zeros((5, 4), np.float32),
+        landmarks=np.zeros((5, 5, 2), np.float32),
         clip_names=np.array([b"a", b"b"], object),
     )
     found = Validation.of(np.array([-1.0, 2.0, -3.0, 1.0, 1.5]), table)
