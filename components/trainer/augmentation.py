@@ -187,6 +187,9 @@ class _Draw:
 
 
 def _geometry(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
+    if not how.warp:
+        flip = draw.chance(how.flip)[:, None, None, None]
+        return tf.where(flip, tf.reverse(images, [2]), images)
     side = tf.cast(tf.shape(images)[1], tf.float32)
     centre = (side - 1.0) / 2.0
     on = tf.cast(draw.chance(how.warp), tf.float32)

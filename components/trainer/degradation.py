@@ -94,16 +94,13 @@ def _code(planes: tf.Tensor, step: tf.Tensor, move: tf.Tensor) -> tf.Tensor:
 
 
 def _translate(planes: tf.Tensor, move: tf.Tensor) -> tf.Tensor:
-    zero, one = tf.zeros([]), tf.ones([])
-    transform = tf.stack([one, zero, move[0], zero, one, move[1], zero, zero])
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=planes,
-        transforms=transform[tf.newaxis],
-        output_shape=tf.shape(planes)[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
+    """Moves by fractions of pixels, bilinearly; what leaves at one border enters at the other."""
+    for axis, distance in ((1, move[1]), (2, move[0])):
+        whole = tf.floor(distance)
+        share, shift = distance - whole, tf.cast(whole, tf.int32)
+        near = tf.roll(planes, -shift, axis)
+        planes = near + share * (tf.roll(near, -1, axis) - near)
+    return planes
 
 
 def _quantise(planes: tf.Tensor, step: tf.Tensor, rounding: float) -> tf.Tensor:

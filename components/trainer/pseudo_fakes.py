@@ -12,8 +12,8 @@ What is our own, since MTCNN gives five points where the paper has 68 or 81:
   The mask. The hull of two eyes, a nose and two mouth corners leaves out brows, cheeks and chin,
   which every swap replaces. So the mask is the ellipse from above the brows to the chin that the
   points imply (see `face_ellipse`), its size drawn anew within 10 % as the paper draws among four
-  hulls. Crops without known points (pre-cropped data) get the ellipse of a typical face in the
-  centre of the square.
+  hulls. Crops without known points (pre-cropped data) get the ellipse of a typical face, in a
+  crop whose margin is drawn from 1 to 1.3, since that is not known either.
 
   Of HSV's +-.3 only the saturation changes by as much: hue would make green faces, and RGB shift
   and brightness change hue and value within bounds of their own.
@@ -27,7 +27,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from components.trainer.crop_store import TYPICAL_LANDMARKS, CropStore
+from components.trainer.crop_store import TYPICAL_LANDMARKS, TYPICAL_MARGIN, CropStore
 from preprocessing import face_example as names
 
 METHOD = "self_blended"
@@ -198,7 +198,7 @@ def _ellipse_mask(
 ) -> np.ndarray:
     height, width = shape
     if not _plausible(landmarks):
-        landmarks = TYPICAL_LANDMARKS
+        landmarks = 0.5 + (TYPICAL_LANDMARKS - 0.5) * rng.uniform(1.0, TYPICAL_MARGIN)
     centre, axes, lean = face_ellipse(np.asarray(landmarks) * (width, height))
     axes = axes * rng.uniform(0.9, 1.1, 2)
     mask = np.zeros(shape, np.float32)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing.crop import limit_size, roll, square_crop
+from preprocessing.crop import limit_size, places_in_crop, roll, square_crop
 
 HEIGHT, WIDTH = 40, 60
 NO_LIMIT = 10_000
@@ -106,3 +106,24 @@ def test_an_aligned_crop_shows_level_eyes(degrees):
 def test_an_aligned_crop_has_no_black_corners():
     picture = np.full((50, 50, 3), 200, np.uint8)
     assert square_crop(picture, np.array([-10, -10, 40, 40]), 1.3, NO_LIMIT, 30).min() == 200
+
+
+@pytest.mark.parametrize("angle", [0.0, 30.0, -70.0])
+@pytest.mark.parametrize(("margin", "max_size"), [(1.0, NO_LIMIT), (1.7, NO_LIMIT), (1.7, 70)])
+def test_points_are_found_again_in_the_crop(angle, margin, max_size):
+    box = np.array([50, 40, 130, 141])
+    points = np.array([[70, 60], [110, 95], [64, 120]])
+    for point in points:
+        frame = np.zeros((200, 220, 3), np.uint8)
+        cv2.circle(frame, point.tolist(), 3, (255, 255, 255), -1)
+        crop = square_crop(frame, box, margin, max_size, angle)[..., 0].astype(float)
+        rows, columns = np.indices(crop.shape)
+        middle = np.array([(columns * crop).sum(), (rows * crop).sum()]) / crop.sum()
+        place = places_in_crop(point[None], box, margin, angle)[0]
+        # Half a pixel is the centre of the first one.
+        np.testing.assert_allclose(place * len(crop) - 0.5, middle, atol=0.3)
+
+
+def test_points_of_a_box_without_area_are_nowhere():
+    for box in (np.zeros(4), np.array([1, 2, np.nan, 4])):
+        assert np.isnan(places_in_crop(np.ones((5, 2)), box, 1.3)).all()
