@@ -18,12 +18,12 @@ def energies(crop: np.ndarray) -> np.ndarray:
     """Logarithms of the energy that two Gaussian blurs take from the middle of a face.
 
     Args:
-      crop: uint8 [side, side, 3].
+      crop: uint8 [side, side, 3], BGR.
 
     Returns:
       float64 [2].
     """
-    grey = cv2.cvtColor(cv2.resize(crop, (_SIDE, _SIDE)), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(cv2.resize(crop, (_SIDE, _SIDE)), cv2.COLOR_BGR2GRAY).astype(np.float32)
     border = round(_SIDE * (1 - _FACE) / 2)
     found = [np.square(grey - cv2.GaussianBlur(grey, (0, 0), scale)) for scale in _SCALES]
     middles = [energy[border:-border, border:-border].mean() for energy in found]
