@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 
 from pipeline.config import config_from_environment
+from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
 from preprocessing.errors import UsageError
 
@@ -30,6 +31,7 @@ def compile_pipeline(output_filename: str) -> None:
       UsageError: the configuration or the data is wrong, or kfp is not installed.
     """
     config = config_from_environment()
+    check_platform(config.serving, kubeflow=True)
     # A relative path means nothing in a pod.
     config = dataclasses.replace(config, output=str(make_output(config.output)))
     inputs = prepare(config, print)

@@ -34,8 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "run",
         help="from videos to a gated, pushed model",
-        description="Runs the whole pipeline here. Exit status: 0 pushed, 3 refused by the gate, "
-        "2 wrong usage, data or configuration, 1 failure.",
+        description="Runs the whole pipeline here. Exit status: 0 pushed, 3 refused by the gate "
+        "or the serving check, 2 wrong usage, data or configuration, 1 failure.",
     )
     _add_config_arguments(command)
     command.set_defaults(command=_run)
@@ -59,6 +59,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_config_arguments(command)
     command.set_defaults(command=_extract)
+
+    command = commands.add_parser(
+        "augment-preview",
+        help="show what the training's augmentation does to face crops",
+        description="Writes a contact sheet: each row a face crop, each column a draw of the "
+        "augmentation, with pairs and pseudo-fakes as training would see them.",
+    )
+    _add_config_arguments(command, data=False)
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        help="face crops: pictures (in folders real and fake), what `deepfake extract` wrote, or "
+        "the output of a run (default: the preset's)",
+    )
+    command.add_argument("--output", metavar="FILE", required=True, help="the .png file to write")
+    command.add_argument(
+        "--strength",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="show this strength instead of the configured one; may be repeated; all shows all",
+    )
+    command.add_argument("--rows", type=int, default=4, help="crops (default: 4)")
+    command.add_argument("--draws", type=int, default=6, help="draws of each (default: 6)")
+    command.set_defaults(command=_augment_preview)
 
     command = commands.add_parser(
         "predict",
@@ -199,6 +224,20 @@ def _extract(arguments: argparse.Namespace) -> int:
         settings = Settings.of(to_dict(config.extraction), config.data.precropped)
         workers = config.extraction.workers
         extract(manifest, settings, output / "faces", workers=workers, say=console.say)
+    return 0
+
+
+def _augment_preview(arguments: argparse.Namespace) -> int:
+    from pipeline.config_checks import AUGMENTATIONS
+
+    config = _config(arguments, None, None)
+    data = arguments.data or config.output
+    if not data:
+        raise UsageError("no face crops are named: give --data DIR, or set output")
+    from components.trainer.augment_preview import write_preview
+
+    strengths = AUGMENTATIONS if "all" in arguments.strength else arguments.strength
+    print(write_preview(config, data, arguments.output, strengths, arguments.rows, arguments.draws))
     return 0
 
 

@@ -122,8 +122,8 @@ class TrainingConfig:
     # Phase 1: only the new head, backbone frozen.
     head_epochs: int = 1
     head_learning_rate: float = 1e-3
-    # Phase 2: all layers, or those from the block with this name on, as in
-    # `normal_conv_1_12`; see components/trainer/model.py.
+    # Phase 2: all layers, or those from the block with this name on: stem_1, cell_0, cell_12,
+    # reduce_8 (a wrong name is answered with all names).
     epochs: int = 10
     unfreeze_from: str = ""
     learning_rate: float = 1e-4
@@ -156,7 +156,8 @@ class TrainingConfig:
     # self_blended: fakes made of the real crops while training; see
     # components/trainer/pseudo_fakes.py. Data without a single fake can be trained on so.
     pseudo_fakes: str = "none"
-    # Share of the pairs whose fake is a pseudo-fake; 1 leaves the data's own fakes out.
+    # Share of the pairs whose fake is a pseudo-fake; 1 leaves the data's own fakes out, in
+    # validation too.
     pseudo_fake_share: float = 1.0
     # auto: mixed_float16 where a GPU is, float32 elsewhere; or one of the two.
     precision: str = "auto"
@@ -210,6 +211,22 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ServingConfig:
+    """What a model must do as a server before it is pushed; see components/serving_check/."""
+
+    # Largest difference of a served logit from the one that the evaluation had.
+    tolerance: float = 1e-4
+    # Milliseconds that one crop may take at the 95th percentile, on a CPU of the machine that
+    # checks; 0 allows any, because it tells as much about the machine as about the model.
+    max_latency_ms: float = 0.0
+    # docker: TFX's InfraValidator besides, the model in the image tensorflow/serving by the Docker
+    # daemon here; or none.
+    infra_validator: str = "none"
+    # Of that image; serving/deploy/ has the same.
+    infra_validator_tag: str = "2.16.1"
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything one run needs.
 
@@ -229,6 +246,7 @@ class Config:
     training: TrainingConfig = TrainingConfig()
     tuner: TunerConfig = TunerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    serving: ServingConfig = ServingConfig()
     # The runner is named in full because short names and defaults differ between Beam versions.
     beam_args: tuple[str, ...] = (
         "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",

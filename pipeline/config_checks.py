@@ -24,6 +24,7 @@ LAYOUTS = ("auto", "demo", "celeb_df", "faceforensics", "dfdc", "folder")
 DIFFICULTIES = ("easy", "hard")
 PROTOCOLS = ("official", "identity", "clip")
 AUGMENTATIONS = ("none", "light", "standard", "strong", "seed_recipe")
+INFRA_VALIDATORS = ("none", "docker")
 
 
 def check(config: Config) -> None:
@@ -38,6 +39,9 @@ def check(config: Config) -> None:
     check_training(config.model, config.training)
     _check_tuner(config.tuner)
     check_gates(config.evaluation)
+    one_of("serving.infra_validator", config.serving.infra_validator, INFRA_VALIDATORS)
+    within("serving.tolerance", config.serving.tolerance, 0.0, 100.0)
+    within("serving.max_latency_ms", config.serving.max_latency_ms, 0.0, 1e6)
     if not config.name or not config.name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"name: {config.name!r} may hold only letters, digits, '-' and '_'")
     for key, value in (

@@ -23,8 +23,10 @@ from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
 from components.face_extractor.component import FaceExtractor
 from components.report.component import Report
+from components.serving_check.component import ServingCheck
 from pipeline.config import Config, image_size_of, to_dict
 from pipeline.eval_config import make_eval_config
+from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs
 from preprocessing import face_extraction
 from preprocessing.datasets.clip import SPLITS
@@ -36,6 +38,7 @@ _TRANSFORM_SOURCES = ("components/transform",)
 _TRAINER_SOURCES = (
     "components/trainer",
     "preprocessing/aggregation.py",
+    "preprocessing/crop.py",
     "preprocessing/face_example.py",
     "preprocessing/model_metadata.py",
     "preprocessing/operating_points.py",
@@ -46,6 +49,14 @@ _EVALUATION_SOURCES = (
     "pipeline/bounds.py",
     "preprocessing/aggregation.py",
     "preprocessing/slices.py",
+)
+_SERVING_SOURCES = (
+    "components/clip_evaluator",
+    "components/serving_check",
+    "components/trainer/warmup.py",
+    "preprocessing/face_example.py",
+    "serving/clients",
+    "serving/server",
 )
 _REPORT_SOURCES = ("components/clip_evaluator", "components/report")
 
@@ -113,6 +124,7 @@ def create_pipeline(
                 "data": {"layout": config.data.layout, "split": config.data.split},
             },
             "code": code_digest(_TRAINER_SOURCES),
+            "state_dir": f"{config.output}/training-state",
         },
     )
     model = trainer.outputs["model"]
@@ -124,6 +136,7 @@ def create_pipeline(
             candidate=model,
             model=types.Channel(type=standard_artifacts.Model),
             model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            infra_blessing=types.Channel(type=standard_artifacts.InfraBlessing),
         ).with_id("LatestBlessedModel")
     evaluator = Evaluator(
         examples=examples,
@@ -143,9 +156,25 @@ def create_pipeline(
         resamples=config.evaluation.resamples,
         code=code_digest(_EVALUATION_SOURCES),
     )
+    infra_validators = []
+    if config.serving.infra_validator != "none":
+        infra_validators = [make_infra_validator(config.serving, model, examples)]
+    serving_check = ServingCheck(
+        model=model,
+        examples=examples,
+        evaluation=clip_evaluator.outputs["evaluation"],
+        model_blessing=clip_evaluator.outputs["blessing"],
+        infra_blessing=infra_validators[0].outputs["blessing"] if infra_validators else None,
+        limits={
+            "tolerance": config.serving.tolerance,
+            "max_latency_ms": config.serving.max_latency_ms,
+        },
+        code=code_digest(_SERVING_SOURCES),
+    )
     pusher = Pusher(
         model=model,
         model_blessing=clip_evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
         ),
@@ -163,13 +192,14 @@ def create_pipeline(
         evaluation=evaluator.outputs["evaluation"],
         clip_evaluation=clip_evaluator.outputs["evaluation"],
         blessing=clip_evaluator.outputs["blessing"],
+        serving_check=serving_check.outputs["report"],
     )
     # What cannot be drawn may still be pushed.
     report.add_upstream_node(pusher)
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=f"{config.output}/artifacts",
-        components=[*nodes, clip_evaluator, pusher, report],
+        components=[*nodes, clip_evaluator, *infra_validators, serving_check, pusher, report],
         enable_cache=True,
         beam_pipeline_args=list(config.beam_args),
         metadata_connection_config=None

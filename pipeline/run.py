@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.console import Console
+from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
 from preprocessing.errors import UsageError, cause
 
@@ -23,8 +24,8 @@ def run(config: Config) -> int:
       config: the checked configuration, with `output` set.
 
     Returns:
-      The exit status: 0 pushed, 3 refused by the gate, 2 wrong usage, data or configuration,
-      1 failure. Whatever was finished before an error stays and is not done again.
+      The exit status: 0 pushed, 3 refused by the gate or the serving check, 2 wrong usage, data or
+      configuration, 1 failure. Whatever was finished before an error stays and is not done again.
     """
     try:
         output = make_output(config.output)
@@ -57,6 +58,7 @@ def run(config: Config) -> int:
 
 
 def _run(config: Config, console: Console) -> int:
+    check_platform(config.serving, kubeflow=False)
     inputs = prepare(config, console.say)
     console.say("loading TFX (about half a minute)")
     from absl import logging as absl_logging
@@ -82,7 +84,7 @@ def _run(config: Config, console: Console) -> int:
     summary = run_summary.summarise(config, store, this)
     summary.write(Path(config.output) / "summary.json")
     console.say("\n" + summary.table())
-    return PUSHED if summary.blessed else REFUSED
+    return REFUSED if summary.refused_by else PUSHED
 
 
 class _NodeLines(logging.Handler):

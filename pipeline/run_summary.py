@@ -10,6 +10,8 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
+from components.serving_check import report as serving_report
+from components.serving_check.report import Report
 from pipeline.bounds import Row
 from pipeline.config import Config
 from preprocessing import extraction_report
@@ -30,6 +32,9 @@ class RunSummary:
       clips: overall metrics of the test split's clips, by name.
       gate: one row a bound, see `pipeline.bounds.Row`.
       blessed: whether both gates, on frames and on clips, blessed the model.
+      serving_check: what ServingCheck found, see components/serving_check/report.py.
+      refused_by: who kept the model from being pushed (`gate`, `InfraValidator`, `serving check`),
+        with the reasons; empty when nobody did.
       model: folder of the trained model.
       pushed: folder of the pushed version; empty when nothing was pushed.
       evaluation: folder of TFMA's results.
@@ -44,6 +49,8 @@ class RunSummary:
     clips: dict[str, dict[str, Any]]
     gate: list[dict[str, Any]]
     blessed: bool
+    serving_check: dict[str, Any]
+    refused_by: dict[str, list[str]]
     model: str
     pushed: str
     evaluation: str
@@ -74,7 +81,8 @@ class RunSummary:
                 f"{name.replace('_', ' ')} {_measure(self.clips[name])}" for name in _HEADLINE
             ),
             "gate": f"{'passed' if self.blessed else 'REFUSED'}\n{'':<14}{bounds}",
-            "pushed": self.pushed or "nothing",
+            "serving check": self._serving_check().replace("\n", f"\n{'':<14}"),
+            "pushed": self.pushed or self._not_pushed(),
             "executed": ", ".join(executed) or "nothing: all from the cache",
             "model": self.model,
             "evaluation": self.evaluation,
@@ -83,6 +91,16 @@ class RunSummary:
             "faces report": f"{self.report}/report.txt",
         }
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+    def _serving_check(self) -> str:
+        found = Report(**self.serving_check)
+        if found.skipped:
+            return f"not run: {found.skipped}"
+        return f"{'passed' if found.blessed else 'REFUSED'}\n{found.text()}"
+
+    def _not_pushed(self) -> str:
+        refused = " and ".join(self.refused_by)
+        return f"nothing: refused by the {refused}" if refused else "nothing"
 
 
 def _measure(measure: dict[str, Any]) -> str:
@@ -142,13 +160,17 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     pushed = outputs["Pusher", "pushed_model"]
     report = outputs["FaceExtractor", "report"].uri
     rows = [*verdict.read(evaluation), *results.read_verdict(clip_evaluation)]
+    served = serving_report.read(outputs["ServingCheck", "report"].uri)
+    infra = outputs.get(("InfraValidator", "blessing"))
     return RunSummary(
         nodes=nodes,
         extraction=extraction_report.read(report)["summary"],
         metrics=verdict.metrics_by_slice(evaluation).get("", {}),
         clips=find(results.read(clip_evaluation)["splits"]["test"]["clips"])["metrics"],
         gate=[row.as_json() for row in rows],
-        blessed=blessing.custom_properties["blessed"].int_value == 1,
+        blessed=_blessed(blessing),
+        serving_check=dataclasses.asdict(served),
+        refused_by=_refused_by(rows, _blessed(blessing), infra is None or _blessed(infra), served),
         model=f"{outputs['Trainer', 'model'].uri}/Format-Serving",
         pushed=pushed.custom_properties["pushed_destination"].string_value
         if pushed.custom_properties["pushed"].int_value == 1
@@ -158,6 +180,21 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
         report=report,
         page=f"{outputs['Report', 'report'].uri}/report.html",
     )
+
+
+def _blessed(blessing: Any) -> bool:
+    return blessing.custom_properties["blessed"].int_value == 1
+
+
+def _refused_by(rows: list[Row], gates: bool, infra: bool, served: Report) -> dict[str, list[str]]:
+    found = {}
+    if not gates:
+        found["gate"] = [row.text() for row in rows if not row.held]
+    if not infra:
+        found["InfraValidator"] = ["the image did not load or answer; the run's log says more"]
+    if served.problems:
+        found["serving check"] = served.problems
+    return found
 
 
 def _node_id(store: mlmd.MetadataStore, execution: Any, pipeline: str) -> str:

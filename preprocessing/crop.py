@@ -40,10 +40,7 @@ def square_crop(
     height, width = pixels.shape[:2]
     if not np.isfinite(box).all():
         raise ValueError(f"the box {box} holds something else than numbers")
-    x1, y1, x2, y2 = (float(v) for v in box)
-    side = round(max(x2 - x1, y2 - y1) * margin)
-    left = round((x1 + x2 - side) / 2)
-    top = round((y1 + y2 - side) / 2)
+    left, top, side = _square(box, margin)
     inner = [max(0, left), max(0, top), min(width, left + side), min(height, top + side)]
     if side < 1 or inner[0] >= inner[2] or inner[1] >= inner[3]:
         raise ValueError(f"the box {box} holds no pixel of a {width}x{height} frame")
@@ -61,6 +58,31 @@ def square_crop(
         cv2.BORDER_REPLICATE,
     )
     return limit_size(crop, max_size)
+
+
+def places_in_crop(
+    points: np.ndarray, box: np.ndarray, margin: float, angle: float = 0.0
+) -> np.ndarray:
+    """Where points of the frame lie in the crop that `square_crop` cuts around a box.
+
+    Args:
+      points: [n, 2], x and y in pixels of the frame.
+      box: as for `square_crop`.
+      margin: as for `square_crop`.
+      angle: as for `square_crop`.
+
+    Returns:
+      float32 [n, 2], x and y in shares of the crop's side, so that scaling the crop changes
+      nothing; outside [0, 1] for points outside the crop. NaN where the box has no area.
+    """
+    left, top, side = _square(box, margin) if np.isfinite(box).all() else (0, 0, 0)
+    if side < 1:
+        return np.full(np.shape(points), np.nan, np.float32)
+    # Pixel i covers [i, i + 1] of the frame; the square turns about its own centre.
+    offset = np.asarray(points, np.float64) + 0.5 - (left, top) - side / 2
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    turned = offset @ np.array([[cos, -sin], [sin, cos]])
+    return (turned / side + 0.5).astype(np.float32)
 
 
 def roll(landmarks: np.ndarray) -> float:
@@ -86,6 +108,13 @@ def limit_size(crop: np.ndarray, max_size: int) -> np.ndarray:
         max(1, round(crop.shape[0] * max_size / longer)),
     )
     return cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+
+
+def _square(box: np.ndarray, margin: float) -> tuple[int, int, int]:
+    """Left, top and side of a box's square, in pixels of the frame."""
+    x1, y1, x2, y2 = (float(v) for v in box)
+    side = round(max(x2 - x1, y2 - y1) * margin)
+    return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
 
 
 def _leaning(pixels: np.ndarray, left: int, top: int, side: int, angle: float) -> np.ndarray:

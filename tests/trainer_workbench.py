@@ -108,7 +108,14 @@ class Workbench:
     records: Path
     transform_graph: str
 
-    def train(self, output: Path, model=(), training=(), records: Path | None = None) -> Path:
+    def train(
+        self,
+        output: Path,
+        model=(),
+        training=(),
+        records: Path | None = None,
+        state_dir: Path | str = "",
+    ) -> Path:
         """Runs the node's function; returns the exported model's folder."""
         from components.trainer.run_fn import run_fn
 
@@ -126,6 +133,7 @@ class Workbench:
                     "seed": 3,
                     "metadata": {"extraction": {"margin": 1.3}},
                     "code": "0123",
+                    "state_dir": str(state_dir),
                 },
             )
         )

@@ -8,6 +8,7 @@ from tfx.components.evaluator import constants
 from tfx.dsl.components.common import resolver
 
 from components.clip_evaluator.executor import FINAL_PROPERTY
+from components.serving_check.report import MODEL_ID_PROPERTY
 
 
 class BlessedBeforeCandidate(resolver.ResolverStrategy):
@@ -16,12 +17,13 @@ class BlessedBeforeCandidate(resolver.ResolverStrategy):
     TFX's LatestBlessedModelStrategy would resolve, in a second run of unchanged inputs, the very
     model that the first run blessed: the Evaluator would run again to compare it with itself.
 
-    Blessed means by ClipEvaluator, whose blessing takes the Evaluator's in: a model whose frames
-    alone were blessed was not pushed. One that a later, stricter gate refused stays a baseline,
-    because it stays pushed.
+    Blessed means by ClipEvaluator, whose blessing takes the Evaluator's in, and not refused by
+    ServingCheck: a model whose frames alone were blessed, or that could not be served, was not
+    pushed. One that a later, stricter gate refused stays a baseline, because it stays pushed.
 
-    The input channels are `candidate` (Model), `model` (Model) and `model_blessing`
-    (ModelBlessing); the last two are resolved, to nothing where there is no such model.
+    The input channels are `candidate` (Model), `model` (Model), `model_blessing` (ModelBlessing)
+    and `infra_blessing` (InfraBlessing); the middle two are resolved, to nothing where there is no
+    such model.
     """
 
     def resolve_artifacts(
@@ -32,6 +34,7 @@ class BlessedBeforeCandidate(resolver.ResolverStrategy):
             "candidate": input_dict["candidate"],
             "model": [],
             "model_blessing": [],
+            "infra_blessing": [],
         }
         blessings = {
             blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY): (
@@ -41,8 +44,18 @@ class BlessedBeforeCandidate(resolver.ResolverStrategy):
             if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
             and blessing.get_int_custom_property(FINAL_PROPERTY) == 1
         }
+        served: dict[int, bool] = {}
+        for blessing in input_dict["infra_blessing"]:
+            model = blessing.get_int_custom_property(MODEL_ID_PROPERTY)
+            blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
+            # A model may be checked twice: a gate that refused it once may pass it later.
+            served[model] = served.get(model, False) or blessed
         candidate = max((model.id for model in input_dict["candidate"]), default=0)
-        older = [m for m in input_dict["model"] if m.id < candidate and m.id in blessings]
+        older = [
+            model
+            for model in input_dict["model"]
+            if model.id < candidate and model.id in blessings and served.get(model.id, True)
+        ]
         if older:
             baseline = max(older, key=lambda model: model.id)
             resolved["model"] = [baseline]

@@ -30,6 +30,7 @@ class ReportSpec(component_spec.ComponentSpec):
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "clip_evaluation": component_spec.ChannelParameter(type=simple_artifacts.File),
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "serving_check": component_spec.ChannelParameter(type=simple_artifacts.File),
     }
     OUTPUTS = {"report": component_spec.ChannelParameter(type=simple_artifacts.File)}
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from components.clip_evaluator import results
 from components.report.curves import confusion, curves
+from components.serving_check import report as serving_report
 from preprocessing import extraction_report, model_metadata, splits
 from preprocessing import face_example as names
 from preprocessing.aggregation import probability
@@ -33,6 +34,7 @@ class Sources:
       evaluation: folder of TFMA's results.
       history: the Trainer's `history.csv`.
       blessed: whether both gates blessed the model; None where none judged.
+      serving_check: folder of ServingCheck's report.
       config: the configuration as plain values.
       title: one sentence about what this is.
     """
@@ -47,6 +49,7 @@ class Sources:
     evaluation: str = ""
     history: str = ""
     blessed: bool | None = None
+    serving_check: str = ""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     title: str = ""
 
@@ -66,6 +69,7 @@ def gather(sources: Sources) -> dict[str, Any]:
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "blessed": sources.blessed,
         "gate": _gate(sources),
+        "serving_check": _serving_check(sources.serving_check) if sources.serving_check else None,
         "dataset": _dataset(sources) if sources.manifest else None,
         "extraction": _extraction(sources.extraction) if sources.extraction else None,
         "history": _history(sources.history) if sources.history else [],
@@ -93,6 +97,11 @@ def _gate(sources: Sources) -> list[dict[str, Any]]:
 
         rows = [*verdict.read(sources.evaluation), *rows]
     return [row.as_json() for row in rows]
+
+
+def _serving_check(folder: str) -> dict[str, Any]:
+    found = serving_report.read(folder)
+    return {"blessed": found.blessed, "text": found.text(), **dataclasses.asdict(found)}
 
 
 def _dataset(sources: Sources) -> dict[str, Any]:

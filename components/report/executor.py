@@ -29,7 +29,7 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
           input_dict: `examples`, `extraction`, `model`, `model_run`, `evaluation`,
-            `clip_evaluation` and `blessing`, one artifact each.
+            `clip_evaluation`, `blessing` and `serving_check`, one artifact each.
           output_dict: `report`.
           exec_properties: the parameters of ReportSpec.
         """
@@ -51,6 +51,7 @@ class Executor(base_executor.BaseExecutor):
             blessed=model_utils.is_model_blessed(
                 artifact_utils.get_single_instance(input_dict["blessing"])
             ),
+            serving_check=uri["serving_check"],
             config=config,
         )
         build(sources, artifact_utils.get_single_uri(output_dict["report"]))

@@ -14,7 +14,7 @@ from components.serving_check import executor
 
 
 class ServingCheckSpec(component_spec.ComponentSpec):
-    """What the executor is told."""
+    """What the executor is told; everything is a reason to run again."""
 
     PARAMETERS = {
         "limits": component_spec.ExecutionParameter(type=str),
@@ -25,6 +25,11 @@ class ServingCheckSpec(component_spec.ComponentSpec):
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "evaluation": component_spec.ChannelParameter(type=simple_artifacts.File),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": component_spec.ChannelParameter(
+            type=standard_artifacts.InfraBlessing, optional=True
+        ),
     }
     OUTPUTS = {
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
@@ -35,9 +40,9 @@ class ServingCheckSpec(component_spec.ComponentSpec):
 class ServingCheck(base_component.BaseComponent):
     """Starts the embedded server on the candidate and asks it over gRPC and REST.
 
-    It replays the model's warm-up requests, compares served logits of real crops with those of the
-    signature that evaluation used, and measures latency. TFX's InfraValidator does the same kind
-    of check but needs Docker or Kubernetes.
+    It replays the model's warm-up requests, compares served logits of real crops with those that
+    evaluation wrote down, and measures latency. A model that the gate or TFX's InfraValidator
+    refused is not served, and not blessed.
 
     Component `outputs` contains:
      - `blessing`: Channel of type `standard_artifacts.InfraBlessing`, for Pusher's
@@ -52,6 +57,9 @@ class ServingCheck(base_component.BaseComponent):
         self,
         model: types.BaseChannel,
         examples: types.BaseChannel,
+        evaluation: types.BaseChannel,
+        model_blessing: types.BaseChannel,
+        infra_blessing: types.BaseChannel | None = None,
         limits: dict[str, Any] | None = None,
         crops: int = 32,
         split: str = "test",
@@ -62,6 +70,11 @@ class ServingCheck(base_component.BaseComponent):
         Args:
           model: Channel of type `standard_artifacts.Model`: the candidate.
           examples: Channel of type `standard_artifacts.Examples`: what evaluation read.
+          evaluation: Channel of type `File`: ClipEvaluator's, with its scores of crops.
+          model_blessing: Channel of type `standard_artifacts.ModelBlessing`: the last word of the
+            gates.
+          infra_blessing: Channel of type `standard_artifacts.InfraBlessing`: InfraValidator's.
+            Pusher takes one such blessing, so this component's stands for both.
           limits: fields of `components.serving_check.check.Limits` that differ from the defaults.
           crops: how many examples are compared.
           split: of the examples.
@@ -70,6 +83,9 @@ class ServingCheck(base_component.BaseComponent):
         spec = ServingCheckSpec(
             model=model,
             examples=examples,
+            evaluation=evaluation,
+            model_blessing=model_blessing,
+            infra_blessing=infra_blessing,
             limits=json.dumps(limits or {}, sort_keys=True),
             crops=crops,
             split=split,

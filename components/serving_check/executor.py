@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -11,18 +10,27 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tfx import types
+from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.serving_check.check import Limits, Report, check_model
+from components.clip_evaluator import results
+from components.clip_evaluator.scores import crop_row
+from components.serving_check.check import Evaluated, Limits, check_model
+from components.serving_check.report import MODEL_ID_PROPERTY, Report
+from preprocessing import face_example as names
 from preprocessing import progress
 from preprocessing.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
+
+# What tells one crop from another.
+_KEY = (names.CLIP_ID, names.TRACK_ID, names.FRAME_INDEX)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -36,41 +44,80 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Writes the blessing and the report.
 
+        A model that was refused before is not served: nobody may push it anyhow.
+
+        Args:
+          input_dict: `model`, `examples`, `evaluation` (ClipEvaluator's), `model_blessing`, and
+            `infra_blessing`, which may be absent.
+          output_dict: `blessing` and `report`, one artifact each.
+          exec_properties: the parameters of ServingCheckSpec.
+
         Raises:
-          UsageError: the split holds no example.
+          UsageError: the split holds no example, or evaluation has no score of one.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict["model"])
-        examples = artifact_utils.get_single_instance(input_dict["examples"])
-        split = exec_properties["split"]
-        records = _records(examples, split, exec_properties["crops"])
-        if not records:
-            raise UsageError(f"the split {split} holds no example to check the model with")
-        limits = Limits(**json.loads(exec_properties["limits"]))
-        progress.report("serving check", 0, 0, f"serving the candidate to {len(records)} crops")
-        path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
-        with _local(path) as folder:
-            report = check_model(folder, records, limits)
-        self._write(report, output_dict)
+        refusal = _refusal(input_dict)
+        if refusal:
+            report = Report(skipped=refusal)
+        else:
+            evaluated = _evaluated(input_dict, exec_properties["split"], exec_properties["crops"])
+            detail = f"serving the candidate to {len(evaluated.crops)} crops"
+            progress.report("serving check", 0, 0, detail)
+            path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+            with _local(path) as folder:
+                limits = Limits(**json.loads(exec_properties["limits"]))
+                report = check_model(folder, evaluated, limits)
+        self._write(report, model, output_dict)
 
     @staticmethod
-    def _write(report: Report, output_dict: dict[str, list[types.Artifact]]) -> None:
+    def _write(
+        report: Report, model: types.Artifact, output_dict: dict[str, list[types.Artifact]]
+    ) -> None:
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         # What InfraValidator writes and Pusher reads.
         name = "INFRA_BLESSED" if report.blessed else "INFRA_NOT_BLESSED"
         io_utils.write_string_file(os.path.join(blessing.uri, name), "")
         blessing.set_int_custom_property("blessed", int(report.blessed))
-        target = artifact_utils.get_single_instance(output_dict["report"])
-        document = {"blessed": report.blessed, **dataclasses.asdict(report)}
-        io_utils.write_string_file(
-            os.path.join(target.uri, "report.json"), json.dumps(document, indent=1) + "\n"
-        )
-        if report.blessed:
-            progress.report("serving check", 1, 1, f"blessed; p50 in ms: {_rounded(report.p50_ms)}")
-            return
+        blessing.set_int_custom_property(MODEL_ID_PROPERTY, model.id)
+        report.write(artifact_utils.get_single_uri(output_dict["report"]))
         for problem in report.problems:
             _LOG.error("not blessed: %s", problem)
-        progress.report("serving check", 1, 1, f"not blessed: {report.problems[0]}")
+        progress.report("serving check", 1, 1, report.text().splitlines()[0])
+
+
+def _refusal(input_dict: dict[str, list[types.Artifact]]) -> str:
+    """Why nobody may push the model, whatever the check finds; empty when nothing is known."""
+    if not model_utils.is_model_blessed(
+        artifact_utils.get_single_instance(input_dict["model_blessing"])
+    ):
+        return "the gate refused the model, so it was not served"
+    infra = input_dict.get("infra_blessing")
+    if infra and not model_utils.is_infra_validated(artifact_utils.get_single_instance(infra)):
+        return "InfraValidator refused the model (its log says why), so it was not served here"
+    return ""
+
+
+def _evaluated(input_dict: dict[str, list[types.Artifact]], split: str, count: int) -> Evaluated:
+    """The first `count` crops of a split with the logits that ClipEvaluator wrote down."""
+    records = _records(artifact_utils.get_single_instance(input_dict["examples"]), split, count)
+    if not records:
+        raise UsageError(f"the split {split} holds no example to check the model with")
+    scores = results.read_scores(
+        artifact_utils.get_single_uri(input_dict["evaluation"]), split, "crops"
+    )
+    keys = zip(*(scores[name] for name in _KEY), strict=True)
+    logits = dict(zip(keys, scores["logit"], strict=True))
+    crops, found = [], []
+    for record in records:
+        row = crop_row(record, 0.0)
+        key = tuple(row[name] for name in _KEY)
+        if key not in logits:
+            raise UsageError(f"the evaluation has no score of {names.CLIP_ID} {key[0]}")
+        feature = tf.train.Example.FromString(record).features.feature[names.IMAGE]
+        crops.append(feature.bytes_list.value[0])
+        found.append(logits[key])
+    return Evaluated(crops, np.array(found, np.float32))
 
 
 def _records(examples: types.Artifact, split: str, count: int) -> list[bytes]:
@@ -90,7 +137,3 @@ def _local(path: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         io_utils.copy_dir(path, f"{folder}/model")
         yield f"{folder}/model"
-
-
-def _rounded(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.0f}" for name, value in values.items())

@@ -1,7 +1,9 @@
 """Changes of the training crops that leave the label as it is.
 
-Works on whole batches in which crop i and crop i + batch/2 are a pair (see sampling.py). Both get
-the same draw: otherwise the network could tell them apart by the augmentation.
+Works on whole batches. Where crops 2i and 2i + 1 are a pair (see sampling.py), both get the same
+draw: otherwise the network could tell them apart by the augmentation.
+
+`deepfake augment-preview --strength all` shows what each strength does.
 """
 
 from __future__ import annotations
@@ -9,7 +11,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import tensorflow as tf
+
+from components.trainer import degradation
+from components.trainer.crop_store import TYPICAL_LANDMARKS
+from components.trainer.seed_recipe import SeedRecipe, apply_seed_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +38,10 @@ class Strength:
       shrink: chance of scaling down, to half at least, and up again.
       jpeg: chance of compression.
       jpeg_quality: lowest quality; the highest is 100.
-      cut_out: chance of a grey rectangle over a part of the face.
+      video: chance of video compression.
+      video_qp: lowest and highest quantisation parameter, see `degradation.compress_video`.
+      cut_out: chance of a grey rectangle over a part of the face: both eyes, one of them, the nose
+        or the mouth. A detector should not live by one of them.
     """
 
     flip: float = 0.0
@@ -47,10 +57,12 @@ class Strength:
     shrink: float = 0.0
     jpeg: float = 0.0
     jpeg_quality: int = 100
+    video: float = 0.0
+    video_qp: tuple[float, float] = (23.0, 40.0)
     cut_out: float = 0.0
 
 
-STRENGTHS = {
+STRENGTHS: dict[str, Strength | SeedRecipe] = {
     "none": Strength(),
     # Keeps every high frequency: for training from scratch on small sets.
     "light": Strength(flip=0.5, brightness=0.1, contrast=0.1),
@@ -85,23 +97,43 @@ STRENGTHS = {
         shrink=0.3,
         jpeg=0.7,
         jpeg_quality=40,
+        video=0.3,
         cut_out=0.3,
     ),
+    # What this project is compared with; not a recommendation.
+    "seed_recipe": SeedRecipe(),
 }
-_MAX_BLUR = 1.5
-_BLUR_RADIUS = 4
+# Centre (as a mix of the five points), width and height (in distances from the eyes to the mouth)
+# of the parts that are cut out: both eyes, left eye, right eye, nose, mouth.
+_PARTS = (
+    ((0.5, 0.5, 0.0, 0.0, 0.0), 1.9, 0.6),
+    ((1.0, 0.0, 0.0, 0.0, 0.0), 0.9, 0.6),
+    ((0.0, 1.0, 0.0, 0.0, 0.0), 0.9, 0.6),
+    ((0.15, 0.15, 0.7, 0.0, 0.0), 0.7, 0.8),
+    ((0.0, 0.0, 0.0, 0.5, 0.5), 1.3, 0.6),
+)
 
 # NTSC's colour space, where hue is an angle and saturation a radius in the I-Q plane.
 _RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
-def augment(images: tf.Tensor, strength: str, seed: tf.Tensor) -> tf.Tensor:
-    """Augments a batch of pairs.
+def augment(
+    images: tf.Tensor,
+    strength: str,
+    seed: tf.Tensor,
+    paired: bool = True,
+    landmarks: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Augments a batch.
 
     Args:
-      images: float32 [batch, side, side, 3] in [-1, 1], batch even.
+      images: float32 [batch, side, side, 3] in [-1, 1].
       strength: key of STRENGTHS.
       seed: int [2]; equal seeds give equal draws.
+      paired: crops 2i and 2i + 1 get the same draw (the batch is even then); False: each crop has
+        its own. `seed_recipe` gives each crop its own in any case.
+      landmarks: float32 [batch, 5, 2] in shares of the side, for cutting out parts of the face;
+        where None or NaN, those of a typical face in the centre are taken.
 
     Returns:
       float32, shape as given, in [-1, 1].
@@ -110,38 +142,48 @@ def augment(images: tf.Tensor, strength: str, seed: tf.Tensor) -> tf.Tensor:
     if how == Strength():
         return images
     shape = images.shape
-    draw = _Draw(seed, tf.shape(images)[0] // 2)
+    if isinstance(how, SeedRecipe):
+        images = apply_seed_recipe(images, how.draw(tf.shape(images)[0], seed))
+        return tf.ensure_shape(images, shape)
+    draw = _Draw(seed, tf.shape(images)[0], 2 if paired else 1)
+    if how.cut_out:
+        # First, while the places of the points hold.
+        images = _cut_out(images, how, draw, landmarks)
     images = _geometry(images, how, draw)
     images = _colour(images, how, draw)
-    if how.blur or how.shrink or how.jpeg:
+    if how.blur or how.shrink or how.video or how.jpeg:
         images = _degrade(images, how, draw)
     if how.noise:
         images = _noise(images, how, draw)
-    if how.cut_out:
-        images = _cut_out(images, how, draw)
     return tf.ensure_shape(tf.clip_by_value(images, -1.0, 1.0), shape)
 
 
 class _Draw:
-    """Random numbers of a batch: each call gives fresh ones, equal for both crops of a pair."""
+    """Random numbers of a batch: each call gives fresh ones, equal for the crops of a group.
 
-    def __init__(self, seed: tf.Tensor, pairs: tf.Tensor):
+    Attributes:
+      group: crops that share their draws and stand together: 2 for pairs, 1 otherwise.
+      groups: how many there are.
+    """
+
+    def __init__(self, seed: tf.Tensor, crops: tf.Tensor, group: int):
         self._seed = tf.cast(seed, tf.int64)
-        self._pairs = pairs
         self._calls = 0
+        self.group = group
+        self.groups = crops // group
 
     def seed(self) -> tf.Tensor:
         self._calls += 1
         return tf.random.experimental.stateless_fold_in(self._seed, self._calls)
 
-    def uniform(self, low: float = 0.0, high: float = 1.0, both: bool = True) -> tf.Tensor:
-        """float32 [batch] (or [batch / 2] without `both`), in [low, high)."""
-        values = tf.random.stateless_uniform([self._pairs], self.seed(), low, high)
-        return tf.tile(values, [2]) if both else values
+    def uniform(self, low: float = 0.0, high: float = 1.0, each: bool = True) -> tf.Tensor:
+        """float32 [batch] (without `each`: [groups]), in [low, high)."""
+        values = tf.random.stateless_uniform([self.groups], self.seed(), low, high)
+        return tf.repeat(values, self.group) if each else values
 
-    def chance(self, probability: float, both: bool = True) -> tf.Tensor:
+    def chance(self, probability: float, each: bool = True) -> tf.Tensor:
         """bool, shape as of `uniform`."""
-        return self.uniform(both=both) < probability
+        return self.uniform(each=each) < probability
 
 
 def _geometry(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
@@ -196,72 +238,70 @@ def _colour(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
 
 
 def _degrade(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
-    """Blur, low resolution and compression, pair by pair, since most pairs get none of them."""
+    """Blur, low resolution and compression, group by group, since most groups get none of them."""
     side = tf.shape(images)[1]
-    pairs = tf.stack(tf.split(images, 2), axis=1)
+    group_shape = [draw.group, *images.shape[1:]]
+    groups = tf.reshape(images, tf.concat([[-1, draw.group], tf.shape(images)[1:]], axis=0))
     lowest = tf.cast(side, tf.float32) / 2.0
+
+    def sometimes(probability: float, low: float, high: float, otherwise: float) -> tf.Tensor:
+        on, value = draw.chance(probability, each=False), draw.uniform(low, high, each=False)
+        return tf.where(on, value, otherwise)
+
     draws = (
-        tf.where(draw.chance(how.blur, both=False), draw.uniform(0.3, _MAX_BLUR, both=False), 0.0),
-        tf.where(
-            draw.chance(how.shrink, both=False),
-            tf.cast(lowest * draw.uniform(1.0, 2.0, both=False), tf.int32),
-            side,
-        ),
-        tf.where(
-            draw.chance(how.jpeg, both=False),
-            tf.cast(draw.uniform(how.jpeg_quality, 101.0, both=False), tf.int32),
-            0,
-        ),
+        sometimes(how.blur, 0.3, degradation.MAX_BLUR, 0.0),
+        tf.cast(lowest * sometimes(how.shrink, 1.0, 2.0, 2.0), tf.int32),
+        sometimes(how.video, *how.video_qp, 0.0),
+        # Of the frame before, in pixels: some motion, and never one grid of blocks for all.
+        tf.random.stateless_uniform([draw.groups, 2], draw.seed(), -8.0, 8.0),
+        tf.cast(sometimes(how.jpeg, how.jpeg_quality, 101.0, 0.0), tf.int32),
     )
 
     def one(element):
-        pair, sigma, small, quality = element
-        pair = tf.cond(sigma > 0.0, lambda: _blur(pair, sigma), lambda: pair)
-        pair = tf.cond(small < side, lambda: _shrink(pair, small, side), lambda: pair)
-        return tf.cond(quality > 0, lambda: _compress(pair, quality), lambda: pair)
+        crops, sigma, small, qp, move, quality = element
+        crops = tf.cond(sigma > 0.0, lambda: degradation.blur(crops, sigma), lambda: crops)
+        crops = tf.cond(small < side, lambda: degradation.shrink(crops, small, side), lambda: crops)
+        crops = tf.cond(
+            qp > 0.0, lambda: degradation.compress_video(crops, qp, move), lambda: crops
+        )
+        return tf.cond(
+            quality > 0,
+            lambda: degradation.compress_jpeg(crops, quality, draw.group),
+            lambda: crops,
+        )
 
-    spec = tf.TensorSpec([2, *images.shape[1:]], images.dtype)
-    pairs = tf.map_fn(one, (pairs, *draws), fn_output_signature=spec)
-    return tf.concat(tf.unstack(pairs, axis=1), axis=0)
-
-
-def _blur(pair: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
-    offsets = tf.range(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=tf.float32)
-    kernel = tf.nn.softmax(-0.5 * tf.square(offsets / sigma))
-    margin = [_BLUR_RADIUS, _BLUR_RADIUS]
-    pair = tf.pad(pair, [[0, 0], margin, margin, [0, 0]], "REFLECT")
-    for shape in ([-1, 1, 1, 1], [1, -1, 1, 1]):
-        weights = tf.tile(tf.reshape(kernel, shape), [1, 1, 3, 1])
-        pair = tf.nn.depthwise_conv2d(pair, weights, [1, 1, 1, 1], "VALID")
-    return pair
-
-
-def _shrink(pair: tf.Tensor, small: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    down = tf.image.resize(pair, [small, small], antialias=True)
-    return tf.image.resize(down, [side, side])
-
-
-def _compress(pair: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
-    unit = tf.clip_by_value(pair * 0.5 + 0.5, 0.0, 1.0)
-    crops = [tf.image.adjust_jpeg_quality(crop, quality) for crop in tf.unstack(unit, num=2)]
-    return tf.stack(crops) * 2.0 - 1.0
+    spec = tf.TensorSpec(group_shape, images.dtype)
+    groups = tf.map_fn(one, (groups, *draws), fn_output_signature=spec)
+    return tf.reshape(groups, tf.shape(images))
 
 
 def _noise(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
     sigma = draw.uniform(0.0, how.noise / 127.5)
-    shape = tf.concat([[tf.shape(images)[0] // 2], tf.shape(images)[1:]], axis=0)
-    noise = tf.random.stateless_normal(shape, draw.seed())
-    return images + tf.tile(noise, [2, 1, 1, 1]) * sigma[:, None, None, None]
+    shape = tf.concat([[draw.groups], tf.shape(images)[1:]], axis=0)
+    noise = tf.repeat(tf.random.stateless_normal(shape, draw.seed()), draw.group, axis=0)
+    return images + noise * sigma[:, None, None, None]
 
 
-def _cut_out(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
-    """Covers a rectangle of a tenth to a third of the side, anywhere, with mid grey."""
-    position = tf.linspace(0.0, 1.0, tf.shape(images)[1])
+def _cut_out(
+    images: tf.Tensor, how: Strength, draw: _Draw, landmarks: tf.Tensor | None
+) -> tf.Tensor:
+    """Covers a part of the face with mid grey."""
+    points = tf.tile(TYPICAL_LANDMARKS[None], [tf.shape(images)[0], 1, 1])
+    if landmarks is not None:
+        points = tf.where(tf.math.is_finite(landmarks), landmarks, points)
+    mixes, widths, heights = (np.array(column, np.float32) for column in zip(*_PARTS, strict=True))
+    part = tf.cast(draw.uniform(0.0, len(_PARTS)), tf.int32)
+    centre = tf.einsum("bpx,bp->bx", points, tf.gather(mixes, part))
+    eyes, mouth = tf.reduce_mean(points[:, :2], axis=1), tf.reduce_mean(points[:, 3:], axis=1)
+    size = tf.norm(mouth - eyes, axis=1) * draw.uniform(0.7, 1.3)
+    position = (tf.range(tf.shape(images)[1], dtype=tf.float32) + 0.5) / tf.cast(
+        tf.shape(images)[1], tf.float32
+    )
 
-    def inside(centre, length):
-        return tf.abs(position[None, :] - centre[:, None]) < length[:, None] / 2.0
+    def inside(middle: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        return tf.abs(position[None, :] - middle[:, None]) < length[:, None] / 2.0
 
-    rows = inside(draw.uniform(), draw.uniform(0.1, 0.33))
-    columns = inside(draw.uniform(), draw.uniform(0.1, 0.33))
+    columns = inside(centre[:, 0], size * tf.gather(widths, part))
+    rows = inside(centre[:, 1], size * tf.gather(heights, part))
     covered = rows[:, :, None] & columns[:, None, :] & draw.chance(how.cut_out)[:, None, None]
     return tf.where(covered[..., None], 0.0, images)

@@ -10,8 +10,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from components.trainer.crop_store import CropTable
+from components.trainer.hardware import inner_optimizer, learning_rate
 from preprocessing import progress
 from preprocessing.aggregation import aggregate
 from preprocessing.errors import UsageError
@@ -39,6 +41,11 @@ def warmup_cosine(step: int, steps: int, peak: float, warmup_fraction: float) ->
     return peak * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
+def warmup_constant(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
+    """A rate that rises linearly and stays; arguments as of `warmup_cosine`."""
+    return peak * min(1.0, (step + 1) / (round(steps * warmup_fraction) + 1))
+
+
 class RateSchedule(keras.callbacks.Callback):
     """Sets the optimizer's rate before every step.
 
@@ -47,15 +54,16 @@ class RateSchedule(keras.callbacks.Callback):
 
     Args:
       rate: from number of the step to rate.
+      start: number of the first step.
     """
 
-    def __init__(self, rate: Callable[[int], float]):
+    def __init__(self, rate: Callable[[int], float], start: int = 0):
         super().__init__()
         self._rate = rate
-        self._step = 0
+        self._step = start
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self._rate(self._step)
+        inner_optimizer(self.model).learning_rate = self._rate(self._step)
         self._step += 1
 
 
@@ -106,6 +114,7 @@ class BestEpoch(keras.callbacks.Callback):
       phase: name of the phase, for the rows.
 
     Attributes:
+      phase: as given.
       best: the best Validation so far, or None.
     """
 
@@ -120,7 +129,7 @@ class BestEpoch(keras.callbacks.Callback):
         self._validate = validate
         self._patience = patience
         self._rows = rows
-        self._phase = phase
+        self.phase = phase
         self._stale = 0
         self._weights: list[np.ndarray] = []
         self._logits = np.empty(0)
@@ -130,12 +139,18 @@ class BestEpoch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.monotonic()
 
+    @property
+    def finished(self) -> bool:
+        """Whether the patience has come to its end."""
+        return bool(self._patience) and self._stale >= self._patience
+
     def on_epoch_end(self, epoch, logs=None):
-        rate = float(self.model.optimizer.learning_rate)
+        optimizer = inner_optimizer(self.model)
+        rate = learning_rate(self.model)
         weights = None
-        if self.model.optimizer.use_ema:
+        if optimizer.use_ema:
             weights = self.model.get_weights()
-            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+            optimizer.finalize_variable_values(self.model.trainable_variables)
         found, logits = self._validate()
         if self.best is None or _rank(found) > _rank(self.best):
             self._stale = 0
@@ -144,15 +159,15 @@ class BestEpoch(keras.callbacks.Callback):
             self._weights = self.model.get_weights()
         else:
             self._stale += 1
-            if self._patience and self._stale >= self._patience:
+            if self.finished:
                 self.model.stop_training = True
         if weights is not None:
             self.model.set_weights(weights)
         self._rows.append(
             {
-                "phase": self._phase,
+                "phase": self.phase,
                 "epoch": len(self._rows) + 1,
-                "steps": int(self.model.optimizer.iterations),
+                "steps": int(tf.convert_to_tensor(optimizer.iterations)),
                 "learning_rate": rate,
                 "loss": float(logs["loss"]),
                 "accuracy": float(logs["accuracy"]),
@@ -161,11 +176,24 @@ class BestEpoch(keras.callbacks.Callback):
             }
         )
 
-    def restore(self) -> np.ndarray:
+    def restore(self, model: keras.Model) -> np.ndarray:
         """Gives the model the weights of the best epoch; returns the logits they gave."""
-        self.model.set_weights(self._weights)
+        model.set_weights(self._weights)
         self._weights = []
         return self._logits
+
+    def arrays(self) -> dict[str, list[np.ndarray]]:
+        """The arrays that `go_on` needs."""
+        return {"best": self._weights, "logits": [self._logits]}
+
+    def values(self) -> dict[str, Any]:
+        """The plain values that `go_on` needs."""
+        return {"stale": self._stale, "validation": dataclasses.asdict(self.best)}
+
+    def go_on(self, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]) -> None:
+        """Takes over what another BestEpoch knew of the same training; `rows` are the caller's."""
+        self._weights, (self._logits,) = arrays["best"], arrays["logits"]
+        self._stale, self.best = values["stale"], Validation(**values["validation"])
 
 
 class Progress(keras.callbacks.Callback):
@@ -176,17 +204,27 @@ class Progress(keras.callbacks.Callback):
       epochs: epochs of the phase.
       steps: steps per epoch.
       rows: of BestEpoch, which must stand before this callback.
+      clips_of: what names the clips in the batch of a step of the phase.
     """
 
-    def __init__(self, phase: str, epochs: int, steps: int, rows: list[dict[str, Any]]):
+    def __init__(
+        self,
+        phase: str,
+        epochs: int,
+        steps: int,
+        rows: list[dict[str, Any]],
+        clips_of: Callable[[int], str],
+    ):
         super().__init__()
         self._phase = phase
         self._epochs = epochs
         self._steps = steps
         self._rows = rows
+        self._clips_of = clips_of
         self._epoch = 0
         self._done = 0
         self._reported = 0.0
+        self._losses: list[Any] = []
 
     def on_train_begin(self, logs=None):
         self._report("building the graph of the training step")
@@ -195,20 +233,26 @@ class Progress(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self._done += 1
+        self._done = self._epoch * self._steps + batch + 1
+        # Not looked at here: a GPU would wait at every step.
+        self._losses.append(logs["loss"])
         now = time.monotonic()
         last = batch + 1 == self._steps
         if not last and now - self._reported < _REPORT_EVERY:
             return
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise UsageError(
-                f"the loss became {loss} in phase {self._phase}, epoch {self._epoch + 1}, at or "
-                f"before step {batch + 1}; lower training.learning_rate or set training.clip_norm"
-            )
+        losses = [float(loss) for loss in self._losses]
+        for step, loss in enumerate(losses, batch + 1 - len(losses)):
+            if not math.isfinite(loss):
+                clips = self._clips_of(self._epoch * self._steps + step)
+                raise UsageError(
+                    f"the loss became {loss} in phase {self._phase}, epoch {self._epoch + 1}, step "
+                    f"{step + 1}, whose batch shows {clips}; lower training.learning_rate or set "
+                    "training.clip_norm"
+                )
+        self._losses.clear()
         self._reported = now
         if not last:  # on_epoch_end reports the last one, with its validation.
-            self._report(f"loss {loss:.4f}")
+            self._report(f"loss {losses[-1]:.4f}")
 
     def on_epoch_end(self, epoch, logs=None):
         row = self._rows[-1]

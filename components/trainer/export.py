@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.warmup import write_warmup_requests
 from components.transform.preprocessing import PIXELS
 from preprocessing import face_example as names
 from preprocessing import model_metadata
@@ -81,7 +82,7 @@ class Detector(tf.Module):
 
 
 def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
-    """Writes the SavedModel, and the metadata beside it.
+    """Writes the SavedModel, and beside it the metadata and warm-up requests.
 
     Args:
       detector: the calibrated module.
@@ -110,3 +111,4 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
     tf.io.gfile.makedirs(path.rpartition("/")[0])
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(complete, indent=1, sort_keys=True) + "\n")
+    write_warmup_requests(folder, size=size)

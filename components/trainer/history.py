@@ -6,7 +6,35 @@ import csv
 import io
 from typing import Any
 
+import keras
 import tensorflow as tf
+
+
+class EpochSummaries(keras.callbacks.Callback):
+    """Writes each epoch's row for TensorBoard.
+
+    Args:
+      folder: of the event files; may be remote.
+      rows: of BestEpoch, which must stand before this callback.
+    """
+
+    def __init__(self, folder: str, rows: list[dict[str, Any]]):
+        super().__init__()
+        self._folder = folder
+        self._rows = rows
+        self._written = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        for group in ("train", "val"):
+            writer = tf.summary.create_file_writer(f"{self._folder}/{group}")
+            with writer.as_default():
+                # More than one row where a killed training goes on.
+                for row in self._rows[self._written :]:
+                    for key, value in row.items():
+                        if isinstance(value, float) and key.startswith("val_") == (group == "val"):
+                            tf.summary.scalar(key.removeprefix("val_"), value, step=row["epoch"])
+            writer.close()
+        self._written = len(self._rows)
 
 
 def write_history(rows: list[dict[str, Any]], folder: str) -> None:

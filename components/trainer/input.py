@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from components.trainer.augmentation import augment
 from components.trainer.crop_store import CropStore
-from components.trainer.sampling import BalancedSampler
-from preprocessing.face_example import FAKE, REAL
+from components.trainer.pseudo_fakes import encoded_pair
+from components.trainer.sampling import Sampler
+from preprocessing.face_example import FAKE
 
 # encoded crops: string [batch] -> pixels: float32 [batch, size, size, 3]
 Transform = Callable[[tf.Tensor], tf.Tensor]
@@ -18,35 +19,55 @@ Transform = Callable[[tf.Tensor], tf.Tensor]
 
 def training_dataset(
     store: CropStore,
-    sampler: BalancedSampler,
+    sampler: Sampler,
     transform: Transform,
     augmentation: str,
     seed: int,
+    start: int = 0,
 ) -> tf.data.Dataset:
-    """Endless batches of half real, half fake crops.
+    """Endless augmented batches.
 
     Args:
       store: the crops.
-      sampler: decides the batches.
+      sampler: decides the batches. With a paired one real and fake crops alternate, so that the
+        parts of a batch that is divided among replicas hold whole pairs.
       transform: decodes and scales.
       augmentation: name of a strength, see augmentation.py; a pair shares each draw.
-      seed: of the augmentation.
+      seed: of the augmentation and the pseudo-fakes.
+      start: number of the first batch. A training that goes on after `start` steps sees what it
+        would have seen; the crops before are not read.
 
     Returns:
-      A dataset of (float32 [batch, size, size, 3], float32 [batch, 1] with 1 = fake). The same
-      store, sampler and seed give the same elements, however many threads work on them.
+      A dataset of (float32 [batch, size, size, 3], float32 [batch, 1] with 1 = fake), and float32
+      [batch] sample weights as a third where the sampler has weights. The same store, sampler and
+      seed give the same elements, however many threads work on them.
     """
     numbers = tf.data.Dataset.from_generator(
-        sampler.batches, output_signature=tf.TensorSpec([None], tf.int64)
+        lambda: sampler.batches(start), output_signature=tf.TensorSpec([None], tf.int64)
     )
 
-    def load(step, batch):
-        pixels = augment(transform(_read(store, batch)), augmentation, tf.stack([seed, step]))
-        half = tf.shape(batch)[0] // 2
-        labels = tf.repeat([float(REAL), float(FAKE)], half)
-        return pixels, labels[:, tf.newaxis]
+    def fetch(step: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        own = np.where(batch < 0, -1 - batch, batch)
+        labels = np.where(batch < 0, FAKE, store.table.labels[own])
+        weights = np.ones(len(batch)) if sampler.weights is None else sampler.weights[labels]
+        encoded = _encoded(store, batch, [seed, int(step)])
+        return encoded, store.landmarks(own), np.float32(labels), np.float32(weights)
 
-    return numbers.enumerate().map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    def load(step, batch):
+        encoded, landmarks, labels, weights = tf.numpy_function(
+            fetch, [step, batch], [tf.string, tf.float32, tf.float32, tf.float32]
+        )
+        pixels = transform(tf.ensure_shape(encoded, [None]))
+        landmarks = tf.ensure_shape(landmarks, [None, 5, 2])
+        draw_seed = tf.stack([seed, step])
+        pixels = augment(pixels, augmentation, draw_seed, sampler.paired, landmarks)
+        labels = tf.ensure_shape(labels, [None])[:, tf.newaxis]
+        if sampler.weights is None:
+            return pixels, labels
+        return pixels, labels, tf.ensure_shape(weights, [None])
+
+    steps = numbers.enumerate(start)
+    return steps.map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
 def evaluation_dataset(store: CropStore, transform: Transform, batch_size: int) -> tf.data.Dataset:
@@ -55,15 +76,26 @@ def evaluation_dataset(store: CropStore, transform: Transform, batch_size: int) 
     Returns:
       A dataset of float32 [batch, size, size, 3]; the last batch may be smaller.
     """
+
+    def fetch(batch: np.ndarray) -> np.ndarray:
+        return np.array(store.read(batch), object)
+
+    def load(batch):
+        return transform(tf.ensure_shape(tf.numpy_function(fetch, [batch], tf.string), [None]))
+
     numbers = tf.data.Dataset.range(len(store.table)).batch(batch_size)
-    pixels = numbers.map(
-        lambda batch: transform(_read(store, batch)), tf.data.AUTOTUNE, deterministic=True
-    )
-    return pixels.prefetch(2)
+    return numbers.map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def _read(store: CropStore, numbers: tf.Tensor) -> tf.Tensor:
-    encoded = tf.numpy_function(
-        lambda batch: np.array(store.read(batch), object), [numbers], tf.string
-    )
-    return tf.ensure_shape(encoded, [None])
+def _encoded(store: CropStore, batch: np.ndarray, seed: list[int]) -> np.ndarray:
+    """The encoded crops of a batch; a pseudo-fake stands behind the real crop it is made of."""
+    pseudo = np.flatnonzero(batch < 0)
+    encoded = np.empty(len(batch), object)
+    plain = np.setdiff1d(np.arange(len(batch)), pseudo)
+    encoded[plain] = store.read(batch[plain])
+    for place, landmarks in zip(pseudo, store.landmarks(batch[pseudo - 1]), strict=True):
+        rng = np.random.default_rng([*seed, int(place)])
+        encoded[[place - 1, place]] = encoded_pair(
+            encoded[place - 1], landmarks, rng, store.extraction["jpeg_quality"]
+        )
+    return encoded

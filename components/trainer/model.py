@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 from keras import ops
 
 from components.trainer.backbones import build_backbone
 from pipeline.config import ModelConfig, image_size_of
+from preprocessing.errors import UsageError
 
 BACKBONE, LOGIT = "backbone", "logit"
 
@@ -68,16 +71,25 @@ def build_model(config: ModelConfig) -> keras.Model:
     """
     size = image_size_of(config)
     inputs = keras.Input((size, size, 3), name="image")
-    x = HighPass(name="high_pass")(inputs) if config.input == "residual" else inputs
+    x = inputs
+    if config.input == "residual":
+        x = HighPass(name="high_pass")(x)
+    elif config.input == "unit_range":
+        x = keras.layers.Rescaling(0.5, 0.5, name="unit_range")(x)
     backbone = build_backbone(config.backbone, size, config.weights)
     backbone.name = BACKBONE
     x = backbone(x)
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    if config.head == "flatten":
+        x = keras.layers.Flatten(name="flatten")(x)
+    else:
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(config.dropout, name="dropout")(x)
     return keras.Model(inputs, keras.layers.Dense(1, name=LOGIT, dtype="float32")(x))
 
 
-def prepare_phase(model: keras.Model, head_only: bool, batch_norm: str, momentum: float) -> None:
+def prepare_phase(
+    model: keras.Model, head_only: bool, batch_norm: str, momentum: float, unfreeze_from: str = ""
+) -> None:
     """Decides what the next phase trains; compile the model afterwards.
 
     Args:
@@ -86,11 +98,25 @@ def prepare_phase(model: keras.Model, head_only: bool, batch_norm: str, momentum
       batch_norm: `freeze` keeps statistics, scale and offset as loaded: with small batches, and
         NASNet's momentum of 0.9997, fine-tuning would only spoil them. `momentum` learns them.
       momentum: of the moving statistics, where they are learnt.
+      unfreeze_from: name of the first block that is trained; empty trains all.
+
+    Raises:
+      UsageError: the backbone has no block of that name.
     """
     backbone = model.get_layer(BACKBONE)
     backbone.trainable = not head_only
     if head_only:
         return
+    if unfreeze_from:
+        names = list(blocks(model))
+        if unfreeze_from not in names:
+            raise UsageError(
+                f"training.unfreeze_from: the backbone has no block {unfreeze_from!r}; its "
+                f"blocks are {', '.join(names)}"
+            )
+        for name in names[: names.index(unfreeze_from)]:
+            for layer in blocks(model)[name]:
+                layer.trainable = False
     for layer in batch_norms(model):
         if batch_norm == "freeze":
             layer.trainable = False
@@ -99,9 +125,44 @@ def prepare_phase(model: keras.Model, head_only: bool, batch_norm: str, momentum
 
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """The batch normalisation layers of the backbone."""
+    """The batch normalisation layers of the backbone that are trained."""
     return [
         layer
         for layer in model.get_layer(BACKBONE).layers
-        if isinstance(layer, keras.layers.BatchNormalization)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
+
+
+def blocks(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
+    """The backbone's layers with weights, by block, the block nearest to the input first.
+
+    NASNet's are `stem`, `stem_1`, `stem_2`, `cell_0` and so on, with `reduce_N` (N is 4 and 8 in
+    Mobile, 6 and 12 in Large) between the cells; Keras ends the names of a cell's layers with
+    `_0`, `_1`, and so on.
+    """
+    found: dict[str, list[keras.layers.Layer]] = {}
+    for layer in model.get_layer(BACKBONE).layers:
+        if layer.weights:
+            ending = re.search(r"_(?:(stem_\d+|reduce_\d+)|(\d+))$", layer.name)
+            name = "stem" if not ending else ending[1] or f"cell_{ending[2]}"
+            found.setdefault(name, []).append(layer)
+    return found
+
+
+def rate_factors(model: keras.Model, layer_decay: float) -> list[float]:
+    """What each trainable variable's learning rate is multiplied with.
+
+    Args:
+      model: of `build_model`.
+      layer_decay: each block's rate over that of the block after it; the head has the full rate.
+        Lower rates for lower layers as in Howard and Ruder, "Universal Language Model
+        Fine-tuning for Text Classification" (2018).
+
+    Returns:
+      A factor for each of `model.trainable_variables`, in their order.
+    """
+    factors = {}
+    for distance, layers in enumerate(reversed(blocks(model).values()), start=1):
+        for layer in layers:
+            factors.update((variable.path, layer_decay**distance) for variable in layer.variables)
+    return [factors.get(variable.path, 1.0) for variable in model.trainable_variables]

@@ -16,14 +16,17 @@ class FusedAdam(keras.optimizers.Adam):
     "Decoupled Weight Decay Regularization" (Loshchilov and Hutter, 2019). Clipping and the moving
     average of weights are the base class's.
 
-    Args: those of `keras.optimizers.Adam`, but for `amsgrad`.
+    Args: those of `keras.optimizers.Adam`, but for `amsgrad`; and
+
+      rate_factors: for each variable what its learning rate is multiplied with; None for 1.
 
     Raises:
       ValueError: `amsgrad` is asked for.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, rate_factors: list[float] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        self.rate_factors = rate_factors
         if self.amsgrad:
             raise ValueError("FusedAdam has no amsgrad; use keras.optimizers.Adam")
 
@@ -41,9 +44,11 @@ class FusedAdam(keras.optimizers.Adam):
             )
 
     def _update(self, variable, gradient, rate, beta_1_power, beta_2_power):
+        index = self._get_variable_index(variable)
+        if self.rate_factors is not None:
+            rate = rate * self.rate_factors[index]
         if self.weight_decay is not None and self._use_weight_decay(variable):
             variable.assign(variable * tf.cast(1.0 - rate * self.weight_decay, variable.dtype))
-        index = self._get_variable_index(variable)
         dtype = variable.dtype
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -58,6 +63,9 @@ class FusedAdam(keras.optimizers.Adam):
             grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
         )
 
+    def get_config(self):
+        return {**super().get_config(), "rate_factors": self.rate_factors}
+
 
 def build_optimizer(
     model: keras.Model,
@@ -65,6 +73,7 @@ def build_optimizer(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     ema_momentum: float = 0.0,
+    rate_factors: list[float] | None = None,
 ) -> FusedAdam:
     """The optimizer of a model's trainable variables, its own variables made.
 
@@ -74,6 +83,7 @@ def build_optimizer(
       weight_decay: share of a kernel that is taken away per step and unit of rate; 0 is off.
       clip_norm: largest norm of all gradients together; 0 is off.
       ema_momentum: of the moving average of the weights; 0 is off.
+      rate_factors: see FusedAdam.
 
     Returns:
       The optimizer, built.
@@ -84,6 +94,7 @@ def build_optimizer(
         global_clipnorm=clip_norm or None,
         use_ema=ema_momentum > 0,
         ema_momentum=ema_momentum or 0.99,
+        rate_factors=rate_factors,
     )
     variables = model.trainable_variables
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from components.trainer.hardware import inner_optimizer, learning_rate
 from components.trainer.model import batch_norms
 
 
@@ -34,8 +35,9 @@ class Recalibration:
     def __call__(self) -> None:
         layers = batch_norms(self._model)
         sums = [np.zeros((2, *layer.moving_mean.shape)) for layer in layers]
-        rate = float(self._model.optimizer.learning_rate)
-        self._model.optimizer.learning_rate = 0.0
+        optimizer = inner_optimizer(self._model)
+        rate = learning_rate(self._model)
+        optimizer.learning_rate = 0.0
         for _ in range(self._steps):
             # From zero, one step leaves (1 - momentum) times the batch's statistics.
             for layer in layers:
@@ -48,4 +50,4 @@ class Recalibration:
         for layer, total in zip(layers, sums, strict=True):
             layer.moving_mean.assign(total[0] / self._steps)
             layer.moving_variance.assign(total[1] / self._steps)
-        self._model.optimizer.learning_rate = rate
+        optimizer.learning_rate = rate

@@ -1,17 +1,99 @@
-"""Which crops stand together in a batch."""
+"""Which crops stand together in a batch.
+
+Three ways (`training.sampling`):
+
+  paired    half real, half fake; every real crop stands beside a fake made from it.
+  shuffled  the crops as they come, in a random order; classes as unequal as the data.
+  weighted  as shuffled, but the rarer class weighs more, so that both weigh the same.
+
+A pass shows every crop that it is made of once. The order of a pass depends on the seed and on
+the number of the pass alone, so a resumed training goes to any batch without replaying the ones
+before it.
+"""
 
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from components.trainer.crop_store import CropTable
+from components.trainer.crop_store import CropTable, missing_classes
+from preprocessing.errors import UsageError
 from preprocessing.face_example import FAKE, REAL
 
+if TYPE_CHECKING:
+    from pipeline.config import TrainingConfig
 
-class BalancedSampler:
+
+class Sampler(Protocol):
+    """Decides the batches.
+
+    Attributes:
+      steps_per_pass: batches that one pass takes; a last one that is not full counts.
+      paired: whether crops 2i and 2i + 1 of a batch are a pair.
+      weights: float32 [2], sample weight of a real and of a fake crop; None where all are equal.
+    """
+
+    steps_per_pass: int
+    paired: bool
+    weights: np.ndarray | None
+
+    def batches(self, start: int = 0) -> Iterator[np.ndarray]:
+        """Yields for ever int64 [batch], from batch number `start` on.
+
+        A number n >= 0 is crop n of the table; -1 - n is a pseudo-fake made of the real crop n.
+        """
+        ...
+
+
+def build_sampler(table: CropTable, config: TrainingConfig, seed: int) -> Sampler:
+    """The sampler that a configuration asks for.
+
+    Args:
+      table: the crops.
+      config: `sampling`, `batch_size`, `pseudo_fakes` and `pseudo_fake_share` are read.
+      seed: equal seeds give equal batches.
+
+    Raises:
+      UsageError: see `check_classes`.
+    """
+    check_classes(table, config)
+    if config.sampling == "paired":
+        return PairedSampler(table, config.batch_size, seed, pseudo_fake_share(config))
+    return ShuffledSampler(table, config.batch_size, seed, config.sampling == "weighted")
+
+
+def check_classes(table: CropTable, config: TrainingConfig) -> None:
+    """Checks that training finds what it needs among the crops.
+
+    Raises:
+      UsageError: no real crop, or neither a fake crop nor pseudo-fakes for all pairs.
+    """
+    missing = missing_classes(table)
+    if missing == ["fake"] and pseudo_fake_share(config) == 1.0:
+        return
+    if missing:
+        way_out = ""
+        if missing == ["fake"]:
+            way_out = (
+                "; training.pseudo_fakes=self_blended with training.pseudo_fake_share=1 makes "
+                "fakes of the real ones"
+            )
+        raise UsageError(
+            f"none of the {len(table)} crops of the train split is {missing[0]}, and training "
+            f"needs crops of both classes{way_out}"
+        )
+
+
+def pseudo_fake_share(config: TrainingConfig) -> float:
+    """Share of the pairs whose fake is a pseudo-fake; 0 where they are switched off."""
+    return 0.0 if config.pseudo_fakes == "none" else config.pseudo_fake_share
+
+
+class PairedSampler:
     """Batches of half real and half fake crops; a real crop stands beside its own fake.
 
     A pass shows every real crop once, beside one of the fakes made from it at the same frame, any
@@ -20,43 +102,86 @@ class BalancedSampler:
     are equal, however unequal the data, and what differs within a pair is the manipulation.
 
     Args:
-      table: the crops; both classes are there.
-      batch_size: even.
+      table: the crops; both classes are there, or `share` is 1.
+      batch_size: even; real and fake crops alternate.
       seed: equal seeds give equal batches.
+      share: chance of a pair to get a pseudo-fake of its own real crop as its fake. With 1 the
+        table's fakes are not used.
 
-    Attributes:
-      partners: for each real crop's number the numbers of its fakes (none: no key).
-      steps_per_pass: batches that one pass takes, at least 1.
+    Attributes: see `Sampler`.
     """
 
-    def __init__(self, table: CropTable, batch_size: int, seed: int):
+    paired = True
+    weights = None
+
+    def __init__(self, table: CropTable, batch_size: int, seed: int, share: float = 0.0):
         self._half = batch_size // 2
         self._seed = seed
+        self._share = share
         self._reals = np.flatnonzero(table.labels == REAL)
         self._fakes = np.flatnonzero(table.labels == FAKE)
-        self.partners = find_partners(table)
-        paired = {fake for fakes in self.partners.values() for fake in fakes}
-        lone = [fake for fake in self._fakes if fake not in paired]
-        self._units = np.concatenate([self._reals, np.array(lone, np.int64)])
-        self._is_fake = table.labels == FAKE
-        self.steps_per_pass = max(1, round(len(self._units) / self._half))
+        if share == 1.0:
+            self._fakes = self._fakes[:0]
+        partners = find_partners(table) if len(self._fakes) else {}
+        # Those of the real crop at place i are _own[_first[i] : _first[i] + _count[i]].
+        lists = [partners.get(real, []) for real in self._reals.tolist()]
+        self._count = np.array([len(own) for own in lists], np.int64)
+        self._first = np.cumsum(self._count) - self._count
+        self._own = np.array([fake for own in lists for fake in own], np.int64)
+        self._lone = np.setdiff1d(self._fakes, self._own)
+        self.steps_per_pass = math.ceil((len(self._reals) + len(self._lone)) / self._half)
 
-    def batches(self) -> Iterator[np.ndarray]:
-        """Yields for ever int64 [batch_size]: the real crops, then in the same order the fakes."""
-        pairs = self._pairs(np.random.default_rng(self._seed))
-        while True:
-            batch = np.array([next(pairs) for _ in range(self._half)], np.int64)
-            yield batch.T.reshape(-1)
+    def batches(self, start: int = 0) -> Iterator[np.ndarray]:
+        """See `Sampler`."""
+        return _chunks(self._pass, len(self._reals) + len(self._lone), self._half, start)
 
-    def _pairs(self, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-        reals, fakes = _cycle(self._reals, rng), _cycle(self._fakes, rng)
-        for unit in _cycle(self._units, rng):
-            if self._is_fake[unit]:
-                yield next(reals), unit
-            elif unit in self.partners:
-                yield unit, rng.choice(self.partners[unit])
-            else:
-                yield unit, next(fakes)
+    def _pass(self, number: int) -> np.ndarray:
+        """int64 [pairs, 2]: the real and the fake crop of each pair of a pass."""
+        rng = np.random.default_rng([self._seed, number])
+        fakes = np.full(len(self._reals), -1)
+        owned = self._count > 0
+        picks = self._first + (rng.random(len(fakes)) * self._count).astype(np.int64)
+        fakes[owned] = self._own[picks[owned]]
+        if len(self._fakes):
+            fakes[~owned] = _enough(self._fakes, int((~owned).sum()), rng)
+        reals = np.concatenate([self._reals, _enough(self._reals, len(self._lone), rng)])
+        fakes = np.concatenate([fakes, self._lone])
+        pseudo = rng.random(len(reals)) < self._share
+        pairs = np.stack([reals, np.where(pseudo, -1 - reals, fakes)], axis=1)
+        return rng.permutation(pairs)
+
+
+class ShuffledSampler:
+    """Every crop once a pass, in a random order; no pairs.
+
+    Args:
+      table: the crops; both classes are there.
+      batch_size: crops of a batch, even or odd.
+      seed: equal seeds give equal batches.
+      weighted: gives crops weights, so that both classes weigh the same in sum, and all crops 1
+        on average.
+
+    Attributes: see `Sampler`.
+    """
+
+    paired = False
+
+    def __init__(self, table: CropTable, batch_size: int, seed: int, weighted: bool = False):
+        self._crops = len(table)
+        self._batch_size = batch_size
+        self._seed = seed
+        self.steps_per_pass = math.ceil(self._crops / batch_size)
+        self.weights = None
+        if weighted:
+            counts = [np.sum(table.labels == label) for label in (REAL, FAKE)]
+            self.weights = (self._crops / (2.0 * np.array(counts))).astype(np.float32)
+
+    def batches(self, start: int = 0) -> Iterator[np.ndarray]:
+        """See `Sampler`."""
+        return _chunks(self._pass, self._crops, self._batch_size, start)
+
+    def _pass(self, number: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, number]).permutation(self._crops)
 
 
 def find_partners(table: CropTable) -> dict[int, list[int]]:
@@ -82,7 +207,23 @@ def find_partners(table: CropTable) -> dict[int, list[int]]:
     return dict(partners)
 
 
-def _cycle(numbers: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
-    """All numbers in a random order, again and again, each time in another."""
+def _chunks(make_pass, length: int, size: int, start: int) -> Iterator[np.ndarray]:
+    """Cuts the endless row of passes into pieces of `size` rows, from piece `start` on.
+
+    Pieces run on over the end of a pass, so nothing is left out.
+    """
+    number, begin = divmod(start * size, length)
+    rest = make_pass(number)[begin:]
     while True:
-        yield from rng.permutation(numbers)
+        while len(rest) < size:
+            number += 1
+            rest = np.concatenate([rest, make_pass(number)])
+        yield rest[:size].reshape(-1)
+        rest = rest[size:]
+
+
+def _enough(numbers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` of the numbers in a random order, each as often as the others (one more at most)."""
+    rounds = math.ceil(count / len(numbers))
+    rows = [rng.permutation(numbers) for _ in range(rounds)]
+    return np.concatenate([np.empty(0, np.int64), *rows])[:count]

@@ -16,33 +16,43 @@ from components.trainer.callbacks import (
     Progress,
     RateSchedule,
     Validation,
+    warmup_constant,
     warmup_cosine,
 )
 from components.trainer.crop_store import CropStore
 from components.trainer.export import Detector
+from components.trainer.hardware import out_of_memory, use_xla
+from components.trainer.history import EpochSummaries
 from components.trainer.input import evaluation_dataset, training_dataset
-from components.trainer.model import prepare_phase
+from components.trainer.model import prepare_phase, rate_factors
 from components.trainer.optimizer import build_optimizer
 from components.trainer.recalibration import Recalibration
-from components.trainer.sampling import BalancedSampler
+from components.trainer.sampling import Sampler, build_sampler
+from components.trainer.training_state import TrainingState
 from pipeline.config import TrainingConfig
 
 _LOG = logging.getLogger(__name__)
 
 # The largest batch of inference: what follows from it is memory, not the result.
 _EVALUATION_BATCH = 32
+_SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}
 
 
 class Training:
     """Trains a detector's network on one store and validates it on another.
 
     Args:
-      model: of `build_model`.
-      detector: the module around the model.
+      model: of `build_model`, made in the scope of `strategy`.
+      detector: the module around the model, or around its twin.
       train: crops to learn from.
       val: crops that choose the epoch.
       config: how to train.
       seed: of sampling and augmentation.
+      state: what a training that was killed left, and where this one leaves its own.
+      strategy: over which devices; None for one.
+      log_dir: for TensorBoard; empty writes nothing.
+      twin: where the model computes at lower precision, the same in float32: what is validated is
+        then what will be exported.
 
     Attributes:
       rows: the history, one dict per epoch.
@@ -56,6 +66,10 @@ class Training:
         val: CropStore,
         config: TrainingConfig,
         seed: int,
+        state: TrainingState | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+        log_dir: str = "",
+        twin: keras.Model | None = None,
     ):
         self._model = model
         self._detector = detector
@@ -63,6 +77,10 @@ class Training:
         self._val = val
         self._config = config
         self._seed = seed
+        self._state = state or TrainingState("", "")
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._log_dir = log_dir
+        self._twin = twin
         self.rows: list[dict[str, Any]] = []
 
     def run(self) -> np.ndarray:
@@ -70,48 +88,62 @@ class Training:
 
         Returns:
           float64 [crops], the logits of the validation crops, not yet calibrated.
+
+        Raises:
+          UsageError: the loss became NaN, the memory is too small, or a name is wrong.
         """
         config = self._config
-        with fast_graphs():
+        stored = self._state.load()
+        with fast_graphs(), self._strategy.scope():
             if config.head_epochs:
-                self._phase("head", config.head_epochs, lambda step, _: config.head_learning_rate)
-            return self._phase(
-                "all layers",
-                config.epochs,
-                lambda step, steps: warmup_cosine(
-                    step, steps, config.learning_rate, config.warmup_fraction
-                ),
+                constant = lambda step, steps: config.head_learning_rate  # noqa: E731
+                logits = self._phase("head", config.head_epochs, constant, stored)
+            schedule = _SCHEDULES[config.schedule]
+            rate = lambda step, steps: schedule(  # noqa: E731
+                step, steps, config.learning_rate, config.warmup_fraction
             )
+            logits = self._phase("all layers", config.epochs, rate, stored)
+        self._sync()
+        return logits
 
     def validation_logits(self) -> np.ndarray:
         """Logits of the validation crops, float64 [crops], in the store's order."""
+        self._sync()
         crops = evaluation_dataset(self._val, self._detector.pixels, _EVALUATION_BATCH)
         logits = [self._detector.raw_logits(pixels).numpy() for pixels in crops]
         return np.concatenate(logits).astype(np.float64)
 
-    def _phase(self, name: str, epochs: int, rate: Callable[[int, int], float]) -> np.ndarray:
+    def _sync(self) -> None:
+        if self._twin is not None:
+            self._twin.set_weights(self._model.get_weights())
+
+    def _phase(
+        self,
+        name: str,
+        epochs: int,
+        rate: Callable[[int, int], float],
+        stored: tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None,
+    ) -> np.ndarray:
         """Trains; `rate` gives the rate of a step of so many. Returns what `run` does."""
+        if stored and stored[1]["phase"] != name:
+            if name == "head":  # It was finished: the state is of the phase after it.
+                return np.empty(0)
+            stored = None
         config, model = self._config, self._model
-        prepare_phase(model, name == "head", config.batch_norm, config.batch_norm_momentum)
-        batches, pass_steps = self._batches(phase=len(self.rows))
-        steps = config.steps_per_epoch or pass_steps
+        # The number of epochs before tells the phases' draws apart.
+        draws = 0 if name == "head" else config.head_epochs
+        sampler = self._sampler(draws)
+        steps = config.steps_per_epoch or sampler.steps_per_pass
         total = epochs * steps
-        optimizer = build_optimizer(
-            model, rate(0, total), config.weight_decay, config.clip_norm, config.ema_momentum
-        )
-        model.compile(
-            optimizer,
-            keras.losses.BinaryCrossentropy(
-                from_logits=True, label_smoothing=config.label_smoothing
-            ),
-            metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
-            # XLA on a CPU compiles NASNet for minutes; "auto", the default, would use it.
-            jit_compile=False,
-        )
-        learns_statistics = name != "head" and config.batch_norm == "momentum"
-        recalibrate = None
-        if learns_statistics and config.recalibration_steps:
-            fresh = iter(self._batches(phase=-1)[0])
+        self._compile(name, rate(0, total))
+        done, recalibrate = 0, None
+        best = BestEpoch(lambda: validate(), config.patience, self.rows, name)
+        if stored:
+            done = self._restore(best, *stored)
+            _LOG.info("phase %s goes on after epoch %d", name, done)
+        if name != "head" and config.batch_norm == "momentum" and config.recalibration_steps:
+            used = done * config.recalibration_steps
+            fresh = iter(self._batches(-1, used))
             recalibrate = Recalibration(model, fresh, config.recalibration_steps)
 
         def validate() -> tuple[Validation, np.ndarray]:
@@ -120,25 +152,107 @@ class Training:
             logits = self.validation_logits()
             return Validation.of(logits, self._val.table), logits
 
-        best = BestEpoch(validate, config.patience, self.rows, name)
         callbacks = [
-            RateSchedule(lambda step: rate(step, total)),
+            RateSchedule(lambda step: rate(step, total), done * steps),
             best,
-            Progress(name, epochs, steps, self.rows),
+            Progress(name, epochs, steps, self.rows, lambda step: self._clips_of(sampler, step)),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: self._save(best, epoch)),
         ]
-        model.fit(batches, epochs=epochs, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
-        logits = best.restore()
+        if self._log_dir:
+            callbacks.append(EpochSummaries(self._log_dir, self.rows))
+        if not best.finished:
+            try:
+                model.fit(
+                    self._batches(draws, done * steps),
+                    epochs=epochs,
+                    initial_epoch=done,
+                    steps_per_epoch=steps,
+                    callbacks=callbacks,
+                    verbose=0,
+                )
+            except tf.errors.ResourceExhaustedError as error:
+                raise out_of_memory(config.batch_size, error) from error
+        logits = best.restore(model)
         _LOG.info("phase %s: best epoch has %s", name, best.best)
         return logits
 
-    def _batches(self, phase: int) -> tuple[tf.data.Dataset, int]:
-        # SeedSequence mixes; neighbouring seeds and phases have nothing in common.
-        seed = int(np.random.SeedSequence([self._seed, phase + 1]).generate_state(1)[0] >> 1)
-        sampler = BalancedSampler(self._train.table, self._config.batch_size, seed)
-        dataset = training_dataset(
-            self._train, sampler, self._detector.pixels, self._config.augmentation, seed
+    def _compile(self, phase: str, rate: float) -> None:
+        config, model = self._config, self._model
+        prepare_phase(
+            model,
+            phase == "head",
+            config.batch_norm,
+            config.batch_norm_momentum,
+            config.unfreeze_from,
         )
-        return dataset, sampler.steps_per_pass
+        optimizer = build_optimizer(
+            model,
+            rate,
+            config.weight_decay,
+            config.clip_norm,
+            config.ema_momentum,
+            rate_factors(model, config.layer_decay) if config.layer_decay < 1 else None,
+        )
+        model.compile(
+            optimizer,
+            keras.losses.BinaryCrossentropy(
+                from_logits=True, label_smoothing=config.label_smoothing
+            ),
+            metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
+            # "auto", the default, would use XLA on a CPU too, which compiles NASNet for minutes.
+            jit_compile=use_xla(config),
+        )
+        # Keras may have wrapped it for float16; what it adds must be there before `fit`, too.
+        model.optimizer.build(model.trainable_variables)
+
+    def _sampler(self, draws: int) -> Sampler:
+        return build_sampler(self._train.table, self._config, self._draw_seed(draws))
+
+    def _batches(self, draws: int, start: int) -> tf.data.Dataset:
+        dataset = training_dataset(
+            self._train,
+            self._sampler(draws),
+            self._detector.pixels,
+            self._config.augmentation,
+            self._draw_seed(draws),
+            start,
+        )
+        return self._strategy.experimental_distribute_dataset(dataset)
+
+    def _draw_seed(self, draws: int) -> int:
+        # SeedSequence mixes; neighbouring seeds and phases have nothing in common.
+        return int(np.random.SeedSequence([self._seed, draws + 1]).generate_state(1)[0] >> 1)
+
+    def _clips_of(self, sampler: Sampler, step: int) -> str:
+        """Names some clips that the batch of a step shows."""
+        batch = next(sampler.batches(step))
+        table = self._train.table
+        own = np.where(batch < 0, -1 - batch, batch)  # Pseudo-fakes have their original's name.
+        names = sorted({name.decode() for name in table.clip_names[table.clips[own]]})
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        return ", ".join(names[:4]) + more
+
+    def _save(self, best: BestEpoch, epoch: int) -> None:
+        model = self._model
+        self._state.save(
+            {
+                "model": [variable.numpy() for variable in model.variables],
+                "optimizer": [variable.numpy() for variable in model.optimizer.variables],
+                **best.arrays(),
+            },
+            {"phase": best.phase, "epochs": epoch + 1, "rows": self.rows, **best.values()},
+        )
+
+    def _restore(
+        self, best: BestEpoch, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]
+    ) -> int:
+        """Brings everything to where the state was saved; returns the epochs that were done."""
+        for name, owner in (("model", self._model), ("optimizer", self._model.optimizer)):
+            for variable, value in zip(owner.variables, arrays[name], strict=True):
+                variable.assign(value)
+        self.rows[:] = values["rows"]
+        best.go_on(arrays, values)
+        return values["epochs"]
 
 
 @contextlib.contextmanager

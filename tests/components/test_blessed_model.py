@@ -30,8 +30,24 @@ def blessing(of, blessed, final=True):
     return artifact
 
 
-def resolve(candidate, verdicts):
-    """Ids of the resolved models and blessings, for {model id: blessed, or None if not judged}."""
+def served(of, blessed):
+    """What ServingCheck leaves."""
+    from tfx.components.evaluator import constants
+    from tfx.types import standard_artifacts
+
+    from components.serving_check.report import MODEL_ID_PROPERTY
+
+    artifact = standard_artifacts.InfraBlessing()
+    artifact.set_int_custom_property(MODEL_ID_PROPERTY, of)
+    artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(blessed))
+    return artifact
+
+
+def resolve(candidate, verdicts, checks=()):
+    """Ids of the resolved models and blessings.
+
+    `verdicts` are {model id: blessed, or None if not judged}, `checks` (model id, blessed).
+    """
     from components.blessed_model.strategy import BlessedBeforeCandidate
 
     candidates = [model(candidate)] if candidate else []
@@ -42,10 +58,11 @@ def resolve(candidate, verdicts):
             "candidate": candidates,
             "model": [model(number) for number in verdicts],
             "model_blessing": [blessing(number, verdict) for number, verdict in judged.items()],
+            "infra_blessing": [served(*check) for check in checks],
         },
     )
     assert resolved["candidate"] == candidates
-    assert set(resolved) == {"candidate", "model", "model_blessing"}
+    assert set(resolved) == {"candidate", "model", "model_blessing", "infra_blessing"}
     return [m.id for m in resolved["model"]], [b.id - 100 for b in resolved["model_blessing"]]
 
 
@@ -82,6 +99,21 @@ def test_baseline_is_the_latest_blessed_model_before_the_candidate(candidate, ve
     assert resolve(candidate, verdicts) == (baseline, baseline)
 
 
+@pytest.mark.parametrize(
+    ("checks", "baseline"),
+    [
+        ([(1, True), (5, False)], [1]),
+        ([(1, True), (5, False), (5, True)], [5]),
+        ([(1, False), (5, False)], []),
+        # InfraValidator's blessing names no model.
+        ([(0, False)], [5]),
+    ],
+    ids=["refused", "refused once", "all refused", "another component's"],
+)
+def test_a_model_that_could_not_be_served_is_no_baseline(checks, baseline):
+    assert resolve(9, {1: True, 5: True, 9: None}, checks) == (baseline, baseline)
+
+
 def test_a_model_whose_frames_alone_were_blessed_is_no_baseline():
     from components.blessed_model.strategy import BlessedBeforeCandidate
 
@@ -91,6 +123,7 @@ def test_a_model_whose_frames_alone_were_blessed_is_no_baseline():
             "candidate": [model(2)],
             "model": [model(1), model(2)],
             "model_blessing": [blessing(1, True, final=False), blessing(1, False)],
+            "infra_blessing": [],
         },
     )
     assert resolved["model"] == resolved["model_blessing"] == []

@@ -10,7 +10,7 @@ import pytest
 
 from components.clip_evaluator.evaluation import evaluate
 from components.clip_evaluator.scores import CROP_COLUMNS, clip_tables
-from components.report import charts, page
+from components.report import background, charts
 from components.report.curves import confusion, curves
 from components.report.mistakes import Mistake, occlusion, worst
 from components.report.page import Pictures, render
@@ -163,7 +163,7 @@ def test_training_without_a_measurable_auc_leaves_that_panel_out():
     rows = [
         {"epoch": epoch, "loss": 0.5, "val_loss": 0.6, "val_auc": float("nan")} for epoch in (1, 2)
     ]
-    drawn = str(page._training(rows))
+    drawn = str(background.training(rows))
     assert "Loss" in drawn
     assert "AUC" not in drawn
     assert "nan" not in drawn.lower()

@@ -1,6 +1,8 @@
 """ServingCheck on real artifacts and a real server."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,122 +14,198 @@ from tfx.types import channel_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 from tfx.utils import proto_utils
 
-from components.serving_check.check import Limits, check_model
+from components.clip_evaluator import results
+from components.clip_evaluator.scores import ExampleScorer
+from components.serving_check import report
+from components.serving_check.check import Evaluated, Limits, check_model
 from components.serving_check.component import ServingCheck
 from components.serving_check.executor import Executor
 from components.trainer.warmup import FILE, write_warmup_requests
 from preprocessing.errors import UsageError
+from preprocessing.face_example import make_example
 
 pytestmark = pytest.mark.integration
 
 
-def records(count):
-    """Serialized examples with JPEG crops of one grey each."""
-    found = []
-    for number in range(count):
-        pixels = np.full((16, 16, 3), 20 * number % 256, np.uint8)
-        jpeg = tf.io.encode_jpeg(pixels).numpy()
-        example = tf.train.Example()
-        example.features.feature["image/encoded"].bytes_list.value.append(jpeg)
-        found.append(example.SerializeToString())
-    return found
+NOTHING = Evaluated([], np.empty(0, np.float32))
+
+
+def jpeg(number):
+    """A crop of one grey."""
+    return tf.io.encode_jpeg(np.full((16, 16, 3), 20 * number % 256, np.uint8)).numpy()
+
+
+def bless(artifact, blessed, word=""):
+    """Gives an artifact what an Evaluator or InfraValidator writes."""
+    name = f"{word}BLESSED" if blessed else f"{word}NOT_BLESSED"
+    Path(artifact.uri).mkdir(exist_ok=True)
+    (Path(artifact.uri) / name).touch()
+    artifact.set_int_custom_property("blessed", int(blessed))
+
+
+@dataclasses.dataclass
+class Candidate:
+    """Inputs and outputs of the executor; the test makes the model at `model`."""
+
+    folder: Path
+    inputs: dict
+    outputs: dict
+
+    @property
+    def model(self):
+        return self.folder / "model" / "Format-Serving"
+
+    def evaluate(self):
+        """What ClipEvaluator leaves of the model's scores."""
+        table = ExampleScorer(self.model).table([str(self.folder / "examples/Split-test/a.gz")], "")
+        Path(self.inputs["evaluation"][0].uri).mkdir()
+        results.write_scores(Path(self.inputs["evaluation"][0].uri), "test", table)
+
+    def check(self, split="test", **limits):
+        """The blessing and the report."""
+        properties = {"limits": json.dumps(limits), "crops": 8, "split": split, "code": ""}
+        Executor().Do(self.inputs, self.outputs, properties)
+        (blessing,), (file,) = self.outputs["blessing"], self.outputs["report"]
+        return blessing, report.read(file.uri)
+
+    def push(self):
+        """Whether Pusher pushes with the blessing of this check."""
+        pushed = standard_artifacts.PushedModel()
+        pushed.uri = str(self.folder / "pushed")
+        destination = pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=str(self.folder / "models")
+            )
+        )
+        pusher.Executor().Do(
+            {"model": self.inputs["model"], "infra_blessing": self.outputs["blessing"]},
+            {"pushed_model": [pushed]},
+            {"push_destination": proto_utils.proto_to_json(destination)},
+        )
+        return bool(pushed.get_int_custom_property("pushed"))
 
 
 @pytest.fixture
-def artifacts(tmp_path):
-    """Inputs and outputs of the executor; the model is made by the test at `model`."""
-    examples = standard_artifacts.Examples()
-    examples.uri = str(tmp_path / "examples")
+def candidate(tmp_path):
+    def artifact(kind, name):
+        made = kind()
+        made.uri = str(tmp_path / name)
+        return made
+
+    examples = artifact(standard_artifacts.Examples, "examples")
     examples.split_names = '["train", "test"]'
-    split = tmp_path / "examples" / "Split-test"
-    split.mkdir(parents=True)
-    with tf.io.TFRecordWriter(str(split / "faces.gz"), "GZIP") as writer:
-        for record in records(10):
-            writer.write(record)
-    (tmp_path / "examples" / "Split-train").mkdir()
-    model = standard_artifacts.Model()
-    model.uri = str(tmp_path / "model")
-    blessing = standard_artifacts.InfraBlessing()
-    blessing.uri = str(tmp_path / "blessing")
-    report = simple_artifacts.File()
-    report.uri = str(tmp_path / "report")
-    inputs = {"model": [model], "examples": [examples]}
-    return inputs, {"blessing": [blessing], "report": [report]}, tmp_path / "model/Format-Serving"
-
-
-def run(artifacts, split="test", **limits):
-    inputs, outputs, _ = artifacts
-    properties = {"limits": json.dumps(limits), "crops": 8, "split": split, "code": ""}
-    Executor().Do(inputs, outputs, properties)
-    (blessing,), (report,) = outputs["blessing"], outputs["report"]
-    with open(f"{report.uri}/report.json") as file:
-        return blessing, json.load(file)
-
-
-def push(artifacts, folder):
-    """Whether Pusher pushes with the blessing of this check."""
-    inputs, outputs, _ = artifacts
-    pushed = standard_artifacts.PushedModel()
-    pushed.uri = str(folder / "pushed")
-    destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(folder / "models"))
+    (tmp_path / "examples" / "Split-train").mkdir(parents=True)
+    (tmp_path / "examples" / "Split-test").mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / "examples/Split-test/a.gz"), "GZIP") as writer:
+        for number in range(10):
+            # Two clips, the later one first: evaluation sorts them.
+            clip = f"{'b' if number < 5 else 'a'}, with a comma.mp4"
+            example = make_example(
+                jpeg=jpeg(number), label=number < 5, clip_id=clip, frame_index=number
+            )
+            writer.write(example.SerializeToString())
+    model = artifact(standard_artifacts.Model, "model")
+    model.id = 7
+    blessing = artifact(standard_artifacts.ModelBlessing, "gate")
+    bless(blessing, True)
+    return Candidate(
+        tmp_path,
+        {
+            "model": [model],
+            "examples": [examples],
+            "evaluation": [artifact(simple_artifacts.File, "evaluation")],
+            "model_blessing": [blessing],
+        },
+        {
+            "blessing": [artifact(standard_artifacts.InfraBlessing, "blessing")],
+            "report": [artifact(simple_artifacts.File, "report")],
+        },
     )
-    pusher.Executor().Do(
-        {"model": inputs["model"], "infra_blessing": outputs["blessing"]},
-        {"pushed_model": [pushed]},
-        {"push_destination": proto_utils.proto_to_json(destination)},
-    )
-    return bool(pushed.get_int_custom_property("pushed"))
 
 
-def test_good_model_is_blessed_and_pushed(artifacts, tmp_path):
-    model = face_detector(artifacts[2])
+def test_good_model_is_blessed_and_pushed(candidate):
+    model = face_detector(candidate.model)
     write_warmup_requests(str(model), batch_sizes=(1, 4), size=16)
-    blessing, report = run(artifacts)
-    assert report["problems"] == []
-    assert report["blessed"]
-    assert (report["crops"], report["warmup_requests"]) == (8, 2)
-    assert report["largest_difference"] == {"gRPC": 0.0, "REST": 0.0}
-    assert set(report["p95_ms"]) == {"gRPC", "REST"}
+    candidate.evaluate()
+    infra = standard_artifacts.InfraBlessing()
+    infra.uri = str(candidate.folder / "infra")
+    bless(infra, True, "INFRA_")
+    candidate.inputs["infra_blessing"] = [infra]
+    blessing, found = candidate.check()
+    assert found.problems == []
+    assert found.blessed
+    assert (found.crops, found.warmup_requests) == (8, 2)
+    assert found.largest_difference == {"gRPC": 0.0, "REST": 0.0}
+    assert set(found.p95_ms) == {"gRPC", "REST"}
+    assert "8 crops over gRPC and REST" in found.text()
     assert blessing.get_int_custom_property("blessed") == 1
-    assert push(artifacts, tmp_path)
+    assert blessing.get_int_custom_property(report.MODEL_ID_PROPERTY) == 7
+    assert candidate.push()
 
 
-def test_model_that_is_served_otherwise_than_evaluated_is_not_pushed(artifacts, tmp_path):
-    model = face_detector(artifacts[2], examples_bias=0.25)
+def test_model_that_is_served_otherwise_than_evaluated_is_not_pushed(candidate):
+    model = face_detector(candidate.model, examples_bias=0.25)
     write_warmup_requests(str(model), batch_sizes=(1,), size=16)
-    blessing, report = run(artifacts, max_latency_ms=0.001)
-    text = " ".join(report["problems"])
+    candidate.evaluate()
+    blessing, found = candidate.check(max_latency_ms=0.001)
+    text = " ".join(found.problems)
     assert "differ from those that were evaluated by up to 0.25" in text
     assert "95th percentile" in text
-    assert report["log"]
+    assert found.log
     assert blessing.get_int_custom_property("blessed") == 0
-    assert not push(artifacts, tmp_path)
+    assert not candidate.push()
+
+
+@pytest.mark.parametrize("who", ["the gate", "InfraValidator"])
+def test_refused_model_is_not_served(candidate, who):
+    """No model lies there, so looking at it would be an error."""
+    if who == "the gate":
+        bless(candidate.inputs["model_blessing"][0], False)
+        (Path(candidate.inputs["model_blessing"][0].uri) / "BLESSED").unlink()
+    else:
+        infra = standard_artifacts.InfraBlessing()
+        infra.uri = str(candidate.folder / "infra")
+        bless(infra, False, "INFRA_")
+        candidate.inputs["infra_blessing"] = [infra]
+    blessing, found = candidate.check()
+    assert found.skipped.startswith(f"{who} refused the model")
+    assert found.text() == found.skipped
+    assert not found.blessed and not found.problems
+    assert blessing.get_int_custom_property("blessed") == 0
+
+
+def test_scores_of_other_crops_are_an_error(candidate):
+    face_detector(candidate.model)
+    candidate.evaluate()
+    path = Path(candidate.inputs["evaluation"][0].uri) / "test_crops.csv"
+    path.write_text(path.read_text().replace("b, with a comma", "c, with a comma"))
+    with pytest.raises(UsageError, match="no score of clip_id b, with a comma.mp4"):
+        candidate.check()
 
 
 def test_model_without_signature_or_graph(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
-    report = check_model(tmp_path / "bare", [], Limits())
-    assert "no signature" in report.problems[0]
+    found = check_model(tmp_path / "bare", NOTHING, Limits())
+    assert "no signature" in found.problems[0]
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "saved_model.pb").write_bytes(b"\xff\xff")
-    report = check_model(tmp_path / "broken", [], Limits())
-    assert "cannot be loaded" in report.problems[0]
+    found = check_model(tmp_path / "broken", NOTHING, Limits())
+    assert "cannot be loaded" in found.problems[0]
 
 
 @pytest.mark.slow
 def test_model_that_fails_at_warm_up(tmp_path):
     model = face_detector(tmp_path / "model")
     write_warmup_requests(str(model), crops=[b"this is no picture"], batch_sizes=(1,))
-    report = check_model(model, records(2), Limits())
-    assert not report.blessed
-    assert "did not announce the model" in report.problems[0]
-    assert "warm-up failed" in report.problems[0]
+    found = check_model(model, NOTHING, Limits())
+    assert not found.blessed
+    assert "did not announce the model" in found.problems[0]
+    assert "warm-up failed" in found.problems[0]
 
 
-def test_empty_split_is_an_error(artifacts):
+def test_empty_split_is_an_error(candidate):
     with pytest.raises(UsageError, match="train"):
-        run(artifacts, split="train")
+        candidate.check(split="train")
 
 
 def test_warm_up_file_holds_each_batch_size(tmp_path):
@@ -149,7 +227,13 @@ def test_component_wires_into_pusher():
 
     model = channel_utils.as_channel([standard_artifacts.Model()])
     examples = channel_utils.as_channel([standard_artifacts.Examples()])
-    check = ServingCheck(model=model, examples=examples, limits={"max_latency_ms": 500.0})
+    check = ServingCheck(
+        model=model,
+        examples=examples,
+        evaluation=channel_utils.as_channel([simple_artifacts.File()]),
+        model_blessing=channel_utils.as_channel([standard_artifacts.ModelBlessing()]),
+        limits={"max_latency_ms": 500.0},
+    )
     assert json.loads(check.exec_properties["limits"]) == {"max_latency_ms": 500.0}
     Pusher(
         model=model,

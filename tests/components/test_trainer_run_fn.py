@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from trainer_workbench import MODEL, SIZE, TRAINING, write_split
 
-from components.trainer.callbacks import Progress, Validation, warmup_cosine
+from components.trainer.callbacks import Validation, warmup_constant, warmup_cosine
 from components.trainer.crop_store import CropTable
 from components.trainer.model import build_model
 from components.transform.preprocessing import decode_images
@@ -176,15 +176,6 @@ def test_fine_tuning_goes_through_both_phases(workbench, tmp_path):
     assert not tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer")
 
 
-def test_a_loss_that_is_no_number_stops_the_run():
-    callback = Progress("head", epochs=2, steps=3, rows=[])
-    callback.on_epoch_begin(1)
-    with pytest.raises(
-        UsageError, match="the loss became nan in phase head, epoch 2, at or before"
-    ):
-        callback.on_train_batch_end(0, {"loss": float("nan")})
-
-
 @pytest.mark.parametrize(
     ("model", "training", "message"),
     [
@@ -232,6 +223,13 @@ def test_rate_rises_then_falls_to_zero():
     assert warmup_cosine(0, 1, 1e-3, 0.1) == 1e-3
 
 
+def test_a_constant_rate_rises_as_well_and_stays():
+    rates = [warmup_constant(step, 100, 1e-3, 0.1) for step in range(100)]
+    assert rates[:10] == pytest.approx([warmup_cosine(s, 100, 1e-3, 0.1) for s in range(10)])
+    assert set(rates[10:]) == {1e-3}
+    assert warmup_constant(0, 100, 1e-3, 0.0) == 1e-3
+
+
 def test_validation_scores_clips_by_their_highest_track():
     labels = np.array([0, 0, 1, 1, 1])
     table = CropTable(
@@ -241,6 +239,7 @@ def test_validation_scores_clips_by_their_highest_track():
         tracks=np.array([0, 0, 0, 1, 1]),
         frames=labels * 0,
         boxes=np.zeros((5, 4), np.float32),
+        landmarks=np.zeros((5, 5, 2), np.float32),
         clip_names=np.array([b"a", b"b"], object),
     )
     found = Validation.of(np.array([-1.0, 2.0, -3.0, 1.0, 1.5]), table)

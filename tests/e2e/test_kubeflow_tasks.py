@@ -10,6 +10,7 @@ from e2e.kubeflow_interpreter import KubeflowInterpreter
 from e2e.workspace import SMALL
 
 from components.clip_evaluator import results
+from components.serving_check import report as serving_report
 from preprocessing import extraction_report
 
 pytestmark = pytest.mark.slow
@@ -63,7 +64,9 @@ def metadata(artifact):
 def test_every_task_runs_and_the_model_is_pushed(interpreter, order, output):
     assert set(order) == set(interpreter.tasks)
     assert order.index("ExampleValidator") < order.index("Transform")
-    assert order[-3:] == ["ClipEvaluator", "Pusher", "Report"]
+    assert order[-4:] == ["ClipEvaluator", "ServingCheck", "Pusher", "Report"]
+    served = serving_report.read(interpreter.outputs["ServingCheck"]["report"]["uri"])
+    assert served.blessed and served.crops
     report = Path(interpreter.outputs["Report"]["report"]["uri"])
     assert "passed the gate" in (report / "report.html").read_text()
     pushed = metadata(interpreter.outputs["Pusher"]["pushed_model"])

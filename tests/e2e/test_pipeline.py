@@ -23,11 +23,12 @@ NODES = {
     "Trainer",
     "Evaluator",
     "ClipEvaluator",
+    "ServingCheck",
     "Pusher",
     "Report",
 }
 # What runs again with every new model.
-JUDGING = {"Evaluator", "ClipEvaluator", "Pusher", "Report"}
+JUDGING = {"Evaluator", "ClipEvaluator", "ServingCheck", "Pusher", "Report"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -51,6 +52,11 @@ def test_first_run_executes_all_and_pushes_a_complete_model(workspace, first_run
     assert pushed.parent == models_folder(workspace.config())
     assert (pushed / "saved_model.pb").stat().st_size > 0
     assert (pushed / "variables" / "variables.index").exists()
+    assert (pushed / "assets.extra" / "tf_serving_warmup_requests").exists()
+    served = summary["serving_check"]
+    assert served["crops"] > 0 and served["warmup_requests"] > 0
+    assert max(served["largest_difference"].values()) <= 1e-4
+    assert summary["refused_by"] == {}
 
 
 def test_every_clip_is_accounted_for(workspace, first_run):
@@ -94,6 +100,25 @@ def test_gate_that_cannot_be_met_pushes_nothing_and_exits_with_3(workspace, firs
     assert not summary["blessed"]
     refused = [row for row in summary["gate"] if not row["held"]]
     assert [(row["metric"], row["bound"]) for row in refused] == [("auc", 1.01)]
+    assert list(summary["refused_by"]) == ["gate"]
+    assert "the gate refused the model" in summary["serving_check"]["skipped"]
+    assert versions(workspace) == before
+
+
+def test_model_that_is_too_slow_as_a_server_is_not_pushed_and_exits_with_3(
+    workspace, first_run, capfd
+):
+    before = versions(workspace)
+    status, summary = workspace.run("serving.max_latency_ms=0.001")
+    assert status == 3
+    assert executed(summary) == {"ServingCheck", "Pusher", "Report"}
+    assert summary["blessed"] and not summary["pushed"]
+    assert list(summary["refused_by"]) == ["serving check"]
+    assert "ms are allowed" in summary["refused_by"]["serving check"][0]
+    table = capfd.readouterr().out
+    assert "nothing: refused by the serving check" in table
+    assert "ms at the 95th percentile" in table
+    assert "refused by the serving check" in Path(summary["page"]).read_text()
     assert versions(workspace) == before
 
 

@@ -33,6 +33,7 @@ TASKS = {
     "BlessedModel",
     "Evaluator",
     "ClipEvaluator",
+    "ServingCheck",
     "Pusher",
     "Report",
 }
@@ -104,7 +105,7 @@ def test_nothing_is_trained_before_the_examples_are_found_valid(compiled):
     tasks = yaml.safe_load(compiled.read_text())["root"]["dag"]["tasks"]
     assert "ExampleValidator" in tasks["Transform"]["dependentTasks"]
     assert "Transform" in tasks["Trainer"]["dependentTasks"]
-    assert {"ClipEvaluator", "Trainer"} <= set(tasks["Pusher"]["dependentTasks"])
+    assert {"ClipEvaluator", "ServingCheck"} <= set(tasks["Pusher"]["dependentTasks"])
     assert "Evaluator" in tasks["ClipEvaluator"]["dependentTasks"]
 
 
@@ -166,6 +167,11 @@ def test_entry_point_compiles_a_dataset(tmp_path):
         ([], {"DEEPFAKE_CONFIG": "fodler"}, ["fodler", "did you mean 'folder'"]),
         ([], {"DEEPFAKE_SET": "training.epoch=1"}, ["did you mean 'epochs'"]),
         ([], {"DEEPFAKE_OUTPUT": ""}, ["no output folder"]),
+        (
+            [],
+            {"DEEPFAKE_SET": "serving.infra_validator=docker"},
+            ["does not compile InfraValidator", "set it to none"],
+        ),
         ([], {}, ["no dataset"]),
         (["pipeline.yml"], {}, ["pipeline.yaml|pipeline.json"]),
         (["nowhere/pipeline.yaml"], {}, ["nowhere/pipeline.yaml", "does not exist"]),

@@ -1,0 +1,247 @@
+"""How training runs: killed and gone on with, spread over devices, at lower precision, out of
+numbers and out of memory."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from trainer_workbench import MODEL
+
+from components.trainer import run_fn as run_fn_module
+from components.trainer.hardware import check_batch_size, dtype_policy, out_of_memory, use_xla
+from components.trainer.training_state import TrainingState
+from pipeline.config import TrainingConfig
+from preprocessing.errors import UsageError
+
+pytestmark = pytest.mark.integration
+
+# Everything that has a state: dropout's random numbers, moving averages, both phases.
+_STATEFUL = {"head_epochs": 1, "epochs": 3, "steps_per_epoch": 30, "ema_momentum": 0.9}
+
+
+def _history(output: Path) -> list[dict[str, float]]:
+    with (output / "logs" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {key: float(value) for key, value in row.items() if key not in ("phase", "seconds")}
+        for row in rows
+    ]
+
+
+def _train_elsewhere(
+    workbench, output: Path, state_dir: Path, training: dict, before: str = ""
+) -> subprocess.Popen:
+    """Starts a training in a process of its own."""
+    program = f"""
+import sys
+from pathlib import Path
+sys.path[:0] = {[str(Path(__file__).parents[1]), *sys.path]!r}
+import tensorflow as tf
+{before}
+from trainer_workbench import Workbench
+bench = Workbench(Path({str(workbench.records)!r}), {workbench.transform_graph!r})
+bench.train(Path({str(output)!r}), model={{"dropout": 0.3}}, training={training!r},
+            state_dir={str(state_dir)!r})
+"""
+    log = (output.parent / f"{output.name}.log").open("w")
+    return subprocess.Popen([sys.executable, "-c", program], stdout=log, stderr=log)
+
+
+def test_a_killed_training_ends_as_if_it_had_not_been(workbench, tmp_path):
+    state = tmp_path / "state"
+    process = _train_elsewhere(workbench, tmp_path / "killed", state, _STATEFUL)
+    stored = state / "training-state.npz"
+    try:
+        deadline = time.monotonic() + 300
+        while not _epochs_done(stored):
+            assert process.poll() is None, (tmp_path / "killed.log").read_text()[-2000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = _epochs_done(stored)
+    assert done < 4 and not (tmp_path / "killed" / "Format-Serving").exists()
+
+    for name, folder in (("again", state), ("whole", tmp_path / "other")):
+        process = _train_elsewhere(workbench, tmp_path / name, folder, _STATEFUL)
+        assert process.wait(timeout=300) == 0, (tmp_path / f"{name}.log").read_text()[-2000:]
+    assert not stored.exists(), "a finished training leaves no state"
+    again, whole = (_history(tmp_path / name) for name in ("again", "whole"))
+    assert len(again) == len(whole) == 4
+    for row, expected in zip(again, whole, strict=True):
+        assert row == pytest.approx(expected, abs=2e-3)
+    # And it went on instead of starting anew.
+    text = (tmp_path / "again.log").read_text()
+    assert "epoch 4/" not in text
+    scores = [_scores(workbench, tmp_path / name) for name in ("again", "whole")]
+    np.testing.assert_allclose(*scores, atol=5e-3)
+
+
+def _epochs_done(path: Path) -> int:
+    """Epochs in the history of a stored state; 0 where there is none yet."""
+    try:
+        with np.load(path) as stored:
+            return len(json.loads(str(stored["values"]))["values"]["rows"])
+    except FileNotFoundError:
+        return 0
+
+
+def _scores(workbench, output: Path) -> np.ndarray:
+    crops, _, _ = workbench.crops("test")
+    model = tf.saved_model.load(str(output / "Format-Serving"))
+    return model.signatures["serving_default"](image=tf.constant(crops))["score"].numpy()
+
+
+def test_a_state_is_read_only_by_the_training_that_left_it(tmp_path):
+    state = TrainingState(str(tmp_path / "new" / "folder"), "one")
+    assert state.load() is None
+    arrays = {"model": [np.arange(3.0), np.float32(2)], "best": []}
+    state.save(arrays, {"phase": "head", "loss": float("nan")})
+    found, values = state.load()
+    assert list(found) == ["model"] and values["phase"] == "head" and np.isnan(values["loss"])
+    np.testing.assert_array_equal(found["model"][0], arrays["model"][0])
+    assert TrainingState(str(tmp_path / "new" / "folder"), "another").load() is None
+    path = tmp_path / "new" / "folder" / "training-state.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    assert state.load() is None
+    state.clear()
+    assert state.load() is None and not path.exists()
+    TrainingState("", "one").save(arrays, {})
+
+
+def test_two_devices_learn_what_one_learns(workbench, tmp_path):
+    """Two logical CPUs stand for two GPUs."""
+    devices = """
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from components.trainer import hardware, run_fn
+run_fn.build_strategy = lambda: hardware.build_strategy(["CPU:0", "CPU:1"])
+"""
+    training = {"epochs": 1, "steps_per_epoch": 20, "head_epochs": 1}
+    histories = []
+    for name, before in (("one", ""), ("two", devices)):
+        process = _train_elsewhere(workbench, tmp_path / name, "", training, before)
+        assert process.wait(timeout=400) == 0, (tmp_path / f"{name}.log").read_text()[-3000:]
+        histories.append(_history(tmp_path / name))
+    one, two = histories
+    assert len(two) == 2 and two[-1]["val_loss"] < two[0]["val_loss"]
+    # In the first phase no statistics of batches matter: two halves of a batch are the batch.
+    assert two[0]["val_loss"] == pytest.approx(one[0]["val_loss"], abs=0.02)
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16"])
+def test_lower_precision_is_exported_as_float32(workbench, tmp_path, precision):
+    folder = workbench.train(
+        tmp_path, training={"precision": precision, "epochs": 1, "steps_per_epoch": 20}
+    )
+    assert keras.config.dtype_policy().name == "float32"
+    model = tf.saved_model.load(str(folder))
+    assert {variable.dtype for variable in model.model_variables} == {tf.float32}
+    graph = model.signatures["serving_default"].graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    half = [node.name for node in nodes if node.attr["T"].type == tf.float16.as_datatype_enum]
+    assert not half
+    crops, _, _ = workbench.crops("val")
+    scores = model.signatures["serving_default"](image=tf.constant(crops))["score"]
+    assert np.isfinite(scores).all()
+    assert _history(tmp_path)[0]["loss"] < 1.0
+
+
+def test_a_loss_that_is_no_number_names_step_and_batch(workbench, tmp_path):
+    with pytest.raises(UsageError) as caught:
+        workbench.train(
+            tmp_path, training={"learning_rate": 10.0, "schedule": "constant", "weight_decay": 1.0}
+        )
+    message = str(caught.value)
+    assert "in phase all layers, epoch " in message
+    assert "whose batch shows fake/train" in message and "training.learning_rate" in message
+
+
+def test_no_memory_says_which_batch_size_to_try(workbench, tmp_path, monkeypatch):
+    def too_much(config):
+        inputs = keras.Input((64, 64, 3))
+        # Half a petabyte: no allocator gives it, so it fails as a full GPU does.
+        huge = keras.layers.Lambda(
+            lambda x: x[:, 0, 0, :1]
+            + keras.ops.sum(keras.ops.ones((2**23, 2**24)) * x[0, 0, 0, 0]),
+            output_shape=(1,),
+        )
+        backbone = keras.Model(inputs, keras.layers.Flatten()(inputs), name="backbone")
+        return keras.Model(
+            inputs, keras.layers.Dense(1)(huge(inputs)) + 0 * backbone(inputs)[:, :1]
+        )
+
+    monkeypatch.setattr(run_fn_module, "build_model", too_much)
+    with pytest.raises(UsageError, match="batch of 8 crops: try training.batch_size=4"):
+        workbench.train(tmp_path)
+
+
+def test_advice_of_a_batch_of_two_is_another():
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore")
+    assert "try training.batch_size=6 (OOM" in str(out_of_memory(12, error))
+    assert "try a smaller model.backbone" in str(out_of_memory(2, error))
+
+
+def test_tensorboard_reads_the_same_as_the_table(workbench, trained):
+    logs = trained.parent / "logs"
+    seen = {}
+    for group in ("train", "val"):
+        for file in (logs / group).iterdir():
+            for event in tf.compat.v1.train.summary_iterator(str(file)):
+                for value in event.summary.value:
+                    name = f"val_{value.tag}" if group == "val" else value.tag
+                    seen[event.step, name] = float(tf.make_ndarray(value.tensor))
+    rows = _history(trained.parent)
+    assert {step for step, _ in seen} == {row["epoch"] for row in rows}
+    assert any(name == "seconds" for _, name in seen)
+    for (step, name), value in seen.items():
+        if name == "seconds":
+            continue
+        assert rows[step - 1][name] == pytest.approx(value, rel=1e-5)
+    assert {"loss", "val_loss", "val_clip_auc", "learning_rate"} <= {name for _, name in seen}
+
+
+def test_without_a_gpu_nothing_is_compiled_or_rounded():
+    config = TrainingConfig()
+    assert not tf.config.list_physical_devices("GPU")
+    assert dtype_policy(config) == "float32" and not use_xla(config)
+    assert use_xla(TrainingConfig(xla="on"))
+    assert dtype_policy(TrainingConfig(precision="mixed_float16")) == "mixed_float16"
+
+
+def test_batches_are_divided_in_pairs():
+    check_batch_size(6, 1)
+    check_batch_size(8, 2)
+    with pytest.raises(UsageError, match="make it a multiple of 4"):
+        check_batch_size(6, 2)
+
+
+def test_only_the_blocks_from_the_named_one_on_are_trained(workbench, tmp_path):
+    from components.trainer.model import build_model
+    from pipeline.config import ModelConfig
+
+    weights = tmp_path / "tiny.weights.h5"
+    source = build_model(ModelConfig(**MODEL)).get_layer("backbone")
+    source.save_weights(weights)
+    model = {"weights": str(weights)}
+    training = {"epochs": 1, "steps_per_epoch": 3, "unfreeze_from": "cell_1"}
+    folder = workbench.train(tmp_path, model, training)
+    stored = tf.saved_model.load(str(folder)).model_variables
+    for before, after in zip(source.variables, stored, strict=False):
+        frozen = "_0/" in before.path
+        assert np.array_equal(before.numpy(), after.numpy()) == frozen, before.path
+
+    with pytest.raises(
+        UsageError, match="no block 'cell_9'; its blocks are cell_0, cell_1, cell_2"
+    ):
+        workbench.train(tmp_path / "b", model, {**training, "unfreeze_from": "cell_9"})
