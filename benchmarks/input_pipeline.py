@@ -104,9 +104,9 @@ def measure(crops: Crops, turns: int, steps: int, batches: int) -> dict[str, Fig
 def _batches(store: CropStore, detector: Detector, strength: str) -> tf.data.Dataset:
     """The training input, its static shape that of a batch in memory."""
     from components.trainer.input import training_dataset
-    from components.trainer.sampling import BalancedSampler
+    from components.trainer.sampling import build_sampler
 
-    sampler = BalancedSampler(store.table, BATCH, seed=1)
+    sampler = build_sampler(store.table, TrainingConfig(batch_size=BATCH), seed=1)
     dataset = training_dataset(store, sampler, detector.pixels, strength, seed=1)
     shapes = [[BATCH, *spec.shape[1:]] for spec in dataset.element_spec]
     return dataset.map(lambda *both: tuple(map(tf.ensure_shape, both, shapes)))

@@ -29,11 +29,13 @@ from typing import Any
 # Before anything imports TensorFlow, which else prints pages.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks._crops import Crops, make_crops
 from benchmarks._harness import Figure, finish, parser
+from benchmarks._sharpness import two_energy_auc
 from components.clip_evaluator.metrics import calibration_error
 from pipeline.config import Config, DemoConfig, image_size_of, load_config, to_dict
 from preprocessing.aggregation import aggregate, probability
@@ -101,7 +103,7 @@ def main() -> None:
     output = options.output.resolve()
     names = ["hard"] if options.quick else list(DATASETS)
     seeds = [1] if options.quick else [1, 2, 3]
-    shown = EPOCHS * _images_per_epoch(recipe("ours", 0))
+    shown = images_shown(recipe("ours", 0))
     print(f"NASNetMobile from scratch, {shown} images shown in {EPOCHS} epochs, seeds {seeds}")
     runs: dict[tuple[str, str], list[Scored]] = {}
     print(f"\n{'data':6}{'recipe':8}{'seed':>4}{'AUC':>8}{'per clip':>10}{'ECE':>8}{'s':>6}")
@@ -124,7 +126,11 @@ def main() -> None:
     floor = np.mean([chance_error(run.logits) for run in ours])
     print(f"\nperfectly calibrated scores of the same spread: ECE {floor:.3f} on average")
     print(f"curves: {picture}")
-    finish("recipe", figures(runs))
+    trivial = {
+        f"auc_of_two_energies_on_{data}": Figure(_two_energies(_make(str(output), data)))
+        for data in names
+    }
+    finish("recipe", figures(runs) | trivial)
 
 
 def figures(runs: dict[tuple[str, str], list[Scored]]) -> dict[str, Figure]:
@@ -173,7 +179,7 @@ def recipe(name: str, seed: int) -> Config:
     if name == "ours":
         return ours
     other = load_config("seed_recipe", [f"seed={seed}"])
-    steps = _images_per_epoch(ours) // other.training.batch_size
+    steps = images_shown(ours) // (EPOCHS * other.training.batch_size)
     return load_config(
         "seed_recipe",
         [
@@ -186,9 +192,26 @@ def recipe(name: str, seed: int) -> Config:
     )
 
 
-def _images_per_epoch(config: Config) -> int:
+def images_shown(config: Config) -> int:
+    """How many crops a training sees, those included that it takes only statistics from."""
     training = config.training
-    return (training.steps_per_epoch + training.recalibration_steps) * training.batch_size
+    steps = training.steps_per_epoch + training.recalibration_steps
+    return training.epochs * steps * training.batch_size
+
+
+def _two_energies(crops: Crops) -> float:
+    """How far one gets without a network; see benchmarks/_sharpness.py."""
+    from components.trainer.crop_store import CropStore
+
+    sides = []
+    for split in ("train", "test"):
+        with CropStore(crops.files(split), split) as store:
+            encoded = [
+                np.frombuffer(crop, np.uint8) for crop in store.read(range(len(store.table)))
+            ]
+            pixels = [cv2.imdecode(crop, cv2.IMREAD_COLOR) for crop in encoded]
+            sides += [pixels, store.table.labels]
+    return two_energy_auc(*sides)
 
 
 def _mean(runs: list[Scored], measure: str) -> float:

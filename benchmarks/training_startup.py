@@ -197,6 +197,7 @@ def _plain(config: Any, size: int) -> Any:
 def _ours(config: Any) -> Any:
     import keras
 
+    from components.trainer.hardware import use_xla
     from components.trainer.model import build_model, prepare_phase
     from components.trainer.optimizer import build_optimizer
     from pipeline.config import TrainingConfig
@@ -210,7 +211,7 @@ def _ours(config: Any) -> Any:
         optimizer,
         keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=training.label_smoothing),
         metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)],
-        jit_compile=False,
+        jit_compile=use_xla(training),
     )
     return model
 

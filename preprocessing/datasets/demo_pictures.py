@@ -30,8 +30,8 @@ BODY_OUTLINE = (
 # Of `blend_hard`: the scale of detail in pixels (sigma), the least and largest misfit of its
 # strength (of logarithms), and how soft frames are made (sigma in pixels).
 _DETAIL = 1.0
-_MISFIT = (0.2, 0.5)
-_SOFTNESS = (0.2, 0.7)
+_MISFIT = (0.4, 0.8)
+_SOFTNESS = (0.2, 0.5)
 
 
 def portrait() -> tuple[np.ndarray, ...]:
@@ -151,8 +151,8 @@ def degrade(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
     Returns:
       A function of one frame, uint8 [height, width, 3]; it does about the same to every frame.
     """
-    softness, grain = rng.uniform(*_SOFTNESS), rng.uniform(0, 3)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))]
+    softness, grain = rng.uniform(*_SOFTNESS), rng.uniform(0, 2)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(80, 96))]
 
     def one(frame: np.ndarray) -> np.ndarray:
         soft = cv2.GaussianBlur(np.float32(frame), (0, 0), softness)

@@ -66,6 +66,7 @@ def test_yaml_file_of_ones_own(tmp_path):
         (["tuner.dropout=[0, many]"], "is not a number"),
         (["model.backbone=nasnet_larg"], "did you mean 'nasnet_large'"),
         (["data.split=identiti"], "did you mean 'identity'"),
+        (["data.demo.difficulty=hrad"], "did you mean 'hard'"),
         (["extraction.margin=0.5"], "outside"),
         (["data.precropped=1"], "is not true or false"),
         (["name=a/b"], "letters, digits"),

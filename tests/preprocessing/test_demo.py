@@ -115,6 +115,25 @@ def test_a_person_does_not_depend_on_the_number_of_others(made: Path, tmp_path: 
     assert all(few[name] == many[name] for name in few if name.endswith(".mp4"))
 
 
+def test_another_difficulty_makes_other_fakes_and_is_remembered(made: Path, tmp_path: Path) -> None:
+    hard = Parameters(1, 1, 1, difficulty="hard")
+    root = tmp_path / "data"
+    demo.make_demo_data(root, hard)
+    first, easy = hashes(root), hashes(made)
+    assert len(read_clip(root / "Celeb-synthesis/id1_id1_0000.mp4")) >= 12
+    assert all(first[name] != easy[name] for name in first if name.endswith(".mp4"))
+    demo.make_demo_data(tmp_path / "again", hard)
+    assert hashes(tmp_path / "again") == first
+    demo.make_demo_data(root, dataclasses.replace(hard, difficulty="easy"))
+    assert hashes(root)["Celeb-real/id0_0000.mp4"] == easy["Celeb-real/id0_0000.mp4"]
+
+
+def test_an_unknown_difficulty_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'medium' is not known; it may be easy, hard"):
+        demo.make_demo_data(tmp_path / "data", Parameters(difficulty="medium"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_second_call_does_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_make_clips", lambda *_: pytest.fail("made again"))
     before = made.stat().st_mtime_ns
