@@ -36,6 +36,7 @@ _TRANSFORM_SOURCES = ("components/transform",)
 _TRAINER_SOURCES = (
     "components/trainer",
     "preprocessing/aggregation.py",
+    "preprocessing/crop.py",
     "preprocessing/face_example.py",
     "preprocessing/model_metadata.py",
     "preprocessing/operating_points.py",
