@@ -91,7 +91,8 @@ STRENGTHS: dict[str, Strength | SeedRecipe] = {
         turn=15.0,
         brightness=0.2,
         contrast=0.3,
-        hue=20.0,
+        # Beyond this, skin turns magenta or green.
+        hue=15.0,
         noise=8.0,
         blur=0.3,
         shrink=0.3,

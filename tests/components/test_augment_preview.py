@@ -85,6 +85,13 @@ def test_real_pictures_alone_can_be_looked_at(tmp_path):
     assert len(_cells(tmp_path / "a.png", 3, 2)) == 3
 
 
+def test_real_crops_of_both_classes(media, tmp_path):
+    """One of the pictures is broken."""
+    crops = str(media / "celeb_df_crops")
+    write_preview(_config(), crops, str(tmp_path / "a.png"), ["strong"], 8, 1)
+    assert len(_cells(tmp_path / "a.png", 8, 2)) == 8
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -82,6 +82,8 @@ def test_help_is_not_slower_than_an_interpreter_that_imports_numpy():
         (["run", "--preset", "folder", "--output", "out", "--data", "nowhere"], ["nowhere"]),
         (["predict", "nothing.mp4", "--model", "."], ["nothing.mp4"]),
         (["index", "nowhere"], ["nowhere"]),
+        (["augment-preview", "--output", "a.png"], ["--data DIR"]),
+        (["augment-preview", "--output", "a.png", "--data", "nowhere"], ["nowhere"]),
         (["frobnicate"], ["invalid choice"]),
     ],
 )
