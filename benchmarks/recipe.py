@@ -41,13 +41,25 @@ from pipeline.config import Config, DemoConfig, image_size_of, load_config, to_d
 from preprocessing.aggregation import aggregate, probability
 from preprocessing.fingerprint import code_digest, settings_digest
 
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """What is made, how many frames of each clip are taken, and how long both recipes train."""
+
+    demo: DemoConfig
+    frames: int
+    epochs: int
+
+
 RECIPES = ("ours", "seed")
-EPOCHS, STEPS, OURS_BATCH = 4, 20, 16
+# Steps of an epoch of ours, and after it the batches that only statistics are taken from; fewer
+# of these than the preset has, since they count as shown.
+STEPS, RECALIBRATION_STEPS = 16, 4
 # Many persons and few frames of each: crops of one clip say the same about calibration. With
 # fewer of them the error of 15 bins would be chance, even for perfect scores.
 DATASETS = {
-    "hard": (DemoConfig(200, 80, 160, seed=7, difficulty="hard"), 2),
-    "easy": (DemoConfig(100, 20, 40, seed=7, difficulty="easy"), 4),
+    "hard": Dataset(DemoConfig(200, 80, 160, seed=7, difficulty="hard"), frames=2, epochs=4),
+    "easy": Dataset(DemoConfig(100, 20, 40, seed=7, difficulty="easy"), frames=4, epochs=3),
 }
 
 
@@ -103,8 +115,13 @@ def main() -> None:
     output = options.output.resolve()
     names = ["hard"] if options.quick else list(DATASETS)
     seeds = [1] if options.quick else [1, 2, 3]
-    shown = images_shown(recipe("ours", 0))
-    print(f"NASNetMobile from scratch, {shown} images shown in {EPOCHS} epochs, seeds {seeds}")
+    print(f"NASNetMobile from scratch, seeds {seeds}")
+    for data in names:
+        config = recipe("ours", data, 0)
+        shown, epochs = images_shown(config), config.training.epochs
+        print(f"{data} set: {shown} images shown to each recipe in {epochs} epochs", flush=True)
+        (output / data).mkdir(parents=True, exist_ok=True)
+        _start("make", output / data / "make.log", {"output": str(output), "data": data})
     runs: dict[tuple[str, str], list[Scored]] = {}
     print(f"\n{'data':6}{'recipe':8}{'seed':>4}{'AUC':>8}{'per clip':>10}{'ECE':>8}{'s':>6}")
     # Seed by seed and side by side, so that what is there when time runs out can be compared.
@@ -127,7 +144,9 @@ def main() -> None:
     print(f"\nperfectly calibrated scores of the same spread: ECE {floor:.3f} on average")
     print(f"curves: {picture}")
     trivial = {
-        f"auc_of_two_energies_on_{data}": Figure(_two_energies(_make(str(output), data)))
+        f"auc_of_two_energies_on_{data}": Figure(
+            float(_two_energies_file(output, data).read_text())
+        )
         for data in names
     }
     finish("recipe", figures(runs) | trivial)
@@ -164,32 +183,23 @@ def chance_error(logits: np.ndarray, draws: int = 200) -> float:
     return float(np.mean([calibration_error(drawn, scores) for drawn in labels]))
 
 
-def recipe(name: str, seed: int) -> Config:
-    """The configuration of `ours` or `seed`, with as many images shown."""
+def recipe(name: str, data: str, seed: int) -> Config:
+    """The configuration of `ours` or `seed` for a dataset, with as many images shown."""
+    common = [f"seed={seed}", f"training.epochs={DATASETS[data].epochs}", "training.patience=0"]
     ours = load_config(
         "demo",
         [
-            f"seed={seed}",
-            f"training.batch_size={OURS_BATCH}",
-            f"training.epochs={EPOCHS}",
+            *common,
             f"training.steps_per_epoch={STEPS}",
-            "training.patience=0",
+            f"training.recalibration_steps={RECALIBRATION_STEPS}",
         ],
     )
     if name == "ours":
         return ours
-    other = load_config("seed_recipe", [f"seed={seed}"])
-    steps = images_shown(ours) // (EPOCHS * other.training.batch_size)
-    return load_config(
-        "seed_recipe",
-        [
-            f"seed={seed}",
-            f"model.backbone={ours.model.backbone}",
-            "model.weights=none",
-            f"training.epochs={EPOCHS}",
-            f"training.steps_per_epoch={steps}",
-        ],
-    )
+    batch_size = load_config("seed_recipe").training.batch_size
+    steps = images_shown(ours) // (ours.training.epochs * batch_size)
+    same = [f"model.backbone={ours.model.backbone}", f"model.weights={ours.model.weights}"]
+    return load_config("seed_recipe", [*common, *same, f"training.steps_per_epoch={steps}"])
 
 
 def images_shown(config: Config) -> int:
@@ -199,8 +209,47 @@ def images_shown(config: Config) -> int:
     return training.epochs * steps * training.batch_size
 
 
+def _mean(runs: list[Scored], measure: str) -> float:
+    return float(np.mean([getattr(run, measure) for run in runs]))
+
+
+def _scored(output: Path, data: str, name: str, seed: int) -> Scored:
+    """Reads a training's result, or has it trained first."""
+    config = recipe(name, data, seed)
+    code = code_digest(["components/trainer", "components/transform", "preprocessing"])
+    sections = [to_dict(part) for part in (config.model, config.training, DATASETS[data])]
+    key = settings_digest(*sections, seed, code)
+    folder = output / data / f"{name}-{seed}"
+    result = folder / "result.json"
+    if not result.is_file() or json.loads(result.read_text())["key"] != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        job = {"output": str(output), "data": data, "name": name, "seed": seed, "key": key}
+        _start("train", folder / "log.txt", job)
+    values = json.loads(result.read_text())
+    del values["key"]
+    return Scored(**{k: np.array(v) if k != "history" else v for k, v in values.items()})
+
+
+# --- processes
+
+
+def _make(output: str, data: str) -> None:
+    """Makes crops, and measures how far one gets on them without a network."""
+    crops = _crops(output, data)
+    _two_energies_file(Path(output), data).write_text(f"{_two_energies(crops)}\n")
+
+
+def _crops(output: str, data: str) -> Crops:
+    size = image_size_of(recipe("ours", data, 0).model)
+    return make_crops(Path(output) / data, DATASETS[data].demo, DATASETS[data].frames, size)
+
+
+def _two_energies_file(output: Path, data: str) -> Path:
+    return output / data / "auc_of_two_energies.txt"
+
+
 def _two_energies(crops: Crops) -> float:
-    """How far one gets without a network; see benchmarks/_sharpness.py."""
     from components.trainer.crop_store import CropStore
 
     sides = []
@@ -214,42 +263,11 @@ def _two_energies(crops: Crops) -> float:
     return two_energy_auc(*sides)
 
 
-def _mean(runs: list[Scored], measure: str) -> float:
-    return float(np.mean([getattr(run, measure) for run in runs]))
-
-
-def _scored(output: Path, data: str, name: str, seed: int) -> Scored:
-    """Reads a training's result, or has it trained first."""
-    config, (demo, frames) = recipe(name, seed), DATASETS[data]
-    code = code_digest(["components/trainer", "components/transform", "preprocessing"])
-    sections = [to_dict(part) for part in (config.model, config.training, demo)]
-    key = settings_digest(*sections, frames, seed, code)
-    folder = output / data / f"{name}-{seed}"
-    result = folder / "result.json"
-    if not result.is_file() or json.loads(result.read_text())["key"] != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _start("make", folder.parent / "make.log", {"output": str(output), "data": data})
-        job = {"output": str(output), "data": data, "name": name, "seed": seed, "key": key}
-        _start("train", folder / "log.txt", job)
-    values = json.loads(result.read_text())
-    del values["key"]
-    return Scored(**{k: np.array(v) if k != "history" else v for k, v in values.items()})
-
-
-# --- processes
-
-
-def _make(output: str, data: str) -> Crops:
-    demo, frames = DATASETS[data]
-    return make_crops(Path(output) / data, demo, frames, image_size_of(recipe("ours", 0).model))
-
-
 def _train(output: str, data: str, name: str, seed: int, key: str) -> None:
     """Trains, scores the test split with the exported model, and writes the result."""
     from components.trainer.run_fn import run_fn
 
-    config, crops = recipe(name, seed), _make(output, data)
+    config, crops = recipe(name, data, seed), _crops(output, data)
     folder = Path(output) / data / f"{name}-{seed}"
     start = time.monotonic()
     run_fn(
