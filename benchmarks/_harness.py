@@ -42,6 +42,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
+def media(name: str) -> Path | None:
+    """A dataset in the folder that DEEPFAKE_TEST_MEDIA names; None where it is not there."""
+    root = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
+    folder = Path(root) / name
+    return folder if root and folder.is_dir() else None
+
+
 @contextlib.contextmanager
 def clips() -> Iterator[tuple[str, list[Path]]]:
     """Names and lists the videos to measure on.
@@ -49,9 +56,7 @@ def clips() -> Iterator[tuple[str, list[Path]]]:
     Those of `faceforensics_mini` in the folder that DEEPFAKE_TEST_MEDIA names; without it the
     demo's, made for the occasion.
     """
-    media = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
-    folder = Path(media) / "faceforensics_mini"
-    if media and folder.is_dir():
+    if folder := media("faceforensics_mini"):
         yield folder.name, _videos(folder)
         return
     from pipeline.config import DemoConfig
