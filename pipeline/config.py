@@ -256,6 +256,11 @@ def image_size_of(model: ModelConfig) -> int:
     return model.image_size or IMAGE_SIZES[model.backbone]
 
 
+def needs_fakes(training: TrainingConfig) -> bool:
+    """Whether training uses the data's own fakes; self-blended ones can stand for all of them."""
+    return training.pseudo_fakes == "none" or training.pseudo_fake_share < 1.0
+
+
 def presets() -> list[str]:
     """Names of the presets, sorted."""
     return sorted(path.stem for path in PRESET_DIR.glob("*.yaml"))

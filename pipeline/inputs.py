@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.config import Config
+from pipeline.config import Config, needs_fakes
 from preprocessing import progress
 from preprocessing.errors import UsageError
 from preprocessing.fingerprint import code_digest
@@ -51,7 +51,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     table = manifest.table()
     (folder / "dataset.txt").write_text(table + "\n", encoding="utf-8", errors="replace")
     say(table)
-    for warning in check_trainable(manifest):
+    for warning in check_trainable(manifest, needs_fakes(config.training)):
         say(f"warning: {warning}")
     path = folder / f"manifest-{manifest.digest[:16]}.csv"
     manifest.write_csv(path)

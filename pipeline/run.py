@@ -59,6 +59,11 @@ def run(config: Config) -> int:
 
 def _run(config: Config, console: Console) -> int:
     check_platform(config.serving, kubeflow=False)
+    if config.model.weights != "none":
+        from components.trainer.backbones import check_weights
+
+        console.say(f"looking for the weights of {config.model.backbone}: {config.model.weights}")
+        check_weights(config.model.backbone, config.model.weights)
     inputs = prepare(config, console.say)
     console.say("loading TFX (about half a minute)")
     from absl import logging as absl_logging

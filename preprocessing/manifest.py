@@ -203,8 +203,12 @@ def build_manifest(
     return Manifest(os.fspath(root), listing.layout, divided, tuple(problems), protocol)
 
 
-def check_trainable(manifest: Manifest) -> list[str]:
+def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
     """Refuses a manifest that training would go wrong with.
+
+    Args:
+      manifest: the clips.
+      needs_fakes: False where pseudo-fakes stand for all fakes that are trained on.
 
     Returns:
       Warnings: what training can live with, but its user should know.
@@ -220,7 +224,7 @@ def check_trainable(manifest: Manifest) -> list[str]:
     _check_labels(clips)
     labels = {split: {c.label for c in clips if c.split == split} for split in SPLITS}
     present = set().union(*labels.values())
-    if len(present) == 1:
+    if len(present) == 1 and (needs_fakes or present == {FAKE}):
         has, lacks = ("real", "fake") if present == {REAL} else ("fake", "real")
         raise UsageError(f"{root} holds only {has} clips; add {lacks} ones")
     other = {"identity": ", or use data.split=clip", "clip": ""}.get(
@@ -234,7 +238,7 @@ def check_trainable(manifest: Manifest) -> list[str]:
     for split in SPLITS:
         if not labels[split]:
             raise UsageError(f"no clip of {root} falls to {split}; add clips of others{other}")
-    if len(labels["train"]) == 1:
+    if len(labels["train"]) == 1 and (needs_fakes or labels["train"] == {FAKE}):
         has, lacks = ("real", "fake") if labels["train"] == {REAL} else ("fake", "real")
         raise UsageError(
             f"train holds only {has} clips of {root}; add {lacks} clips that have nothing in "

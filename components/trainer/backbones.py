@@ -58,6 +58,21 @@ def build_backbone(name: str, size: int, weights: str) -> keras.Model:
     return backbone
 
 
+def check_weights(name: str, weights: str) -> None:
+    """Finds out whether `build_backbone` will get its weights, before hours are spent on faces.
+
+    ImageNet's file is fetched if need be; a file whose MD5 is not known is loaded once.
+
+    Raises:
+      UsageError: as `build_backbone`.
+    """
+    path = find_weights(name, weights)
+    if path is not None and md5_of(path) not in {md5 for _, md5 in IMAGENET_FILES.values()}:
+        # The smallest size that every network here can be built for: weights do not depend on it.
+        build_backbone(name, 64, weights)
+        keras.backend.clear_session()
+
+
 def find_weights(name: str, weights: str) -> Path | None:
     """The file that `weights` means, downloaded if need be; None for random weights.
 

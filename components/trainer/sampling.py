@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from components.trainer.crop_store import CropTable, missing_classes
+from pipeline.config import needs_fakes
 from preprocessing.errors import UsageError
 from preprocessing.face_example import FAKE, REAL
 
@@ -58,24 +59,24 @@ def build_sampler(table: CropTable, config: TrainingConfig, seed: int) -> Sample
       seed: equal seeds give equal batches.
 
     Raises:
-      UsageError: see `check_classes`.
+      UsageError: see `check_crops`.
     """
-    check_classes(table, config)
+    check_crops(table, config)
     if config.sampling == "paired":
         return PairedSampler(table, config.batch_size, seed, pseudo_fake_share(config))
     return ShuffledSampler(table, config.batch_size, seed, config.sampling == "weighted")
 
 
-def check_classes(table: CropTable, config: TrainingConfig) -> None:
+def check_crops(table: CropTable, config: TrainingConfig) -> None:
     """Checks that training finds what it needs among the crops.
 
     Raises:
-      UsageError: no real crop, or neither a fake crop nor pseudo-fakes for all pairs.
+      UsageError: fewer crops than a batch, no real crop, or neither a fake crop nor pseudo-fakes
+        for all pairs.
     """
+    needed = needs_fakes(config)
     missing = missing_classes(table)
-    if missing == ["fake"] and pseudo_fake_share(config) == 1.0:
-        return
-    if missing:
+    if missing and (needed or missing != ["fake"]):
         way_out = ""
         if missing == ["fake"]:
             way_out = (
@@ -85,6 +86,12 @@ def check_classes(table: CropTable, config: TrainingConfig) -> None:
         raise UsageError(
             f"none of the {len(table)} crops of the train split is {missing[0]}, and training "
             f"needs crops of both classes{way_out}"
+        )
+    crops = len(table) if needed else 2 * int((table.labels == REAL).sum())
+    if crops < config.batch_size:
+        raise UsageError(
+            f"training.batch_size: {config.batch_size} is more than the {crops} crops that there "
+            "are to train on; lower it"
         )
 
 

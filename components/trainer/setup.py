@@ -16,10 +16,10 @@ from components.trainer.export import Detector
 from components.trainer.hardware import build_strategy, check_batch_size, dtype_policy
 from components.trainer.model import build_model
 from components.trainer.pseudo_fakes import self_blended_split
-from components.trainer.sampling import check_classes, pseudo_fake_share
+from components.trainer.sampling import check_crops
 from components.trainer.training import Training
 from components.trainer.training_state import TrainingState
-from pipeline.config import ModelConfig, TrainingConfig, from_dict
+from pipeline.config import ModelConfig, TrainingConfig, from_dict, needs_fakes
 from pipeline.config_checks import check_training
 from preprocessing import progress
 
@@ -66,9 +66,9 @@ def open_crops(
     extraction = fn_args.custom_config.get("metadata", {}).get("extraction")
     with contextlib.ExitStack() as stack:
         train = stack.enter_context(CropStore(fn_args.train_files, "train", extraction))
-        check_classes(train.table, training)
+        check_crops(train.table, training)
         val = stack.enter_context(CropStore(fn_args.eval_files, "val", extraction))
-        if pseudo_fake_share(training) == 1.0:
+        if not needs_fakes(training):
             # No fake of the data has a say then, not even in which epoch is the best.
             val = stack.enter_context(self_blended_split(val, seed))
         yield train, val

@@ -7,7 +7,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from trainer_workbench import MODEL, SIZE, face_like
 
 from components.trainer import backbones
-from components.trainer.backbones import build_backbone, md5_of
+from components.trainer.backbones import build_backbone, check_weights, md5_of
 from components.trainer.model import BACKBONE, HighPass, batch_norms, build_model, prepare_phase
 from pipeline.config import ModelConfig
 from preprocessing.errors import UsageError
@@ -136,6 +136,17 @@ def test_imagenet_without_a_network_says_which_file_to_bring(monkeypatch):
     with pytest.raises(UsageError, match=r"NASNet-large-no-top\.h5 \(md5 d81d89dc07e6e5") as error:
         build_backbone("nasnet_large", 331, "imagenet")
     assert "Name or service not known" in str(error.value)
+
+
+def test_weights_are_tried_before_anything_else_is_done(tmp_path):
+    good = tmp_path / "good.weights.h5"
+    build_backbone("tiny", SIZE, "none").save_weights(good)
+    check_weights("tiny", str(good))
+    check_weights("tiny", "none")
+    truncated = tmp_path / "truncated.weights.h5"
+    truncated.write_bytes(good.read_bytes()[:-100])
+    with pytest.raises(UsageError, match=r"truncated\.weights\.h5 does not hold weights of tiny"):
+        check_weights("tiny", str(truncated))
 
 
 def test_no_imagenet_weights_for_tiny():

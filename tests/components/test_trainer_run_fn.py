@@ -185,6 +185,7 @@ def test_fine_tuning_goes_through_both_phases(workbench, tmp_path):
         ({}, {"augmentation": "storng"}, "did you mean 'strong'"),
         ({}, {"batch_norm": "freeze"}, "set it to momentum"),
         ({}, {"batch_size": 7}, "odd"),
+        ({}, {"batch_size": 4000}, "4000 is more than the [0-9]+ crops"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(workbench, tmp_path, model, training, message):

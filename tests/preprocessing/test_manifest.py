@@ -284,6 +284,23 @@ class TestTrainable:
         with pytest.raises(UsageError, match=message):
             check_trainable(build(root, **more))
 
+    def test_without_fakes_where_pseudo_fakes_stand_for_them(self, root):
+        for path in root.glob("fake/*"):
+            path.unlink()
+        manifest = build(root)
+        with pytest.raises(UsageError, match="holds only real clips; add fake ones"):
+            check_trainable(manifest)
+        assert check_trainable(manifest, needs_fakes=False) == [
+            "val holds only real clips: AUC is undefined there",
+            "test holds only real clips: AUC is undefined there",
+        ]
+
+    def test_without_reals_pseudo_fakes_do_not_help(self, root):
+        for path in root.glob("real/*"):
+            path.unlink()
+        with pytest.raises(UsageError, match="holds only fake clips; add real ones"):
+            check_trainable(build(root), needs_fakes=False)
+
     def test_no_clip(self, root):
         for path in root.glob("*/*.mp4"):
             path.rename(path.with_suffix(".txt"))
