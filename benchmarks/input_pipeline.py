@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from components.trainer.crop_store import CropStore
     from components.trainer.export import Detector
 
+BACKBONE = "nasnet_mobile"
 BATCH = 16
 AUGMENTATION = "standard"
 # What takes the input's time: `none` is reading, decoding and resizing alone.
@@ -52,7 +53,7 @@ def main() -> None:
 
 
 def _crops(folder: Path) -> Crops:
-    size = image_size_of(ModelConfig(backbone="nasnet_mobile"))
+    size = image_size_of(ModelConfig(backbone=BACKBONE))
     media = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
     if media and Path(media, "faceforensics_mini").is_dir():
         return extract_crops(
@@ -77,7 +78,7 @@ def measure(crops: Crops, turns: int, steps: int, batches: int) -> dict[str, Fig
     from components.trainer.model import build_model
     from components.trainer.training import fast_graphs
 
-    model = build_model(ModelConfig(backbone="nasnet_mobile", weights="none"))
+    model = build_model(ModelConfig(backbone=BACKBONE, weights="none"))
     detector = Detector(model, tft.TFTransformOutput(str(crops.transform_graph)))
     with CropStore(crops.files("train"), "train") as store, fast_graphs():
         sizes = [len(one) for one in store.read(np.arange(len(store.table)))]
@@ -128,8 +129,9 @@ def _take_turns(
         keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    # One function for both sides, since their elements have equal shapes.
-    step = model.make_train_function()
+    model.fit(sides["fed"], steps_per_epoch=1, verbose=0)
+    # Traced once for both sides, since their elements have equal shapes.
+    step = model.train_function
     iterators = {side: iter(dataset) for side, dataset in sides.items()}
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(-1, turns):

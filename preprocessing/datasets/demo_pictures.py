@@ -30,7 +30,7 @@ BODY_OUTLINE = (
 # Of `blend_hard`: the scale of detail in pixels (sigma), the least and largest misfit of its
 # strength (of logarithms), and how soft frames are made (sigma in pixels).
 _DETAIL = 1.0
-_MISFIT = (0.4, 0.8)
+_MISFIT = (0.5, 0.9)
 _SOFTNESS = (0.2, 0.5)
 
 

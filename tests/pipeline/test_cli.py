@@ -131,3 +131,9 @@ def test_index_prints_a_table_and_writes_the_manifest(tmp_path):
     assert "train" in done.stdout and "12" in done.stdout
     assert len((tmp_path / "manifest.csv").read_text().splitlines()) == 13
     assert not (root / "hashes.json").exists()
+
+
+def test_an_unknown_difficulty_of_the_demo_is_refused(tmp_path):
+    done = deepfake("demo-data", str(tmp_path / "data"), "--difficulty", "medium")
+    assert_refused(done, "--difficulty", "'easy', 'hard'")
+    assert not (tmp_path / "data").exists()
