@@ -72,7 +72,7 @@ pre { background:var(--card); padding:.75rem; border-radius:.5rem; font-size:.81
   table.cards td { display:flex; justify-content:space-between; gap:1rem; border:0;
     padding:.15rem .75rem; text-align:right; }
   table.cards td::before { content:attr(data-label); color:var(--soft); text-align:left;
-    flex:none; }
+    flex:0 0 auto; max-width:55%; overflow-wrap:anywhere; }
   table.cards td:first-child { font-weight:600; min-width:0; }
   table.cards td:empty { display:none; }
 }
