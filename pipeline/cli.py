@@ -297,9 +297,12 @@ def _report(arguments: argparse.Namespace) -> int:
     import os
     import webbrowser
 
-    from components.report.compare import page_of
+    from preprocessing.quiet import quiet
 
-    page = page_of(arguments.run, again=arguments.rebuild)
+    with quiet():
+        from components.report.compare import page_of
+
+        page = page_of(arguments.run, again=arguments.rebuild)
     print(page)
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         webbrowser.open(page.resolve().as_uri())

@@ -119,7 +119,11 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         note = f" ({one['note']})" if one["note"] else ""
         console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
     faceless = sum(not row["crops"] for row in scored.rows)
-    console.say(f"{faceless} of {len(scored.rows)} clips gave no face and are not in these figures")
+    if faceless:
+        console.say(
+            f"without {faceless} of {len(scored.rows)} clips, in which no face was judged; why, "
+            f"says {extraction}/report.txt"
+        )
     console.say(f"report: {page}")
     return 0
 
@@ -152,7 +156,8 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     for shard in scored.records:  # Copies of what the face store holds.
         Path(shard).unlink()
     missing = int(table["score"].isna().sum())
-    console.say(f"{len(table) - missing} clips scored, {missing} without a score: {target}")
+    why = " (the column `reason` says why)" if missing else ""
+    console.say(f"{len(table) - missing} clips scored, {missing} without a score{why}: {target}")
     console.say(thresholds.text() if thresholds else NO_BAND)
     return 0
 

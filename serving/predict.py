@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import json
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ import numpy as np
 from preprocessing import model_metadata
 from preprocessing.aggregation import aggregate, probability
 from preprocessing.errors import UsageError
+from preprocessing.quiet import quiet
 from preprocessing.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
 
 # Crops scored at once; more gain nothing on a CPU.
@@ -139,18 +137,18 @@ def predict_command(
     for file in files:
         if not Path(file).exists():
             raise UsageError(f"there is no file {file}")
-    with _quiet():
+    with quiet():
         predictor = Predictor(model, false_alarms)
     verdicts = []
     if not as_json:
         print(f"{'verdict':<9}  {'P(fake)':>8}  {'faces':>5}  {'tracks':>6}  file")
     for file in files:
-        with _quiet():
+        with quiet():
             verdict = predictor.predict(file)
         verdicts.append(verdict)
         if not as_json:
             print(_line(verdict), flush=True)
-    with _quiet():
+    with quiet():
         predictor.close()
     if as_json:
         print(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
@@ -164,18 +162,3 @@ def _line(one: Verdict) -> str:
     counts = f"{one.faces:>5}  {len(one.tracks):>6}"
     why = f"  ({one.reason})" if one.reason else ""
     return f"{one.verdict or '-':<9}  {score:>8}  {counts}  {one.file}{why}"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps what native libraries print off the terminal; Python errors still pass."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -64,8 +64,12 @@ def extraction(extraction: dict[str, Any] | None, pictures: Pictures) -> Html:
             tag(
                 "p",
                 f"{extraction['clips']} clips: {extraction['clips_with_faces']} gave "
-                f"{extraction['crops']} crops, {extraction['clips_reported']} gave none. "
-                f"{len(unscored)} of these are test clips, which the figures above leave out.",
+                f"{extraction['crops']} crops, {extraction['clips_reported']} gave none."
+                + (
+                    f" {len(unscored)} of these are test clips, which the figures above leave out."
+                    if unscored
+                    else ""
+                ),
             )
         ]
         reasons = {**extraction["reasons"], **extraction["dropped"]}

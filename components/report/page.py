@@ -102,7 +102,11 @@ def _gate(rows: list[dict[str, Any]]) -> Html:
     return join(
         [
             tag("h2", "Gate"),
-            tag("p", "A model is pushed only when every bound holds, on frames and on clips."),
+            tag(
+                "p",
+                "A model is pushed only when every bound holds, on frames and on clips, and when "
+                "it passes the serving check.",
+            ),
             table(["Bound", "On", "At least", "Measured", "Verdict"], cells, (2, 3)),
         ]
     )

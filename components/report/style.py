@@ -44,6 +44,8 @@ table { border-collapse:collapse; width:100%; margin:.5rem 0; font-size:.9375rem
 th, td { text-align:left; padding:.35rem .6rem; border-bottom:1px solid var(--line);
   vertical-align:top; overflow-wrap:anywhere; }
 th { color:var(--soft); font-weight:600; }
+/* Cells may break inside words, so nothing but this keeps names beside long values whole. */
+th:first-child, td:first-child { min-width:8em; }
 td.n, th.n { text-align:right; font-variant-numeric:tabular-nums; overflow-wrap:normal; }
 .confusion { display:grid; grid-template-columns:auto 1fr 1fr; gap:4px; max-width:480px;
   font-size:.875rem; }
@@ -70,8 +72,8 @@ pre { background:var(--card); padding:.75rem; border-radius:.5rem; font-size:.81
   table.cards td { display:flex; justify-content:space-between; gap:1rem; border:0;
     padding:.15rem .75rem; text-align:right; }
   table.cards td::before { content:attr(data-label); color:var(--soft); text-align:left;
-    flex:none; }
-  table.cards td:first-child { font-weight:600; }
+    flex:0 0 auto; max-width:55%; overflow-wrap:anywhere; }
+  table.cards td:first-child { font-weight:600; min-width:0; }
   table.cards td:empty { display:none; }
 }
 @media print { h2 { break-after:avoid; } figure, tr { break-inside:avoid; } }

@@ -192,8 +192,8 @@ def _time(
     report.p95_ms[protocol] = float(np.percentile(times, 95))
     if limits.max_latency_ms and report.p95_ms[protocol] > limits.max_latency_ms:
         report.problems.append(
-            f"{protocol}: one crop takes {report.p95_ms[protocol]:.0f} ms at the 95th percentile; "
-            f"{limits.max_latency_ms:.0f} ms are allowed"
+            f"{protocol}: one crop takes {report.p95_ms[protocol]:.3g} ms at the 95th percentile; "
+            f"{limits.max_latency_ms:.3g} ms are allowed"
         )
 
 

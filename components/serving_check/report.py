@@ -45,10 +45,11 @@ class Report:
         if self.problems or self.skipped:
             return self.skipped or "\n".join(self.problems)
         largest = max(self.largest_difference.values(), default=0.0)
+        same = f"within {largest:.1g} of" if largest else "equal to"
         latency = ", ".join(f"{name} {value:.0f} ms" for name, value in self.p50_ms.items())
         return (
-            f"{self.crops} crops over {' and '.join(self.p50_ms)}: logits within {largest:.1g} of "
-            f"the evaluation's; median of one crop: {latency}"
+            f"{self.crops} crops over {' and '.join(self.p50_ms)}: logits {same} the evaluation's; "
+            f"median of one crop: {latency}"
         )
 
     def write(self, folder: str | Path) -> None:

@@ -35,6 +35,14 @@ for (const group of texts) for (let i = 0; i < group.length; i++) for (let j = 0
   if (!group[i].contains(group[j]) && !group[j].contains(group[i]) &&
       clash(group[i].getBoundingClientRect(), group[j].getBoundingClientRect()))
     faults.push('overlap: ' + name(group[i]) + ' / ' + name(group[j]));
+for (const cell of document.querySelectorAll('th, td:first-child'))
+  for (const part of [...cell.childNodes].filter(node => node.nodeType === 3))
+    for (const word of part.data.matchAll(/(?<!\\S)[^\\s-]{1,20}(?!\\S)/g)) {
+      const range = document.createRange();
+      range.setStart(part, word.index);
+      range.setEnd(part, word.index + word[0].length);
+      if (range.getClientRects().length > 1) faults.push('broken: ' + word[0]);
+    }
 for (const text of document.querySelectorAll('svg text'))
   if (text.getBoundingClientRect().height < 9) faults.push('too small: ' + name(text));
 parent.postMessage(JSON.stringify({faults, elements: document.querySelectorAll('main *').length,

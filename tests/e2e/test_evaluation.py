@@ -9,6 +9,8 @@ import pytest
 from e2e import browser
 
 from components.clip_evaluator import bulk, results
+from components.report import markup
+from components.report.style import CSS
 from pipeline import evaluate
 from pipeline.cli import main
 from preprocessing.errors import UsageError
@@ -101,6 +103,13 @@ def test_runs_of_different_data_are_compared_on_what_they_share(
     assert "The two runs are of different data." in said
     assert f"Compared on the {tested} test clips that both have" in said
     assert browser.look(chromium, target, 400, tmp_path / "look")["faults"] == []
+
+
+def test_long_names_of_runs_fit_a_phone(tmp_path, chromium):
+    names = ["Measure", "demo/1700000000 on a_dataset_with_a_name (here)", "Difference"]
+    page = tmp_path / "page.html"
+    page.write_text(markup.page("x", CSS, [markup.table(names, [["Accuracy", "0.5", "+0.100"]])]))
+    assert browser.look(chromium, page, 400, tmp_path / "look")["faults"] == []
 
 
 def test_runs_without_a_clip_in_common_are_not_subtracted(evaluation, workspace, tmp_path, capsys):
