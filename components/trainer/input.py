@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +16,10 @@ from components.trainer.crop_store import CropStore
 from components.trainer.pseudo_fakes import encoded_pair
 from components.trainer.sampling import Sampler
 from preprocessing.face_example import FAKE
+
+# Seconds without a call into Python after which a dataset has filled its buffers, and seconds after
+# which an ending process waits no longer for that.
+_QUIET, _PATIENCE = 1.0, 10.0
 
 # encoded crops: string [batch] -> pixels: float32 [batch, size, size, 3]
 Transform = Callable[[tf.Tensor], tf.Tensor]
@@ -55,7 +63,7 @@ def training_dataset(
 
     def load(step, batch):
         encoded, landmarks, labels, weights = tf.numpy_function(
-            fetch, [step, batch], [tf.string, tf.float32, tf.float32, tf.float32]
+            _calls.count(fetch), [step, batch], [tf.string, tf.float32, tf.float32, tf.float32]
         )
         pixels = transform(tf.ensure_shape(encoded, [None]))
         landmarks = tf.ensure_shape(landmarks, [None, 5, 2])
@@ -81,7 +89,9 @@ def evaluation_dataset(store: CropStore, transform: Transform, batch_size: int) 
         return np.array(store.read(batch), object)
 
     def load(batch):
-        return transform(tf.ensure_shape(tf.numpy_function(fetch, [batch], tf.string), [None]))
+        return transform(
+            tf.ensure_shape(tf.numpy_function(_calls.count(fetch), [batch], tf.string), [None])
+        )
 
     numbers = tf.data.Dataset.range(len(store.table)).batch(batch_size)
     return numbers.map(load, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
@@ -99,3 +109,41 @@ def _encoded(store: CropStore, batch: np.ndarray, seed: list[int]) -> np.ndarray
             encoded[place - 1], landmarks, rng, store.extraction["jpeg_quality"]
         )
     return encoded
+
+
+class _Calls:
+    """Knows when datasets call into Python.
+
+    A process that ends (an error, an interrupt) while a dataset is filling its buffers would be
+    aborted, or hang: TensorFlow's threads would call into an interpreter that is gone.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._last = -_QUIET
+        atexit.register(self.settle)
+
+    def count(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, with its calls counted."""
+
+        def counted(*arguments):
+            with self._lock:
+                self._running += 1
+            try:
+                return function(*arguments)
+            finally:
+                with self._lock:
+                    self._running -= 1
+                    self._last = time.monotonic()
+
+        return counted
+
+    def settle(self) -> None:
+        """Returns when all buffers are full; at once where no dataset was read a moment ago."""
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and (self._running or time.monotonic() - self._last < _QUIET):
+            time.sleep(0.02)
+
+
+_calls = _Calls()

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -161,3 +164,20 @@ def test_evaluation_data_is_every_crop_in_order_untouched(workbench):
         found = np.concatenate([x.numpy() for x in evaluation_dataset(store, _transform, 16)])
         expected = _transform(tf.constant(store.read(np.arange(len(store.table)))))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.integration
+def test_a_process_may_end_while_a_dataset_fills_its_buffers(workbench):
+    code = f"""
+from components.trainer.crop_store import CropStore
+from components.trainer.input import training_dataset
+from components.trainer.sampling import PairedSampler
+from components.transform.preprocessing import decode_images
+
+store = CropStore(["{workbench.records}/Split-train/*"], "train")
+sampler = PairedSampler(store.table, 8, 1, share=1.0)
+data = iter(training_dataset(store, sampler, lambda x: decode_images(x, 64), "light", 1))
+next(data)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
