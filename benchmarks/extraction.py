@@ -1,10 +1,11 @@
 """Face extraction against the loop that people write, two workers against one, and memory.
 
-    python -m benchmarks.extraction [--quick]
+    python -m benchmarks.extraction [--quick] [--facenet PYTHON]
 
 The plain loop reads every frame with OpenCV and gives each sampled one to mtcnn's `detect_faces`.
 Both sides decode the same clips in turn, in one process. What may be started once (imports,
-networks, graph tracing, Beam's workers) is done before and not counted.
+networks, graph tracing, Beam's workers) is done before and not counted. facenet-pytorch takes part
+where an environment that holds it is named; see benchmarks/_facenet.py.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main() -> None:
     arguments.add_argument("--role", help="for the processes that the benchmark starts itself")
     arguments.add_argument("--paths", nargs="*", type=Path)
     arguments.add_argument("--workers", type=int)
+    arguments.add_argument("--facenet", help="a Python that can import facenet_pytorch")
     options = arguments.parse_args()
     if options.role:
         print(json.dumps(_ROLES[options.role](options)), flush=True)
@@ -49,11 +51,14 @@ def main() -> None:
     with clips() as (name, paths), tempfile.TemporaryDirectory() as folder:
         print(f"{len(paths)} clips of {name}, {os.cpu_count()} cores")
         figures = _against_plain_loop(
-            spread(paths, 3 if options.quick else 12), frames=16 if options.quick else 32
+            spread(paths, 3 if options.quick else 12),
+            16 if options.quick else 32,
+            options.facenet,
         )
         figures |= _two_workers(spread(paths, 2), rounds=1 if options.quick else 2)
         figures |= _memory(paths[0], Path(folder), frames=60 if options.quick else 300)
-    print("\nfacenet-pytorch is not compared: it needs torch, which this environment does not hold")
+    if not options.facenet:
+        print("\nfacenet-pytorch is not compared: name an environment that holds it (--facenet)")
     finish("extraction", figures)
 
 
@@ -82,7 +87,7 @@ def _plain_loop(detector: Any, path: Path, count: int) -> dict[int, list[list[fl
         number += 1
 
 
-def _against_plain_loop(paths: list[Path], frames: int) -> dict[str, Figure]:
+def _against_plain_loop(paths: list[Path], frames: int, facenet: str | None) -> dict[str, Figure]:
     from mtcnn import MTCNN
 
     from preprocessing.decoder import Decoder
@@ -130,6 +135,11 @@ def _against_plain_loop(paths: list[Path], frames: int) -> dict[str, Figure]:
             f"{seconds['plain']:>9.2f}{seconds['ours']:>8.2f}{here:>7}{here_found:>7}",
             flush=True,
         )
+    others = {}
+    if facenet:
+        seconds = sum(answer["seconds"] for answer in _facenet(facenet, paths, frames))
+        others["facenet_pytorch_frames_per_second"] = Figure(sampled / seconds)
+        others["speedup_over_facenet_pytorch"] = Figure(seconds / totals["ours"])
     return {
         "plain_loop_frames_per_second": Figure(sampled / totals["plain"]),
         "frames_per_second": Figure(sampled / totals["ours"]),
@@ -138,7 +148,27 @@ def _against_plain_loop(paths: list[Path], frames: int) -> dict[str, Figure]:
         "recall_of_plain_loop_faces": Figure(faces_found / max(1, faces), ">= 0.98"),
         "share_of_frames_with_their_face": Figure(holding_found / max(1, holding), ">= 0.98"),
         "mean_box_difference_in_pixels": Figure(float(np.mean(differences or [0.0]))),
+        **others,
     }
+
+
+def _facenet(python: str, paths: list[Path], frames: int) -> list[dict[str, Any]]:
+    """What facenet-pytorch takes for, and finds in, the same frames."""
+    clips = []
+    for path in paths:
+        length = int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
+        clips.append([str(path), middles(length, frames)])
+    done = subprocess.run(
+        [python, str(Path(__file__).parent / "_facenet.py")],
+        input=json.dumps({"clips": clips}),
+        capture_output=True,
+        text=True,
+        # The project's own packages must not be found by the other environment.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )
+    if done.returncode:
+        raise SystemExit(f"{python} does not run facenet-pytorch:\n{done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 # --- two workers
