@@ -29,7 +29,7 @@ NOTICE = (
     "a result on it says nothing about real deepfakes."
 )
 # Raise it whenever the clips change: data made by another version is made anew.
-VERSION = 1
+VERSION = 2
 MARKER = "demo.json"
 BLENDS = {"easy": pictures.blend_easily, "hard": pictures.blend_hard}
 TEST_LIST = "List_of_testing_videos.txt"
