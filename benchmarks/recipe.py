@@ -1,6 +1,6 @@
 """The project's recipe against the seed's, from scratch, on made data that was not trained on.
 
-    python -m benchmarks.recipe [--quick] [--output DIR] [--picture FILE]
+    python -m benchmarks.recipe [--quick] [--data hard] [--output DIR] [--picture FILE]
 
 Ours is preset `demo`, the other preset `seed_recipe` with the same backbone (NASNetMobile, 224
 pixels) and random weights. Both go through the Trainer's own `run_fn`, see the same number of
@@ -106,6 +106,9 @@ class Scored:
 def main() -> None:
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("--output", type=Path, default=Path("runs/benchmark-recipe"))
+    arguments.add_argument(
+        "--data", choices=list(DATASETS), help="only this set (the figures need `hard`)"
+    )
     arguments.add_argument("--picture", type=Path, help="default: recipes.png in the output folder")
     arguments.add_argument("--role", help="for the processes that the benchmark starts itself")
     arguments.add_argument("--job", type=json.loads)
@@ -114,7 +117,7 @@ def main() -> None:
         _ROLES[options.role](**options.job)
         return
     output = options.output.resolve()
-    names = ["hard"] if options.quick else list(DATASETS)
+    names = ["hard"] if options.quick else [options.data] if options.data else list(DATASETS)
     seeds = [1] if options.quick else [1, 2, 3]
     print(f"NASNetMobile from scratch, seeds {seeds}")
     for data in names:
@@ -140,7 +143,7 @@ def main() -> None:
 
     picture = options.picture or output / "recipes.png"
     draw(runs, picture)
-    ours = runs["hard", "ours"]
+    ours = runs.get(("hard", "ours")) or runs["easy", "ours"]
     floor = np.mean([chance_error(run.logits) for run in ours])
     print(f"\nperfectly calibrated scores of the same spread: ECE {floor:.3f} on average")
     print(f"curves: {picture}")
@@ -162,14 +165,15 @@ def figures(runs: dict[tuple[str, str], list[Scored]]) -> dict[str, Figure]:
         if (scored := runs.get((data, name)))
         for level in ("auc", "clip_auc")
     }
-    gain = found["auc_of_ours_on_hard"] - found["auc_of_seed_on_hard"]
-    hard = runs["hard", "ours"]
-    return {
-        "auc_gain_over_seed_recipe": Figure(gain, ">= 0.10"),
-        "expected_calibration_error": Figure(_mean(hard, "error"), "<= 0.05"),
-        "expected_calibration_error_per_clip": Figure(_mean(hard, "clip_error")),
-        **{name: Figure(value) for name, value in found.items()},
-    }
+    goals = {}
+    if hard := runs.get(("hard", "ours")):
+        gain = found["auc_of_ours_on_hard"] - found["auc_of_seed_on_hard"]
+        goals = {
+            "auc_gain_over_seed_recipe": Figure(gain, ">= 0.10"),
+            "expected_calibration_error": Figure(_mean(hard, "error"), "<= 0.05"),
+            "expected_calibration_error_per_clip": Figure(_mean(hard, "clip_error")),
+        }
+    return goals | {name: Figure(value) for name, value in found.items()}
 
 
 def chance_error(logits: np.ndarray, draws: int = 200) -> float:

@@ -4,7 +4,7 @@
 
 The whole pipeline on `faceforensics_mini`, official split: real crops of train and pseudo-fakes
 made of them train NASNetMobile from scratch, real crops of val and theirs choose the epoch and the
-temperature, and the test split's fakes, of four methods, are what it is asked about. Without that
+calibration, and the test split's fakes, of four methods, are what it is asked about. Without that
 folder (see DEEPFAKE_TEST_MEDIA) the demo's clips, whose fakes are themselves self-blended.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from scipy import optimize
 
@@ -9,32 +11,55 @@ from scipy import optimize
 BOUNDS = (0.05, 20.0)
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature whose division of the logits gives the best likelihood.
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The calibrated logit of a raw one is (raw + offset) / temperature."""
 
-    Temperature scaling, Guo et al., "On Calibration of Modern Neural Networks" (2017). Classes
-    weigh the same, whatever their share. Targets are those of Platt (1999), (n+1)/(n+2) instead of
-    1 and 1/(n+2) instead of 0 for n crops of a class: where the classes are separated, plain
-    likelihood would drive the temperature to nothing.
+    temperature: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrates logits of any shape."""
+        return (logits + self.offset) / self.temperature
+
+
+def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
+    """The temperature and offset that give the best likelihood.
+
+    Platt, "Probabilistic Outputs for Support Vector Machines" (1999); without the offset it would
+    be the temperature scaling of Guo et al., "On Calibration of Modern Neural Networks" (2017),
+    which leaves a network that calls too much or too little fake as it is. Classes weigh the same,
+    whatever their share. Targets are Platt's, (n+1)/(n+2) instead of 1 and 1/(n+2) instead of 0
+    for n crops of a class: where the classes are separated, plain likelihood would drive the
+    temperature to nothing.
 
     Args:
       logits: float [crops], of crops not trained on.
       labels: int [crops], 1 = fake.
 
     Returns:
-      The temperature, within `BOUNDS`. 1 where a class is missing.
+      The calibration, its temperature within `BOUNDS`. The one that changes nothing where a class
+      is missing.
     """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     fakes, reals = int((labels == 1).sum()), int((labels == 0).sum())
     if not fakes or not reals:
-        return 1.0
+        return Calibration()
     targets = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
     weights = np.where(labels == 1, 0.5 / fakes, 0.5 / reals)
 
-    def loss(log_temperature: float) -> float:
-        scaled = logits * np.exp(-log_temperature)
-        return float(np.sum(weights * (np.logaddexp(0.0, scaled) - targets * scaled)))
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        """Cross-entropy and its gradient; convex in slope and intercept."""
+        slope, intercept = parameters
+        scaled = slope * logits + intercept
+        value = np.sum(weights * (np.logaddexp(0.0, scaled) - targets * scaled))
+        # tanh: a sigmoid that does not overflow.
+        error = weights * (0.5 * (1.0 + np.tanh(0.5 * scaled)) - targets)
+        return float(value), np.array([np.sum(error * logits), np.sum(error)])
 
-    # The loss is convex in 1 / temperature, so it has one minimum on any monotone scale.
-    found = optimize.minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded")
-    return float(np.exp(found.x))
+    slopes = (1.0 / BOUNDS[1], 1.0 / BOUNDS[0])
+    found = optimize.minimize(
+        loss, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=[slopes, (None, None)]
+    )
+    slope, intercept = (float(value) for value in found.x)
+    return Calibration(1.0 / slope, intercept / slope)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.calibration import Calibration
 from components.trainer.warmup import write_warmup_requests
 from components.transform.preprocessing import PIXELS
 from preprocessing import face_example as names
@@ -25,7 +26,8 @@ class Detector(tf.Module):
       transform_output: of the Transform component.
 
     Attributes:
-      temperature: float32 scalar variable; logits are divided by it.
+      offset: float32 scalar variable; added to the network's logits.
+      temperature: float32 scalar variable; the sums are divided by it.
 
     Raises:
       UsageError: the Transform graph gives pictures of another size than the model takes.
@@ -33,6 +35,7 @@ class Detector(tf.Module):
 
     def __init__(self, model: keras.Model, transform_output: tft.TFTransformOutput):
         super().__init__(name="deepfake_detector")
+        self.offset = tf.Variable(0.0, trainable=False, name="offset")
         self.temperature = tf.Variable(1.0, trainable=False, name="temperature")
         self.model_variables = [variable.value for variable in model.variables]
         # A tf_keras layer, which a Keras 3 model cannot hold; a tf.function can.
@@ -54,6 +57,11 @@ class Detector(tf.Module):
 
         self.raw_logits = raw_logits
 
+    def calibrate(self, calibration: Calibration) -> None:
+        """Sets offset and temperature."""
+        self.offset.assign(calibration.offset)
+        self.temperature.assign(calibration.temperature)
+
     def pixels(self, encoded: tf.Tensor) -> tf.Tensor:
         """The Transform graph: string [batch] -> float32 [batch, size, size, 3]."""
         return self.transform_layer({names.IMAGE: self._shaped(names.IMAGE, encoded)})[PIXELS]
@@ -61,7 +69,7 @@ class Detector(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
     def serving_default(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """JPEG or PNG face crops [batch] -> `score` = P(fake) and `logit`, float32 [batch]."""
-        logit = self.raw_logits(self.pixels(image)) / self.temperature
+        logit = (self.raw_logits(self.pixels(image)) + self.offset) / self.temperature
         return {"score": tf.sigmoid(logit), "logit": logit}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
@@ -87,8 +95,8 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
     Args:
       detector: the calibrated module.
       folder: where `saved_model.pb` will be.
-      metadata: see `preprocessing.model_metadata`; version, input size, label meaning and
-        temperature are filled in here.
+      metadata: see `preprocessing.model_metadata`; version, input size, label meaning,
+        offset and temperature are filled in here.
     """
     size = detector.raw_logits.input_signature[0].shape[1]
     complete = {
@@ -96,6 +104,7 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
         "version": model_metadata.VERSION,
         "input_size": size,
         "positive_class": "fake",
+        "offset": float(detector.offset),
         "temperature": float(detector.temperature),
     }
     tf.saved_model.save(

@@ -127,7 +127,7 @@ def encoded_pair(
 def self_blended_split(store: CropStore, seed: int) -> CropStore:
     """A split of a store's real crops and one pseudo-fake of each; the store's fakes are left out.
 
-    For validation where there are no fakes: the best epoch and the temperature can be found on
+    For validation where there are no fakes: the best epoch and the calibration can be found on
     it, though what they say holds for pseudo-fakes only. The real crops show what they show in
     the store (compressed anew, see `encoded_pair`), and every call makes the same fakes.
 

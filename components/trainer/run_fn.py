@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from components.trainer.calibration import fit_temperature
+from components.trainer.calibration import fit_calibration
 from components.trainer.callbacks import Validation
 from components.trainer.crop_store import CropStore, CropTable, missing_classes
 from components.trainer.export import export
@@ -66,9 +66,11 @@ def run_fn(fn_args: FnArgs) -> None:
         logits = training.run()
         write_history(training.rows, fn_args.model_run_dir)
 
-        detector.temperature.assign(fit_temperature(logits, val.table.labels))
-        found = Validation.of(logits / detector.temperature.numpy(), val.table)
-        _LOG.info("calibrated with temperature %.4f: %s", detector.temperature.numpy(), found)
+        calibration = fit_calibration(logits, val.table.labels)
+        detector.calibrate(calibration)
+        logits = calibration(logits)
+        found = Validation.of(logits, val.table)
+        _LOG.info("%s: %s", calibration, found)
         progress.report(
             "train",
             0,
@@ -83,7 +85,7 @@ def run_fn(fn_args: FnArgs) -> None:
             "seed": seed,
             "code": settings.get("code", ""),
             "validation": dataclasses.asdict(found),
-            "operating_points": _operating_points(logits / detector.temperature.numpy(), val.table),
+            "operating_points": _operating_points(logits, val.table),
             "libraries": {name: _version(name) for name in _LIBRARIES},
         }
         export(detector, fn_args.serving_model_dir, metadata)

@@ -52,7 +52,8 @@ def test_signatures_and_plain_python_agree(workbench, trained):
     for variable, stored in zip(network.variables, model.model_variables, strict=True):
         variable.assign(stored.numpy())
     pixels = decode_images(tf.constant(crops), SIZE)
-    plain = network(pixels)[:, 0] / model_metadata.read(trained)["temperature"]
+    metadata = model_metadata.read(trained)
+    plain = (network(pixels)[:, 0] + metadata["offset"]) / metadata["temperature"]
     np.testing.assert_allclose(tf.sigmoid(plain), default["score"], atol=1e-5)
 
     features = model.signatures["transform_features"](examples=tf.constant(records))
@@ -104,7 +105,7 @@ def test_metadata_stands_beside_the_model(trained):
     assert metadata["seed"] == 3 and metadata["code"] == "0123"
     assert metadata["training"]["epochs"] == TRAINING["epochs"]
     assert metadata["libraries"]["tensorflow"] == tf.__version__
-    assert metadata["temperature"] > 0
+    assert metadata["temperature"] > 0 and metadata["offset"] != 0
     assert model_metadata.read(trained.parent) == metadata
 
 
@@ -208,7 +209,7 @@ def test_without_a_class_in_val_the_lowest_loss_decides(workbench, tmp_path):
     folder = workbench.train(tmp_path / "out", records=tmp_path)
     metadata = model_metadata.read(folder)
     assert math.isnan(metadata["validation"]["clip_auc"])
-    assert metadata["temperature"] == 1.0
+    assert (metadata["temperature"], metadata["offset"]) == (1.0, 0.0)
     with next((tmp_path / "out").rglob("history.csv")).open() as file:
         losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
     assert metadata["validation"]["loss"] == pytest.approx(min(losses), abs=1e-4)
