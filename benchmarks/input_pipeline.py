@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks._crops import Crops, extract_crops, make_crops
-from benchmarks._harness import Figure, finish, parser
+from benchmarks._harness import Figure, finish, media, parser
 from pipeline.config import DemoConfig, ModelConfig, TrainingConfig, image_size_of
 
 if TYPE_CHECKING:
@@ -54,11 +54,8 @@ def main() -> None:
 
 def _crops(folder: Path) -> Crops:
     size = image_size_of(ModelConfig(backbone=BACKBONE))
-    media = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
-    if media and Path(media, "faceforensics_mini").is_dir():
-        return extract_crops(
-            folder, Path(media, "faceforensics_mini"), "faceforensics", frames=4, image_size=size
-        )
+    if clips := media("faceforensics_mini"):
+        return extract_crops(folder, clips, "faceforensics", frames=4, image_size=size)
     return make_crops(folder, DemoConfig(24, 2, 2), frames=4, image_size=size)
 
 
