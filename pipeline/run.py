@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
-from pipeline.config import Config
+from pipeline.config import Config, ModelConfig
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
@@ -59,12 +59,13 @@ def run(config: Config) -> int:
 
 def _run(config: Config, console: Console) -> int:
     check_platform(config.serving, kubeflow=False)
-    if config.model.weights != "none":
-        from components.trainer.backbones import check_weights
-
-        console.say(f"looking for the weights of {config.model.backbone}: {config.model.weights}")
-        check_weights(config.model.backbone, config.model.weights)
+    # A file is looked at before the data, ImageNet's is fetched after the data proved good: both
+    # indexing and a download may take minutes.
+    if config.model.weights != "imagenet":
+        _check_weights(config.model, console)
     inputs = prepare(config, console.say)
+    if config.model.weights == "imagenet":
+        _check_weights(config.model, console)
     console.say("loading TFX (about half a minute)")
     from absl import logging as absl_logging
     from tfx.orchestration.local import local_dag_runner
@@ -90,6 +91,15 @@ def _run(config: Config, console: Console) -> int:
     summary.write(Path(config.output) / "summary.json")
     console.say("\n" + summary.table())
     return REFUSED if summary.refused_by else PUSHED
+
+
+def _check_weights(model: ModelConfig, console: Console) -> None:
+    if model.weights == "none":
+        return
+    from components.trainer.backbones import check_weights
+
+    console.say(f"looking for the weights of {model.backbone}: {model.weights}")
+    check_weights(model.backbone, model.weights)
 
 
 class _NodeLines(logging.Handler):

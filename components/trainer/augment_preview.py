@@ -7,6 +7,7 @@ is. Crops, pairs, pseudo-fakes and draws come from the very functions that feed 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,14 +19,9 @@ import numpy as np
 from components.trainer.augmentation import STRENGTHS
 from components.trainer.crop_store import CropStore, missing_classes
 from components.trainer.input import training_dataset
-from components.trainer.sampling import (
-    Sampler,
-    ShuffledSampler,
-    build_sampler,
-    pseudo_fake_share,
-)
+from components.trainer.sampling import Sampler, ShuffledSampler, build_sampler
 from components.transform.preprocessing import decode_images
-from pipeline.config import Config, image_size_of, to_dict
+from pipeline.config import Config, image_size_of, needs_fakes, to_dict
 from preprocessing import face_example as names
 from preprocessing.errors import UsageError
 
@@ -141,11 +137,13 @@ def _of_pictures(root: Path, pictures: list[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _sampler(store: CropStore, config: Config) -> Sampler:
+    # The order does not depend on the size of the batches, and a few crops are enough to look at.
+    training = dataclasses.replace(config.training, batch_size=2)
     missing = missing_classes(store.table)
-    if missing and not (missing == ["fake"] and pseudo_fake_share(config.training) == 1.0):
+    if missing and (needs_fakes(training) or missing != ["fake"]):
         # Nothing to train on, but something to look at.
-        return ShuffledSampler(store.table, config.training.batch_size, config.seed)
-    return build_sampler(store.table, config.training, config.seed)
+        return ShuffledSampler(store.table, training.batch_size, config.seed)
+    return build_sampler(store.table, training, config.seed)
 
 
 def _first(sampler: Sampler, rows: int) -> np.ndarray:
