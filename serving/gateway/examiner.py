@@ -91,7 +91,7 @@ class Examiner:
         """Looks at one file; at most `workers` calls may run at once.
 
         Returns:
-          The answer, see README.md of the gateway.
+          The answer, as README.md shows it; tracks come with the most suspicious first.
 
         Raises:
           Refused: the file is unreadable, the model server gave no scores, or time ran out.
@@ -133,7 +133,9 @@ class Examiner:
         try:
             crops, counts = cropper.crops_for(job, settings)
         except UnreadableMedia as error:
-            raise Refused(400, f"the file cannot be read: {error}", "unreadable") from error
+            raise Refused(
+                400, f"the picture or video cannot be read: {error}", "unreadable"
+            ) from error
         self._metrics.seconds.observe("faces", value=time.monotonic() - start)
         return crops, counts["frames"]
 
@@ -163,8 +165,6 @@ class Examiner:
         for track, score in sorted(verdict.tracks.items(), key=lambda item: -item[1]):
             own = [crop for crop in crops if crop.track == track]
             entry = {"track": track, "score": score, "faces": len(own)}
-            if version.thresholds:
-                entry["verdict"] = version.thresholds.verdict(score)
             if job.with_crops:
                 entry["crop"] = _shown(max(own, key=lambda crop: crop.score).jpeg)
             tracks.append(entry)
