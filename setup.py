@@ -67,7 +67,10 @@ setup(
     version="0.1.0",
     description="A production deepfake-detection pipeline on TFX",
     packages=find_packages(include=["pipeline*", "components*", "preprocessing*", "serving*"]),
-    package_data={"pipeline": ["presets/*.yaml", "schema/*.pbtxt"]},
+    package_data={
+        "pipeline": ["presets/*.yaml", "schema/*.pbtxt"],
+        "serving": ["gateway/page.html"],
+    },
     python_requires=">=3.10,<3.11",
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

@@ -135,6 +135,18 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(command)
     command.set_defaults(command=_serve)
 
+    from serving.gateway.main import add_arguments as add_gateway_arguments
+
+    command = commands.add_parser(
+        "gateway",
+        help="answer pictures and videos with verdicts over HTTP, and show a page to drop them on",
+        description="Cuts the faces out of each file that is sent, as the served version of the "
+        "model wants them, has TensorFlow Serving or `deepfake serve` score them, and answers as "
+        "`deepfake predict` does: POST the file to /v1/verdict, or open / in a browser.",
+    )
+    add_gateway_arguments(command)
+    command.set_defaults(command=_gateway)
+
     command = commands.add_parser(
         "doctor", help="check this machine: versions, imports, disk, memory, GPU, Docker, Java"
     )
@@ -322,6 +334,12 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from serving.server.main import run
+
+    return run(arguments)
+
+
+def _gateway(arguments: argparse.Namespace) -> int:
+    from serving.gateway.main import run
 
     return run(arguments)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from preprocessing.aggregation import aggregate, probability
 from preprocessing.errors import UsageError
 from preprocessing.quiet import quiet
 from preprocessing.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
+
+if TYPE_CHECKING:
+    from preprocessing.face_cropper import Crop, Settings
 
 # Crops scored at once; more gain nothing on a CPU.
 _BATCH = 16
@@ -46,6 +50,58 @@ class Verdict:
     thresholds: Thresholds | None = None
 
 
+def crop_settings(metadata: dict[str, Any]) -> Settings:
+    """The crops that a model wants of a picture or video.
+
+    Raises:
+      UsageError: see `preprocessing.model_metadata.settings_of`.
+    """
+    # A model that was trained on given crops takes pictures for crops.
+    given = bool(metadata.get("extraction", {}).get("precropped"))
+    return model_metadata.settings_of(metadata, precropped=given)
+
+
+def judge(
+    file: str,
+    crops: Sequence[Crop],
+    frames: int,
+    logits_of: Callable[[Sequence[bytes]], np.ndarray],
+    thresholds: Thresholds | None,
+) -> Verdict:
+    """From the crops of a file to its verdict: the one way, whoever computes the logits.
+
+    Args:
+      file: as it was named.
+      crops: of the file.
+      frames: that were looked at.
+      logits_of: gives the calibrated logits, float [crops], of encoded crops; not asked without
+        crops.
+      thresholds: of the model.
+
+    Returns:
+      The verdict; without crops the reason is `no face`, and there is no score.
+    """
+    if not crops:
+        return Verdict(file, None, {}, frames, 0, "no face")
+    logits = logits_of([crop.jpeg for crop in crops])
+    tracks = np.array([crop.track for crop in crops])
+    scores = aggregate(logits, np.zeros(len(crops), np.int64), tracks)
+    by_track = {
+        int(track): float(probability(logit))
+        for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
+    }
+    score = float(probability(scores.logits[0]))
+    return Verdict(
+        file=file,
+        score=score,
+        tracks=by_track,
+        frames=frames,
+        faces=len(crops),
+        verdict=thresholds.verdict(score) if thresholds else "",
+        thresholds=thresholds,
+    )
+
+
 class Predictor:
     """Scores files with an exported model.
 
@@ -64,9 +120,7 @@ class Predictor:
     def __init__(self, model: str | Path, false_alarms: float = FALSE_ALARMS):
         self.model = model_metadata.find_saved_model(model)
         metadata = model_metadata.read(self.model)
-        # A model that was trained on given crops takes pictures for crops.
-        given = bool(metadata.get("extraction", {}).get("precropped"))
-        settings = model_metadata.settings_of(metadata, precropped=given)
+        settings = crop_settings(metadata)
         self.thresholds = thresholds_of(metadata, false_alarms)
         import tensorflow as tf
 
@@ -86,26 +140,7 @@ class Predictor:
             crops, counts = self._cropper.crops(file)
         except UnreadableMedia as error:
             return Verdict(str(file), None, {}, 0, 0, str(error))
-        if not crops:
-            return Verdict(str(file), None, {}, counts["frames"], 0, "no face")
-        logits = self.logits([crop.jpeg for crop in crops])
-        tracks = np.array([crop.track for crop in crops])
-        scores = aggregate(logits, np.zeros(len(crops), np.int64), tracks)
-        by_track = {
-            int(track): float(probability(logit))
-            for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
-        }
-        score = float(probability(scores.logits[0]))
-        verdict = self.thresholds.verdict(score) if self.thresholds else ""
-        return Verdict(
-            file=str(file),
-            score=score,
-            tracks=by_track,
-            frames=counts["frames"],
-            faces=len(crops),
-            verdict=verdict,
-            thresholds=self.thresholds,
-        )
+        return judge(str(file), crops, counts["frames"], self.logits, self.thresholds)
 
     def logits(self, jpegs: Sequence[bytes]) -> np.ndarray:
         """Calibrated logits, float32 [crops], of encoded crops."""

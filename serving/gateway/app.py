@@ -1,0 +1,241 @@
+"""The gateway's HTTP face, a plain ASGI application.
+
+The event loop only moves bytes; files are looked at in worker threads. So health, metrics and
+refusals are answered at once, however long a video takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hmac
+import json
+import logging
+import shutil
+import tempfile
+import threading
+import time
+import urllib.parse
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+from serving.gateway import page
+from serving.gateway.errors import Disconnected, Refused, too_late, unavailable
+from serving.gateway.examiner import Examiner, Job
+from serving.gateway.metrics import CONTENT_TYPE, GatewayMetrics
+from serving.gateway.upload import uploaded
+
+_LOG = logging.getLogger(__name__)
+
+_JSON = b"application/json"
+# A client that waited this long for a worker had better come again later.
+_LONGEST_WAIT = 30.0
+_LONGEST_NAME = 200
+_VERDICT = "/v1/verdict"
+_METHODS = {"/": "GET", "/healthz": "GET", "/readyz": "GET", "/metrics": "GET", _VERDICT: "POST"}
+# What a browser must reach before anyone can type a token, and probes, which have none.
+_OPEN = ("/", "/healthz", "/readyz")
+
+
+@dataclasses.dataclass(frozen=True)
+class GatewayOptions:
+    """What the gateway allows.
+
+    Attributes:
+      max_bytes: of a file.
+      workers: files that are looked at at once.
+      waiting: further requests that may upload or wait; one more is refused.
+      timeout: seconds for the upload, and again from there to the answer.
+      token: what `Authorization: Bearer` must hold; empty asks for none.
+    """
+
+    max_bytes: int
+    workers: int
+    waiting: int
+    timeout: float
+    token: str = dataclasses.field(default="", repr=False)
+
+
+class Gateway:
+    """The ASGI application.
+
+    Args:
+      options: limits.
+      examiner: looks at files.
+      metrics: what the metrics page shows.
+    """
+
+    def __init__(self, options: GatewayOptions, examiner: Examiner, metrics: GatewayMetrics):
+        self._options = options
+        self._examiner = examiner
+        self._metrics = metrics
+        self._page, self._page_headers = page.load(options.max_bytes, bool(options.token))
+        self._folder = Path(tempfile.mkdtemp(prefix="deepfake-gateway-"))
+        self._threads = futures.ThreadPoolExecutor(options.workers, "examine")
+        self._probes = futures.ThreadPoolExecutor(1, "probe")
+        self._probe: asyncio.Future | None = None
+        self._turns: asyncio.Semaphore | None = None
+        self._admitted = 0
+        self._running: set[Job] = set()
+        self._lock = threading.Lock()
+
+    def close(self) -> bool:
+        """Removes what is left; False when a worker still runs, and so holds the process."""
+        with self._lock:
+            left = list(self._running)
+        for job in left:
+            job.abandoned.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._probes.shutdown(wait=False, cancel_futures=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return not left
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        extra: tuple[tuple[bytes, bytes], ...] = ()
+        try:
+            status, content_type, body, extra = await self._respond(scope, receive)
+        except Disconnected:
+            return
+        except Refused as error:
+            status, content_type, extra = error.status, _JSON, error.headers
+            body = json.dumps({"error": error.message}).encode()
+        except Exception:
+            _LOG.exception("a request failed")
+            status, content_type = 500, _JSON
+            body = b'{"error": "the request failed; the gateway\'s log says why"}'
+        headers = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-content-type-options", b"nosniff"),
+            (b"cache-control", b"no-store"),
+            *extra,
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _respond(self, scope: dict[str, Any], receive: Any) -> tuple[int, bytes, bytes, Any]:
+        path, headers = scope["path"], dict(scope["headers"])
+        method = _METHODS.get(path)
+        if method is None:
+            raise Refused(404, "there is nothing here; POST the file to /v1/verdict", "not_found")
+        if scope["method"] != method:
+            allow = ((b"allow", method.encode()),)
+            raise Refused(405, f"{path} takes {method} only", "not_found", allow)
+        if path not in _OPEN:
+            self._check_token(headers)
+        if path == "/":
+            return 200, b"text/html; charset=utf-8", self._page, self._page_headers
+        if path == "/healthz":
+            return 200, _JSON, b'{"status": "alive"}', ()
+        if path == "/metrics":
+            return 200, CONTENT_TYPE, self._metrics.page().encode(), ()
+        if path == "/readyz":
+            return 200, _JSON, await self._ready(), ()
+        return 200, _JSON, await self._counted_verdict(scope, headers, receive), ()
+
+    def _check_token(self, headers: dict[bytes, bytes]) -> None:
+        expected = f"Bearer {self._options.token}".encode()
+        given = headers.get(b"authorization", b"")
+        if self._options.token and not hmac.compare_digest(given, expected):
+            ask = ((b"www-authenticate", b"Bearer"),)
+            raise Refused(401, "a bearer token is needed", "unauthorized", ask)
+
+    async def _ready(self) -> bytes:
+        # Probes that come while one is asking share its answer.
+        if self._probe is None or self._probe.done():
+            loop = asyncio.get_running_loop()
+            self._probe = loop.run_in_executor(self._probes, self._examiner.versions.served)
+        version = await asyncio.shield(self._probe)
+        return json.dumps({"status": "ready", "version": version.number}).encode()
+
+    async def _counted_verdict(self, scope: dict, headers: dict[bytes, bytes], receive) -> bytes:
+        outcome = "error"
+        try:
+            with self._admission():
+                answer = await self._verdict(scope, headers, receive)
+            outcome = "no_face" if answer["score"] is None else answer["verdict"] or "no_band"
+            return json.dumps(answer).encode()
+        except Refused as error:
+            outcome = error.outcome
+            raise
+        except Disconnected:
+            outcome = "disconnected"
+            raise
+        finally:
+            self._metrics.requests.add(outcome)
+
+    @contextlib.contextmanager
+    def _admission(self):
+        """Bounds the requests that are in the gateway, and so the room that their files take."""
+        most = self._options.workers + self._options.waiting
+        if self._admitted >= most:
+            raise unavailable(f"{most} files are being looked at or wait already", "busy")
+        self._admitted += 1
+        self._metrics.in_flight.set(to=self._admitted)
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+            self._metrics.in_flight.set(to=self._admitted)
+
+    async def _verdict(self, scope: dict, headers: dict[bytes, bytes], receive) -> dict[str, Any]:
+        query = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"))
+        options = self._options
+        start = time.monotonic()
+        async with uploaded(
+            receive, headers, self._folder, options.max_bytes, options.timeout
+        ) as path:
+            self._metrics.seconds.observe("upload", value=time.monotonic() - start)
+            job = Job(
+                path,
+                query.get("name", [""])[-1][:_LONGEST_NAME],
+                time.monotonic() + options.timeout,
+                with_crops=query.get("crops", ["0"])[-1] == "1",
+            )
+            answer = asyncio.create_task(self._examined(job))
+            gone = asyncio.create_task(_gone(receive))
+            try:
+                await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not answer.done():
+                    raise Disconnected
+                return answer.result()
+            finally:
+                job.abandoned.set()
+                for task in (answer, gone):
+                    task.cancel()
+                await asyncio.gather(answer, gone, return_exceptions=True)
+
+    async def _examined(self, job: Job) -> dict[str, Any]:
+        if self._turns is None:  # Belongs to the loop, which is not there when this is made.
+            self._turns = asyncio.Semaphore(self._options.workers)
+        loop = asyncio.get_running_loop()
+        start = time.monotonic()
+        try:
+            await asyncio.wait_for(self._turns.acquire(), min(_LONGEST_WAIT, job.seconds_left))
+        except asyncio.TimeoutError:
+            raise unavailable("too many files wait to be looked at", "busy") from None
+        self._metrics.seconds.observe("wait", value=time.monotonic() - start)
+        with self._lock:
+            self._running.add(job)
+        running = self._threads.submit(self._examiner.examine, job)
+        # The turn ends with the thread, which an answer in time does not wait for.
+        running.add_done_callback(lambda _: self._end_turn(loop, job))
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(running), job.seconds_left)
+        except asyncio.TimeoutError:
+            raise too_late("looking at the file took too long") from None
+
+    def _end_turn(self, loop: asyncio.AbstractEventLoop, job: Job) -> None:
+        with self._lock:
+            self._running.discard(job)
+        with contextlib.suppress(RuntimeError):  # The loop has ended.
+            loop.call_soon_threadsafe(self._turns.release)
+
+
+async def _gone(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

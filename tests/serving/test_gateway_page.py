@@ -1,0 +1,165 @@
+"""The gateway's page in a real browser, against a real gateway."""
+
+import cv2
+import numpy as np
+import pytest
+from e2e import browser
+from made_media import face_frame, write_video
+from serving_support.gateway import GatewayProcess, add_version, until
+from serving_support.models import face_detector
+
+from serving.server.process import ServerProcess
+
+pytestmark = pytest.mark.integration
+
+ENTER, TAB = ("Enter", 13), ("Tab", 9)
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    found = browser.find()
+    if found is None:
+        pytest.skip("no Chromium here")
+    from serving_support.chrome import Chrome
+
+    with Chrome(found) as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    base = folder / "tiny"
+    base.mkdir()
+    model = face_detector(folder / "detector")
+    add_version(base, 4, model, real_up_to=0.6, fake_above=0.97)
+    token = folder / "token"
+    token.write_text("secret")
+    with ServerProcess(["--model-base", base]) as server, GatewayProcess(
+        folder / "run", "--server", f"grpc://{server.grpc}", "--model", "tiny",
+        "--model-base", base, "--max-bytes", 1_000_000, "--token-file", token,
+    ) as process:  # fmt: skip
+        yield process
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    frames = [face_frame([(20 + 4 * n, 30, 1.0), (250, 40, 0.8)], width=440) for n in range(8)]
+    wall = folder / "wall.png"
+    assert cv2.imwrite(str(wall), np.full((240, 320, 3), 127, np.uint8))
+    (folder / "text.mp4").write_text("no video")
+    (folder / "large.mp4").write_bytes(bytes(1_000_001))
+    return {
+        # A name that would be code if it were not text, and is long without a space.
+        "video": write_video(folder / f"<b>{'long' * 20}.mp4", frames),
+        "wall": wall,
+        "text": folder / "text.mp4",
+        "large": folder / "large.mp4",
+    }
+
+
+def shown(chrome, part):
+    """Waits until a part of the page is there, and returns its text."""
+    until(lambda: chrome.run(f"!document.getElementById('{part}').hidden"), f"{part} is shown")
+    return chrome.run(f"document.getElementById('{part}').innerText")
+
+
+def opened(chrome, gateway, width, token="secret"):
+    chrome.open(f"{gateway.url}/", width)
+    chrome.run(f"document.getElementById('token').value = '{token}'")
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_verdict_is_shown_whole(chrome, gateway, files, width):
+    opened(chrome, gateway, width)
+    assert not chrome.faults()
+    assert "up to 1.0 MB" in chrome.run("document.body.innerText")
+    chrome.choose("#file", files["video"])
+    text = shown(chrome, "result")
+    assert not chrome.faults()
+    # What the API answers, in words; as text, not as markup.
+    _, answer = gateway.verdict(files["video"].read_bytes(), token="secret")
+    assert answer["verdict"] == "uncertain" and len(answer["tracks"]) == 2
+    assert text.startswith("Uncertain")
+    for number, entry in enumerate(answer["tracks"], 1):
+        assert f"Face {number}" in text and f"score {entry['score']:.3f}" in text
+    assert files["video"].name in text
+    assert f"version {answer['model']['version']}" in text
+    assert "not proof" in chrome.run("document.body.innerText")
+    images = "[...document.images].map(one => one.naturalWidth > 0 && one.alt)"
+    assert chrome.run(images) == ["Face 1", "Face 2"]
+    # The mark stands where the score is, and the band where the thresholds are.
+    places = chrome.run(
+        "['.mark', '.zone.uncertain'].map(name => { const box ="
+        " document.querySelector(name).getBoundingClientRect(),"
+        " all = document.getElementById('scale').getBoundingClientRect();"
+        " return [(box.left - all.left) / all.width, (box.right - all.left) / all.width]; })"
+    )
+    assert sum(places[0]) / 2 == pytest.approx(answer["score"], abs=0.01)
+    assert places[1] == pytest.approx([0.6, 0.97], abs=0.01)
+    label = chrome.run("document.getElementById('scale').getAttribute('aria-label')")
+    assert f"{answer['score']:.3f}" in label and "0.600" in label and "0.970" in label
+    # A screen reader is taken to the verdict.
+    assert chrome.run("document.activeElement.id") == "verdict"
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "words"),
+    [
+        ("wall", "result", "No face found"),
+        ("text", "failed", "cannot be read"),
+        ("large", "failed", "up to 1.0 MB are accepted"),
+    ],
+)
+def test_other_answers_are_said(chrome, gateway, files, name, part, words):
+    opened(chrome, gateway, 400)
+    chrome.choose("#file", files[name])
+    assert words in shown(chrome, part)
+    assert not chrome.faults()
+    # No scale, and no number that could be taken for a score.
+    assert not chrome.run("document.querySelector('.mark')")
+
+
+def test_wrong_token_is_said_and_can_be_mended(chrome, gateway, files):
+    opened(chrome, gateway, 400, token="wrong")
+    chrome.choose("#file", files["wall"])
+    assert "token" in shown(chrome, "failed")
+    chrome.run("document.getElementById('token').value = 'secret'")
+    chrome.choose("#file", files["wall"])
+    assert "No face found" in shown(chrome, "result")
+    assert chrome.run("document.getElementById('failed').hidden")
+
+
+def test_keys_reach_all_there_is_to_do(chrome, gateway, files):
+    opened(chrome, gateway, 1400)
+    names = []
+    for _ in range(2):
+        chrome.key(*TAB)
+        names.append(chrome.run("document.activeElement.id"))
+    assert names == ["token", "file"]
+    outline = "getComputedStyle(document.getElementById('drop')).outlineStyle"
+    assert chrome.run(outline) == "solid", "the focus can be seen"
+    # Enter opens the dialog, which a test cannot see; the page is told that a file was chosen.
+    chrome.ask("Page.setInterceptFileChooserDialog", enabled=True)
+    opens = "new Promise(tell => document.getElementById('file').addEventListener('click', tell))"
+    chrome.run(f"window.opened = {opens}.then(() => true); 0")
+    chrome.key(*ENTER)
+    assert chrome.run("window.opened")
+    # A request that never ends, to be cancelled by keyboard.
+    chrome.run("XMLHttpRequest.prototype.open = function () {}; 0")
+    chrome.run("XMLHttpRequest.prototype.setRequestHeader = XMLHttpRequest.prototype.send = "
+               "function () {}; 0")  # fmt: skip
+    chrome.run("XMLHttpRequest.prototype.abort = function () { this.onabort(); }; 0")
+    chrome.choose("#file", files["wall"])
+    assert "Sending wall.png" in shown(chrome, "working")
+    chrome.run("document.getElementById('cancel').focus()")
+    chrome.key(*ENTER)
+    assert chrome.run("document.getElementById('working').hidden")
+    assert chrome.run("document.activeElement.id") == "file"
+    unnamed = (
+        "[...document.querySelectorAll('input, button, progress, [role=img]')]"
+        ".filter(one => !(one.labels && one.labels.length) && !one.getAttribute('aria-label')"
+        " && !one.textContent.trim() && one.id !== 'scale').map(one => one.id)"
+    )
+    assert chrome.run(unnamed) == []
