@@ -59,6 +59,8 @@ EXTRAS_REQUIRE = {
         "prometheus-client==0.26.0",
         "cryptography==50.0.2",
         "kubernetes==26.1.0",
+        # Steers the browser that looks at the gateway's page.
+        "websocket-client==1.9.2",
     ],
 }
 

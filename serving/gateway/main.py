@@ -17,8 +17,7 @@ from pathlib import Path
 
 from preprocessing.errors import UsageError
 from preprocessing.verdict import FALSE_ALARMS
-from serving.server.main import _set_up_log as set_up_log
-from serving.server.main import _token as read_token
+from serving.server.main import read_token, set_up_log
 
 _LOG = logging.getLogger(__name__)
 

@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Now, and not after the seconds that importing TensorFlow takes.
     for port in (options.port, options.rest_port):
         _check_free(options.host, port)
-    _set_up_log()
+    set_up_log()
 
     from serving.server.server import Server
 
@@ -167,12 +167,17 @@ def _options(arguments: argparse.Namespace):
         tls_cert=arguments.tls_cert,
         tls_key=arguments.tls_key,
         tls_client_ca=arguments.tls_client_ca,
-        token=_token(arguments.token_file),
+        token=read_token(arguments.token_file),
         drain_seconds=arguments.drain,
     )
 
 
-def _token(path: str | None) -> str:
+def read_token(path: str | None) -> str:
+    """The token in a file; empty without one.
+
+    Raises:
+      UsageError: the file cannot be read, or is empty.
+    """
     if not path:
         return ""
     try:
@@ -218,7 +223,8 @@ def _check_free(host: str, port: int) -> None:
         ) from error
 
 
-def _set_up_log() -> None:
+def set_up_log() -> None:
+    """Logs to standard error, the libraries' own lines from warnings on."""
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
