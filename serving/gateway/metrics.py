@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from serving.server.metrics import Counter, Gauge, Histogram
+from serving.server.metrics import Counter, Gauge, Histogram, MetricsPage
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-class GatewayMetrics:
+class GatewayMetrics(MetricsPage):
     """Counters of one gateway; times are in seconds."""
 
     def __init__(self):
@@ -30,11 +30,3 @@ class GatewayMetrics:
         )
         # There from the start: a rate over a gauge that is not there is no alert.
         self.in_flight.set(to=0)
-
-    def page(self) -> str:
-        """The page that Prometheus reads."""
-        lines = []
-        for metric in vars(self).values():
-            lines += [f"# HELP {metric.name} {metric.help_text}"]
-            lines += [f"# TYPE {metric.name} {metric.kind}", *metric.lines()]
-        return "\n".join(lines) + "\n"

@@ -116,7 +116,19 @@ class Histogram(Counter):
         return lines
 
 
-class Metrics:
+class MetricsPage:
+    """Metrics as attributes, and the page that shows them in the order in which they were set."""
+
+    def page(self) -> str:
+        """The page that Prometheus reads."""
+        lines = []
+        for metric in vars(self).values():
+            lines += [f"# HELP {metric.name} {metric.help_text}"]
+            lines += [f"# TYPE {metric.name} {metric.kind}", *metric.lines()]
+        return "\n".join(lines) + "\n"
+
+
+class Metrics(MetricsPage):
     """What the server counts. Times are in microseconds, as in TensorFlow Serving."""
 
     def __init__(self):
@@ -177,14 +189,6 @@ class Metrics:
         self.in_flight = Gauge(
             "/deepfake/serving/in_flight", "Inference requests that are being answered.", ()
         )
-
-    def page(self) -> str:
-        """The page that Prometheus reads."""
-        lines = []
-        for metric in vars(self).values():
-            lines += [f"# HELP {metric.name} {metric.help_text}"]
-            lines += [f"# TYPE {metric.name} {metric.kind}", *metric.lines()]
-        return "\n".join(lines) + "\n"
 
 
 def _number(value: float) -> str:
