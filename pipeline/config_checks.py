@@ -6,6 +6,7 @@ TensorFlow is loaded.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from pipeline.bounds import bounds_of
@@ -19,6 +20,27 @@ if TYPE_CHECKING:
 # Keras' NASNets want exactly these.
 IMAGE_SIZES = {"nasnet_large": 331, "nasnet_mobile": 224, "tiny": 64}
 BACKBONES = tuple(IMAGE_SIZES)
+
+
+def _nasnet_blocks(count: int) -> tuple[str, ...]:
+    """Three times `count` cells, numbered as Keras does, and what halves the size before them."""
+    stages = (
+        ("stem", "stem_1", "stem_2"),
+        (f"cell_{number}" for number in range(count)),
+        (f"reduce_{count}",),
+        (f"cell_{number}" for number in range(count + 1, 2 * count + 1)),
+        (f"reduce_{2 * count}",),
+        (f"cell_{number}" for number in range(2 * count + 1, 3 * count + 1)),
+    )
+    return tuple(itertools.chain.from_iterable(stages))
+
+
+# Blocks of each backbone from the input on, as components/trainer/model.py finds them in it.
+BLOCKS = {
+    "nasnet_large": _nasnet_blocks(6),
+    "nasnet_mobile": _nasnet_blocks(4),
+    "tiny": ("cell_0", "cell_1", "cell_2"),
+}
 LAYOUTS = ("auto", "demo", "celeb_df", "faceforensics", "dfdc", "folder")
 # Of preprocessing/datasets/demo.py.
 DIFFICULTIES = ("easy", "hard")
@@ -37,7 +59,7 @@ def check(config: Config) -> None:
     one_of("data.split", config.data.split, PROTOCOLS)
     one_of("data.demo.difficulty", config.data.demo.difficulty, DIFFICULTIES)
     check_training(config.model, config.training)
-    _check_tuner(config.tuner)
+    _check_tuner(config.tuner, config.model.backbone)
     check_gates(config.evaluation)
     one_of("serving.infra_validator", config.serving.infra_validator, INFRA_VALIDATORS)
     within("serving.tolerance", config.serving.tolerance, 0.0, 100.0)
@@ -103,6 +125,7 @@ def check_training(model: ModelConfig, training: TrainingConfig) -> None:
     within("training.clip_norm", training.clip_norm, 0.0, 1e6)
     within("training.ema_momentum", training.ema_momentum, 0.0, 0.99999)
     within("training.steps_per_epoch", training.steps_per_epoch, 0, 10_000_000)
+    _check_block("training.unfreeze_from", training.unfreeze_from, model.backbone)
     within("training.layer_decay", training.layer_decay, 0.01, 1.0)
     within("training.pseudo_fake_share", training.pseudo_fake_share, 0.0, 1.0)
     within("training.recalibration_steps", training.recalibration_steps, 0, 10_000)
@@ -119,7 +142,7 @@ def check_training(model: ModelConfig, training: TrainingConfig) -> None:
         )
 
 
-def _check_tuner(tuner: TunerConfig) -> None:
+def _check_tuner(tuner: TunerConfig, backbone: str) -> None:
     within("tuner.trials", tuner.trials, 1, 10_000)
     within("tuner.epochs", tuner.epochs, 1, 10_000)
     for key, ends, highest in (
@@ -133,10 +156,17 @@ def _check_tuner(tuner: TunerConfig) -> None:
     within("tuner.learning_rate", tuner.learning_rate[0], 1e-9, 10.0)
     if not tuner.unfreeze_from:
         raise UsageError('tuner.unfreeze_from: the list is empty; [""] searches nothing')
+    for block in tuner.unfreeze_from:
+        _check_block("tuner.unfreeze_from", block, backbone)
     if not tuner.augmentation:
         raise UsageError("tuner.augmentation: the list is empty; name one strength at least")
     for strength in tuner.augmentation:
         one_of("tuner.augmentation", strength, AUGMENTATIONS)
+
+
+def _check_block(key: str, block: str, backbone: str) -> None:
+    if block:
+        one_of(f"{key} of {backbone}", block, BLOCKS[backbone])
 
 
 def check_gates(evaluation: EvaluationConfig) -> None:

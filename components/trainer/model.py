@@ -10,7 +10,6 @@ from keras import ops
 
 from components.trainer.backbones import build_backbone
 from pipeline.config import ModelConfig, image_size_of
-from preprocessing.errors import UsageError
 
 BACKBONE, LOGIT = "backbone", "logit"
 
@@ -101,21 +100,17 @@ def prepare_phase(
       unfreeze_from: name of the first block that is trained; empty trains all.
 
     Raises:
-      UsageError: the backbone has no block of that name.
+      ValueError: the backbone has no block of that name.
     """
     backbone = model.get_layer(BACKBONE)
     backbone.trainable = not head_only
     if head_only:
         return
     if unfreeze_from:
-        names = list(blocks(model))
-        if unfreeze_from not in names:
-            raise UsageError(
-                f"training.unfreeze_from: the backbone has no block {unfreeze_from!r}; its "
-                f"blocks are {', '.join(names)}"
-            )
+        found = blocks(model)
+        names = list(found)
         for name in names[: names.index(unfreeze_from)]:
-            for layer in blocks(model)[name]:
+            for layer in found[name]:
                 layer.trainable = False
     for layer in batch_norms(model):
         if batch_norm == "freeze":

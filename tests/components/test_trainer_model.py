@@ -8,8 +8,16 @@ from trainer_workbench import MODEL, SIZE, face_like
 
 from components.trainer import backbones
 from components.trainer.backbones import build_backbone, check_weights, md5_of
-from components.trainer.model import BACKBONE, HighPass, batch_norms, build_model, prepare_phase
+from components.trainer.model import (
+    BACKBONE,
+    HighPass,
+    batch_norms,
+    blocks,
+    build_model,
+    prepare_phase,
+)
 from pipeline.config import ModelConfig
+from pipeline.config_checks import BACKBONES, BLOCKS
 from preprocessing.errors import UsageError
 
 
@@ -65,6 +73,12 @@ def test_momentum_reaches_every_batch_norm():
     pixels = np.random.default_rng(0).uniform(-1, 1, (4, SIZE, SIZE, 3)).astype(np.float32)
     model(pixels, training=True)
     assert np.abs(layer.moving_mean.numpy()).max() > 0
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_blocks_are_those_that_a_configuration_may_name(backbone):
+    model = build_model(ModelConfig(backbone=backbone, weights="none", image_size=64))
+    assert tuple(blocks(model)) == BLOCKS[backbone]
 
 
 def test_unknown_backbone():

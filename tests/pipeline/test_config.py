@@ -64,6 +64,8 @@ def test_yaml_file_of_ones_own(tmp_path):
         (["tuner.augmentation=[]"], "the list is empty"),
         (["tuner.augmentation=[light, stron]"], "did you mean 'strong'"),
         (["tuner.dropout=[0, many]"], "is not a number"),
+        (["training.unfreeze_from=cell_13"], "of nasnet_mobile: 'cell_13' is not known"),
+        (["tuner.unfreeze_from=['', reduc_4]"], "did you mean 'reduce_4'"),
         (["model.backbone=nasnet_larg"], "did you mean 'nasnet_large'"),
         (["data.split=identiti"], "did you mean 'identity'"),
         (["data.demo.difficulty=hrad"], "did you mean 'hard'"),
