@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -188,42 +189,52 @@ class _Draw:
 
 
 def _geometry(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
+    images = _change(images, draw.chance(how.flip), lambda crops, _: tf.reverse(crops, [2]))
     if not how.warp:
-        flip = draw.chance(how.flip)[:, None, None, None]
-        return tf.where(flip, tf.reverse(images, [2]), images)
+        return images
     side = tf.cast(tf.shape(images)[1], tf.float32)
     centre = (side - 1.0) / 2.0
-    on = tf.cast(draw.chance(how.warp), tf.float32)
-    angle = on * draw.uniform(-1.0, 1.0) * (how.turn * math.pi / 180.0)
-    factor = tf.exp(on * draw.uniform(-1.0, 1.0) * math.log1p(how.scale))
-    mirror = tf.where(draw.chance(how.flip), -1.0, 1.0)
-    shift_x = on * draw.uniform(-1.0, 1.0) * how.shift * side
-    shift_y = on * draw.uniform(-1.0, 1.0) * how.shift * side
+    angle = draw.uniform(-1.0, 1.0) * (how.turn * math.pi / 180.0)
+    factor = tf.exp(draw.uniform(-1.0, 1.0) * math.log1p(how.scale))
+    shift_x = draw.uniform(-1.0, 1.0) * how.shift * side
+    shift_y = draw.uniform(-1.0, 1.0) * how.shift * side
     cos, sin = tf.cos(angle) / factor, tf.sin(angle) / factor
+    zero = tf.zeros_like(cos)
     # Rows of the map from a pixel of the result to one of the source, both around the centre.
-    a, b, c, d = mirror * cos, -mirror * sin, sin, cos
-    zero = tf.zeros_like(a)
     transforms = tf.stack(
         [
-            a,
-            b,
-            centre - a * centre - b * centre + shift_x,
-            c,
-            d,
-            centre - c * centre - d * centre + shift_y,
+            cos,
+            -sin,
+            centre - cos * centre + sin * centre + shift_x,
+            sin,
+            cos,
+            centre - sin * centre - cos * centre + shift_y,
             zero,
             zero,
         ],
         axis=1,
     )
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="REFLECT",
-    )
+
+    def warp(crops: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=crops,
+            transforms=tf.gather(transforms, numbers),
+            output_shape=tf.shape(crops)[1:3],
+            fill_value=0.0,
+            interpolation="BILINEAR",
+            fill_mode="REFLECT",
+        )
+
+    return _change(images, draw.chance(how.warp), warp)
+
+
+def _change(
+    images: tf.Tensor, which: tf.Tensor, change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """Calls `change` with some of the images and their numbers; the others take no time."""
+    numbers = tf.where(which)
+    changed = change(tf.gather(images, numbers[:, 0]), numbers[:, 0])
+    return tf.tensor_scatter_nd_update(images, numbers, changed)
 
 
 def _colour(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
@@ -280,10 +291,15 @@ def _degrade(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
 
 
 def _noise(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
-    sigma = draw.uniform(0.0, how.noise / 127.5)
-    shape = tf.concat([[draw.groups], tf.shape(images)[1:]], axis=0)
-    noise = tf.repeat(tf.random.stateless_normal(shape, draw.seed()), draw.group, axis=0)
-    return images + noise * sigma[:, None, None, None]
+    """Normal noise. Groups take overlapping parts of one field: drawing it is what takes time."""
+    sigma = draw.uniform(0.0, how.noise / 127.5, each=False)
+    rows, width = tf.shape(images)[1], tf.shape(images)[2]
+    apart = tf.maximum(rows // draw.groups, 1)
+    field = tf.random.stateless_normal([rows + apart * draw.groups, width, 3], draw.seed())
+    first = apart * tf.range(draw.groups)
+    noise = tf.gather(field, first[:, None] + tf.range(rows)) * sigma[:, None, None, None]
+    groups = tf.reshape(images, [-1, draw.group, rows, width, 3]) + noise[:, None]
+    return tf.reshape(groups, tf.shape(images))
 
 
 def _cut_out(

@@ -64,6 +64,56 @@ def test_light_only_mirrors_and_changes_colours(faces):
     assert 0 < mirrored < 16
 
 
+@pytest.mark.parametrize("share", [0.0001, 0.5, 1.0])
+def test_crops_are_warped_as_often_as_said_and_the_others_left_alone(share, faces, monkeypatch):
+    strength = Strength(warp=share, shift=0.1, scale=0.1, turn=10.0)
+    monkeypatch.setitem(STRENGTHS, "light", strength)
+    many = np.tile(faces, (8, 1, 1, 1))
+    found = augment(tf.constant(many), "light", tf.constant([1, 2]), paired=False).numpy()
+    kept = np.abs(found - many).max(axis=(1, 2, 3)) < 1e-5
+    assert (1 - kept).mean() == pytest.approx(share, abs=0.12)
+
+
+def test_a_turn_a_scale_and_a_shift_stay_within_their_bounds(monkeypatch):
+    strength = Strength(warp=1.0, shift=0.1, scale=0.2, turn=15.0)
+    monkeypatch.setitem(STRENGTHS, "light", strength)
+    side, dots = 128, np.array([(-30, 0), (30, 0)])
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    # Two spots, in channels of their own.
+    spots = np.stack([np.exp(-((x - a) ** 2 + (y - b) ** 2) / 18) for a, b in dots], axis=-1)
+    image = np.concatenate([spots, spots[..., :1]], axis=-1) * 2 - 1
+    images = np.repeat(image[None], 64, axis=0).astype(np.float32)
+    found = augment(tf.constant(images), "light", tf.constant([1, 2]), paired=False).numpy()
+    weights = (found + 1)[..., :2] / (found + 1)[..., :2].sum(axis=(1, 2), keepdims=True)
+    places = np.stack([(weights * axis[..., None]).sum(axis=(1, 2)) for axis in (x, y)], axis=-1)
+    across = places[:, 1] - places[:, 0]
+    turns = np.degrees(np.arctan2(across[:, 1], across[:, 0]))
+    sizes = np.linalg.norm(across, axis=1) / 60
+    shifts = places.mean(axis=1) / side
+    # The least that 64 draws reach, and the most that is allowed (a shift is scaled as well).
+    assert 10 < np.abs(turns).max() < 15.1
+    assert 1.1 < sizes.max() < 1.21 and 1 / 1.21 < sizes.min() < 1 / 1.1
+    assert 0.08 < np.abs(shifts).max() < 0.15
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_noise_is_normal_and_each_group_has_its_own(paired, monkeypatch):
+    monkeypatch.setitem(STRENGTHS, "light", Strength(noise=12.0))
+    grey = np.zeros((16, 64, 64, 3), np.float32)
+    found = augment(tf.constant(grey), "light", tf.constant([1, 2]), paired).numpy() * 127.5
+    if paired:
+        np.testing.assert_array_equal(found[0::2], found[1::2])
+        found = found[0::2]
+    deviations = found.std(axis=(1, 2, 3))
+    assert len(np.unique(deviations)) == len(found) and 4 < deviations.max() < 12.1
+    standard = found / deviations[:, None, None, None]
+    assert np.abs(standard.mean(axis=(1, 2, 3))).max() < 0.05
+    # 12,288 normal numbers: a kurtosis of 3, give or take five times its standard error.
+    assert np.abs((standard**4).mean(axis=(1, 2, 3)) - 3).max() < 5 * np.sqrt(24 / 12288)
+    likeness = np.corrcoef(standard.reshape(len(standard), -1)) - np.eye(len(standard))
+    assert np.abs(likeness).max() < 0.1
+
+
 def test_parts_of_the_face_are_cut_out_where_the_face_is(faces, monkeypatch):
     monkeypatch.setitem(STRENGTHS, "light", Strength(cut_out=1.0))
     # A face of a third of the side, in the upper left quarter.
