@@ -1,11 +1,19 @@
 """Small face crops, a real Transform graph, and the Trainer's function on them."""
 
+from __future__ import annotations
+
 import dataclasses
 import types
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipeline.config import ModelConfig
 
 SIZE = 64
 MODEL = {"backbone": "tiny", "weights": "none", "input": "residual", "dropout": 0.0}
@@ -94,6 +102,40 @@ def make_transform_graph(folder: Path, size: int) -> str:
         _ = transform_fn | tft_beam.WriteTransformFn(target)
         _ = metadata | tft_beam.WriteMetadata(f"{target}/metadata", run)
     return target
+
+
+def load_network(folder: Path | str, config: ModelConfig) -> keras.Model:
+    """The network of an exported model, with layers that know training from inference."""
+    import tensorflow as tf
+
+    from components.trainer.model import build_model
+
+    network = build_model(config)
+    stored = tf.saved_model.load(str(folder)).model_variables
+    for variable, value in zip(network.variables, stored, strict=True):
+        variable.assign(value.numpy())
+    return network
+
+
+def losses_by_mode(
+    network: keras.Model, crops: list[bytes], labels: np.ndarray
+) -> tuple[float, float]:
+    """Cross-entropy of one batch, in training and in inference mode.
+
+    They differ where the moving statistics of batch normalisation are not those of the data.
+    """
+    import keras
+    import tensorflow as tf
+
+    from components.transform.preprocessing import decode_images
+
+    pixels = decode_images(tf.constant(crops), network.input_shape[1])
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    wanted = labels[:, None].astype(np.float32)
+    training, inference = (
+        float(loss(wanted, network(pixels, training=mode))) for mode in (True, False)
+    )
+    return training, inference
 
 
 @dataclasses.dataclass

@@ -4,11 +4,17 @@ import math
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from trainer_workbench import MODEL, SIZE, TRAINING, write_split
+from trainer_workbench import (
+    MODEL,
+    SIZE,
+    TRAINING,
+    load_network,
+    losses_by_mode,
+    write_split,
+)
 
 from components.trainer.callbacks import Validation, warmup_constant, warmup_cosine
 from components.trainer.crop_store import CropTable
@@ -47,10 +53,7 @@ def test_signatures_and_plain_python_agree(workbench, trained):
         np.testing.assert_allclose(default[name], examples[name], atol=1e-5)
     np.testing.assert_allclose(default["score"], probability(default["logit"]), atol=1e-6)
 
-    network = build_model(ModelConfig(**MODEL))
-    assert len(network.variables) == len(model.model_variables)
-    for variable, stored in zip(network.variables, model.model_variables, strict=True):
-        variable.assign(stored.numpy())
+    network = load_network(trained, ModelConfig(**MODEL))
     pixels = decode_images(tf.constant(crops), SIZE)
     metadata = model_metadata.read(trained)
     plain = (network(pixels)[:, 0] + metadata["offset"]) / metadata["temperature"]
@@ -127,18 +130,9 @@ def test_same_seed_gives_the_same_model(workbench, trained, tmp_path):
 def test_batch_norm_statistics_have_arrived(workbench, trained):
     """Training mode and inference mode see the same network after recalibration."""
     crops, labels, _ = workbench.crops("train")
-    network = build_model(ModelConfig(**MODEL))
-    stored = tf.saved_model.load(str(trained)).model_variables
-    for variable, value in zip(network.variables, stored, strict=True):
-        variable.assign(value.numpy())
-    pixels = decode_images(tf.constant(crops), SIZE)
-    losses = [
-        keras.losses.BinaryCrossentropy(from_logits=True)(
-            labels[:, None], network(pixels, training=training)
-        )
-        for training in (False, True)
-    ]
-    assert abs(float(losses[0]) - float(losses[1])) < 0.1
+    network = load_network(trained, ModelConfig(**MODEL))
+    training, inference = losses_by_mode(network, crops, labels)
+    assert abs(training - inference) < 0.1
 
 
 def test_fine_tuning_goes_through_both_phases(workbench, tmp_path):
