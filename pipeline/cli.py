@@ -254,15 +254,20 @@ def _extract(arguments: argparse.Namespace) -> int:
 
 def _augment_preview(arguments: argparse.Namespace) -> int:
     from pipeline.config_checks import AUGMENTATIONS
+    from preprocessing.quiet import quiet
 
     config = _config(arguments, None, None)
     data = arguments.data or config.output
     if not data:
         raise UsageError("no face crops are named: give --data DIR, or set output")
-    from components.trainer.augment_preview import write_preview
-
     strengths = AUGMENTATIONS if "all" in arguments.strength else arguments.strength
-    print(write_preview(config, data, arguments.output, strengths, arguments.rows, arguments.draws))
+    with quiet():
+        from components.trainer.augment_preview import write_preview
+
+        wrote = write_preview(
+            config, data, arguments.output, strengths, arguments.rows, arguments.draws
+        )
+    print(wrote)
     return 0
 
 

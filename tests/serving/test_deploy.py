@@ -12,8 +12,10 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import serving
 from components.trainer.warmup import BATCH_SIZES
+from serving.gateway.metrics import GatewayMetrics
 from serving.server.config import models_from_proto, read_batching_config
 from serving.server.metrics import Metrics
+from serving.server.rest import METRICS_PATH
 
 DEPLOY = Path(serving.__file__).parent / "deploy"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -200,7 +202,7 @@ def test_compose_mounts_files_that_exist_and_pins_images():
 
 def _metric_names():
     names = {"up"}
-    for metric in vars(Metrics()).values():
+    for metric in [*vars(Metrics()).values(), *vars(GatewayMetrics()).values()]:
         if metric.kind == "histogram":
             names |= {f"{metric.name}_{part}" for part in ("bucket", "sum", "count")}
         else:
@@ -209,9 +211,7 @@ def _metric_names():
 
 
 def _queried(expression):
-    return set(re.findall(r":[a-z_]+(?::[a-z_]+)+", expression)) | (
-        {"up"} if expression.startswith("up") else set()
-    )
+    return set(re.findall(r":[a-z_]+(?::[a-z_]+)+|deepfake_gateway_\w+|^up\b", expression))
 
 
 def test_rules_and_dashboard_ask_for_metrics_that_exist():
@@ -229,16 +229,19 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist():
         assert expression.count("(") == expression.count(")")
 
 
-def test_prometheus_scrapes_the_page_of_the_server():
-    from serving.server.rest import METRICS_PATH
-
+def test_prometheus_scrapes_the_pages_of_server_and_gateway():
     prometheus = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
-    (job,) = prometheus["scrape_configs"]
-    assert job["metrics_path"] == METRICS_PATH
+    jobs = {job["job_name"]: job for job in prometheus["scrape_configs"]}
+    paths = {name: job["metrics_path"] for name, job in jobs.items()}
+    assert paths == {"serving": METRICS_PATH, "gateway": "/metrics"}
     assert f'path: "{METRICS_PATH}"' in (DEPLOY / "monitoring.config").read_text()
     assert all((DEPLOY / name).is_file() for name in prometheus["rule_files"])
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    assert job["static_configs"][0]["targets"][0].split(":")[0] in compose["services"]
+    for name, job in jobs.items():
+        host, port = job["static_configs"][0]["targets"][0].split(":")
+        assert host == name and host in compose["services"]
+        ports = compose["services"][host]["ports"]
+        assert port in {published.split(":")[-1] for published in ports}
     source = yaml.safe_load(
         (DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text()
     )
