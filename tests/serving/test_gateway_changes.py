@@ -1,6 +1,9 @@
 """The gateway while its model server changes, is gone, or it is told to end; over REST."""
 
+import http.client
 import shutil
+import ssl
+import urllib.parse
 from concurrent import futures
 
 import pytest
@@ -120,3 +123,28 @@ def test_requests_that_came_before_sigterm_are_answered(running, clip):
         gateway.verdict(body, token=TOKEN)
     assert "Traceback" not in gateway.log()
     assert not list(gateway.folder.iterdir())
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_tls_from_the_client_to_the_model_server(tmp_path, model, clip, certificate, protocol):
+    base = tmp_path / "tiny"
+    base.mkdir()
+    add_version(base, 1, model, real_up_to=0.3, fake_above=0.4)
+    cert, key = certificate
+    tls = ["--tls-cert", cert, "--tls-key", key]
+    with ServerProcess(["--model-base", base, *tls]) as server, GatewayProcess(
+        tmp_path / "run", *tls, "--server-ca", cert, "--model", "tiny", "--model-base", base,
+        "--server", {"grpc": f"grpcs://{server.grpc}", "rest": server.rest}[protocol],
+        trusting=ssl.create_default_context(cafile=str(cert)),
+    ) as gateway:  # fmt: skip
+        assert gateway.url.startswith("https://") and server.rest.startswith("https://")
+        until(lambda: ready(gateway) == 1, "version 1 is served")
+        status, answer = gateway.verdict(clip.read_bytes())
+        assert (status, answer["verdict"]) == (200, "fake")
+        address = urllib.parse.urlsplit(gateway.url)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            http.client.HTTPSConnection(address.hostname, address.port).request("GET", "/healthz")
+        plain = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+        plain.request("GET", "/healthz")
+        with pytest.raises((http.client.HTTPException, OSError)):
+            plain.getresponse()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import http.client
 import json
 import os
 import selectors
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -64,14 +66,20 @@ def add_version(base: Path, number: int, model: Path, **metadata) -> None:
 class GatewayProcess:
     """`python -m serving.gateway` on a free port of the loopback device; a context manager.
 
+    Args:
+      folder: for its temporary files; made.
+      *arguments: of the command.
+      trusting: whom requests trust, where the gateway is asked over TLS.
+
     Attributes:
       url: where it answers.
-      folder: where its temporary files are.
+      folder: as given.
     """
 
-    def __init__(self, folder: Path, *arguments: object):
+    def __init__(self, folder: Path, *arguments: object, trusting: ssl.SSLContext | None = None):
         folder.mkdir()
         self.folder = folder
+        self._trusting = trusting
         self._command = [
             sys.executable, "-m", "serving.gateway", "--until-stdin-closes", "--port", "0",
             *map(str, arguments),
@@ -129,7 +137,10 @@ class GatewayProcess:
         A body that is a list is sent in chunks, without a length.
         """
         address = urllib.parse.urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
+        connect = http.client.HTTPConnection
+        if address.scheme == "https":
+            connect = functools.partial(http.client.HTTPSConnection, context=self._trusting)
+        connection = connect(address.hostname, address.port, timeout=timeout)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             chunked = isinstance(body, list)
