@@ -5,9 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,8 @@ from preprocessing.video import Frame, UnreadableMedia
 TOO_SHORT = "track too short"
 BYSTANDER = "far smaller than the clip's largest face"
 OUTSIDE = "outside the frame"
+
+_Item = TypeVar("_Item")
 
 # O-Net's threshold in the original implementation. Faces between it and a higher
 # `min_face_score` are found, left out and counted.
@@ -113,7 +115,10 @@ class FaceCropper:
         self._decoder.close()
 
     def crops(
-        self, path: str | Path, original: str | Path | None = None
+        self,
+        path: str | Path,
+        original: str | Path | None = None,
+        check: Callable[[], None] | None = None,
     ) -> tuple[list[Crop], dict[str, Any]]:
         """Returns the crops of a clip in order of frame and track, and what was counted.
 
@@ -121,6 +126,7 @@ class FaceCropper:
           path: a video or picture.
           original: the clip that a fake was made from. Where it has frames of the same size, its
             faces are cut out of `path`, so that crops of both with one frame number are a pair.
+          check: called with each frame of `path`; what it raises ends the work.
 
         Returns:
           The crops, and the counts `frames` (read), `frames_with_face`, `faces` (found in them),
@@ -130,16 +136,17 @@ class FaceCropper:
         Raises:
           UnreadableMedia: no frame could be decoded.
         """
+        frames = _checked(self._frames(path), check)
         if self._search is None:
-            return self._whole_frames(self._frames(path))
+            return self._whole_frames(frames)
         if original is not None:
             try:
-                crops, counts = self._cut(self._like(path, original))
+                crops, counts = self._cut(_checked(self._like(path, original), check))
                 if counts["frames"]:
                     return crops, {**counts, "boxes": "original"}
             except _NoPartner:
                 pass
-        return self._cut(self._search.faces(self._frames(path)))
+        return self._cut(self._search.faces(frames))
 
     def _frames(self, path: str | Path) -> Iterator[Frame]:
         return self._decoder.frames(
@@ -233,6 +240,13 @@ class FaceCropper:
         if not ok:
             raise UnreadableMedia("a crop could not be encoded")
         return data.tobytes()
+
+
+def _checked(items: Iterable[_Item], check: Callable[[], None] | None) -> Iterator[_Item]:
+    for item in items:
+        if check:
+            check()
+        yield item
 
 
 class _NoPartner(Exception):

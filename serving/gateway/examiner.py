@@ -10,7 +10,7 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from preprocessing.face_cropper import Crop, FaceCropper, Settings
 from preprocessing.verdict import NO_BAND
-from preprocessing.video import Frame, UnreadableMedia
+from preprocessing.video import UnreadableMedia
 from serving import clients
 from serving.gateway.errors import Disconnected, Refused, too_late
 from serving.gateway.metrics import GatewayMetrics
@@ -188,33 +188,20 @@ class Examiner:
 
 
 class _Cropper:
-    """A cropper whose settings can change, and which stops when nobody waits."""
+    """A cropper whose settings can change."""
 
     def __init__(self, settings: Settings):
-        self._cropper = _StoppableCropper(settings)
+        self._cropper = FaceCropper(settings)
 
     def crops_for(self, job: Job, settings: Settings) -> tuple[list[Crop], dict[str, Any]]:
         """As `FaceCropper.crops`; raises what `Job.check` raises, too."""
         if settings != self._cropper.settings:
             self._cropper.close()
-            self._cropper = _StoppableCropper(settings)
-        self._cropper.job = job
-        try:
-            return self._cropper.crops(job.path)
-        finally:
-            self._cropper.job = None
+            self._cropper = FaceCropper(settings)
+        return self._cropper.crops(job.path, check=job.check)
 
     def close(self) -> None:
         self._cropper.close()
-
-
-class _StoppableCropper(FaceCropper):
-    job: Job | None = None
-
-    def _frames(self, path: str | Path) -> Iterator[Frame]:
-        for frame in super()._frames(path):
-            self.job.check()
-            yield frame
 
 
 def _shown(jpeg: bytes) -> str:

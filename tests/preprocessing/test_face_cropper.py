@@ -83,6 +83,23 @@ def test_one_face_is_one_track(cropper, folder):
     assert np.diff(lefts) == pytest.approx([16] * 5, abs=6)
 
 
+@pytest.mark.parametrize("original", [None, "original.mp4"])
+def test_work_ends_with_what_the_check_raises(cropper, folder, original):
+    calls = []
+
+    def check():
+        calls.append(len(calls))
+        if len(calls) == 3:
+            raise TimeoutError
+
+    path = folder / ("forged.mp4" if original else "original.mp4")
+    with pytest.raises(TimeoutError):
+        cropper.crops(path, original and folder / original, check)
+    assert calls == [0, 1, 2]
+    # The next clip is none the worse for it.
+    assert cropper.crops(path, original and folder / original)[1]["frames"] == 6
+
+
 def test_a_crop_is_the_margin_around_its_box(cropper, folder):
     crops, _ = cropper.crops(folder / "original.mp4")
     for crop in crops:
