@@ -118,9 +118,9 @@ def load_network(folder: Path | str, config: ModelConfig) -> keras.Model:
 
 
 def losses_by_mode(
-    network: keras.Model, crops: list[bytes], labels: np.ndarray
+    network: keras.Model, batches: list[tuple[list[bytes], np.ndarray]]
 ) -> tuple[float, float]:
-    """Cross-entropy of one batch, in training and in inference mode.
+    """Mean cross-entropy of batches (crops, labels) in training and in inference mode.
 
     They differ where the moving statistics of batch normalisation are not those of the data.
     """
@@ -129,13 +129,19 @@ def losses_by_mode(
 
     from components.transform.preprocessing import decode_images
 
-    pixels = decode_images(tf.constant(crops), network.input_shape[1])
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    wanted = labels[:, None].astype(np.float32)
-    training, inference = (
-        float(loss(wanted, network(pixels, training=mode))) for mode in (True, False)
-    )
-    return training, inference
+
+    def mean_loss(training: bool) -> float:
+        losses = []
+        for crops, labels in batches:
+            pixels = decode_images(tf.constant(crops), network.input_shape[1])
+            logits = network(pixels, training=training)
+            losses.append(float(loss(labels[:, None].astype(np.float32), logits)))
+        return float(np.mean(losses))
+
+    # In this order, since training mode moves the statistics.
+    inference = mean_loss(training=False)
+    return mean_loss(training=True), inference
 
 
 @dataclasses.dataclass

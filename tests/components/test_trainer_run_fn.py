@@ -131,7 +131,7 @@ def test_batch_norm_statistics_have_arrived(workbench, trained):
     """Training mode and inference mode see the same network after recalibration."""
     crops, labels, _ = workbench.crops("train")
     network = load_network(trained, ModelConfig(**MODEL))
-    training, inference = losses_by_mode(network, crops, labels)
+    training, inference = losses_by_mode(network, [(crops, labels)])
     assert abs(training - inference) < 0.1
 
 
