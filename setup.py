@@ -21,6 +21,11 @@ INSTALL_REQUIRES = [
     # Faces. Headless OpenCV: servers and containers have no display libraries.
     "opencv-python-headless==4.11.0.86",
     "mtcnn==1.0.0",
+    # Media: FFmpeg's demuxers and decoders in a wheel, opened from file objects; pictures of every
+    # common format with their EXIF orientation, HEIC through libheif.
+    "av==17.1.0",
+    "pillow==12.3.0",
+    "pillow-heif==1.8.1",
     # Held back because TFX 1.16 was built against them.
     "numpy==1.26.4",
     "pandas==1.5.3",
@@ -33,6 +38,8 @@ INSTALL_REQUIRES = [
     "grpcio-reflection==1.48.2",
     "uvicorn==0.54.0",
     "orjson==3.13.0",
+    # Reads uploads that come as forms.
+    "python-multipart==0.0.32",
     # Reads the presets.
     "pyyaml==6.0.2",
     # Fits the calibration and measures errors.
@@ -52,6 +59,8 @@ EXTRAS_REQUIRE = {
         "pytest==8.4.2",
         # A test that hangs is a failure with a name, not a CI run that never ends.
         "pytest-timeout==2.4.0",
+        # Two workers on two cores: most tests wait for TensorFlow's single-threaded tracing.
+        "pytest-xdist==3.8.0",
         "ruff==0.14.6",
         # Random and mutated requests for the server.
         "hypothesis==6.168.5",
