@@ -33,7 +33,7 @@ from benchmarks._harness import Figure, clips, finish, parser, spread
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.beam_args import RUNNER
 from preprocessing.face_cropper import FaceCropper, Settings
-from preprocessing.video import middles
+from preprocessing.media.video import middles
 
 _LEAST_OVERLAP = 0.5
 
@@ -90,8 +90,8 @@ def _plain_loop(detector: Any, path: Path, count: int) -> dict[int, list[list[fl
 def _against_plain_loop(paths: list[Path], frames: int, facenet: str | None) -> dict[str, Figure]:
     from mtcnn import MTCNN
 
-    from preprocessing.decoder import Decoder
     from preprocessing.detector import FaceDetector, overlap
+    from preprocessing.media.decoder import Decoder
     from preprocessing.search import FaceSearch
 
     settings = _settings(frames)

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 from preprocessing.crop import limit_size, roll, square_crop
-from preprocessing.decoder import Decoder
 from preprocessing.detector import Face
+from preprocessing.media.decoder import Decoder
+from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.video import Frame
 from preprocessing.quality import QualityFilter
 from preprocessing.tracking import Tracker
-from preprocessing.video import Frame, UnreadableMedia
 
 TOO_SHORT = "track too short"
 BYSTANDER = "far smaller than the clip's largest face"

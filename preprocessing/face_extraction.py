@@ -28,7 +28,7 @@ from preprocessing.face_store import (
     stored_clip,
     write_clip,
 )
-from preprocessing.video import UnreadableMedia
+from preprocessing.media.errors import UnreadableMedia
 
 __all__ = [
     "SOURCES",

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 # What the result for one clip depends on besides the clip and the settings.
 SOURCES = (
     "preprocessing/crop.py",
-    "preprocessing/decoder.py",
+    "preprocessing/media/decoder.py",
+    "preprocessing/media/errors.py",
     "preprocessing/detector.py",
     "preprocessing/face_cropper.py",
     "preprocessing/face_example.py",
@@ -31,7 +32,7 @@ SOURCES = (
     "preprocessing/quality.py",
     "preprocessing/search.py",
     "preprocessing/tracking.py",
-    "preprocessing/video.py",
+    "preprocessing/media/video.py",
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from preprocessing.detector import Face, FaceDetector
-from preprocessing.video import Frame
+from preprocessing.media.video import Frame
 
 # Frames from one key frame to the next. They are held in memory, so it also bounds that.
 INTERVAL = 4

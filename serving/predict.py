@@ -134,7 +134,7 @@ class Predictor:
 
     def predict(self, file: str | Path) -> Verdict:
         """Scores one file; what cannot be scored comes back with its reason."""
-        from preprocessing.video import UnreadableMedia
+        from preprocessing.media.errors import UnreadableMedia
 
         try:
             crops, counts = self._cropper.crops(file)

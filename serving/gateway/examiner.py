@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from preprocessing.face_cropper import Crop, FaceCropper, Settings
+from preprocessing.media.errors import UnreadableMedia
 from preprocessing.verdict import NO_BAND
-from preprocessing.video import UnreadableMedia
 from serving import clients
 from serving.gateway.errors import Disconnected, Refused, too_late
 from serving.gateway.metrics import GatewayMetrics

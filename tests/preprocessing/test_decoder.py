@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from made_media import number_of, numbered_video, write_image
 
-from preprocessing.decoder import Decoder
-from preprocessing.video import UnreadableMedia, sample_frames
+from preprocessing.media.decoder import Decoder
+from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.video import sample_frames
 
 # A child whose decoder misbehaves as a C library does: it writes to address 0, or blocks inside a
 # call that holds on to the interpreter (`PyDLL`), so that no Python code of its runs any more.
@@ -25,7 +26,7 @@ def capture(path, *arguments):
         ctypes.PyDLL(None).sleep(1000)
     return real(path, *arguments)
 cv2.VideoCapture = capture
-from preprocessing.decoder import serve
+from preprocessing.media.decoder import serve
 serve()
 """
 BROKEN_COMMAND = (sys.executable, "-c", BROKEN)
@@ -126,7 +127,7 @@ def test_memory_of_the_child_is_bounded(clip, tmp_path):
     command = (
         sys.executable,
         "-c",
-        "from preprocessing import decoder as d; d._MEMORY = %d; d.serve()",
+        "from preprocessing.media import decoder as d; d._MEMORY = %d; d.serve()",
     )
     with Decoder(command=(*command[:2], command[2] % (1 << 29))) as decoder:
         assert len(list(decoder.frames(clip, 1))) == 1
@@ -138,7 +139,7 @@ def test_memory_of_the_child_is_bounded(clip, tmp_path):
 def test_the_child_does_not_outlive_its_parent(clip, tmp_path):
     script = f"""
 import os, time
-from preprocessing import decoder
+from preprocessing.media import decoder
 with decoder.Decoder(command={BROKEN_COMMAND!r}) as d:
     list(d.frames({str(clip)!r}, 1))
     print(d._idle[-1]._process.pid, flush=True)

@@ -22,9 +22,9 @@ from made_media import (
 )
 
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing import decoder
 from preprocessing.datasets.clip import Clip
 from preprocessing.face_extraction import ExtractFaces, Settings
+from preprocessing.media import decoder
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 # Decoding is what is tested: each frame counts as one face, and no detector is needed.
@@ -280,7 +280,7 @@ def capture(path, *arguments):
         bytearray(1 << 40)
     return real(path, *arguments)
 cv2.VideoCapture = capture
-from preprocessing.decoder import serve
+from preprocessing.media.decoder import serve
 serve()
 """
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from preprocessing.detector import Face
+from preprocessing.media.video import Frame
 from preprocessing.search import FaceSearch
-from preprocessing.video import Frame
 
 
 class Script:

@@ -15,8 +15,9 @@ from made_media import (
     write_video,
 )
 
-from preprocessing import video
-from preprocessing.video import UnreadableMedia, middles, sample_frames
+from preprocessing.media import video
+from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.video import middles, sample_frames
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ Containers lie about their frame count, frame rate and timing, so what they stat
 pass over the packets, which decodes nothing, counts the frames and finds the key frames.
 
 This module decodes in the calling process. Files from elsewhere can crash or stall a decoder:
-`preprocessing.decoder` runs this in a child process.
+`preprocessing.media.decoder` runs this in a child process.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from preprocessing.datasets.clip import IMAGE_ENDINGS
+from preprocessing.media.errors import UnreadableMedia
 
 # Larger frames are refused: decoding one would take gigabytes, and no camera makes them.
 MAX_PIXELS = 64_000_000
@@ -39,10 +40,6 @@ _CONTAINERS = (
     (188, b"\x47"),  # MPEG transport stream
     (196, b"\x47"),  # the same with time codes
 )
-
-
-class UnreadableMedia(ValueError):
-    """A clip cannot be decoded; the message is the reason that the extraction report gives."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,8 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from preprocessing.video import MAX_PIXELS, Frame, UnreadableMedia, sample_frames
+from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.video import MAX_PIXELS, Frame, sample_frames
 
 # Not one step of decoding takes so long; a full disk cache or a loaded machine may take seconds.
 TIMEOUT_SECONDS = 60.0
@@ -42,8 +43,8 @@ _FRAME = struct.Struct("<qqii")
 _LENGTH = struct.Struct("<i")
 _PIPE_BYTES = 1 << 20
 _SECONDS_BETWEEN_SIGNS = 1.0
-_ROOT = Path(__file__).resolve().parent.parent
-_COMMAND = (sys.executable, "-c", "from preprocessing.decoder import serve; serve()")
+_ROOT = Path(__file__).resolve().parents[2]
+_COMMAND = (sys.executable, "-c", "from preprocessing.media.decoder import serve; serve()")
 _ENVIRONMENT = {
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # What is wrong with a file is said in the report.
@@ -93,7 +94,7 @@ class Decoder:
         per_second: float = 0.0,
         indices: Sequence[int] | None = None,
     ) -> Iterator[Frame]:
-        """As `preprocessing.video.sample_frames`, in a child process.
+        """As `preprocessing.media.video.sample_frames`, in a child process.
 
         Raises:
           UnreadableMedia: as there, or the decoder crashed or hung on the file.
