@@ -1,10 +1,16 @@
-"""One small trained pipeline for all end-to-end tests; runs share one process and its imports."""
+"""A small trained pipeline for all end-to-end tests, and the demo's for those that need a detector.
 
+Runs share one process and its imports.
+"""
+
+import json
 from pathlib import Path
 
 import pytest
 from e2e.workspace import Workspace
 
+from pipeline.config import Config, load_config
+from pipeline.run import run
 from preprocessing.datasets.demo import make_demo_data
 
 
@@ -25,5 +31,22 @@ def first_run(workspace) -> tuple[int, dict]:
 @pytest.fixture(scope="session")
 def pushed_model(first_run) -> Path:
     status, summary = first_run
+    assert status == 0
+    return Path(summary["pushed"])
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> tuple[Config, int, dict]:
+    """Configuration, exit status and summary of the demo preset: minutes long, for slow tests."""
+    output = tmp_path_factory.mktemp("demo")
+    config = load_config("demo", [f"output={json.dumps(str(output))}"])
+    status = run(config)
+    return config, status, json.loads((output / "summary.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def demo_model(demo) -> Path:
+    """The model that the demo pushed: it tells the demo's fakes from its real clips."""
+    _, status, summary = demo
     assert status == 0
     return Path(summary["pushed"])

@@ -1,6 +1,8 @@
-"""The demo as the README runs it: a gate passed on merit, on three seeds."""
+"""The demo as the README runs it: a gate passed on merit.
 
-import json
+`python -m benchmarks.demo_seeds` repeats it on three seeds.
+"""
+
 from pathlib import Path
 
 import numpy as np
@@ -9,33 +11,13 @@ from trainer_workbench import load_network, losses_by_mode
 
 from components.trainer.crop_store import CropStore
 from components.trainer.model import batch_norms, build_model
-from pipeline.config import load_config
-from pipeline.run import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-@pytest.fixture(scope="module")
-def output(tmp_path_factory):
-    """One output folder: the seeds share data, faces and everything before the Trainer."""
-    return tmp_path_factory.mktemp("demo")
-
-
-@pytest.fixture(scope="module", params=[1, 2, 3])
-def demo(output, request):
-    """The demo with one of three seeds: configuration, exit status and summary."""
-    # Each seed stands for itself: it is not held against the seed before it.
-    overrides = [f"output={json.dumps(str(output))}", f"seed={request.param}"]
-    config = load_config("demo", [*overrides, "evaluation.gate.max_auc_drop=1.0"])
-    status = run(config)
-    summary = json.loads((output / "summary.json").read_text())
-    print(f"seed {request.param}: {summary['metrics']}")
-    return config, status, summary
-
-
-@pytest.mark.timeout(1800)
 def test_pushes_a_model_with_auc_over_the_gate(demo):
     config, status, summary = demo
+    print(summary["metrics"])
     assert config.evaluation.gate.min_auc >= 0.80
     assert config.model.backbone == "nasnet_mobile"
     assert status == 0
@@ -43,7 +25,6 @@ def test_pushes_a_model_with_auc_over_the_gate(demo):
     assert summary["pushed"]
 
 
-@pytest.mark.timeout(1800)
 def test_losses_in_training_and_inference_mode_agree(demo):
     """On the same crops, in batches of the demo's size: batch statistics against moving ones.
 
