@@ -63,6 +63,9 @@ def evaluate(request: Request) -> int:
 def score(request: Request) -> int:
     """Writes a table of scores, a row a clip; labels are not needed.
 
+    Returns:
+      0; 1 where the model gave NaN or infinite logits for a clip, which has no score then.
+
     Raises:
       UsageError: no model of ours, no clip, or an output that is no .parquet file.
     """
@@ -132,6 +135,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     clips, root = _any_clips(request, work / "hashes.json")
     console.say(f"{len(clips)} clips; finished ones are kept in {work}")
 
+    import numpy as np
     import pandas as pd
 
     from components.clip_evaluator.scores import clip_tables
@@ -144,11 +148,14 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size"]
     table = rows.merge(found[columns], on="clip_id", how="left")
     table[["crops", "tracks"]] = table[["crops", "tracks"]].fillna(0).astype(int)
+    finite = np.isfinite(table["logit"].astype(float))
+    broken = (table["crops"] > 0) & ~finite
+    table.loc[broken, "reason"] = f"the model {request.model} gave NaN or infinite logits for it"
+    table.loc[~finite, ["score", "logit"]] = np.nan
     thresholds = thresholds_of(model_metadata.read(request.model))
-    judged = table["score"].notna() & (thresholds is not None)
     table["verdict"] = [
-        thresholds.verdict(score) if known else ""
-        for score, known in zip(table["score"], judged, strict=True)
+        thresholds.verdict(logit) if thresholds and known else ""
+        for logit, known in zip(table["logit"], finite, strict=True)
     ]
     temporary = target.with_suffix(".parquet.tmp")
     table.to_parquet(temporary, index=False)
@@ -159,7 +166,12 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     why = " (the column `reason` says why)" if missing else ""
     console.say(f"{len(table) - missing} clips scored, {missing} without a score{why}: {target}")
     console.say(thresholds.text() if thresholds else NO_BAND)
-    return 0
+    if broken.any():
+        console.say(
+            f"error: the model {request.model} gave NaN or infinite logits for {broken.sum()} "
+            f"clips, the first of them {table['clip_id'][broken].iloc[0]}; it cannot be used"
+        )
+    return int(broken.any())
 
 
 def _scored(

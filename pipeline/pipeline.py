@@ -61,7 +61,11 @@ _SERVING_SOURCES = (
     "serving/clients",
     "serving/server",
 )
-_REPORT_SOURCES = ("components/clip_evaluator", "components/report")
+_REPORT_SOURCES = (
+    "components/clip_evaluator",
+    "components/report",
+    "preprocessing/operating_points.py",
+)
 
 
 def create_pipeline(

@@ -32,19 +32,29 @@ class Scores:
     track_logits: np.ndarray
 
 
-def aggregate(logits: np.ndarray, clips: np.ndarray, tracks: np.ndarray) -> Scores:
+class NonFiniteLogits(Exception):
+    """A model gave NaN or infinite logits, from which no score follows."""
+
+
+def aggregate(
+    logits: np.ndarray, clips: np.ndarray, tracks: np.ndarray, allow_non_finite: bool = False
+) -> Scores:
     """Joins the logits of crops to logits of tracks and clips.
 
     Args:
       logits: float [crops].
       clips: [crops], id of the clip of each crop (strings, bytes or integers).
       tracks: int [crops], number of the crop's track within its clip.
+      allow_non_finite: NaN and infinite logits are carried on into the scores, for evaluations,
+        which count them. By default they are refused: every comparison with NaN is false, so a
+        clip with such a score would look real.
 
     Returns:
       The scores; all arrays are empty where no crop is given.
 
     Raises:
       ValueError: the arrays differ in length.
+      NonFiniteLogits: a logit is NaN or infinite.
     """
     logits, clips, tracks = np.asarray(logits, np.float64), np.asarray(clips), np.asarray(tracks)
     if not logits.shape == clips.shape == tracks.shape or logits.ndim != 1:
@@ -52,6 +62,8 @@ def aggregate(logits: np.ndarray, clips: np.ndarray, tracks: np.ndarray) -> Scor
             f"logits {logits.shape}, clips {clips.shape} and tracks {tracks.shape} must be "
             "one-dimensional and of equal length"
         )
+    if not allow_non_finite:
+        _refuse_non_finite(logits, clips)
     names, clip_of = np.unique(clips, return_inverse=True)
     keys, track_of = np.unique(np.stack([clip_of, tracks], axis=1), axis=0, return_inverse=True)
     # numpy 2.0 keeps the axis in the inverse.
@@ -60,8 +72,20 @@ def aggregate(logits: np.ndarray, clips: np.ndarray, tracks: np.ndarray) -> Scor
     sums = np.bincount(track_of, weights=logits, minlength=len(keys))
     track_logits = sums / np.maximum(np.bincount(track_of, minlength=len(keys)), 1)
     best = np.full(len(names), -np.inf)
-    np.maximum.at(best, keys[:, 0], track_logits)
+    with np.errstate(invalid="ignore"):  # A NaN that is allowed to be there.
+        np.maximum.at(best, keys[:, 0], track_logits)
     return Scores(names, best, names[keys[:, 0]], keys[:, 1], track_logits)
+
+
+def _refuse_non_finite(logits: np.ndarray, clips: np.ndarray) -> None:
+    broken = ~np.isfinite(logits)
+    if broken.any():
+        first = clips[np.argmax(broken)]
+        name = first.decode(errors="replace") if isinstance(first, bytes) else first
+        raise NonFiniteLogits(
+            f"{broken.sum()} of {len(logits)} logits are NaN or infinite, the first of them in "
+            f"{name}"
+        )
 
 
 def probability(logits: np.ndarray | float) -> np.ndarray:

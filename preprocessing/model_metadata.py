@@ -41,7 +41,8 @@ def find_saved_model(model_dir: str | Path) -> Path:
     root = Path(model_dir)
     if not root.is_dir():
         raise UsageError(f"{model_dir} is not a folder; give the folder of an exported model")
-    versions = [path for path in root.iterdir() if path.name.isdigit()]
+    # Digits of ASCII: `int` does not read all that `isdigit` takes for one, as in "²".
+    versions = [p for p in root.iterdir() if p.name.isascii() and p.name.isdigit()]
     versions.sort(key=lambda path: int(path.name), reverse=True)
     for folder in (root, root / "Format-Serving", *versions):
         if (folder / _SAVED_MODEL).is_file():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from preprocessing import model_metadata
-from preprocessing.aggregation import aggregate, probability
+from preprocessing.aggregation import NonFiniteLogits, aggregate, probability
 from preprocessing.errors import UsageError
 from preprocessing.quiet import quiet
 from preprocessing.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
@@ -38,6 +38,7 @@ class Verdict:
       verdict: `fake`, `real` or `uncertain`, see `preprocessing.verdict`; empty without a score,
         and for a model without operating points.
       thresholds: what the verdict follows from; None where there are none.
+      logit: of the score, and what the thresholds are compared with; None when there is none.
     """
 
     file: str
@@ -48,6 +49,7 @@ class Verdict:
     reason: str = ""
     verdict: str = ""
     thresholds: Thresholds | None = None
+    logit: float | None = None
 
 
 def crop_settings(metadata: dict[str, Any]) -> Settings:
@@ -67,6 +69,7 @@ def judge(
     frames: int,
     logits_of: Callable[[Sequence[bytes]], np.ndarray],
     thresholds: Thresholds | None,
+    model: str,
 ) -> Verdict:
     """From the crops of a file to its verdict: the one way, whoever computes the logits.
 
@@ -77,27 +80,35 @@ def judge(
       logits_of: gives the calibrated logits, float [crops], of encoded crops; not asked without
         crops.
       thresholds: of the model.
+      model: what gives the logits, for messages.
 
     Returns:
       The verdict; without crops the reason is `no face`, and there is no score.
+
+    Raises:
+      NonFiniteLogits: the model gave NaN or infinite logits; model and file are named.
     """
     if not crops:
         return Verdict(file, None, {}, frames, 0, "no face")
     logits = logits_of([crop.jpeg for crop in crops])
     tracks = np.array([crop.track for crop in crops])
-    scores = aggregate(logits, np.zeros(len(crops), np.int64), tracks)
+    try:
+        scores = aggregate(logits, np.full(len(crops), file), tracks)
+    except NonFiniteLogits as error:
+        raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
     by_track = {
         int(track): float(probability(logit))
         for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
     }
-    score = float(probability(scores.logits[0]))
+    logit = float(scores.logits[0])
     return Verdict(
         file=file,
-        score=score,
+        score=float(probability(logit)),
+        logit=logit,
         tracks=by_track,
         frames=frames,
         faces=len(crops),
-        verdict=thresholds.verdict(score) if thresholds else "",
+        verdict=thresholds.verdict(logit) if thresholds else "",
         thresholds=thresholds,
     )
 
@@ -140,7 +151,12 @@ class Predictor:
             crops, counts = self._cropper.crops(file)
         except UnreadableMedia as error:
             return Verdict(str(file), None, {}, 0, 0, str(error))
-        return judge(str(file), crops, counts["frames"], self.logits, self.thresholds)
+        try:
+            return judge(
+                str(file), crops, counts["frames"], self.logits, self.thresholds, str(self.model)
+            )
+        except NonFiniteLogits as error:
+            return Verdict(str(file), None, {}, counts["frames"], 0, str(error))
 
     def logits(self, jpegs: Sequence[bytes]) -> np.ndarray:
         """Calibrated logits, float32 [crops], of encoded crops."""

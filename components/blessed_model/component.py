@@ -34,7 +34,9 @@ class Executor(base_executor.BaseExecutor):
         versions = [
             name
             for name in names
-            if name.isdigit() and fileio.exists(f"{pushed}/{name}/saved_model.pb")
+            if name.isascii()
+            and name.isdigit()
+            and fileio.exists(f"{pushed}/{name}/saved_model.pb")
         ]
         if versions:
             latest = max(versions, key=int)

@@ -99,12 +99,19 @@ def crop_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Joins crops to tracks and clips by `preprocessing.aggregation`.
 
+    Logits that are NaN or infinite are carried on: the gate counts them and refuses the model.
+
     Returns:
       Tracks (`clip_id`, `track_id`, `logit`, `score`) and clips (`clip_id`, what the crops of a
       clip have in common, `crops`, `tracks`, the median `face_size`, `logit`, `score`).
     """
     clip_ids = crops[names.CLIP_ID].to_numpy(str)
-    found = aggregate(crops["logit"].to_numpy(), clip_ids, crops[names.TRACK_ID].to_numpy(int))
+    found = aggregate(
+        crops["logit"].to_numpy(),
+        clip_ids,
+        crops[names.TRACK_ID].to_numpy(int),
+        allow_non_finite=True,
+    )
     tracks = pd.DataFrame(
         {
             names.CLIP_ID: found.track_clips,

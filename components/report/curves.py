@@ -46,9 +46,9 @@ def curves(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
     }
 
 
-def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, int]:
-    """Counts at a threshold; fake is called what has a score above it."""
-    called = scores > threshold
+def confusion(labels: np.ndarray, logits: np.ndarray, threshold: float) -> dict[str, int]:
+    """Counts at a threshold; fake is called what has a logit above it."""
+    called = logits > threshold
     return {
         "real_called_real": int(np.sum((labels == 0) & ~called)),
         "real_called_fake": int(np.sum((labels == 0) & called)),

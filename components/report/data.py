@@ -17,6 +17,7 @@ from preprocessing import extraction_report, model_metadata, splits
 from preprocessing import face_example as names
 from preprocessing.aggregation import probability
 from preprocessing.manifest import Manifest
+from preprocessing.operating_points import threshold_logit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ def gather(sources: Sources) -> dict[str, Any]:
     labels, logits = clips[names.LABEL].to_numpy(int), clips["logit"].to_numpy(float)
     finite = bool(len(clips)) and bool(np.isfinite(logits).all())
     points = metadata.get("operating_points", {}).get("points", [])
-    thresholds = {"0.5": 0.5, **{p["name"]: p["threshold"] for p in points}}
+    thresholds = {"0.5": 0.0, **{p["name"]: threshold_logit(p) for p in points}}
     return {
         "name": sources.name,
         "title": sources.title,
@@ -76,9 +77,14 @@ def gather(sources: Sources) -> dict[str, Any]:
         "splits": measured["splits"],
         "curves": curves(labels, logits) if finite else None,
         "confusion": [
-            {"name": name, "threshold": t, **confusion(labels, probability(logits), t)}
-            for name, t in thresholds.items()
-            if t is not None and finite
+            {
+                "name": name,
+                "logit": logit,
+                "threshold": float(probability(logit)),
+                **confusion(labels, logits, logit),
+            }
+            for name, logit in thresholds.items()
+            if logit is not None and finite
         ],
         "comparison": measured["comparison"],
         "model": metadata,

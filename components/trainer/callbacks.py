@@ -79,10 +79,21 @@ class Validation:
 
     @classmethod
     def of(cls, logits: np.ndarray, table: CropTable) -> Validation:
-        """Measures logits [crops]; clips are scored by `preprocessing.aggregation`."""
+        """Measures logits [crops]; clips are scored by `preprocessing.aggregation`.
+
+        Raises:
+          UsageError: a logit is NaN or infinite.
+        """
         from sklearn.metrics import roc_auc_score
 
         labels = table.labels
+        if not np.isfinite(logits).all():
+            broken = ~np.isfinite(logits)
+            name = table.clip_names[table.clips[np.argmax(broken)]].decode(errors="replace")
+            raise UsageError(
+                f"{broken.sum()} of {len(logits)} logits of val's crops are NaN or infinite, the "
+                f"first of them in {name}; lower training.learning_rate or set training.clip_norm"
+            )
         clips = aggregate(logits, table.clips, table.tracks)
         clip_labels = np.zeros(len(table.clip_names), labels.dtype)
         clip_labels[table.clips] = labels

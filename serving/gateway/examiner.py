@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from preprocessing.aggregation import NonFiniteLogits
 from preprocessing.face_cropper import Crop, FaceCropper, Settings
 from preprocessing.media.errors import UnreadableMedia
 from preprocessing.verdict import NO_BAND
@@ -148,13 +149,13 @@ class Examiner:
 
             def logits_of(jpegs: Sequence[bytes]) -> np.ndarray:
                 job.check()
-                logits = scorer.score(jpegs, deadline=job.seconds_left).logits
-                if not np.isfinite(logits).all():
-                    # It would be above no threshold, and so be called real.
-                    raise clients.ScoringError("INTERNAL", "the scores are no numbers")
-                return logits
+                return scorer.score(jpegs, deadline=job.seconds_left).logits
 
-            verdict = judge(job.name, crops, frames, logits_of, version.thresholds)
+            model = f"{options.model} version {version.number}"
+            try:
+                verdict = judge(job.name, crops, frames, logits_of, version.thresholds, model)
+            except NonFiniteLogits as error:
+                raise clients.ScoringError("INTERNAL", str(error)) from error
         self._metrics.seconds.observe("scores", value=time.monotonic() - start)
         return verdict
 
@@ -173,6 +174,7 @@ class Examiner:
             "name": job.name,
             "verdict": verdict.verdict,
             "score": verdict.score,
+            "logit": verdict.logit,
             "reason": verdict.reason,
             "frames": verdict.frames,
             "faces": verdict.faces,

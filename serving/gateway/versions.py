@@ -140,4 +140,4 @@ def refusal(error: clients.ScoringError) -> Refused:
 
 
 def _is_version(path: Path) -> bool:
-    return path.parent.name.isdigit()
+    return path.parent.name.isascii() and path.parent.name.isdigit()

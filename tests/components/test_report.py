@@ -45,7 +45,7 @@ def crops(**changes) -> pd.DataFrame:
 
 def data(table: pd.DataFrame) -> dict:
     clips = clip_tables(table)[1]
-    labels, scores = clips["label"].to_numpy(), clips["score"].to_numpy()
+    labels, logits = clips["label"].to_numpy(), clips["logit"].to_numpy()
     one_class = len(set(labels)) < 2
     return {
         "name": "a <run>",
@@ -69,8 +69,8 @@ def data(table: pd.DataFrame) -> dict:
             {"epoch": 1.0, "loss": 0.7, "val_loss": 0.6, "val_auc": 0.5, "accuracy": 0.5},
         ],
         "splits": {"test": evaluate(table, 100)},
-        "curves": None if not len(clips) else curves(labels, clips["logit"].to_numpy()),
-        "confusion": [{"name": "0.5", "threshold": 0.5, **confusion(labels, scores, 0.5)}],
+        "curves": None if not len(clips) else curves(labels, logits),
+        "confusion": [{"name": "0.5", "threshold": 0.5, **confusion(labels, logits, 0.0)}],
         "comparison": None,
         "model": {"backbone": "tiny", "input_size": 64, "temperature": 1.0},
         "config": {},

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from preprocessing.aggregation import aggregate, probability
+from preprocessing.aggregation import NonFiniteLogits, aggregate, probability
 
 
 def test_track_is_the_mean_and_clip_the_highest_track():
@@ -47,6 +47,21 @@ def test_nothing_gives_nothing():
 def test_unequal_lengths_are_refused():
     with pytest.raises(ValueError, match="equal length"):
         aggregate(np.zeros(2), np.array(["a"]), np.zeros(2, int))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_refused_with_the_clip(value):
+    logits, clips = np.array([1.0, value, 2.0, value]), np.array([b"a", b"b.mp4", b"b.mp4", b"c"])
+    with pytest.raises(NonFiniteLogits, match="2 of 4 logits .* in b.mp4$"):
+        aggregate(logits, clips, np.zeros(4, int))
+
+
+def test_an_evaluation_may_carry_them_on_and_no_other_clip_changes():
+    logits, clips = np.array([1.0, np.nan, 9.0, -2.0]), np.array(["a", "b", "b", "c"])
+    scores = aggregate(logits, clips, np.array([0, 0, 1, 0]), allow_non_finite=True)
+    # The finite track of `b` is higher, and still the clip has no logit.
+    np.testing.assert_array_equal(scores.logits, [1.0, np.nan, -2.0])
+    np.testing.assert_array_equal(scores.track_logits, [1.0, np.nan, 9.0, -2.0])
 
 
 def test_probability_neither_overflows_nor_turns():

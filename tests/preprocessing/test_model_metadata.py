@@ -33,6 +33,16 @@ def test_reads_a_model_a_trainer_output_and_the_newest_version(tmp_path):
     assert model_metadata.read(str(tmp_path / "pushed"))["backbone"] == "10"
 
 
+@pytest.mark.parametrize("name", ["²", "１", "৩"])
+def test_folders_named_by_other_digits_are_no_versions(tmp_path, name):
+    """`"²".isdigit()` is true, and `int` does not read it."""
+    _model(tmp_path / name, {**GOOD, "backbone": "wrong"})
+    with pytest.raises(UsageError, match="holds no exported model"):
+        model_metadata.find_saved_model(tmp_path)
+    _model(tmp_path / "3", GOOD)
+    assert model_metadata.find_saved_model(tmp_path) == tmp_path / "3"
+
+
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [

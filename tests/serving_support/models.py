@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -125,24 +126,31 @@ def echo(folder: Path) -> Path:
     return folder
 
 
-def face_detector(folder: Path, examples_bias: float = 0.0) -> Path:
+def face_detector(
+    folder: Path,
+    examples_bias: float = 0.0,
+    logit_of: Callable[[tf.Tensor], tf.Tensor] = lambda brightness: brightness / 64.0,
+) -> Path:
     """A model with the signatures of an exported detector; its logit is the picture's brightness.
 
-    `examples_bias` is added by `serving_examples` only: what was evaluated is then not what is
-    served.
+    Args:
+      folder: where `saved_model.pb` will be.
+      examples_bias: added by `serving_examples` only: what was evaluated is then not what is
+        served.
+      logit_of: from brightness (0 to 255) to the logit.
     """
 
     class Detector(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
         def serving_default(self, image):
-            logit = tf.map_fn(
+            brightness = tf.map_fn(
                 lambda data: tf.reduce_mean(
                     tf.cast(tf.io.decode_image(data, 3, expand_animations=False), tf.float32)
-                )
-                / 64.0,
+                ),
                 image,
                 fn_output_signature=tf.float32,
             )
+            logit = logit_of(brightness)
             return {"score": tf.sigmoid(logit), "logit": logit}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
