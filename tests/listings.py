@@ -10,7 +10,7 @@ from preprocessing.datasets.clip import Listing
 
 MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
 needs_media = pytest.mark.skipif(
-    not MEDIA, reason="set DEEPFAKE_TEST_MEDIA to the folder of real excerpts and name lists"
+    not MEDIA, reason="set DEEPFAKE_TEST_MEDIA to the folder of real excerpts"
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from name_lists import celeb_df_files, celeb_df_test_list
 
 from pipeline.config import load_config, override_of
 from pipeline.run import run
@@ -40,11 +41,11 @@ def write_clip(path: Path, fake: bool) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def dataset(media, tmp_path_factory) -> Path:
+def dataset(tmp_path_factory) -> Path:
     """The dataset's folder: every name, each file with a content of its own."""
     root = tmp_path_factory.mktemp("celeb_df")
     made = {fake: write_clip(root / f"{fake}.mp4", fake) for fake in (False, True)}
-    names = (media / "names" / "celeb_df_v2_files.txt").read_text().split()
+    names = celeb_df_files()
     assert len(names) == 6529
     data = root / "data"
     for name in names:
@@ -54,8 +55,7 @@ def dataset(media, tmp_path_factory) -> Path:
         free = len(name) + 8
         box = free.to_bytes(4, "big") + b"free" + name.encode()
         path.write_bytes(made["synthesis" in name] + box)
-    listed = (media / "names" / "List_of_testing_videos.txt").read_bytes()
-    (data / "List_of_testing_videos.txt").write_bytes(listed)
+    (data / "List_of_testing_videos.txt").write_text(celeb_df_test_list())
     return data
 
 

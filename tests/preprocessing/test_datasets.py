@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
+from name_lists import celeb_df_files, celeb_df_test_list, faceforensics_pairs
 
 from preprocessing import datasets
 from preprocessing.datasets import celeb_df, dfdc, faceforensics
@@ -98,11 +99,8 @@ class TestCelebDf:
         assert listing.layout == "demo" and len(listing.clips) == 5
         assert {clip.dataset for clip in listing.clips} == {"demo"}
 
-    @needs_media
     def test_the_whole_dataset_has_its_published_counts(self):
-        names = Path(MEDIA, "names", "celeb_df_v2_files.txt").read_text().splitlines()
-        test_list = Path(MEDIA, "names", celeb_df.TEST_LIST).read_text()
-        listing = celeb_df.clips_of_names(names, test_list)
+        listing = celeb_df.clips_of_names(celeb_df_files(), celeb_df_test_list())
         assert not listing.problems
 
         def count(clips):
@@ -223,12 +221,8 @@ class TestFaceForensics:
         }
         assert len(listing.clips) == 9
 
-    @needs_media
     def test_the_official_lists_give_the_published_counts(self):
-        pairs = {
-            split: json.loads(Path(MEDIA, "names", f"faceforensics_{split}.json").read_text())
-            for split in ("train", "val", "test")
-        }
+        pairs = faceforensics_pairs()
         names = [f"original_sequences/youtube/c23/videos/{n:03d}.mp4" for n in range(1000)]
         names += [
             f"manipulated_sequences/{method}/c23/videos/{target}_{donor}.mp4"
