@@ -64,6 +64,9 @@ EXTRAS_REQUIRE = {
         "ruff==0.14.6",
         # Random and mutated requests for the server.
         "hypothesis==6.168.5",
+        # `make mutation`. Its mutants run in forks of one process that has the libraries loaded;
+        # cosmic-ray would load them anew for each mutant.
+        "mutmut==3.8.1",
         # What the tests read the server's metrics, certificates and manifests with.
         "prometheus-client==0.26.0",
         "cryptography==50.0.2",
