@@ -62,16 +62,52 @@ def test_a_box_without_pixels_is_refused(frame, box):
         square_crop(frame, np.array(box, float), 1.3, NO_LIMIT)
 
 
+@pytest.mark.parametrize(
+    "corner", [(WIDTH, 0), (0, HEIGHT), (-20, 0), (0, -20)], ids=["right", "below", "left", "above"]
+)
+def test_a_square_that_only_touches_the_border_of_the_frame_is_refused(frame, corner):
+    with pytest.raises(ValueError, match="holds no pixel of a 60x40 frame"):
+        square_crop(frame, np.array([*corner, corner[0] + 20, corner[1] + 20]), 1.0, NO_LIMIT)
+
+
 def test_a_huge_box_is_not_built_in_memory(frame):
     with pytest.raises(ValueError, match="far larger than"):
         square_crop(frame, np.array([-1e6, -1e6, 1e6, 1e6]), 1.3, 384)
 
 
+def test_the_largest_square_has_four_times_the_longer_side_of_the_frame(frame):
+    side = 4 * WIDTH
+    assert square_crop(frame, np.array([0, 0, side, 10]), 1.0, NO_LIMIT).shape[0] == side
+    with pytest.raises(ValueError, match="far larger than a 60x40 frame"):
+        square_crop(frame, np.array([0, 0, side + 1, 10]), 1.0, NO_LIMIT)
+
+
+def test_the_smallest_square_is_one_pixel(frame):
+    box = np.array([10, 12, 11, 13])
+    np.testing.assert_array_equal(square_crop(frame, box, 1.0, NO_LIMIT), frame[12:13, 10:11])
+    np.testing.assert_array_equal(places_in_crop(np.array([[10, 12]]), box, 1.0), [[0.5, 0.5]])
+
+
 @pytest.mark.parametrize(
-    "shape, expected", [((100, 50), (20, 10)), ((20, 3), (20, 3)), ((900, 1), (20, 1))]
+    "shape, expected",
+    [((100, 50), (20, 10)), ((20, 3), (20, 3)), ((900, 1), (20, 1)), ((1, 900), (1, 20))],
 )
 def test_limit_size(shape, expected):
     assert limit_size(np.zeros((*shape, 3), np.uint8), 20).shape == (*expected, 3)
+
+
+def test_scaling_down_averages_whole_areas():
+    # Other interpolations look at a few pixels of each area, and let fine patterns alias.
+    picture = np.random.default_rng(1).integers(0, 256, (16, 32, 3), dtype=np.uint8)
+    areas = picture.reshape(2, 8, 4, 8, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(limit_size(picture, 4), areas, atol=0.51)
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (2, 1)])
+def test_a_crop_that_fits_is_not_sampled_anew(shape):
+    # The channels are no side of the picture.
+    crop = np.zeros((*shape, 3), np.uint8)
+    assert limit_size(crop, max(shape)) is crop
 
 
 @pytest.mark.parametrize(
@@ -124,6 +160,15 @@ def test_points_are_found_again_in_the_crop(angle, margin, max_size):
         np.testing.assert_allclose(place * len(crop) - 0.5, middle, atol=0.3)
 
 
-def test_points_of_a_box_without_area_are_nowhere():
-    for box in (np.zeros(4), np.array([1, 2, np.nan, 4])):
-        assert np.isnan(places_in_crop(np.ones((5, 2)), box, 1.3)).all()
+def test_points_keep_their_places_in_a_square_that_does_not_lean():
+    places = places_in_crop(np.array([[0, 0], [9, 4], [20, -1]]), np.array([0, 0, 10, 10]), 1.0)
+    # A pixel's centre is half a pixel from its border; outside the crop shares leave [0, 1].
+    np.testing.assert_allclose(places, [[0.05, 0.05], [0.95, 0.45], [2.05, -0.05]], rtol=1e-6)
+    assert places.dtype == np.float32
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 0), (1, 2, np.nan, 4), (0, 0, np.inf, 4)])
+def test_points_of_a_box_without_area_are_nowhere(box):
+    places = places_in_crop(np.ones((5, 2)), np.array(box), 1.3)
+    assert places.shape == (5, 2) and places.dtype == np.float32
+    assert np.isnan(places).all()
