@@ -9,13 +9,18 @@ from sklearn import metrics as sk
 
 from components.clip_evaluator import bootstrap
 from components.clip_evaluator.metrics import (
-    LOW_FPRS,
     METRICS,
     RANKING,
+    calibration_bin,
+    calibration_error,
+    equal_error_rate,
     measure,
     measure_with_intervals,
 )
 from preprocessing.aggregation import probability
+
+# What the names promise, not what the code computes them at.
+TPR_AT = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_0.1pct": 0.001}
 
 
 def drawn(seed: int, size: int = 400, distance: float = 1.2, ties: bool = False):
@@ -46,7 +51,7 @@ def expected(labels, logits, weights=None) -> dict[str, float]:
         "brier": sk.brier_score_loss(labels, scores, sample_weight=weights),
         "eer": crossing,
         "calibration_error": error / weights.sum(),
-        **{name: tpr[fpr <= limit + 1e-12].max() for name, limit in LOW_FPRS.items()},
+        **{name: tpr[fpr <= limit + 1e-12].max() for name, limit in TPR_AT.items()},
     }
 
 
@@ -66,6 +71,59 @@ def test_resampled_measures_are_those_of_weighted_scores(ties):
     for number, row in enumerate(weights):
         one = {name: float(found[name][number]) for name in METRICS}
         assert one == pytest.approx(expected(labels, logits, row), abs=1e-6)
+
+
+def test_rates_of_false_alarms_are_those_of_the_names():
+    # 2,000 real clips; fake number k has k real ones above it, for k from 0 to 39.
+    labels = np.repeat([0, 1], [2000, 40])
+    logits = np.concatenate([np.arange(1.0, 2001), 2000.5 - np.arange(40)])
+    found = measure(labels, logits)
+    # 1% allows 20 false alarms, 0.1% allows 2.
+    assert found["tpr_at_fpr_1pct"].value == 21 / 40
+    assert found["tpr_at_fpr_0.1pct"].value == 3 / 40
+    drawn = bootstrap.weighted(labels, logits, np.ones((1, 2040)))
+    assert drawn["tpr_at_fpr_1pct"].tolist() == [21 / 40]
+    assert drawn["tpr_at_fpr_0.1pct"].tolist() == [3 / 40]
+
+
+@pytest.mark.parametrize(("reals", "noted"), [(99, True), (100, False), (999, True), (1000, False)])
+def test_a_rate_below_one_clip_is_noted(reals, noted):
+    name = "tpr_at_fpr_1pct" if reals < 500 else "tpr_at_fpr_0.1pct"
+    labels = np.repeat([0, 1], [reals, 5])
+    note = measure(labels, np.arange(reals + 5.0))[name].note
+    assert note == (f"with {reals} real ones it is the rate without any false alarm" * noted)
+
+
+def test_a_score_of_one_half_is_not_called_fake():
+    assert measure(np.array([0, 1]), np.zeros(2))["accuracy"].value == 0.5
+    assert measure(np.array([0, 0, 1]), np.array([0.0, -1.0, 1.0]))["accuracy"].value == 1
+    drawn = bootstrap.weighted(np.array([0, 1]), np.zeros(2), np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert drawn["accuracy"].tolist() == [1, 0]
+
+
+def test_calibration_has_15_bins_of_equal_width():
+    edges = np.arange(1, 15) / 15
+    assert calibration_bin(edges - 1e-9).tolist() == list(range(14))
+    assert calibration_bin(edges + 1e-9).tolist() == list(range(1, 15))
+    # A score of 1 has no bin of its own.
+    assert calibration_bin(np.array([0.0, 1.0])).tolist() == [0, 14]
+    # Bins of one and of three clips: (1 * |0.5 - 1| + 3 * |0.9 - 2/3|) / 4.
+    scores, labels = np.array([0.5, 0.88, 0.9, 0.92]), np.array([1, 1, 0, 1])
+    assert calibration_error(labels, scores) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("fpr", "tpr", "rate"),
+    [
+        ([0, 0.2, 1], [0, 0.6, 1], 1 / 3),  # On the line from (0.2, 0.6) to (1, 1).
+        ([0, 0.3, 1], [0, 0.7, 1], 0.3),  # At a point of the curve.
+        ([0, 0, 1], [0, 1, 1], 0),
+        ([0, 1, 1], [0, 0, 1], 1),
+        ([0.1, 1], [0.95, 1], 0.1),  # The curve begins beyond the line.
+    ],
+)
+def test_the_equal_error_rate_is_where_the_curve_crosses(fpr, tpr, rate):
+    assert equal_error_rate(np.array(fpr), np.array(tpr)) == pytest.approx(rate)
 
 
 def test_a_perfect_and_a_reversed_ranking():
@@ -94,6 +152,7 @@ def test_one_class_leaves_only_what_it_can_tell(label):
 
 def test_scores_that_are_no_numbers_measure_nothing():
     found = measure(np.array([0, 1, 1]), np.array([0.0, np.nan, np.inf]))
+    assert set(found) == set(METRICS)
     assert {one.note for one in found.values()} == {"2 of 3 scores are not numbers"}
     assert all(math.isnan(one.value) for one in found.values())
 
@@ -106,6 +165,36 @@ def test_few_real_ones_are_noted_where_they_limit_a_rate():
     found = measure(*drawn(2, size=60))
     assert "real ones" in found["tpr_at_fpr_1pct"].note
     assert found["auc"].note == ""
+
+
+def test_without_resamples_there_is_no_interval_and_no_word_about_it():
+    labels, logits = drawn(2, size=300)
+    assert measure_with_intervals(labels, logits, np.arange(300), 0) == measure(labels, logits)
+
+
+def test_no_score_needs_no_resample():
+    none = np.empty(0, int)
+    assert measure_with_intervals(none, none, none, 10)["auc"].note == "nothing was scored"
+
+
+def test_intervals_are_those_of_the_seed_and_of_the_clusters():
+    labels, logits = drawn(2, size=60)
+    clusters = np.arange(60) // 3
+    found = measure_with_intervals(labels, logits, clusters, 100)["auc"]
+    assert found == measure_with_intervals(labels, logits, clusters, 100, seed=0)["auc"]
+    assert found != measure_with_intervals(labels, logits, clusters, 100, seed=1)["auc"]
+    draws = bootstrap.resample(labels, logits, clusters, 100, 0)["auc"]
+    informative = bootstrap.informative_clusters(labels, clusters)
+    assert (found.low, found.high, found.note) == bootstrap.interval(draws, informative)
+
+
+def test_a_note_on_the_value_stands_before_that_on_the_interval():
+    labels = np.array([0] * 20 + [1] * 20)
+    found = measure_with_intervals(labels, np.arange(40.0), np.arange(40), 50)["tpr_at_fpr_1pct"]
+    assert found.note == (
+        "with 20 real ones it is the rate without any false alarm; "
+        "no interval: every resample gives this value"
+    )
 
 
 def test_confident_mistakes_cost_without_a_limit():
