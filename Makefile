@@ -6,6 +6,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
+# Test processes: most tests wait for one thread of TensorFlow, and each process takes 3 GB.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,13 +22,14 @@ demo: env  ## From made videos to a gated, pushed model (runs/demo).
 	@$(BIN)/deepfake run --preset demo
 
 test: env  ## All tests but the slow ones.
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-unit: env  ## The tests that need no component, server or pipeline.
-	@$(BIN)/python -m pytest -m "not slow and not integration"
+	@$(PYTEST) -m "not slow and not integration"
 
 test-slow: env  ## The slow tests only.
-	@$(BIN)/python -m pytest -m slow
+	@$(PYTEST) -m "slow and not alone"
+	@$(BIN)/python -m pytest -m "slow and alone"
 
 lint: env  ## Check format and style.
 	@$(BIN)/ruff format --check .

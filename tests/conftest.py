@@ -13,3 +13,17 @@ def media() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("DEEPFAKE_TEST_MEDIA names no folder of real clips")
     return Path(folder)
+
+
+# Session fixtures that take minutes: the tests that ask for the same one stay in one worker, so
+# that it is made once. All other tests stay together by file.
+_SHARED = ("demo", "workspace", "workbench", "server")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups the tests for pytest-xdist's `--dist loadgroup`."""
+    for item in items:
+        shared = [name for name in _SHARED if name in item.fixturenames]
+        group = shared[0] if shared else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))

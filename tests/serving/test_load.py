@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import overload
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 
 def test_overload_leaves_no_request_unanswered():
