@@ -46,7 +46,8 @@ class DataConfig:
     # Folder of the dataset. May stay empty for `layout: demo`, which makes its own.
     dir: str = ""
     layout: str = "auto"
-    # official: the dataset's own lists; identity: no person in two splits; clip: by clip.
+    # official: the dataset's own lists or folders; identity: no person in two splits; clip: by
+    # clip; auto: as a plain folder's own train, val and test folders say, identity without them.
     split: str = "identity"
     # Shares of the clips that the identity and clip splits aim at; the rest is for training.
     val_fraction: float = 0.15

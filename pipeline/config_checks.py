@@ -44,7 +44,7 @@ BLOCKS = {
 LAYOUTS = ("auto", "demo", "celeb_df", "faceforensics", "dfdc", "folder")
 # Of preprocessing/datasets/demo.py.
 DIFFICULTIES = ("easy", "hard")
-PROTOCOLS = ("official", "identity", "clip")
+PROTOCOLS = ("auto", "official", "identity", "clip")
 AUGMENTATIONS = ("none", "light", "standard", "strong", "seed_recipe")
 INFRA_VALIDATORS = ("none", "docker")
 

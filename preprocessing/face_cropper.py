@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from preprocessing.crop import limit_size, roll, square_crop
 from preprocessing.detector import Face
+from preprocessing.frame_folder import sample_folder
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.errors import UnreadableMedia
 from preprocessing.media.video import Frame
@@ -124,7 +125,7 @@ class FaceCropper:
         """Returns the crops of a clip in order of frame and track, and what was counted.
 
         Args:
-          path: a video or picture.
+          path: a video or picture, or a folder with the frames of a video as pictures.
           original: the clip that a fake was made from. Where it has frames of the same size, its
             faces are cut out of `path`, so that crops of both with one frame number are a pair.
           check: called with each frame of `path`; what it raises ends the work.
@@ -149,10 +150,17 @@ class FaceCropper:
                 pass
         return self._cut(self._search.faces(frames))
 
-    def _frames(self, path: str | Path) -> Iterator[Frame]:
-        return self._decoder.frames(
-            path, self.settings.frames_per_clip, self.settings.frames_per_second
-        )
+    def _frames(
+        self, path: str | Path, count: int = 0, indices: Sequence[int] | None = None
+    ) -> Iterator[Frame]:
+        """Frames of a clip: those that the settings want, or `count` with the numbers `indices`."""
+        count = count or self.settings.frames_per_clip
+        if Path(path).is_dir():
+            return sample_folder(
+                Path(path), lambda picture: self._decoder.frames(picture, 1), count, indices
+            )
+        per_second = 0.0 if indices is not None else self.settings.frames_per_second
+        return self._decoder.frames(path, count, per_second, indices)
 
     def _like(self, path: str | Path, original: str | Path) -> Iterator[tuple[Frame, list[Face]]]:
         """The frames of `path` with the faces of `original`."""
@@ -163,7 +171,7 @@ class FaceCropper:
             }
         except UnreadableMedia as error:
             raise _NoPartner from error
-        for frame in self._decoder.frames(path, len(known), indices=list(known)):
+        for frame in self._frames(path, len(known), list(known)):
             shape, faces = known[frame.index]
             if frame.pixels.shape != shape:
                 raise _NoPartner

@@ -15,12 +15,20 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from preprocessing import datasets, splits
-from preprocessing.datasets.clip import FAKE, REAL, SPLITS, Clip, Problem, printable
+from preprocessing.datasets.clip import (
+    FAKE,
+    REAL,
+    SPLITS,
+    Clip,
+    Problem,
+    is_document,
+    printable,
+)
 from preprocessing.errors import UsageError
 from preprocessing.files import TEXT, hash_clips, replacing
 
@@ -47,6 +55,7 @@ class Manifest:
       root: the dataset's folder; paths of clips are relative to it.
       layout: name of the layout it was read as; empty when read from CSV.
       protocol: how it was divided; empty when read from CSV.
+      division: the same in a sentence.
       clips: sorted by path, with split, sha256 and size filled in.
       problems: what is wrong with the folder.
     """
@@ -56,6 +65,7 @@ class Manifest:
     clips: tuple[Clip, ...]
     problems: tuple[Problem, ...] = ()
     protocol: str = ""
+    division: str = ""
 
     @property
     def digest(self) -> str:
@@ -156,17 +166,41 @@ class Manifest:
             )
             for line in lines
         ]
-        return "\n".join([*text, *self._problem_lines(), *splits.leaks(self.clips).lines()])
+        division = [f"split: {self.division}"] if self.division else []
+        leaks = splits.leaks(self.clips).lines()
+        return "\n".join([*text, *division, *problem_lines(self.problems), *leaks])
 
-    def _problem_lines(self) -> Iterator[str]:
-        by_reason: dict[str, list[str]] = defaultdict(list)
-        for problem in self.problems:
-            by_reason[problem.reason].append(problem.path)
-        if by_reason:
-            yield f"{len(self.problems)} problems:"
-        for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
-            more = ", ..." if len(paths) > 3 else ""
-            yield f"  {len(paths)} {reason}: {', '.join(map(printable, paths[:3]))}{more}"
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """What is wrong with a folder, for people: how many files for each reason, with examples."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        by_reason[problem.reason].append(problem.path)
+    if not by_reason:
+        return []
+    lines = [f"{sum(map(len, by_reason.values()))} problems:"]
+    for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+        more = ", ..." if len(paths) > 3 else ""
+        lines.append(f"  {len(paths)} {reason}: {', '.join(map(printable, paths[:3]))}{more}")
+    return lines
+
+
+def left_out(
+    root: str | os.PathLike[str], clips: Iterable[Clip], problems: Iterable[Problem]
+) -> tuple[Problem, ...]:
+    """The problems that keep something in the folder out of the clips.
+
+    Others concern clips that are there nevertheless, or files that lists name and that are absent.
+    Documents (`README.txt`) are no loss either.
+    """
+    used = {clip.path for clip in clips}
+    return tuple(
+        problem
+        for problem in problems
+        if problem.path not in used
+        and os.path.lexists(os.path.join(root, problem.path))
+        and not is_document(Path(root, problem.path))
+    )
 
 
 def build_manifest(
@@ -183,7 +217,8 @@ def build_manifest(
     Args:
       root: the dataset's folder.
       layout: as for `datasets.list_clips`.
-      protocol: `official`, `identity` or `clip`.
+      protocol: `official`, `identity`, `clip`, or `auto`: `official` for plain folders that are
+        divided into train, val and test, else `identity`.
       val_fraction: share of the clips that val aims at.
       test_fraction: share of the clips that test aims at.
       seed: seed of the division.
@@ -199,8 +234,32 @@ def build_manifest(
     listing = datasets.list_clips(root, layout)
     clips, unreadable = hash_clips(Path(root), listing.clips, hash_cache)
     problems = sorted((*listing.problems, *unreadable), key=lambda p: (p.path, p.reason))
+    # Other layouts' lists are a protocol for comparisons, and that of Celeb-DF v2 leaks.
+    given = sorted({clip.official_split for clip in clips if listing.layout == "folder"} - {""})
+    if protocol == "auto":
+        protocol = "official" if given else "identity"
     divided = splits.assign(clips, protocol, val_fraction, test_fraction, seed)
-    return Manifest(os.fspath(root), listing.layout, divided, tuple(problems), protocol)
+    division = _division(protocol, given, clips)
+    return Manifest(os.fspath(root), listing.layout, divided, tuple(problems), protocol, division)
+
+
+def _division(protocol: str, given: Sequence[str], clips: Sequence[Clip]) -> str:
+    """How the clips were divided, in a sentence; `given` are the splits that have folders."""
+    names = {"identity": "by person", "clip": "by clip", "official": "as the dataset's lists say"}
+    if not given:
+        return f"{names[protocol]} (data.split={protocol})"
+    folders = f"{', '.join(split for split in SPLITS if split in given)} folders"
+    if protocol != "official":
+        return (
+            f"{names[protocol]} (data.split={protocol}). THE {folders.upper()} OF THE DATASET ARE "
+            "NOT FOLLOWED; data.split=auto follows them"
+        )
+    text = f"as the {folders} divide it; data.split=identity divides anew, by person"
+    if "train" in given and "val" not in given:
+        text += ". Val is taken out of train"
+    if rest := sum(not clip.official_split for clip in clips):
+        text += f". {rest} clips outside of these folders are divided by person"
+    return text
 
 
 def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
@@ -221,7 +280,7 @@ def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
     if not clips:
         first = next((f": {printable(p.path)}: {p.reason}" for p in manifest.problems), "")
         raise UsageError(f"{root} holds no clip that can be used{first}")
-    _check_labels(clips)
+    check_labels(clips)
     labels = {split: {c.label for c in clips if c.split == split} for split in SPLITS}
     present = set().union(*labels.values())
     if len(present) == 1 and (needs_fakes or present == {FAKE}):
@@ -255,7 +314,12 @@ def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
     return warnings
 
 
-def _check_labels(clips: Sequence[Clip]) -> None:
+def check_labels(clips: Sequence[Clip]) -> None:
+    """Refuses clips whose labels contradict each other, for training and measuring alike.
+
+    Raises:
+      UsageError: a path or a content is labelled both real and fake.
+    """
     seen: dict[str, Clip] = {}
     for clip in clips:
         other = seen.setdefault(clip.path, clip)
@@ -282,7 +346,8 @@ def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
 
 def _read_rows(path: Path) -> list[list[str]]:
     try:
-        with open(path, newline="", **TEXT) as file:
+        # Spreadsheet programs write a byte order mark.
+        with open(path, newline="", **{**TEXT, "encoding": "utf-8-sig"}) as file:
             return list(csv.reader(file, strict=True))
     except OSError as error:
         raise UsageError(f"manifest {path} cannot be read: {error.strerror}") from error

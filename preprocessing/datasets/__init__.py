@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from preprocessing.datasets import celeb_df, dfdc, faceforensics, folder
-from preprocessing.datasets.clip import Clip, Listing, Problem, printable
+from preprocessing.datasets.clip import Clip, Listing, Problem, printable, subfolders
 from preprocessing.errors import UsageError
 
 __all__ = ["LAYOUTS", "Clip", "Listing", "Problem", "detect", "list_clips"]
@@ -25,6 +25,9 @@ LAYOUTS = {
     "folder": folder,
     "dfdc": dfdc,
 }
+# How far a hint looks for the folder that was meant: levels, and folders in all.
+_HINT_DEPTH = 4
+_HINT_FOLDERS = 500
 
 
 def list_clips(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
@@ -42,7 +45,7 @@ def list_clips(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
       UsageError: the folder is absent, a file, empty, unreadable, or of another layout.
     """
     root = Path(root)
-    _check_folder(root)
+    check_folder(root)
     if layout == "auto":
         layout = detect(root)
     elif layout != "demo" and layout not in LAYOUTS:
@@ -50,8 +53,8 @@ def list_clips(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
     module = LAYOUTS["celeb_df" if layout == "demo" else layout]
     if not module.matches(root):
         raise UsageError(
-            f"{root} does not look like layout {layout}, which has {module.LOOKS_LIKE}. "
-            f"{_found(root)}{_remedy(root)}"
+            f"{printable(str(root))} does not look like layout {layout}, which has "
+            f"{module.LOOKS_LIKE}. {_found(root)}{_remedy(root)}"
         )
     listing = module.list_clips(root)
     if layout == "demo":
@@ -72,11 +75,17 @@ def detect(root: Path) -> str:
             return name
     known = "; ".join(f"{name}: {module.LOOKS_LIKE}" for name, module in LAYOUTS.items())
     raise UsageError(
-        f"{root} has none of the known layouts ({known}). {_found(root)}{_remedy(root)}"
+        f"{printable(str(root))} has none of the known layouts ({known}). "
+        f"{_found(root)}{_remedy(root)}"
     )
 
 
-def _check_folder(root: Path) -> None:
+def check_folder(root: Path) -> None:
+    """Refuses what is no folder with something in it.
+
+    Raises:
+      UsageError: the folder is absent, a file, empty or unreadable.
+    """
     if root.is_file():
         raise UsageError(f"{root} is a file; name the folder that holds the dataset")
     if not root.is_dir():
@@ -100,17 +109,49 @@ def _found(root: Path) -> str:
 
 
 def _remedy(root: Path) -> str:
-    """Names the layout or the neighbouring folder that would have fitted."""
+    """Names the layout or the folder within or above that would have fitted."""
     for name, module in LAYOUTS.items():
         if module.matches(root):
             return f"; it looks like layout {name}"
-    # People often name the folder above the dataset, or one of the folders within.
-    near = [path for path in sorted(root.iterdir()) if path.is_dir()] + [root.resolve().parent]
-    for path in near:
-        for name, module in LAYOUTS.items():
-            try:
-                if module.matches(path):
-                    return f"; did you mean {path} (layout {name})?"
-            except OSError:
-                continue
+    # People often name a folder above the dataset (archives hold one within the other) or one of
+    # the dataset's own.
+    near = _within(root) or _above(root)
+    if near:
+        return f"; did you mean {near[0]} (layout {near[1]})?"
     return "; put real clips into real/ and fake ones into fake/"
+
+
+def _within(root: Path) -> tuple[str, str] | None:
+    """The first folder below that has a layout, the nearest levels first, and the layout."""
+    level, seen = [root], 0
+    for _ in range(_HINT_DEPTH):
+        level = [above / name for above in level for name in subfolders(above)]
+        for path in level:
+            seen += 1
+            if seen > _HINT_FOLDERS:
+                return None
+            for name in _layouts_of(path):
+                return printable(str(path)), name
+    return None
+
+
+def _above(root: Path) -> tuple[str, str] | None:
+    """The folder above whose layout has `root` for a part, and the layout.
+
+    A folder above that matches because of another of its folders is not meant. Of several the
+    outermost is: train/ with real/ and fake/ in it is a part of what has val/ and test/ too.
+    """
+    root = root.resolve()
+    found = None
+    for above in list(root.parents)[:_HINT_DEPTH]:
+        for name in _layouts_of(above):
+            if LAYOUTS[name].owns(above, root.relative_to(above)):
+                found = printable(str(above)), name
+    return found
+
+
+def _layouts_of(folder: Path) -> list[str]:
+    try:
+        return [name for name, module in LAYOUTS.items() if module.matches(folder)]
+    except OSError:
+        return []

@@ -1,7 +1,8 @@
 """Celeb-DF v2: Celeb-real, YouTube-real, Celeb-synthesis and List_of_testing_videos.txt.
 
 A fake `idA_idB_NNNN` shows the target clip `idA_NNNN` with the face of idB. The dataset has no
-official validation split: what the test list does not name is training data.
+official validation split: what the test list does not name is training data. Instead of videos the
+folders may hold `frames/<clip>/` with a clip's frames as pictures.
 """
 
 from __future__ import annotations
@@ -10,9 +11,20 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from preprocessing.datasets.clip import FAKE, REAL, Clip, Listing, Problem, media, unread
+from preprocessing.datasets.clip import (
+    FAKE,
+    REAL,
+    Clip,
+    Listing,
+    Problem,
+    frame_folders,
+    media,
+    unread,
+)
+from preprocessing.datasets.lists import read_list
 
 LOOKS_LIKE = "folders Celeb-real/, YouTube-real/ and Celeb-synthesis/ with videos in them"
+FRAMES = "frames"
 FOLDERS = {"Celeb-real": REAL, "YouTube-real": REAL, "Celeb-synthesis": FAKE}
 TEST_LIST = "List_of_testing_videos.txt"
 
@@ -28,18 +40,27 @@ def matches(root: Path) -> bool:
     return any((root / folder).is_dir() for folder in FOLDERS)
 
 
+def owns(root: Path, within: PurePosixPath) -> bool:
+    """Whether a path below a dataset's folder belongs to this layout."""
+    return within.parts[0] in FOLDERS
+
+
 def list_clips(root: Path) -> Listing:
     """Lists the clips of a folder, which may be a partial download."""
     names: list[str] = []
     problems = unread(root, (*FOLDERS, TEST_LIST))
     for folder in FOLDERS:
         if (root / folder).is_dir():
+            frames = f"{folder}/{FRAMES}"
             found, troubles = media(root, folder)
-            names += found
+            found = [name for name in found if not name.startswith(f"{frames}/")]
+            problems += [t for t in troubles if not t.path.startswith(f"{frames}/")]
+            clips, troubles = frame_folders(root, frames, found)
+            names += found + clips
             problems += troubles
     text = None
     try:
-        text = (root / TEST_LIST).read_text(encoding="utf-8-sig", errors="replace")
+        text = read_list(root / TEST_LIST, errors="replace")
     except FileNotFoundError:
         problems.append(Problem(TEST_LIST, "list is missing: there is no official split"))
     except OSError as error:
@@ -52,7 +73,7 @@ def clips_of_names(names: Iterable[str], test_list: str | None) -> Listing:
     """Makes clips of names alone; no file is needed.
 
     Args:
-      names: POSIX paths such as `Celeb-real/id0_0000.mp4`.
+      names: POSIX paths such as `Celeb-real/id0_0000.mp4` or `Celeb-real/frames/id0_0000`.
       test_list: text of the test list, or None when there is none.
 
     Returns:
@@ -101,7 +122,7 @@ def _persons_and_source(
     if folder == "Celeb-real":
         return (target,), ""
     persons = tuple(dict.fromkeys((target, parsed["donor"])))
-    return persons, f"Celeb-real/{target}_{number}{path.suffix}"
+    return persons, f"Celeb-real/{target}_{number}{path.suffix or '.mp4'}"
 
 
 def _read_test_list(text: str) -> tuple[dict[str, str], list[Problem]]:
@@ -135,4 +156,7 @@ def _read_test_list(text: str) -> tuple[dict[str, str], list[Problem]]:
 
 
 def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
+    """`Celeb-real/id0_0000` of a clip's video and of its folder of frames."""
+    path = PurePosixPath(name)
+    parts = [part for part in path.parts[:-1] if part != FRAMES]
+    return "/".join((*parts, path.stem))

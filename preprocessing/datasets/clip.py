@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 VIDEO_ENDINGS = frozenset(
     ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ts .webm .wmv".split()
@@ -14,16 +14,18 @@ IMAGE_ENDINGS = frozenset(".bmp .jpeg .jpg .png .tif .tiff .webp".split())
 
 REAL, FAKE = 0, 1
 SPLITS = ("train", "val", "test")
+NOT_READ = "not part of the layout, not read"
+_DOCUMENT_ENDINGS = frozenset(".csv .html .json .md .pdf .tsv .txt .xml .yaml .yml".split())
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One video, or one picture.
+    """One video, one picture, or one folder of the frames of a video.
 
     Attributes:
       path: POSIX path relative to the dataset's folder; also the clip's id.
       label: 1 = fake, 0 = real.
-      dataset: `celeb_df_v2`, `faceforensics`, `dfdc`, `folder` or `demo`.
+      dataset: `celeb_df_v2`, `faceforensics`, `dfdc`, `dfdc_preview`, `folder` or `demo`.
       method: `real` for real clips, else the manipulation.
       identities: the persons seen in it or pasted into it, target first; () when unknown. A name
         holds no `;`.
@@ -109,7 +111,7 @@ def media(
     for path, trouble in _walk(root, folder, frozenset()):
         if not trouble and Path(path).suffix.lower() not in endings:
             trouble = f"not {kind} by its ending"
-        if not trouble and not _is_utf8(path):
+        if not trouble and not is_utf8(path):
             trouble = "name is not UTF-8, which no record can hold; rename it"
         if trouble:
             problems.append(Problem(path, trouble))
@@ -122,15 +124,54 @@ def unread(root: Path, known: Iterable[str]) -> list[Problem]:
     """One problem for each visible entry of `root` that the layout does not know."""
     known = set(known)
     return [
-        Problem(name, "not part of the layout, not read")
+        Problem(name, NOT_READ)
         for name in sorted(os.listdir(root))
         if not name.startswith(".") and name not in known
     ]
 
 
+def is_document(path: Path) -> bool:
+    """Whether a file is a text beside a dataset, such as its README or licence."""
+    known = path.suffix.lower() in _DOCUMENT_ENDINGS or path.name.upper() in ("LICENSE", "README")
+    return known and path.is_file()
+
+
 def printable(path: str) -> str:
-    """A path for messages: newlines and the like in it would garble them."""
-    return path if path.isprintable() else repr(path)
+    """A path for messages, which any UTF-8 stream takes.
+
+    Newlines and the like in a name would garble the message, and bytes that are not UTF-8, which
+    Python holds as surrogates, cannot be encoded: such names are quoted with escapes.
+    """
+    return path if path.isprintable() else ascii(path) if not is_utf8(path) else repr(path)
+
+
+def frame_folders(
+    root: Path, folder: str, videos: Iterable[str]
+) -> tuple[list[str], list[Problem]]:
+    """The folders of pictures below a folder `frames`, each of which is one clip.
+
+    Args:
+      root: the dataset's folder.
+      folder: POSIX path of the folder `frames`; it may be absent.
+      videos: paths of the videos that are listed already. The frames of a video that is there are
+        not a clip besides it.
+
+    Returns:
+      POSIX paths of the clips' folders, sorted, and what else was met.
+    """
+    if not (root / folder).is_dir():
+        return [], []
+    pictures, problems = media(root, folder, IMAGE_ENDINGS)
+    parents = {str(PurePosixPath(picture).parent) for picture in pictures}
+    if folder in parents:
+        reason = "a picture outside of a folder that is named after its clip"
+        problems += [Problem(p, reason) for p in pictures if str(PurePosixPath(p).parent) == folder]
+        parents.remove(folder)
+    known = {PurePosixPath(video).stem for video in videos}
+    again = {parent for parent in parents if PurePosixPath(parent).name in known}
+    if again:
+        problems.append(Problem(folder, "frames of clips that are there as videos, not read"))
+    return sorted(parents - again), problems
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -142,7 +183,8 @@ def subfolders(folder: Path) -> list[str]:
         return []
 
 
-def _is_utf8(path: str) -> bool:
+def is_utf8(path: str) -> bool:
+    """Whether a name that a file function gave can be encoded."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -1,19 +1,23 @@
 """DFDC: folders `dfdc_train_part_N/` (or any others) with videos and a metadata.json in each.
 
 A row is `"x.mp4": {"label": "FAKE", "split": "train", "original": "y.mp4"}`. Persons are unknown;
-an original and its fakes form one group. The official split is by part.
+an original and its fakes form one group. The official split is by part. The test sets come with a
+`labels.csv` (`filename,label`, 1 = fake) instead; their clips are for test. The preview dataset
+with its dataset.json is read by `preprocessing.datasets.dfdc_preview`.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from preprocessing.datasets import dfdc_preview
 from preprocessing.datasets.clip import (
     FAKE,
     REAL,
@@ -24,53 +28,94 @@ from preprocessing.datasets.clip import (
     subfolders,
     unread,
 )
+from preprocessing.datasets.lists import read_list
 
-LOOKS_LIKE = "folders such as dfdc_train_part_0/ with videos and a metadata.json in each"
-METADATA = "metadata.json"
-_LABELS = {"REAL": REAL, "FAKE": FAKE}
+LOOKS_LIKE = (
+    "folders such as dfdc_train_part_0/ with videos and a metadata.json (test sets: a labels.csv) "
+    "in each, or the preview's dataset.json"
+)
+METADATA, TEST_LABELS = "metadata.json", "labels.csv"
+_LABELS = {"real": REAL, "fake": FAKE, "0": REAL, "1": FAKE}
+_FILE_COLUMNS = ("filename", "file", "video", "path")
 # Of every ten parts, one for validation and one for test: 40/5/5 of the whole dataset's 50.
 _PARTS_PER_HELD_OUT = 10
 
+_Rows = list[tuple[str, dict[str, str]]]
+
 
 def matches(root: Path) -> bool:
-    """Whether a metadata.json stands in the folder, or in a folder in it."""
-    return (root / METADATA).is_file() or any(
-        (root / part / METADATA).is_file() for part in subfolders(root)
+    """Whether labels as DFDC's stand in the folder, or in a folder in it."""
+    return (
+        dfdc_preview.matches(root)
+        or _list_of(root, "") != ""
+        or any(_list_of(root, part) for part in subfolders(root))
     )
+
+
+def owns(root: Path, within: PurePosixPath) -> bool:
+    """Whether a path below a dataset's folder belongs to this layout."""
+    if dfdc_preview.matches(root):
+        return dfdc_preview.owns(root, within)
+    return _list_of(root, "") == "" and _list_of(root, within.parts[0]) != ""
 
 
 def list_clips(root: Path) -> Listing:
     """Lists the clips of a folder, which may be a partial download."""
+    if dfdc_preview.matches(root):
+        return dfdc_preview.list_clips(root)
     clips: list[Clip] = []
     problems: list[Problem] = []
-    if (root / METADATA).is_file():
+    if _list_of(root, ""):
         parts = [""]
     else:
         parts = sorted(subfolders(root), key=_part_number)
         problems += unread(root, parts)
+    lists = {part: _list_of(root, part) for part in parts}
     labels: dict[str, dict[int, str]] = defaultdict(dict)
-    described = [part for part in parts if (root / part / METADATA).is_file()]
-    official = dict(zip(described, _official_splits(len(described)), strict=True))
+    official = _official_splits(lists)
     for part in parts:
-        rows, troubles = _read_metadata(root, part)
+        rows, troubles = _read_rows(root, part, lists[part])
         found, strangers = media(root, part)
-        problems += troubles + [p for p in strangers if p.path != _join(part, METADATA)]
-        listed, troubles = _clips_of_part(part, set(found), rows, official.get(part, ""))
+        known = {_join(part, name) for name in (METADATA, TEST_LABELS)}
+        problems += troubles + [p for p in strangers if p.path not in known]
+        listed, troubles = _clips_of_part(
+            part, lists[part] or METADATA, set(found), rows, official.get(part, "")
+        )
         clips += listed
         problems += troubles
         for name, row in rows:
             if row["label"] in _LABELS:
-                labels[name].setdefault(_LABELS[row["label"]], _join(part, METADATA))
+                labels[name].setdefault(_LABELS[row["label"]], _join(part, lists[part]))
     problems += [
-        Problem(where[FAKE], f"labels {name} FAKE, {where[REAL]} labels it REAL")
-        for name, where in labels.items()
-        if len(where) == 2
+        Problem(by_label[FAKE], f"labels {name} FAKE, {by_label[REAL]} labels it REAL")
+        for name, by_label in labels.items()
+        if len(by_label) == 2
     ]
     return Listing.of("dfdc", _with_sources(clips), problems)
 
 
+def _list_of(root: Path, part: str) -> str:
+    """Name of the list that labels a folder's videos; empty without one.
+
+    The header is looked at, because many datasets of other kinds have some `labels.csv`.
+    """
+    if (root / part / METADATA).is_file():
+        return METADATA
+    path = root / part / TEST_LABELS
+    try:
+        head = read_list(path, "replace").partition("\n")[0] if path.is_file() else ""
+    except OSError:
+        return ""
+    columns = {column.strip().strip('"').lower() for column in head.split(",")}
+    return TEST_LABELS if "label" in columns and columns.intersection(_FILE_COLUMNS) else ""
+
+
 def _clips_of_part(
-    part: str, found: Set[str], rows: Sequence[tuple[str, dict[str, Any]]], split: str
+    part: str,
+    listed_in: str,
+    found: Set[str],
+    rows: Sequence[tuple[str, Mapping[str, str]]],
+    split: str,
 ) -> tuple[list[Clip], list[Problem]]:
     """A row named twice with two labels gives two clips of one path, which nobody may train on."""
     clips: dict[tuple[str, int], Clip] = {}
@@ -80,7 +125,7 @@ def _clips_of_part(
         path = _join(part, name)
         named.add(path)
         if path not in found:
-            problems.append(Problem(path, f"row of {METADATA} without its file"))
+            problems.append(Problem(path, f"row of {listed_in} without its file"))
         elif row["label"] not in _LABELS:
             problems.append(Problem(path, "label is neither REAL nor FAKE"))
         else:
@@ -96,41 +141,70 @@ def _clips_of_part(
                 official_split=split,
             )
     problems += [
-        Problem(path, f"file that {METADATA} does not name: its label is unknown")
+        Problem(path, f"file that {listed_in} does not name: its label is unknown")
         for path in sorted(found)
         if path not in named
     ]
     return list(clips.values()), problems
 
 
-def _read_metadata(root: Path, part: str) -> tuple[list[tuple[str, dict[str, Any]]], list[Problem]]:
-    """Rows in the file's order, repeated names included (a dict would keep the last alone)."""
-    path = _join(part, METADATA)
-    rows = []
-    try:
-        pairs = json.loads(
-            (root / path).read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: pairs
-        )
-        for name, fields in pairs:
-            row: Mapping[str, Any] = dict(fields)
-            label, original = row.get("label"), row.get("original")
-            rows.append((str(name), {"label": str(label), "original": str(original or "")}))
-    except FileNotFoundError:
+def _read_rows(root: Path, part: str, name: str) -> tuple[_Rows, list[Problem]]:
+    path = _join(part, name)
+    if not name:
         return [], [Problem(part, f"folder without {METADATA}: labels are unknown")]
+    try:
+        read = _read_metadata if name == METADATA else _read_labels
+        return read(read_list(root / path)), []
     except OSError as error:
         return [], [Problem(path, f"cannot be read: {error.strerror}")]
-    except (TypeError, ValueError):
-        return [], [Problem(path, 'is not JSON of the form {"x.mp4": {"label": "FAKE"}}')]
-    return rows, []
+    except (TypeError, ValueError, csv.Error):
+        form = '{"x.mp4": {"label": "FAKE"}}' if name == METADATA else "filename,label"
+        kind = "JSON" if name == METADATA else "CSV"
+        return [], [Problem(path, f"is not {kind} of the form {form}")]
 
 
-def _official_splits(parts: int) -> list[str]:
-    """Splits of parts in the order of their numbers: the last ones are for test, then val."""
-    if parts <= 1:
-        return [""] * parts
-    held_out = max(1, parts // _PARTS_PER_HELD_OUT)
-    val = held_out if parts > 2 else 0
-    return ["train"] * (parts - held_out - val) + ["val"] * val + ["test"] * held_out
+def _read_metadata(text: str) -> _Rows:
+    """Rows in the file's order, repeated names included (a dict would keep the last alone)."""
+    rows = []
+    for name, fields in json.loads(text, object_pairs_hook=lambda pairs: pairs):
+        row: Mapping[str, Any] = dict(fields)
+        # The test sets' metadata.json says `is_fake` instead.
+        label = row.get("label", row.get("is_fake"))
+        values = {"label": str(label).lower(), "original": str(row.get("original") or "")}
+        rows.append((str(name), values))
+    return rows
+
+
+def _read_labels(text: str) -> _Rows:
+    header, *lines = (line for line in csv.reader(text.splitlines(), strict=True) if line)
+    columns = [column.strip().lower() for column in header]
+    file = next(columns.index(name) for name in _FILE_COLUMNS if name in columns)
+    label = columns.index("label")
+    if any(len(line) != len(columns) for line in lines):
+        raise ValueError("rows of different lengths")
+    return [
+        (line[file].strip(), {"label": line[label].strip().lower(), "original": ""})
+        for line in lines
+    ]
+
+
+def _official_splits(lists: Mapping[str, str]) -> dict[str, str]:
+    """Splits of parts in the order of their numbers.
+
+    Folders with `labels.csv` are test sets. Of the others the last ones are for test, unless there
+    is a test set, and those before them for val. One folder alone with metadata.json is not
+    divided.
+    """
+    tests = [part for part, name in lists.items() if name == TEST_LABELS]
+    parts = [part for part, name in lists.items() if name == METADATA]
+    splits = dict.fromkeys(tests, "test")
+    if len(parts) == 1:
+        return {**splits, parts[0]: "train" if tests else ""}
+    held_out = max(1, len(parts) // _PARTS_PER_HELD_OUT)
+    test = 0 if tests else held_out
+    val = held_out if len(parts) > test + 1 else 0
+    names = ["train"] * (len(parts) - test - val) + ["val"] * val + ["test"] * test
+    return {**splits, **dict(zip(parts, names, strict=False))}
 
 
 def _with_sources(clips: list[Clip]) -> list[Clip]:

@@ -3,7 +3,8 @@
 Originals: `original_sequences/{youtube,actors}/<compression>/videos/`; fakes:
 `manipulated_sequences/<method>/<compression>/videos/<target>_<source>.mp4`. The lists in `splits/`
 hold pairs of YouTube clips: both originals and both orders of the pair belong to that split. The
-actors have no official split. Compressions of one clip form one group.
+actors have no official split. Compressions of one clip form one group. Instead of `videos/`, or
+beside it, `frames/<clip>/` may hold a clip's frames as pictures.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from preprocessing.datasets.clip import (
     Clip,
     Listing,
     Problem,
+    frame_folders,
     media,
     subfolders,
     unread,
 )
+from preprocessing.datasets.lists import read_list
 
 LOOKS_LIKE = (
     "original_sequences/youtube/c23/videos/ and manipulated_sequences/Deepfakes/c23/videos/ "
@@ -31,6 +34,7 @@ LOOKS_LIKE = (
 )
 ORIGINALS, FAKES, LISTS = "original_sequences", "manipulated_sequences", "splits"
 COMPRESSIONS = ("raw", "c23", "c40")
+VIDEOS, FRAMES = "videos", "frames"
 
 _YOUTUBE = re.compile(r"(?P<target>\d{3})(?:_(?P<donor>\d{3}))?")
 _ACTORS = re.compile(
@@ -41,6 +45,11 @@ _ACTORS = re.compile(
 def matches(root: Path) -> bool:
     """Whether the folder of the originals or of the fakes is there."""
     return (root / ORIGINALS).is_dir() or (root / FAKES).is_dir()
+
+
+def owns(root: Path, within: PurePosixPath) -> bool:
+    """Whether a path below a dataset's folder belongs to this layout."""
+    return within.parts[0] in (ORIGINALS, FAKES, LISTS)
 
 
 def list_clips(root: Path) -> Listing:
@@ -54,11 +63,14 @@ def list_clips(root: Path) -> Listing:
             for compression in COMPRESSIONS:
                 folder = f"{top}/{kind}/{compression}"
                 if (root / folder).is_dir():
-                    problems += _unread(root, folder, ("videos",))
-                if (root / folder / "videos").is_dir():
-                    found, troubles = media(root, f"{folder}/videos")
-                    names += found
+                    problems += _unread(root, folder, (VIDEOS, FRAMES))
+                found: list[str] = []
+                if (root / folder / VIDEOS).is_dir():
+                    found, troubles = media(root, f"{folder}/{VIDEOS}")
                     problems += troubles
+                clips, troubles = frame_folders(root, f"{folder}/{FRAMES}", found)
+                names += found + clips
+                problems += troubles
     pairs, troubles = _read_lists(root / LISTS)
     listing = clips_of_names(names, pairs)
     return Listing.of("faceforensics", listing.clips, [*problems, *troubles, *listing.problems])
@@ -68,7 +80,8 @@ def clips_of_names(names: Iterable[str], pairs: Mapping[str, Iterable[tuple[str,
     """Makes clips of names alone; no file is needed.
 
     Args:
-      names: POSIX paths such as `original_sequences/youtube/c23/videos/071.mp4`.
+      names: POSIX paths such as `original_sequences/youtube/c23/videos/071.mp4`, or
+        `original_sequences/youtube/c23/frames/071` for a folder of frames.
       pairs: split -> its pairs of YouTube clips; empty when there are no lists.
 
     Returns:
@@ -96,7 +109,7 @@ def clips_of_names(names: Iterable[str], pairs: Mapping[str, Iterable[tuple[str,
     originals = {PurePosixPath(name).stem for name in names if name.startswith(youtube)}
     problems += [
         Problem(
-            f"{youtube}*/videos/{number}.mp4",
+            f"{youtube}*/{VIDEOS}/{number}.mp4",
             f"named in {LISTS}/{split}.json, file is missing",
         )
         for number, split in official.items()
@@ -124,10 +137,11 @@ def _clip(name: str, official: Mapping[str, str], present: Set[str]) -> tuple[Cl
             folder = "actors" if actors else "youtube"
             # Its own compression first; an absent original has one name for all of its fakes.
             candidates = [
-                f"{ORIGINALS}/{folder}/{level}/videos/{origin}{path.suffix}"
+                f"{ORIGINALS}/{folder}/{level}/{form}"
                 for level in (compression, *COMPRESSIONS)
+                for form in (f"{VIDEOS}/{origin}{path.suffix or '.mp4'}", f"{FRAMES}/{origin}")
             ]
-            source = next((c for c in candidates if c in present), candidates[1])
+            source = next((c for c in candidates if c in present), candidates[2])
         if not actors:
             splits = {official.get(number, "") for number in numbers}
             split = splits.pop() if len(splits) == 1 else ""
@@ -156,7 +170,7 @@ def _read_lists(folder: Path) -> tuple[dict[str, list[tuple[str, str]]], list[Pr
     for split in SPLITS:
         name = f"{LISTS}/{split}.json"
         try:
-            read = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
+            read = json.loads(read_list(folder / f"{split}.json"))
             pairs[split] = [(str(target), str(donor)) for target, donor in read]
         except FileNotFoundError:
             problems.append(Problem(name, "list is missing"))

@@ -48,6 +48,12 @@ def matches(root: Path) -> bool:
     return bool(_class_folders(root))
 
 
+def owns(root: Path, within: PurePosixPath) -> bool:
+    """Whether a path below a dataset's folder belongs to this layout."""
+    tops = {PurePosixPath(folder).parts[0] for folder in _class_folders(root)}
+    return within.parts[0] in tops
+
+
 def list_clips(root: Path) -> Listing:
     """Lists the clips of a folder."""
     folders = _class_folders(root)

@@ -214,7 +214,9 @@ class TestFaceForensics:
         listing = faceforensics.list_clips(root)
         assert reasons(listing) == {
             "manipulated_sequences/Deepfakes/masks": "not part of the layout, not read",
-            "manipulated_sequences/Deepfakes/c23/frames": "not part of the layout, not read",
+            "manipulated_sequences/Deepfakes/c23/frames": (
+                "frames of clips that are there as videos, not read"
+            ),
             "manipulated_sequences/Deepfakes/c23/videos/copy of 071_054.mp4": (
                 "name does not tell the persons, who may leak"
             ),

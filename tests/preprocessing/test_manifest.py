@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,26 @@ class TestHashes:
         assert reasons(manifest) == {"fake/2.mp4": "cannot be opened: Permission denied"}
         assert len(manifest.clips) == 15
 
+    def test_several_files_are_read_at_once_and_few_ahead(self, root, monkeypatch):
+        """Until one hash waits for another, one thread alone would wait for ever."""
+        together = threading.Barrier(2, timeout=60)
+        original = files._sha256
+        begun = []
+
+        def meet(file):
+            begun.append(file.name)
+            if len(begun) <= 2:
+                together.wait()
+            return original(file)
+
+        monkeypatch.setattr(files, "_sha256", meet)
+        for number in range(40):
+            put(root, f"real/more{number}.mp4")
+        results = files._in_threads(lambda path: files._sha256(path), sorted(root.rglob("*.mp4")))
+        next(results)
+        assert len(begun) <= 3 * files._THREADS + 1
+        assert len(list(results)) == 55
+
     def test_a_file_that_vanishes_is_told(self, root, monkeypatch):
         original = files._sha256
 
@@ -263,6 +284,7 @@ class TestTable:
             "clips          10    3     3   16",
             "identities      0    0     0    0",
             "groups         10    3     3   16",
+            "split: by person (data.split=identity)",
             "3 problems:",
             "  2 not a video or picture by its ending: fake/labels.md, fake/readme.md",
             "  1 not part of the layout, not read: notes.txt",
