@@ -12,9 +12,13 @@ from pathlib import Path
 from pipeline.config import Config, needs_fakes
 from preprocessing import progress
 from preprocessing.errors import UsageError
+from preprocessing.face_store import Failures
 from preprocessing.fingerprint import code_digest
 from preprocessing.manifest import Manifest, build_manifest, check_trainable
 
+# Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
+# the result. Not 1, so that a caller can tell it from a failure.
+INCOMPLETE = 4
 SCHEMA = Path(__file__).parent / "schema" / "schema.pbtxt"
 
 
@@ -28,12 +32,19 @@ class Inputs:
       root: folder that the clips' paths start from.
       schema: path of the schema file; its name holds its digest, because ImportSchemaGen's cache
         key knows the path only.
+      attempt: see `preprocessing.face_store.Failures`.
     """
 
     manifest: str
     manifest_digest: str
     root: str
     schema: str
+    attempt: int = 0
+
+
+def face_store_of(config: Config) -> str:
+    """Folder of the clips that a run has finished."""
+    return f"{config.output}/face-store"
 
 
 def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inputs:
@@ -49,7 +60,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     folder = make_output(str(make_output(config.output) / "inputs"))
     manifest = index(config)
     table = manifest.table()
-    (folder / "dataset.txt").write_text(table + "\n", encoding="utf-8", errors="replace")
+    (folder / "dataset.txt").write_text(table + "\n", encoding="utf-8", errors="backslashreplace")
     say(table)
     for warning in check_trainable(manifest, needs_fakes(config.training)):
         say(f"warning: {warning}")
@@ -58,7 +69,8 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     schema = folder / f"schema-{code_digest(['pipeline/schema/schema.pbtxt'])}" / SCHEMA.name
     schema.parent.mkdir(exist_ok=True)
     shutil.copyfile(SCHEMA, schema)
-    return Inputs(str(path), manifest.digest, str(manifest.root), str(schema))
+    attempt = Failures.read(face_store_of(config)).next_attempt
+    return Inputs(str(path), manifest.digest, str(manifest.root), str(schema), attempt)
 
 
 def index(config: Config) -> Manifest:

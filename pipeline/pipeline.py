@@ -28,7 +28,7 @@ from components.serving_check.component import ServingCheck
 from pipeline.config import Config, image_size_of, to_dict
 from pipeline.eval_config import make_eval_config
 from pipeline.infra_validation import make_infra_validator
-from pipeline.inputs import Inputs
+from pipeline.inputs import Inputs, face_store_of
 from preprocessing import face_extraction
 from preprocessing.beam_args import worker_args
 from preprocessing.datasets.clip import SPLITS
@@ -90,9 +90,10 @@ def create_pipeline(
         manifest=inputs.manifest,
         manifest_digest=inputs.manifest_digest,
         root=inputs.root,
-        store=f"{config.output}/face-store",
+        store=face_store_of(config),
         settings=settings.as_dict(),
         code=code_digest(face_extraction.SOURCES),
+        attempt=inputs.attempt,
         workers=config.extraction.workers,
     ).with_beam_pipeline_args(worker_args(config.extraction.workers))
     examples = extractor.outputs["examples"]

@@ -70,8 +70,13 @@ class RunSummary:
         )
         bounds = f"\n{'':<14}".join(Row.from_json(row).text() for row in self.gate)
         executed = [node for node, state in self.nodes.items() if state == "executed"]
+        failed = counts.get("clips_failed", 0)
+        warning = (
+            f"WITHOUT {failed} clips that could not be read now; the same command tries them again"
+        )
         rows = {
             "clips": f"{counts['clips']}, {counts['clips_with_faces']} with faces{reported}",
+            **({"": warning} if failed else {}),
             "faces": f"{counts['crops']} crops of {counts['faces']} faces found",
             "test frames": ", ".join(
                 f"{name.replace('_', ' ')} {value:.4g}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from preprocessing.datasets.clip import Problem, printable
 
 # Keys of a row that are for the machinery, not for the reader.
 _INTERNAL = ("stored", "pair", "original")
@@ -19,8 +21,9 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
       rows: report rows as `preprocessing.face_extraction.extract_clip` makes them, with `split`.
 
     Returns:
-      Counts over all clips (`clips`, `clips_with_faces`, `clips_reported`, `frames`, `faces`,
-      `crops`), `reasons` and `dropped` (name to number), and the same counts by `splits`.
+      Counts over all clips (`clips`, `clips_with_faces`, `clips_reported`, of those `clips_failed`
+      for a passing reason, `frames`, `faces`, `crops`), `reasons` and `dropped` (name to number),
+      and the same counts by `splits`.
     """
     totals = _zeros()
     splits: dict[str, dict[str, int]] = collections.defaultdict(_zeros)
@@ -31,6 +34,7 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
             counts["clips"] += 1
             counts["clips_with_faces"] += row["crops"] > 0
             counts["clips_reported"] += row["crops"] == 0
+            counts["clips_failed"] += row.get("failed", False)
             for name in ("frames", "frames_with_face", "faces", "crops"):
                 counts[name] += row[name]
         if row["reason"]:
@@ -44,23 +48,27 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write(folder: str | Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def write(
+    folder: str | Path, rows: list[dict[str, Any]], problems: Sequence[Problem] = ()
+) -> dict[str, Any]:
     """Writes the report for programs and for people.
 
     Args:
       folder: existing folder. It gets `report.json` (summary and rows), `report.txt` and, where
         the rows name their files in the face store, `contact_sheet.png`.
       rows: see `summarise`.
+      problems: what else of the dataset's folder is not among the clips, or not as it should be.
 
     Returns:
       The summary.
     """
     summary = summarise(rows)
     kept = [{k: v for k, v in row.items() if k not in _INTERNAL} for row in rows]
-    report = {"summary": summary, "clips": kept}
+    told = [{"path": problem.path, "reason": problem.reason} for problem in problems]
+    report = {"summary": summary, "clips": kept, "problems": told}
     folder = Path(folder)
     (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (folder / "report.txt").write_text(_text(summary, kept), encoding="utf-8")
+    (folder / "report.txt").write_text(_text(summary, kept, problems), encoding="utf-8")
     from preprocessing import contact_sheet  # Not above: reading a report needs no OpenCV.
 
     contact_sheet.write(folder / "contact_sheet.png", rows)
@@ -73,11 +81,11 @@ def read(folder: str | Path) -> dict[str, Any]:
 
 
 def _zeros() -> dict[str, int]:
-    names = ("clips", "clips_with_faces", "clips_reported", "frames", "frames_with_face", "faces")
-    return dict.fromkeys((*names, "crops"), 0)
+    clips = ("clips", "clips_with_faces", "clips_reported", "clips_failed")
+    return dict.fromkeys((*clips, "frames", "frames_with_face", "faces", "crops"), 0)
 
 
-def _text(summary: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def _text(summary: dict[str, Any], rows: list[dict[str, Any]], problems: Sequence[Problem]) -> str:
     lines = [
         f"clips {summary['clips']} = with faces {summary['clips_with_faces']}"
         f" + reported {summary['clips_reported']}; crops {summary['crops']}",
@@ -93,4 +101,7 @@ def _text(summary: dict[str, Any], rows: list[dict[str, Any]]) -> str:
             f"{row['split']:6}{row['frames']:>8}{row['frames_with_face']:>11}{row['faces']:>7}"
             f"{row['tracks']:>8}{row['crops']:>7}{row['seconds']:>9.2f}  {row['path']!r}{reason}"
         )
+    if problems:
+        lines += ["", "problems of the folder:"]
+        lines += [f"  {printable(problem.path)}: {problem.reason}" for problem in problems]
     return "\n".join(lines) + "\n"

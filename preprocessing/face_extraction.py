@@ -28,7 +28,7 @@ from preprocessing.face_store import (
     stored_clip,
     write_clip,
 )
-from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.errors import DecodingFailed, UnreadableMedia
 
 __all__ = [
     "SOURCES",
@@ -41,13 +41,17 @@ __all__ = [
     "stored_clip",
 ]
 
+# Part of the reason of a clip that is not known to be unreadable.
+PASSING = "a passing fault: the next run tries again"
 _CLIPS_PER_SHARD = 32
 
 
 def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str, Any], list[bytes]]:
     """One clip's report row and its serialized Examples.
 
-    The row always comes; a clip that gives no Example says why in the row's `reason`.
+    The row always comes; a clip that gives no Example says why in the row's `reason`. After a
+    passing fault, which the decoder has tried to get over, the row has `failed` set: nothing is
+    known about the clip then, and the row must not be kept.
 
     Args:
       root: folder that the clip's path starts from.
@@ -67,17 +71,20 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str,
         "boxes": "own",
         "original": _original_state(root, clip, cropper.settings),
         "reason": "",
+        "failed": False,
     }
     start = time.monotonic()
     crops: list[Crop] = []
+    original = Path(root) / clip.source if row["original"] else None
     try:
-        original = Path(root) / clip.source if row["original"] else None
         crops, counts = cropper.crops(Path(root) / clip.path, original)
         row.update(counts)
         if not crops:
             row["reason"] = "no face found" if not row["faces"] else "no face was kept"
     except UnreadableMedia as error:
         row["reason"] = str(error)
+    except (DecodingFailed, MemoryError, OSError) as error:
+        row.update(reason=f"{str(error) or type(error).__name__} ({PASSING})", failed=True)
     row["seconds"] = round(time.monotonic() - start, 3)
     examples = [
         make_example(
@@ -235,7 +242,8 @@ class _Extract(beam.DoFn):
                 _limit_threads(self._threads)
                 self._cropper = FaceCropper(self._settings, self._threads)
             row, examples = extract_clip(self._root, clip, self._cropper)
-            write_clip(path, row, examples)
+            if not row["failed"]:
+                write_clip(path, row, examples)
         yield {**row, "split": clip.split, "pair": clip.source or clip.path, "stored": str(path)}
 
     def teardown(self) -> None:

@@ -2,7 +2,8 @@
 
 The first record of a file is the clip's report row, the others are its Examples. The folder is
 named by settings and code, the file by the clip's content and what its Examples repeat, so what
-is found there is what would be computed again.
+is found there is what would be computed again. A file that was damaged since it was written counts
+as absent.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preprocessing.datasets.clip import Clip
+from preprocessing.files import replacing
 from preprocessing.fingerprint import code_digest, settings_digest
 
 if TYPE_CHECKING:
     from preprocessing.face_cropper import Settings
 
+_FAILURES = "failures.json"
 # What the result for one clip depends on besides the clip and the settings.
 SOURCES = (
     "preprocessing/crop.py",
@@ -29,6 +32,7 @@ SOURCES = (
     "preprocessing/face_cropper.py",
     "preprocessing/face_example.py",
     "preprocessing/face_extraction.py",
+    "preprocessing/frame_folder.py",
     "preprocessing/quality.py",
     "preprocessing/search.py",
     "preprocessing/tracking.py",
@@ -63,15 +67,21 @@ def write_clip(path: Path, row: dict[str, Any], examples: Sequence[bytes]) -> No
 
 
 def read_row(path: Path) -> dict[str, Any] | None:
-    """The report row of a finished clip; None when there is none, or the file is damaged."""
+    """The report row of a finished clip, after a look at the whole file.
+
+    Returns:
+      None when there is no file, or it is damaged: a checksum of a record does not match, it is
+      cut off, or it does not hold as many Examples as its row says.
+    """
     import tensorflow as tf
 
     try:
-        for record in _records(path):
-            return json.loads(record)
-    except tf.errors.DataLossError:
-        pass
-    return None
+        records = _records(path)
+        row = json.loads(next(records))
+        complete = sum(1 for _ in records) == row["crops"]
+    except (tf.errors.DataLossError, StopIteration, ValueError, KeyError, TypeError):
+        return None
+    return row if complete else None
 
 
 def read_examples(path: str | Path) -> Iterator[bytes]:
@@ -82,7 +92,44 @@ def read_examples(path: str | Path) -> Iterator[bytes]:
 
 
 def _records(path: Path) -> Iterator[bytes]:
+    """The records of a file, none when it is absent; checksums are verified while reading."""
     import tensorflow as tf
 
     if path.exists():
         yield from tf.compat.v1.io.tf_record_iterator(str(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class Failures:
+    """Clips of the last run that failed for a passing reason, and how often that was tried again.
+
+    TFX reuses what a node made when its parameters are the same. A run that ended with such clips
+    would be reused too, so FaceExtractor has `attempt` as a parameter: the run after it gets a
+    higher one, works again, finds the finished clips in the store, and tries the others.
+
+    Attributes:
+      attempt: parameter of the last run.
+      clips: path -> reason, of those that failed in it.
+    """
+
+    attempt: int = 0
+    clips: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, store: str | Path) -> Failures:
+        """Of a store; no failures where nothing (readable) is written down."""
+        try:
+            found = json.loads((Path(store) / _FAILURES).read_text(encoding="utf-8"))
+            return cls(int(found["attempt"]), dict(found["clips"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            return cls()
+
+    def write(self, store: str | Path) -> None:
+        """Writes them down for the next run."""
+        with replacing(Path(store) / _FAILURES) as file:
+            json.dump(dataclasses.asdict(self), file, indent=1)
+
+    @property
+    def next_attempt(self) -> int:
+        """The parameter of the next run."""
+        return self.attempt + bool(self.clips)

@@ -111,7 +111,7 @@ class _ScoreClip(beam.DoFn):
 
     def process(self, row: dict[str, Any]) -> Iterable[dict[str, Any]]:
         target = _scores_file(Path(self._folder), row)
-        if row["crops"] and not target.exists():
+        if row["crops"] and len(_read(target)) != row["crops"]:
             if self._scorer is None:  # Not in setup(): finished runs need no model.
                 self._scorer = ExampleScorer(self._saved_model)
             # The first record of a stored clip is its report row.
@@ -131,4 +131,8 @@ def _scores_file(folder: Path, row: dict[str, Any]) -> Path:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The scores in a file; none where it is absent or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return []

@@ -22,6 +22,7 @@ class FaceExtractorSpec(component_spec.ComponentSpec):
         "store": component_spec.ExecutionParameter(type=str),
         "settings": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
+        "attempt": component_spec.ExecutionParameter(type=int),
         "workers": component_spec.ExecutionParameter(type=int),
     }
     INPUTS = {}
@@ -51,6 +52,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
         store: str,
         settings: dict[str, Any],
         code: str,
+        attempt: int = 0,
         workers: int = 1,
     ):
         """Constructs the component.
@@ -62,6 +64,8 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
           store: folder of finished clips, shared by runs.
           settings: what `preprocessing.face_extraction.Settings` holds, as plain values.
           code: digest of the extraction's code.
+          attempt: rises after a run in which clips failed for a passing reason, so that TFX does
+            not reuse what was made without them; see `preprocessing.face_store.Failures`.
           workers: Beam worker processes.
         """
         spec = FaceExtractorSpec(
@@ -71,6 +75,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
             store=store,
             settings=json.dumps(settings, sort_keys=True),
             code=code,
+            attempt=attempt,
             workers=workers,
             examples=channel_utils.as_channel([standard_artifacts.Examples()]),
             report=channel_utils.as_channel([simple_artifacts.File()]),

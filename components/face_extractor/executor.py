@@ -12,10 +12,15 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from preprocessing import extraction_report, progress
-from preprocessing.datasets.clip import SPLITS
+from preprocessing.datasets.clip import SPLITS, printable
 from preprocessing.errors import UsageError
 from preprocessing.face_extraction import Settings, run_extraction, store_key, stored_clip
+from preprocessing.face_store import Failures
 from preprocessing.manifest import Manifest
+
+# A share above this is a disk, network or memory that fails, not single clips: what would be
+# trained on the rest is not what was asked for, and going on later costs nothing.
+MOST_FAILED = 0.01
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -35,7 +40,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           exec_properties: the parameters of FaceExtractorSpec.
 
         Raises:
-          UsageError: a split ends without any face.
+          UsageError: a split ends without any face, or more clips than `MOST_FAILED` failed for
+            a passing reason.
           RuntimeError: a clip of the manifest is missing in the report.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -64,10 +70,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 workers,
                 rows_path,
             )
-        summary = extraction_report.write(report.uri, rows)
+        summary = extraction_report.write(report.uri, rows, manifest.problems)
         report.set_int_custom_property("clips", summary["clips"])
         report.set_int_custom_property("clips_reported", summary["clips_reported"])
         report.set_int_custom_property("crops", summary["crops"])
+        failed = {row["path"]: row["reason"] for row in rows if row["failed"]}
+        Failures(exec_properties["attempt"], failed).write(store)
+        if len(failed) > MOST_FAILED * len(rows):
+            path, reason = next(iter(failed.items()))
+            raise UsageError(
+                f"{len(failed)} of {len(rows)} clips failed, such as {printable(path)}: {reason}. "
+                "Finished clips are kept: mend the cause and run the same command again, which "
+                f"tries these alone, or remove them; all stand in {report.uri}/report.txt"
+            )
         for split in splits:
             if not summary["splits"].get(split, {}).get("crops"):
                 raise UsageError(

@@ -72,6 +72,7 @@ def execute(manifest, folder, store=None, settings=SETTINGS):
             "store": str(store or folder / "store"),
             "settings": json.dumps(settings.as_dict()),
             "code": code_digest(SOURCES),
+            "attempt": 0,
             "workers": 1,
         },
     )
