@@ -11,6 +11,11 @@ from preprocessing.errors import UsageError
 from preprocessing.verdict import FALSE_ALARMS
 
 WRONG_USAGE = 2
+_ACCOUNT = (
+    "Hidden files are not looked at. Exit status: 0 everything that was given {}, 4 something was "
+    "not (documents such as .txt and .csv do not count), which the output says with the reason, "
+    "2 wrong usage or data, 1 failure."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         "extract",
         help="cut the faces out of a dataset",
         description="Divides a dataset, cuts the faces out of its clips and writes TFRecords by "
-        "split, a report and a contact sheet. Started again, it goes on where it stopped.",
+        "split, a report and a contact sheet. Started again, it goes on where it stopped. "
+        f"{_ACCOUNT.format('gave faces')}",
     )
     _add_config_arguments(command)
     command.set_defaults(command=_extract)
@@ -155,14 +161,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_evaluation_commands(commands) -> None:
-    for name, text, output in (
-        ("evaluate", "measure a finished model on a labelled dataset", "folder of the report"),
-        ("score", "write P(fake) of many clips into a table", "the .parquet file"),
+    for name, text, output, account in (
+        (
+            "evaluate",
+            "measure a finished model on a labelled dataset",
+            "folder of the report",
+            _ACCOUNT.format("was measured"),
+        ),
+        (
+            "score",
+            "write P(fake) of all videos and pictures below a folder into a table, in which every "
+            "other file has a row with the reason",
+            "the .parquet file",
+            _ACCOUNT.format("has a score"),
+        ),
     ):
         command = commands.add_parser(
             name,
             help=text,
-            description=f"Will {text}. An interrupted run goes on where it stopped.",
+            description=f"Will {text}. An interrupted run goes on where it stopped. {account}",
         )
         command.add_argument("--model", required=True, metavar="DIR", help="a pushed model")
         command.add_argument("--data", required=True, metavar="DIR", help="folder of the clips")
@@ -237,7 +254,8 @@ def _config_of_any_layout(arguments: argparse.Namespace, output: str | None):
 def _extract(arguments: argparse.Namespace) -> int:
     from pipeline.config import to_dict
     from pipeline.console import Console
-    from pipeline.inputs import index, make_output
+    from pipeline.inputs import INCOMPLETE, index, make_output
+    from preprocessing.manifest import left_out
 
     config = _config_of_any_layout(arguments, arguments.output)
     output = make_output(config.output)
@@ -248,8 +266,9 @@ def _extract(arguments: argparse.Namespace) -> int:
 
         settings = Settings.of(to_dict(config.extraction), config.data.precropped)
         workers = config.extraction.workers
-        extract(manifest, settings, output / "faces", workers=workers, say=console.say)
-    return 0
+        summary = extract(manifest, settings, output / "faces", workers=workers, say=console.say)
+    missing = left_out(manifest.root, manifest.clips, manifest.problems)
+    return INCOMPLETE if missing or summary["clips_reported"] else 0
 
 
 def _augment_preview(arguments: argparse.Namespace) -> int:

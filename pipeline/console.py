@@ -41,7 +41,9 @@ class Console:
         sys.stdout.flush()
         sys.stderr.flush()
         self._saved = (os.dup(1), os.dup(2))
-        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+        # File names hold what an encoding may not; that must not end a command.
+        encoding = sys.stdout.encoding or "utf-8"
+        self._stream = os.fdopen(os.dup(1), "w", encoding=encoding, errors="backslashreplace")
         # File descriptors, not sys.stdout: native code writes past Python.
         with self.log.open("ab") as file:
             os.dup2(file.fileno(), 1)

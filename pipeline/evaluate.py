@@ -8,15 +8,30 @@ import logging
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.console import Console
-from pipeline.inputs import make_output
+from pipeline.inputs import INCOMPLETE, make_output
 from preprocessing import datasets, model_metadata
-from preprocessing.datasets.clip import IMAGE_ENDINGS, VIDEO_ENDINGS, Clip, media
+from preprocessing.datasets.clip import (
+    IMAGE_ENDINGS,
+    VIDEO_ENDINGS,
+    Clip,
+    Problem,
+    is_document,
+    is_utf8,
+    media,
+    printable,
+)
 from preprocessing.errors import UsageError, cause
 from preprocessing.files import hash_clips
-from preprocessing.manifest import Manifest, build_manifest
+from preprocessing.manifest import (
+    Manifest,
+    build_manifest,
+    check_labels,
+    left_out,
+    problem_lines,
+)
 from preprocessing.verdict import NO_BAND, thresholds_of
 
 if TYPE_CHECKING:
@@ -50,10 +65,12 @@ def evaluate(request: Request) -> int:
     """Measures a model on a labelled dataset and writes the report of a run about it.
 
     Returns:
-      0; also where something could not be measured, which is said.
+      0; also where a figure could not be measured, which is said. INCOMPLETE where something of
+      the dataset's folder is not among what was measured.
 
     Raises:
-      UsageError: no model of ours, no dataset, or no face in all of it.
+      UsageError: no model of ours, no dataset, labels that contradict each other, or no face in
+        all of it.
     """
     model_metadata.read(request.model)
     output = make_output(request.output)
@@ -61,10 +78,12 @@ def evaluate(request: Request) -> int:
 
 
 def score(request: Request) -> int:
-    """Writes a table of scores, a row a clip; labels are not needed.
+    """Writes a table of scores, a row for each file below the folder; labels are not needed.
 
     Returns:
-      0; 1 where the model gave NaN or infinite logits for a clip, which has no score then.
+      0 when every file has a score, INCOMPLETE when one has none (documents such as `notes.txt`
+      have a row, and do not count), 1 where the model gave NaN or infinite logits for a clip, which
+      has no score then.
 
     Raises:
       UsageError: no model of ours, no clip, or an output that is no .parquet file.
@@ -83,6 +102,8 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     manifest.write_csv(path)
     names = sorted({clip.dataset for clip in manifest.clips})
     console.say(f"{len(manifest.clips)} clips of {', '.join(names)}")
+    for line in problem_lines(manifest.problems):
+        console.say(line)
     for warning in _warnings(manifest.clips, request):
         console.say(f"warning: {warning}")
 
@@ -101,11 +122,12 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     results.write(folder, {"test": measured}, [], None)
     extraction = output / "extraction"
     extraction.mkdir(exist_ok=True)
-    extraction_report.write(extraction, scored.rows)
+    extraction_report.write(extraction, scored.rows, manifest.problems)
     saved_model = model_metadata.find_saved_model(request.model)
     page = build(
         Sources(
-            name=f"{'/'.join(saved_model.parts[-2:])} on {Path(request.data).resolve().name}",
+            name=f"{'/'.join(saved_model.parts[-2:])} on "
+            f"{printable(Path(request.data).resolve().name)}",
             model=str(saved_model),
             clip_evaluation=str(folder),
             records=scored.records,
@@ -127,24 +149,32 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
             f"without {faceless} of {len(scored.rows)} clips, in which no face was judged; why, "
             f"says {extraction}/report.txt"
         )
+    missing = left_out(manifest.root, manifest.clips, manifest.problems)
+    if missing:
+        console.say(
+            f"without {len(missing)} files and folders that are no clips of the dataset; each "
+            f"stands in {extraction}/report.txt"
+        )
     console.say(f"report: {page}")
-    return 0
+    return INCOMPLETE if faceless or missing else 0
 
 
 def _score(request: Request, target: Path, work: Path, console: Console) -> int:
-    clips, root = _any_clips(request, work / "hashes.json")
+    root = Path(request.data).resolve()
+    clips, problems = _any_clips(root, work / "hashes.json")
     console.say(f"{len(clips)} clips; finished ones are kept in {work}")
+    for line in problem_lines(problems):
+        console.say(line)
 
     import numpy as np
     import pandas as pd
 
     from components.clip_evaluator.scores import clip_tables
 
-    scored = _scored(request, clips, root, work, faces_needed=False)
+    scored = _scored(request, clips, str(root), work, faces_needed=False)
     _, found = clip_tables(scored.crops)
-    rows = pd.DataFrame(
-        [{key: row[key] for key in ("path", "frames", "faces", "reason")} for row in scored.rows]
-    ).rename(columns={"path": "clip_id", "faces": "faces_found"})
+    rows = pd.DataFrame([*map(_score_row, scored.rows), *map(_problem_row, problems)])
+    rows = rows.sort_values("clip_id", kind="stable", ignore_index=True)
     columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size"]
     table = rows.merge(found[columns], on="clip_id", how="left")
     table[["crops", "tracks"]] = table[["crops", "tracks"]].fillna(0).astype(int)
@@ -162,16 +192,40 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     temporary.replace(target)
     for shard in scored.records:  # Copies of what the face store holds.
         Path(shard).unlink()
-    missing = int(table["score"].isna().sum())
-    why = " (the column `reason` says why)" if missing else ""
-    console.say(f"{len(table) - missing} clips scored, {missing} without a score{why}: {target}")
+    missing = table[table["score"].isna()]
+    why = " (the column `reason` says why)" if len(missing) else ""
+    console.say(
+        f"{len(table) - len(missing)} files scored, {len(missing)} without a score{why}: {target}"
+    )
+    for reason, number in missing["reason"].value_counts().items():
+        console.say(f"  {number} without a score: {reason}")
     console.say(thresholds.text() if thresholds else NO_BAND)
     if broken.any():
         console.say(
             f"error: the model {request.model} gave NaN or infinite logits for {broken.sum()} "
             f"clips, the first of them {table['clip_id'][broken].iloc[0]}; it cannot be used"
         )
-    return int(broken.any())
+        return 1
+    unscored = [name for name in missing["clip_id"] if not is_document(root / name)]
+    return INCOMPLETE if unscored else 0
+
+
+def _score_row(row: dict[str, Any]) -> dict[str, Any]:
+    dropped = "; ".join(f"{number} {reason}" for reason, number in sorted(row["dropped"].items()))
+    return {
+        "clip_id": row["path"],
+        "frames": row["frames"],
+        "faces_found": row["faces"],
+        "faces_left_out": dropped,
+        "reason": row["reason"],
+    }
+
+
+def _problem_row(problem: Problem) -> dict[str, Any]:
+    # A table holds UTF-8 only.
+    name = problem.path if is_utf8(problem.path) else printable(problem.path)
+    empty = {"frames": 0, "faces_found": 0, "faces_left_out": ""}
+    return {"clip_id": name, **empty, "reason": problem.reason}
 
 
 def _scored(
@@ -200,6 +254,7 @@ def _labelled(request: Request, hashes: Path) -> Manifest:
 
     layout = "demo" if (root / demo.MARKER).exists() else "auto"
     manifest = build_manifest(root, layout, protocol, 0.1, 0.1, 1, hashes)
+    check_labels(manifest.clips)
     clips = [c for c in manifest.clips if not request.official_test or c.split == "test"]
     if not clips:
         raise UsageError(f"{request.data} holds no clip that can be used")
@@ -207,21 +262,23 @@ def _labelled(request: Request, hashes: Path) -> Manifest:
     return dataclasses.replace(manifest, clips=tested)
 
 
-def _any_clips(request: Request, hashes: Path) -> tuple[tuple[Clip, ...], str]:
-    """The clips of a dataset, or all media of a folder that is none."""
-    root = Path(request.data).resolve()
-    try:
-        listed = datasets.list_clips(root).clips
-    except UsageError:
-        paths = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)[0] if root.is_dir() else []
-        if not paths:
-            raise
-        # Records need a label; the table of scores has no column for it.
-        listed = tuple(Clip(path, 0, "folder", "") for path in paths)
-    clips, _ = hash_clips(root, listed, hashes)
+def _any_clips(root: Path, hashes: Path) -> tuple[tuple[Clip, ...], list[Problem]]:
+    """All pictures and videos below a folder, whatever layout it has, and what else is there."""
+    datasets.check_folder(root)
+    paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
+    # Records need a label; the table of scores has no column for it.
+    clips, unreadable = hash_clips(root, (Clip(path, 0, "folder", "") for path in paths), hashes)
+    problems = [*problems, *unreadable]
     if not clips:
-        raise UsageError(f"{request.data} holds no video or picture that can be opened")
-    return tuple(clips), str(root)
+        raise UsageError(
+            "\n".join(
+                [
+                    f"{printable(str(root))} holds no video or picture that can be opened",
+                    *problem_lines(problems),
+                ]
+            )
+        )
+    return tuple(clips), problems
 
 
 def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from preprocessing import extraction_report
 from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.face_extraction import Settings, run_extraction
-from preprocessing.manifest import Manifest
+from preprocessing.manifest import Manifest, problem_lines
 
 
 def extract(
@@ -62,7 +62,9 @@ def extract(
         workers,
         str(output / "rows.json.tmp"),
     )
-    summary = extraction_report.write(output, rows)
+    summary = extraction_report.write(output, rows, manifest.problems)
     say((output / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
+    for line in problem_lines(manifest.problems):
+        say(line)
     say(f"crops, report.txt and contact_sheet.png are in {output}")
     return summary

@@ -57,7 +57,8 @@ def test_a_clip_that_vanished_is_reported(manifest, tmp_path):
     changed = dataclasses.replace(PRECROPPED, max_crop_size=32)
     summary = extract(manifest, changed, tmp_path / "faces", say=lambda _: None)
     assert (summary["clips_with_faces"], summary["clips_reported"]) == (5, 1)
-    assert summary["reasons"] == {"the file cannot be opened: No such file or directory": 1}
+    (reason,) = summary["reasons"]
+    assert reason.startswith("the file cannot be opened: No such file or directory")
 
 
 def test_worker_args():

@@ -1,0 +1,256 @@
+"""score, evaluate and extract account for every file: in table, output and exit status."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_media import portrait, write_image
+from serving_support.models import face_detector
+
+from pipeline.cli import main
+from pipeline.config import ExtractionConfig, to_dict
+from preprocessing.face_cropper import Settings
+
+pytestmark = pytest.mark.integration
+
+DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
+NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A tiny model whose logit is the picture's brightness, with the metadata of an export."""
+    folder = face_detector(tmp_path_factory.mktemp("model") / "1")
+    metadata = {
+        "version": 1,
+        "input_size": 64,
+        "positive_class": "fake",
+        "temperature": 1.0,
+        "backbone": "tiny",
+        "extraction": Settings.of(to_dict(ExtractionConfig()), precropped=True).as_dict(),
+    }
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra" / "deepfake_model.json").write_text(json.dumps(metadata))
+    return folder
+
+
+def picture(path: Path, number: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_image(path, portrait()[number : number + 64, 2 * number : 2 * number + 64])
+
+
+def awkward(root: Path) -> None:
+    """What a folder may hold besides good media."""
+    (root / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(root / "pipe.png")
+    picture(root / "good.png").rename(root / NOT_UTF8)
+    (root / "half.mp4.part").write_bytes(b"\0" * 64)
+    (root / "broken.png").write_bytes(b"no picture at all")
+    (root / "folder.mp4").mkdir()
+
+
+def score(model: Path, data: Path, output: Path) -> tuple[int, pd.DataFrame]:
+    arguments = ["score", "--model", str(model), "--data", str(data), "--precropped"]
+    status = main([*arguments, "--output", str(output)])
+    return status, pd.read_parquet(output).set_index("clip_id")
+
+
+def evaluate(model: Path, data: Path, output: Path) -> int:
+    arguments = ["evaluate", "--model", str(model), "--data", str(data), "--precropped"]
+    return main([*arguments, "--output", str(output)])
+
+
+class TestScore:
+    def test_every_file_has_a_row(self, model, tmp_path, capfd):
+        data = tmp_path / "data"
+        picture(data / "a.png")
+        picture(data / "deep" / "b.png", 1)
+        awkward(data)
+        (data / "notes.txt").write_text("a text")
+        status, table = score(model, data, tmp_path / "scores.parquet")
+        assert status == 4
+        scored = table[table["score"].notna()]
+        assert set(scored.index) == {"a.png", "deep/b.png"}
+        missing = table[table["score"].isna()]
+        assert len(table) == 9, "each file once"
+        assert set(missing.index) == {
+            "gone.png",
+            "pipe.png",
+            "'caf\\udce9.png'",
+            "half.mp4.part",
+            "broken.png",
+            "folder.mp4",
+            "notes.txt",
+        }
+        assert (missing["reason"].str.len() > 5).all() and (missing["verdict"] == "").all()
+        said = capfd.readouterr().out
+        assert "2 files scored, 7 without a score" in said
+        for reason in missing["reason"]:
+            assert reason in said
+
+    def test_documents_do_not_change_the_status(self, model, tmp_path):
+        picture(tmp_path / "data" / "a.png")
+        (tmp_path / "data" / "notes.txt").write_text("a text")
+        status, table = score(model, tmp_path / "data", tmp_path / "scores.parquet")
+        assert status == 0 and len(table) == 2
+
+    def test_layouts_do_not_matter(self, model, tmp_path):
+        """Everything below the folder is scored, whatever of it a layout would take."""
+        data = tmp_path / "data"
+        for number, name in enumerate(("real/a.png", "loose.png", "other/b.png")):
+            picture(data / name, number)
+        status, table = score(model, data, tmp_path / "scores.parquet")
+        assert status == 0
+        assert set(table[table["score"].notna()].index) == {
+            "real/a.png",
+            "loose.png",
+            "other/b.png",
+        }
+
+    def test_nothing_to_score_says_what_is_there(self, model, tmp_path, capsys):
+        (tmp_path / "data").mkdir()
+        awkward(tmp_path / "data")
+        (tmp_path / "data" / "broken.png").unlink()
+        output = str(tmp_path / "scores.parquet")
+        arguments = ["score", "--model", str(model), "--data", str(tmp_path / "data")]
+        assert main([*arguments, "--output", output]) == 2
+        said = capsys.readouterr().err
+        assert "holds no video or picture" in said and "gone.png" in said and "\\udce9" in said
+
+    def test_damaged_results_are_made_again(self, model, tmp_path):
+        data = tmp_path / "data"
+        for number, name in enumerate(("a.png", "b.png", "c.png")):
+            picture(data / name, number)
+        _, before = score(model, data, tmp_path / "scores.parquet")
+        stored = sorted((tmp_path / "scores.work" / "face-store").glob("*/*.tfrecord"))
+        flipped = bytearray(stored[0].read_bytes())
+        flipped[-10] ^= 1
+        stored[0].write_bytes(flipped)
+        (length,) = struct.unpack("<Q", stored[1].read_bytes()[:8])
+        os.truncate(stored[1], length + 16)  # After the report row, before the crop.
+        for scores in (tmp_path / "scores.work" / "scores").rglob("*.json"):
+            scores.write_text("")
+        status, after = score(model, data, tmp_path / "scores.parquet")
+        assert status == 0
+        pd.testing.assert_frame_equal(before, after)
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def data(self, tmp_path) -> Path:
+        for number in range(3):
+            picture(tmp_path / "data" / "real" / f"{number}.png", number)
+            picture(tmp_path / "data" / "fake" / f"{number}.png", 10 + number)
+        return tmp_path / "data"
+
+    def test_what_is_not_measured_is_said(self, model, data, tmp_path, capfd):
+        awkward(data / "real")
+        picture(data / "loose.png", 5)
+        assert evaluate(model, data, tmp_path / "out") == 4
+        said = capfd.readouterr().out
+        for reason in ("link to a file that is not there", "not UTF-8", "not part of the layout"):
+            assert reason in said
+        report = (tmp_path / "out" / "extraction" / "report.txt").read_text()
+        for name in ("real/gone.png", "real/pipe.png", "udce9", "half.mp4.part", "loose.png"):
+            assert name in report
+        assert "real/broken.png" in report
+
+    def test_all_measured(self, model, data, tmp_path):
+        (data / "README.txt").write_text("about the data")
+        assert evaluate(model, data, tmp_path / "out") == 0
+
+    def test_one_content_with_two_labels_is_refused_as_in_training(
+        self, model, data, tmp_path, capsys
+    ):
+        shutil.copy(data / "real" / "1.png", data / "fake" / "copy.png")
+        assert evaluate(model, data, tmp_path / "out") == 2
+        said = capsys.readouterr().err
+        assert "real/1.png (real) and fake/copy.png (fake) are the same file" in said
+
+    def test_a_row_with_two_labels_is_refused_as_in_training(self, model, tmp_path, capsys):
+        for number, name in enumerate("abc"):
+            picture(tmp_path / "data" / f"{name}.mp4.png", number).rename(
+                tmp_path / "data" / f"{name}.mp4"
+            )
+        (tmp_path / "data" / "metadata.json").write_text(
+            '{"a.mp4": {"label": "REAL"}, "a.mp4": {"label": "FAKE"}, "b.mp4": {"label": "REAL"}}'
+        )
+        assert evaluate(model, tmp_path / "data", tmp_path / "out") == 2
+        assert "a.mp4 is labelled both real and fake" in capsys.readouterr().err
+
+    def test_frames_of_a_clip_are_measured_as_one_clip(self, model, tmp_path):
+        data = tmp_path / "data"
+        clips = {
+            "original_sequences/youtube/c23/frames/000": 0,
+            "original_sequences/youtube/c23/frames/001": 10,
+            "manipulated_sequences/Deepfakes/c23/frames/000_001": 20,
+        }
+        for folder, first in clips.items():
+            for number in range(3):
+                picture(data / folder / f"{number:03d}.png", first + number)
+        assert evaluate(model, data, tmp_path / "out") == 0
+        folder = tmp_path / "out" / "clip_evaluation"
+        table = pd.read_csv(folder / "test_clips.csv").set_index("clip_id")
+        assert set(table.index) == set(clips) and (table["crops"] == 3).all()
+        fake = table.loc["manipulated_sequences/Deepfakes/c23/frames/000_001"]
+        assert fake["pair_id"] == "original_sequences/youtube/c23/frames/000"
+
+
+class TestExtract:
+    def extract(self, data, output):
+        arguments = ["extract", "--data", str(data), "--output", str(output)]
+        return main([*arguments, "--set", "data.precropped=true"])
+
+    def test_account(self, tmp_path, capfd):
+        data = tmp_path / "data"
+        for split in ("train", "val", "test"):
+            for number, label in enumerate(("real", "fake")):
+                picture(data / split / label / f"{split}.png", 3 * number + len(split))
+        assert self.extract(data, tmp_path / "out") == 0
+        awkward(data / "train" / "real")
+        capfd.readouterr()
+        assert self.extract(data, tmp_path / "out") == 4
+        said = capfd.readouterr().out
+        assert "link to a file that is not there" in said and "not UTF-8" in said
+        report = (tmp_path / "out" / "faces" / "report.txt").read_text()
+        for name in ("gone.png", "pipe.png", "udce9", "half.mp4.part", "broken.png"):
+            assert f"train/real/{name}" in report or name == "udce9" and name in report
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C.UTF-8"},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+    ids=lambda environment: " ".join(environment.values()),
+)
+@pytest.mark.parametrize("command", ["index", "extract"])
+def test_names_never_crash_a_printout(tmp_path, command, environment):
+    data = tmp_path / os.fsdecode(b"da\xfft\xe9 \xe4\xbd\xa0")
+    for number, label in enumerate(("real", "fake")):
+        for name in ("a", "b", "c"):
+            picture(data / label / f"{name}{number} 你好 🎬.png", 3 * number + ord(name) % 7)
+        picture(data / label / "x.png").rename(data / label / NOT_UTF8)
+    arguments = {
+        "index": ["index", str(data), "--manifest", str(tmp_path / "manifest.csv")],
+        "extract": ["extract", "--data", str(data), "--output", str(tmp_path / "out")],
+    }[command]
+    done = subprocess.run(
+        [DEEPFAKE, *arguments, "--set", "data.precropped=true", "--set", "data.split=clip"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=300,
+    )
+    said = done.stdout + done.stderr
+    assert b"Traceback" not in said, said.decode(errors="replace")
+    assert done.returncode in ((0,) if command == "index" else (4,)), said.decode(errors="replace")
+    assert b"not UTF-8" in said
