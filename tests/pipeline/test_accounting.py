@@ -252,5 +252,7 @@ def test_names_never_crash_a_printout(tmp_path, command, environment):
     )
     said = done.stdout + done.stderr
     assert b"Traceback" not in said, said.decode(errors="replace")
-    assert done.returncode in ((0,) if command == "index" else (4,)), said.decode(errors="replace")
+    # Where file names are ASCII by the locale, no name here can be held in a record.
+    expected = {"extract": (4,), "index": (0, 2) if "PYTHONUTF8" in environment else (0,)}
+    assert done.returncode in expected[command], said.decode(errors="replace")
     assert b"not UTF-8" in said
