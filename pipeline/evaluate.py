@@ -161,7 +161,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
 
 def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     root = Path(request.data).resolve()
-    clips, problems = _any_clips(root, work / "hashes.json")
+    clips, problems = _any_clips(root, work / "hashes.json", (work, target))
     console.say(f"{len(clips)} clips; finished ones are kept in {work}")
     for line in problem_lines(problems):
         console.say(line)
@@ -262,10 +262,17 @@ def _labelled(request: Request, hashes: Path) -> Manifest:
     return dataclasses.replace(manifest, clips=tested)
 
 
-def _any_clips(root: Path, hashes: Path) -> tuple[tuple[Clip, ...], list[Problem]]:
-    """All pictures and videos below a folder, whatever layout it has, and what else is there."""
+def _any_clips(
+    root: Path, hashes: Path, made: tuple[Path, ...]
+) -> tuple[tuple[Clip, ...], list[Problem]]:
+    """All pictures and videos below a folder, whatever layout it has, and what else is there.
+
+    `made` are the command's own files, which may lie below the folder.
+    """
     datasets.check_folder(root)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
+    paths = [path for path in paths if not _is_within(root / path, made)]
+    problems = [problem for problem in problems if not _is_within(root / problem.path, made)]
     # Records need a label; the table of scores has no column for it.
     clips, unreadable = hash_clips(root, (Clip(path, 0, "folder", "") for path in paths), hashes)
     problems = [*problems, *unreadable]
@@ -279,6 +286,10 @@ def _any_clips(root: Path, hashes: Path) -> tuple[tuple[Clip, ...], list[Problem
             )
         )
     return tuple(clips), problems
+
+
+def _is_within(path: Path, folders: tuple[Path, ...]) -> bool:
+    return any(path == folder or folder in path.parents for folder in folders)
 
 
 def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:

@@ -100,6 +100,12 @@ class TestScore:
         status, table = score(model, tmp_path / "data", tmp_path / "scores.parquet")
         assert status == 0 and len(table) == 2
 
+    def test_its_own_files_are_not_given(self, model, tmp_path):
+        picture(tmp_path / "a.png")
+        for _ in range(2):
+            status, table = score(model, tmp_path, tmp_path / "scores.parquet")
+            assert status == 0 and list(table.index) == ["a.png"]
+
     def test_layouts_do_not_matter(self, model, tmp_path):
         """Everything below the folder is scored, whatever of it a layout would take."""
         data = tmp_path / "data"
@@ -240,6 +246,7 @@ def test_names_never_crash_a_printout(tmp_path, command, environment):
         for name in ("a", "b", "c"):
             picture(data / label / f"{name}{number} 你好 🎬.png", 3 * number + ord(name) % 7)
         picture(data / label / "x.png").rename(data / label / NOT_UTF8)
+    (data / "real" / "你好 é.zip").write_bytes(b"PK")
     arguments = {
         "index": ["index", str(data), "--manifest", str(tmp_path / "manifest.csv")],
         "extract": ["extract", "--data", str(data), "--output", str(tmp_path / "out")],
