@@ -21,12 +21,17 @@ _MODULES = (
     "components.example_validator.component",
     "tfx.components.transform.component",
     "components.transform.preprocessing",
+    "tfx.components.tuner.component",
+    "components.tuner.tuner_fn",
     "tfx.components.trainer.component",
     "components.trainer.run_fn",
+    "tfx.dsl.components.common.resolver",
+    "components.blessed_model.strategy",
     "components.blessed_model.component",
     "components.evaluator.component",
     "components.clip_evaluator.component",
     "components.report.component",
+    "tfx.components.infra_validator.component",
     "components.serving_check.component",
     "tfx.components.pusher.component",
     "tfx.orchestration.local.local_dag_runner",
@@ -55,7 +60,7 @@ def doctor() -> int:
     """Prints all findings; returns 0 when a run can work here, 1 otherwise."""
     broken = 0
     for finding in examine():
-        print(f"{finding.state:<8} {finding.name:<53} {finding.detail}", flush=True)
+        print(f"{finding.state:<8} {finding.name:<55} {finding.detail}", flush=True)
         broken += finding.state == "broken"
     print(f"\n{broken} broken" if broken else "\na run can work here")
     return 1 if broken else 0

@@ -44,9 +44,3 @@ def test_empty_baseline_is_dropped_and_nothing_else(tmp_path, handed_on, exists)
 def test_no_baseline_stays_none(tmp_path, handed_on):
     inputs = {"model": [model(tmp_path / "new", "x")]}
     assert handed_on(inputs) == inputs
-
-
-def test_component_runs_this_executor():
-    from components.evaluator.component import Evaluator, Executor
-
-    assert Evaluator.EXECUTOR_SPEC.executor_class is Executor

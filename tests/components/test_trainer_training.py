@@ -3,6 +3,7 @@ numbers and out of memory."""
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,7 +18,9 @@ import tensorflow as tf
 from trainer_workbench import MODEL
 
 from components.trainer import setup
+from components.trainer.callbacks import BestEpoch, Validation
 from components.trainer.hardware import check_batch_size, dtype_policy, out_of_memory, use_xla
+from components.trainer.optimizer import build_optimizer
 from components.trainer.training_state import TrainingState
 from pipeline.config import TrainingConfig
 from preprocessing.errors import UsageError
@@ -54,6 +57,45 @@ bench.train(Path({str(output)!r}), model={{"dropout": 0.3}}, training={training!
 """
     log = (output.parent / f"{output.name}.log").open("w")
     return subprocess.Popen([sys.executable, "-c", program], stdout=log, stderr=log)
+
+
+def _best_epoch(scores: list[tuple[float, float]]) -> tuple[int, int]:
+    """Trains an epoch for each (AUC per clip, loss per crop) that the validation then gives.
+
+    Returns:
+      The epoch whose weights are restored and the one whose logits are, which must be the same.
+    """
+    weights, validations = [], iter(enumerate(scores))
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    model.compile(build_optimizer(model, 0.1), loss="mse", metrics=["accuracy"])
+
+    def validate() -> tuple[Validation, np.ndarray]:
+        epoch, (clip_auc, loss) = next(validations)
+        weights.append(model.get_weights())
+        return Validation(loss, 0.5, math.nan, 0.5, clip_auc), np.array([epoch])
+
+    best = BestEpoch(validate, patience=0, rows=[], phase="test")
+    model.fit(np.ones([8, 2]), np.ones([8, 1]), epochs=len(scores), callbacks=[best], verbose=0)
+    (logits,) = best.restore(model)
+    (restored,) = (
+        epoch
+        for epoch, values in enumerate(weights)
+        if all(map(np.array_equal, values, model.get_weights()))
+    )
+    return restored, int(logits)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([(0.7, 0.1), (0.9, 0.5), (0.8, 0.2)], 1),  # The AUC decides, whatever the loss.
+        ([(0.9, 0.5), (0.9, 0.3), (0.9, 0.4)], 1),  # Of equal AUCs the lowest loss.
+        ([(0.9, 0.3), (0.9, 0.3), (0.8, 0.1)], 0),  # Of equal epochs the first.
+        ([(math.nan, 0.5), (math.nan, 0.3), (math.nan, 0.4)], 1),  # One class: no AUC at all.
+    ],
+)
+def test_the_best_epoch_has_the_highest_auc_and_then_the_lowest_loss(scores, best):
+    assert _best_epoch(scores) == (best, best)
 
 
 def test_a_killed_training_ends_as_if_it_had_not_been(workbench, tmp_path):

@@ -132,10 +132,10 @@ def judge(
     frame_blessing = artifact(standard_artifacts.ModelBlessing, "frame_blessing")
     config = make_eval_config(EvaluationConfig(gate=gate, clip_gate=clip_gate))
     runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-    evaluator.Executor(
-        evaluator.tfx_executor.Executor.Context(
-            beam_pipeline_args=[runner], tmp_dir=str(folder / "tmp"), unique_id="1"
-        )
+    # The component names its executor, so that one of TFX's own would be found out.
+    executor = evaluator.Evaluator.EXECUTOR_SPEC.executor_class
+    executor(
+        executor.Context(beam_pipeline_args=[runner], tmp_dir=str(folder / "tmp"), unique_id="1")
     ).Do(
         inputs,
         {"evaluation": [evaluation], "blessing": [frame_blessing]},

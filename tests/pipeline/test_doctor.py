@@ -38,6 +38,21 @@ def pins(tmp_path, monkeypatch):
     return pins
 
 
+def modules_of_nodes() -> set[str]:
+    """Where the classes of all nodes are defined, of runs and of Kubeflow, with all options on."""
+    from pipeline.config import load_config
+    from pipeline.inputs import Inputs
+    from pipeline.pipeline import create_pipeline
+
+    options = ["output=/out", "tuner.enabled=true", "serving.infra_validator=docker"]
+    inputs = Inputs("/out/manifest.csv", "0" * 64, "/data", "/out/schema.pbtxt")
+    return {
+        type(node).__module__
+        for kubeflow in (False, True)
+        for node in create_pipeline(load_config("folder", options), inputs, kubeflow).components
+    }
+
+
 @pytest.mark.integration
 def test_this_environment_is_well_and_every_component_is_named():
     done = subprocess.run([DEEPFAKE, "doctor"], capture_output=True, text=True, timeout=300)
@@ -46,12 +61,14 @@ def test_this_environment_is_well_and_every_component_is_named():
     assert "Warning" not in done.stderr
     line = re.compile(r"^(?:ok|missing|broken) +(\S+(?: \S+)?) {2,}(.*)$", re.M)
     said = dict(line.findall(done.stdout))
-    ours = {
+    components = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in ROOT.glob("components/*/component.py")
     }
-    assert len(ours) >= 4
-    assert ours <= set(said), "a component that the doctor does not know"
+    nodes = modules_of_nodes()
+    assert len(components) >= 4 and len(nodes) >= 15
+    unknown = (components | nodes) - set(said)
+    assert not unknown, "the doctor does not import these nodes"
     for name in ("python", "disk", "memory", "tensorflow", "tfx", "docker engine", "java", "gpu"):
         assert said[name]
     for name in ("docker engine", "java", "gpu"):

@@ -1,6 +1,7 @@
 """The gate, by a real TFMA run on predictions of no model: what is bounded, and what is not."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -49,6 +50,14 @@ def test_scores_come_from_the_signature_that_reads_examples():
     assert model.label_key == face_example.LABEL
     keys = [list(spec.feature_keys) for spec in make_eval_config(GATE).slicing_specs]
     assert keys == [[], *([key] for key in slices.KEYS)]
+
+
+def test_confusion_matrices_are_counted_at_rare_and_at_even_scores():
+    from pipeline.eval_config import make_eval_config
+
+    (spec,) = make_eval_config(GATE).metrics_specs
+    (matrix,) = (m for m in spec.metrics if m.class_name == "ConfusionMatrixAtThresholds")
+    assert json.loads(matrix.config) == {"thresholds": [0.1, 0.25, 0.5, 0.75, 0.9]}
 
 
 def test_confidence_intervals_are_optional():

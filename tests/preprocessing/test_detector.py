@@ -87,3 +87,13 @@ def test_suppression_stays_within_a_frame():
     assert _suppress(boxes, scores, index, 0.5).tolist() == [1, 3, 2]
     assert _suppress(boxes, scores, index, 0.9).tolist() == [1, 0, 3, 2]
     assert _suppress(boxes, scores, index, 0.9, limit=1).tolist() == [1, 2]
+
+
+def test_a_face_within_a_face_is_the_same_face():
+    # A quarter of the union, but all of the smaller one.
+    boxes = np.array([[0.0, 0, 20, 20], [5, 5, 15, 15], [15, 0, 35, 20]])
+    scores, index = np.array([0.9, 0.8, 0.7]), np.zeros(3, int)
+    assert _suppress(boxes, scores, index, 0.7).tolist() == [0, 1, 2]
+    assert _suppress(boxes, scores, index, 0.7, of_smaller=True).tolist() == [0, 2]
+    # Which one is the better one does not matter.
+    assert _suppress(boxes, scores[[1, 0, 2]], index, 0.7, of_smaller=True).tolist() == [1, 2]
