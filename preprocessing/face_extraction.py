@@ -77,6 +77,7 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str,
     crops: list[Crop] = []
     original = Path(root) / clip.source if row["original"] else None
     try:
+        _check_present(Path(root) / clip.path)
         crops, counts = cropper.crops(Path(root) / clip.path, original)
         row.update(counts)
         if not crops:
@@ -272,6 +273,14 @@ class _WriteShard(beam.DoFn):
                 for example in read_examples(row["stored"]):
                     writer.write(example)
         tf.io.gfile.rename(temporary, f"{folder}/{name}", overwrite=True)
+
+
+def _check_present(path: Path) -> None:
+    """Raises DecodingFailed where a clip is away, which is no fact about its content."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise DecodingFailed(f"the file cannot be opened: {error.strerror}") from error
 
 
 def _original_state(root: str, clip: Clip, settings: Settings) -> list[int] | None:

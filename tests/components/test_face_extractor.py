@@ -1,21 +1,25 @@
 """FaceExtractor, executed on tiny real data."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
-from made_media import face_frame, numbered_video, write_video
+from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing import extraction_report, face_example
 from preprocessing.datasets.clip import Clip
 from preprocessing.errors import UsageError
 from preprocessing.face_extraction import SOURCES, Settings, store_key
+from preprocessing.face_store import Failures
 from preprocessing.fingerprint import code_digest
 from preprocessing.manifest import Manifest
 
 pytestmark = pytest.mark.integration
 
 SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 3}, precropped=False)
+PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)
 SPLITS = ("train", "val", "test")
 
 
@@ -152,6 +156,86 @@ def test_a_split_without_any_face_is_refused(manifest, tmp_path, done):
     with pytest.raises(UsageError, match="no face was found in any clip of the split 'train'"):
         execute(poor, tmp_path / "poor", store=done[0] / "store")
     assert (tmp_path / "poor/report/report.txt").exists()
+
+
+@pytest.fixture
+def crops(tmp_path):
+    """Pictures that are crops already: 120 for train, and two for val and test each."""
+    root = tmp_path / "crops"
+    root.mkdir()
+    clips = []
+    for number in range(124):
+        split = ("val", "val", "test", "test")[number] if number < 4 else "train"
+        path = f"{number}.png"
+        write_image(root / path, portrait()[number : number + 16, :16])
+        method = "swap" if number % 2 else "real"
+        clips.append(Clip(path, number % 2, "folder", method, split=split, sha256=path))
+    return Manifest(str(root), "folder", tuple(sorted(clips, key=lambda clip: clip.path)))
+
+
+def test_many_failures_stop_the_run_and_cost_no_finished_clip(crops, tmp_path):
+    root = Path(crops.root)
+    for number in (10, 11):
+        (root / f"{number}.png").rename(root / f"{number}.away")
+    store = tmp_path / "store"
+    with pytest.raises(UsageError, match=r"2 of 124 clips failed, such as 10.png: .*No such file"):
+        execute(crops, tmp_path / "first", store, PRECROPPED)
+    assert (tmp_path / "first/report/report.txt").exists()
+    assert set(Failures.read(store).clips) == {"10.png", "11.png"}
+    assert len(list(store.glob("*/*.tfrecord"))) == 122, "nothing is kept of what failed"
+    for number in (10, 11):
+        (root / f"{number}.away").rename(root / f"{number}.png")
+    execute(crops, tmp_path / "second", store, PRECROPPED)
+    summary = extraction_report.read(tmp_path / "second/report")["summary"]
+    assert (summary["clips_with_faces"], summary["clips_failed"]) == (124, 0)
+    assert Failures.read(store).clips == {}
+
+
+def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
+    """TFX would reuse the node's output, and the clip would be lost for good."""
+    from tfx.orchestration import metadata, pipeline
+    from tfx.orchestration.local import local_dag_runner
+
+    from components.face_extractor.component import FaceExtractor
+    from pipeline import run_summary
+
+    root, store = Path(crops.root), tmp_path / "store"
+    crops.write_csv(tmp_path / "manifest.csv")
+    metadata_file = tmp_path / "metadata.sqlite"
+
+    def run():
+        extractor = FaceExtractor(
+            manifest=str(tmp_path / "manifest.csv"),
+            manifest_digest=crops.digest,
+            root=str(root),
+            store=str(store),
+            settings=PRECROPPED.as_dict(),
+            code=code_digest(SOURCES),
+            attempt=Failures.read(store).next_attempt,
+        )
+        dag = pipeline.Pipeline(
+            "extraction",
+            str(tmp_path / "artifacts"),
+            components=[extractor],
+            enable_cache=True,
+            metadata_connection_config=metadata.sqlite_metadata_connection_config(
+                str(metadata_file)
+            ),
+        )
+        local_dag_runner.LocalDagRunner().run(dag)
+        known = run_summary.open_store(metadata_file)
+        execution = max(known.get_executions(), key=lambda execution: execution.id)
+        reports = (tmp_path / "artifacts/FaceExtractor/report").iterdir()
+        latest = max(reports, key=lambda folder: int(folder.name))
+        summary = extraction_report.read(latest)["summary"]
+        cached = execution.last_known_state == execution.CACHED
+        return cached, summary["clips_failed"], summary["clips_with_faces"]
+
+    (root / "10.png").rename(root / "10.away")
+    assert run() == (False, 1, 123)
+    (root / "10.away").rename(root / "10.png")
+    assert run() == (False, 0, 124)
+    assert run() == (True, 0, 124)
 
 
 def test_the_component_names_what_it_makes():

@@ -129,6 +129,29 @@ class TestScore:
         said = capsys.readouterr().err
         assert "holds no video or picture" in said and "gone.png" in said and "\\udce9" in said
 
+    def test_a_passing_fault_is_tried_again(self, model, tmp_path, monkeypatch):
+        """A file that is away while its faces are cut is scored by the next call."""
+        data = tmp_path / "data"
+        picture(data / "a.png")
+        picture(data / "b.png", 1)
+        from pipeline import evaluate as command
+
+        hashed = command.hash_clips
+
+        def remove_after_hashing(*arguments):
+            found = hashed(*arguments)
+            (data / "b.png").rename(tmp_path / "away.png")
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(command, "hash_clips", remove_after_hashing)
+            status, table = score(model, data, tmp_path / "scores.parquet")
+        assert status == 4 and pd.isna(table.loc["b.png", "score"])
+        assert "a passing fault: the next run tries again" in table.loc["b.png", "reason"]
+        (tmp_path / "away.png").rename(data / "b.png")
+        status, table = score(model, data, tmp_path / "scores.parquet")
+        assert status == 0 and table["score"].notna().all()
+
     def test_damaged_results_are_made_again(self, model, tmp_path):
         data = tmp_path / "data"
         for number, name in enumerate(("a.png", "b.png", "c.png")):

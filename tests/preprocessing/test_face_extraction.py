@@ -225,6 +225,22 @@ def test_damaged_files_of_the_store_are_done_again(folder, tmp_path):
     assert shards(tmp_path) == whole
 
 
+def test_a_passing_fault_is_not_remembered(folder, tmp_path):
+    """Run 1: the file is away; run 2: it is there, and found."""
+    data = tmp_path / "data"
+    data.mkdir()
+    original = (folder / "original.mp4").read_bytes()
+    (data / "there.mp4").write_bytes(original)
+    which = [clip("there.mp4"), clip("away.mp4", 1)]
+    first = extract(data, tmp_path, which, PRECROPPED)
+    assert first["away.mp4"]["failed"] and not first["there.mp4"]["failed"]
+    assert "a passing fault" in first["away.mp4"]["reason"]
+    assert not Path(first["away.mp4"]["stored"]).exists()
+    (data / "away.mp4").write_bytes(original)
+    second = extract(data, tmp_path, which, PRECROPPED)
+    assert second["away.mp4"]["crops"] == 6 and second["away.mp4"]["reason"] == ""
+
+
 def test_what_is_wrong_with_the_bytes_is_remembered(folder, tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.mkdir()
