@@ -1,40 +1,81 @@
-"""What the gate asks for, one bound at a time, and what it answers."""
+"""What the gate asks for, one bound at a time, and what it answers.
+
+A bound is written as `auc >= 0.9` for everything, `method=Deepfakes: eer <= 0.1` for one slice, or
+`method: auc >= 0.7` for every slice of a key. What could not be measured never holds, so a bound at
+the end of a measure's range, as in `auc >= 0`, demands that it be measurable.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config_values import nearest
 from preprocessing.errors import UsageError
-from preprocessing.slices import KEYS
+from preprocessing.slices import FIXED_VALUES, KEYS
 
 if TYPE_CHECKING:
     from pipeline.config import GateConfig
 
-METRICS = ("accuracy", "auc")
-AUC_CHANGE = "auc against the last blessed model"
-_SLICE = re.compile(
-    r"(?P<key>\w+)\s*(?:=\s*(?P<value>[^:]+?))?\s*:\s*(?P<metric>\w+)\s*>=\s*(?P<lower>\S+)"
+# The measures of components/clip_evaluator/metrics.py and the values that each can have.
+RANGES = {
+    "accuracy": (0.0, 1.0),
+    "auc": (0.0, 1.0),
+    "eer": (0.0, 1.0),
+    "average_precision": (0.0, 1.0),
+    "tpr_at_fpr_1pct": (0.0, 1.0),
+    "tpr_at_fpr_0.1pct": (0.0, 1.0),
+    "log_loss": (0.0, math.inf),
+    "brier": (0.0, 1.0),
+    "calibration_error": (0.0, 1.0),
+}
+METRICS = tuple(RANGES)
+# Those that TFMA computes per frame, see pipeline/eval_config.py.
+FRAME_METRICS = (
+    "accuracy",
+    "auc",
+    "average_precision",
+    "tpr_at_fpr_1pct",
+    "tpr_at_fpr_0.1pct",
+    "brier",
 )
+AUC_CHANGE = "auc against the last blessed model"
+AUC_CHANGE_LOW = "auc against the last blessed model, low end of the 95% interval"
+AT_LEAST, AT_MOST = ">=", "<="
+
+_BOUND = re.compile(
+    r"(?:(?P<key>\w+)\s*(?:=\s*(?P<value>[^:]+?))?\s*:)?"
+    r"\s*(?P<metric>[\w.]+)\s*(?P<relation>>=|<=)\s*(?P<limit>\S+)"
+)
+_EXAMPLES = "'eer <= 0.1', 'method=Deepfakes: auc >= 0.7', or 'method: auc >= 0.7' for every method"
 
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """The least value of a metric.
+    """The least or largest value of a metric.
 
     Attributes:
-      metric: one of `METRICS`, or `AUC_CHANGE`.
-      lower: the least value that holds.
+      metric: one of `METRICS`, or `AUC_CHANGE` or `AUC_CHANGE_LOW`.
+      limit: the least value that holds, or the largest.
       key: of the slice; empty for everything.
       value: of the slice; empty for every slice of the key.
+      relation: `AT_LEAST` or `AT_MOST`.
     """
 
     metric: str
-    lower: float
+    limit: float
     key: str = ""
     value: str = ""
+    relation: str = AT_LEAST
+
+    def holds(self, measured: float) -> bool:
+        """Whether a value is within the bound; NaN and infinity never are."""
+        if not math.isfinite(measured):
+            return False
+        return measured >= self.limit if self.relation == AT_LEAST else measured <= self.limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +86,11 @@ class Row:
       level: `frame` or `clip`.
       slice: as in `method=Deepfakes`; empty for everything.
       metric: see `Bound`.
-      bound: the least value.
+      bound: the least or largest value.
       value: what was measured; NaN where it could not be.
       held: whether it holds.
-      reason: why it was not measured.
+      reason: why it does not hold; empty where it does.
+      relation: see `Bound`; verdicts of earlier versions have none, and mean `AT_LEAST`.
     """
 
     level: str
@@ -58,20 +100,35 @@ class Row:
     value: float
     held: bool
     reason: str = ""
+    relation: str = AT_LEAST
 
     @classmethod
     def of(cls, level: str, bound: Bound, where: str, value: float | None, reason: str) -> Row:
-        """Judges a value; what is no number never holds."""
+        """Judges a value; NaN and infinity never hold.
+
+        Args:
+          level: see `Row`.
+          bound: what is asked.
+          where: name of the slice.
+          value: what was measured; None where it could not be.
+          reason: why it could not be measured, or what limits the measurement.
+        """
         number = math.nan if value is None else float(value)
-        held = math.isfinite(number) and number >= bound.lower
-        return cls(level, where, bound.metric, bound.lower, number, held, "" if held else reason)
+        held = bound.holds(number)
+        if not held and math.isfinite(number):
+            word = "below" if bound.relation == AT_LEAST else "above"
+            reason = "; ".join(filter(None, [f"{word} the bound", reason]))
+        reason = "" if held else reason
+        return cls(level, where, bound.metric, bound.limit, number, held, reason, bound.relation)
 
     def text(self) -> str:
         """The line in words."""
         name = f"{self.level} {self.metric}" + (f" of {self.slice}" if self.slice else "")
         if not math.isfinite(self.value):
-            return f"{name} >= {self.bound:.3f}: not measured ({self.reason})"
-        return f"{name} {self.value:.3f} {'>=' if self.held else '<'} {self.bound:.3f}"
+            return f"{name} {self.relation} {self.bound:.3f}: not measured ({self.reason})"
+        missed = "<" if self.relation == AT_LEAST else ">"
+        value, bound = _told_apart(self.value, self.bound)
+        return f"{name} {value} {self.relation if self.held else missed} {bound}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; None instead of NaN."""
@@ -84,34 +141,91 @@ class Row:
         return cls(**{**values, "value": math.nan if values["value"] is None else values["value"]})
 
 
-def bounds_of(gate: GateConfig) -> list[Bound]:
+def bounds_of(gate: GateConfig, section: str = "the gate") -> list[Bound]:
     """All bounds of a gate but the change against the last blessed model.
 
-    Raises:
-      UsageError: a bound of a slice cannot be read, or names what is not there.
-    """
-    overall = [Bound("accuracy", gate.min_accuracy), Bound("auc", gate.min_auc)]
-    return [*overall, *map(parse, gate.slices)]
-
-
-def parse(text: str) -> Bound:
-    """Reads a bound of a slice: `method=Deepfakes: auc >= 0.7`, or `method: auc >= 0.6` for each.
+    Args:
+      gate: the configuration.
+      section: its name, for messages.
 
     Raises:
-      UsageError: it is written otherwise, or its key or metric is not known.
+      UsageError: a bound cannot be read, names what is not there, can never hold or never fail, or
+        contradicts another.
     """
-    found = _SLICE.fullmatch(text.strip())
-    try:
-        lower = float(found["lower"]) if found else math.nan
-    except ValueError:
-        lower = math.nan
-    if not found or not math.isfinite(lower):
+    bounds = [Bound("accuracy", gate.min_accuracy), Bound("auc", gate.min_auc)]
+    bounds += [parse(text, f"{section}.bounds") for text in gate.bounds]
+    for text in gate.slices:
+        bound = parse(text, f"{section}.slices")
+        if not bound.key:
+            raise UsageError(
+                f"{section}.slices: {text!r} names no slice; write it as 'method: {text.strip()}', "
+                f"or put it into {section}.bounds"
+            )
+        bounds.append(bound)
+    _refuse_contradictions(bounds, section)
+    return bounds
+
+
+def parse(text: str, where: str = "the gate") -> Bound:
+    """Reads a bound, see the module's docstring.
+
+    Args:
+      text: as in `method=Deepfakes: auc >= 0.7`.
+      where: key of the configuration, for messages.
+
+    Raises:
+      UsageError: it is written otherwise; its key, value or metric is not known; or its limit lies
+        outside of what the metric can be, so that it could never hold, or never fail.
+    """
+    found = _BOUND.fullmatch(text.strip())
+    limit = math.nan
+    if found:
+        try:
+            limit = float(found["limit"])
+        except ValueError:
+            pass
+    if not found or not math.isfinite(limit):
+        raise UsageError(f"{where}: {text!r} cannot be read; write it as {_EXAMPLES}")
+    key, value, metric = found["key"] or "", found["value"] or "", found["metric"]
+    _known(where, text, "slice", key, KEYS if key else ("",))
+    _known(where, text, "metric", metric, METRICS)
+    if value and key in FIXED_VALUES:
+        _known(where, text, key, value, FIXED_VALUES[key])
+    low, high = RANGES[metric]
+    if not low <= limit <= high:
+        never_holds = limit > high if found["relation"] == AT_LEAST else limit < low
         raise UsageError(
-            f"the gate's slice {text!r} cannot be read; write it as "
-            "'method=Deepfakes: auc >= 0.7', or as 'method: auc >= 0.7' for every method"
+            f"{where}: {text!r} {'can never hold' if never_holds else 'holds always'}: {metric} "
+            f"lies between {low:g} and {high:g}"
         )
-    if found["key"] not in KEYS or found["metric"] not in METRICS:
+    return Bound(metric, limit, key, value, found["relation"])
+
+
+def _known(where: str, text: str, kind: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
         raise UsageError(
-            f"the gate's slice {text!r}: slices are {', '.join(KEYS)}, metrics {', '.join(METRICS)}"
+            f"{where}: {text!r}: there is no {kind} {name!r}{nearest(name, known)}; there are "
+            f"{', '.join(known)}"
         )
-    return Bound(found["metric"], lower, found["key"], found["value"] or "")
+
+
+def _refuse_contradictions(bounds: list[Bound], section: str) -> None:
+    for low in bounds:
+        for high in bounds:
+            same = (low.metric, low.key, low.value) == (high.metric, high.key, high.value)
+            apart = (low.relation, high.relation) == (AT_LEAST, AT_MOST)
+            if same and apart and low.limit > high.limit:
+                name = f"{low.metric} of {low.key}={low.value}" if low.key else low.metric
+                raise UsageError(
+                    f"{section}: {name} cannot be at least {low.limit:g} and at most "
+                    f"{high.limit:g}; remove one of the two bounds"
+                )
+
+
+def _told_apart(value: float, bound: float) -> tuple[str, str]:
+    """Both with as many digits as tell them apart, three at least."""
+    for digits in range(3, 17):
+        texts = f"{value:.{digits}f}", f"{bound:.{digits}f}"
+        if texts[0] != texts[1]:
+            return texts
+    return f"{value:.3f}", f"{bound:.3f}"

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from pipeline.config_checks import IMAGE_SIZES, check
-from pipeline.config_values import build, nearest, override
+from pipeline.config_values import DuplicateKey, build, nearest, override, read_yaml
 from preprocessing.beam_args import RUNNER
 from preprocessing.errors import UsageError
 
@@ -193,7 +193,14 @@ class GateConfig:
     min_auc: float = 0.90
     # How much lower than the last blessed model's the AUC may be.
     max_auc_drop: float = 0.02
-    # Bounds of slices, as in "method=Deepfakes: auc >= 0.7"; see pipeline/bounds.py.
+    # point: the measured difference must be within max_auc_drop. interval: the low end of its
+    # paired 95% interval must; with few clips a difference of 0.02 may be chance. Clips only: TFMA
+    # resamples frames.
+    drop_by: str = "point"
+    # Further bounds, least or largest values: "eer <= 0.1", "tpr_at_fpr_1pct >= 0.5", or of a slice
+    # "method=Deepfakes: auc >= 0.7"; see pipeline/bounds.py. Frames have fewer metrics than clips.
+    bounds: tuple[str, ...] = ()
+    # The same, for bounds of slices only.
     slices: tuple[str, ...] = ()
 
 
@@ -216,8 +223,11 @@ class EvaluationConfig:
 class ServingConfig:
     """What a model must do as a server before it is pushed; see components/serving_check/."""
 
-    # Largest difference of a served logit from the one that the evaluation had.
+    # Largest difference of a served logit from the one that the evaluation had, on any device.
     tolerance: float = 1e-4
+    # The same where this machine has a GPU: the evaluation ran on it, and the check runs on a CPU,
+    # which sums in another order. 0 takes `tolerance`.
+    gpu_tolerance: float = 0.0
     # Milliseconds that one crop may take at the 95th percentile, on a CPU of the machine that
     # checks; 0 allows any, because it tells as much about the machine as about the model.
     max_latency_ms: float = 0.0
@@ -278,8 +288,8 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> Config:
       The checked configuration.
 
     Raises:
-      UsageError: no such preset or file, YAML that cannot be read, a key that does not exist
-        (the nearest known one is named), or a value of the wrong type or range.
+      UsageError: no such preset or file, YAML that cannot be read or holds a key twice, a key that
+        does not exist (the nearest known one is named), or a value of the wrong type or range.
     """
     if preset.endswith((".yaml", ".yml")):
         path = Path(preset)
@@ -293,7 +303,9 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> Config:
                 f"{', '.join(presets())}; a file of your own must end in .yaml"
             )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = read_yaml(path.read_text(encoding="utf-8")) or {}
+    except DuplicateKey as error:
+        raise UsageError(f"{path}: {error}; the first would be lost, join the two") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid YAML: {error}") from error
     config = build(Config, values, where=str(path))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from pipeline.bounds import bounds_of
+from pipeline.bounds import FRAME_METRICS, bounds_of
 from pipeline.config_values import one_of, within
 from preprocessing.errors import UsageError
 
@@ -47,6 +47,8 @@ DIFFICULTIES = ("easy", "hard")
 PROTOCOLS = ("auto", "official", "identity", "clip")
 AUGMENTATIONS = ("none", "light", "standard", "strong", "seed_recipe")
 INFRA_VALIDATORS = ("none", "docker")
+# Of numpy, which TensorFlow's and Keras' seeds follow.
+MAX_SEED = 2**32 - 1
 
 
 def check(config: Config) -> None:
@@ -62,7 +64,13 @@ def check(config: Config) -> None:
     _check_tuner(config.tuner, config.model.backbone)
     check_gates(config.evaluation)
     one_of("serving.infra_validator", config.serving.infra_validator, INFRA_VALIDATORS)
+    within("seed", config.seed, 0, MAX_SEED)
+    within("data.demo.seed", config.data.demo.seed, 0, MAX_SEED)
+    for split in ("train", "val", "test"):
+        key = f"{split}_identities"
+        within(f"data.demo.{key}", getattr(config.data.demo, key), 1, 100_000)
     within("serving.tolerance", config.serving.tolerance, 0.0, 100.0)
+    within("serving.gpu_tolerance", config.serving.gpu_tolerance, 0.0, 100.0)
     within("serving.max_latency_ms", config.serving.max_latency_ms, 0.0, 1e6)
     if not config.name or not config.name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"name: {config.name!r} may hold only letters, digits, '-' and '_'")
@@ -173,8 +181,25 @@ def check_gates(evaluation: EvaluationConfig) -> None:
     """Checks the bounds, so that a misspelt one does not end a run after hours of training.
 
     Raises:
-      UsageError: a bound of a slice cannot be read, or a number is out of range.
+      UsageError: a bound cannot be read, is of what is not measured, or can never hold or never
+        fail; or a number is out of range.
     """
-    for gate in (evaluation.gate, evaluation.clip_gate):
-        bounds_of(gate)
+    for name, gate in (("gate", evaluation.gate), ("clip_gate", evaluation.clip_gate)):
+        section = f"evaluation.{name}"
+        within(f"{section}.min_accuracy", gate.min_accuracy, 0.0, 1.0)
+        within(f"{section}.min_auc", gate.min_auc, 0.0, 1.0)
+        within(f"{section}.max_auc_drop", gate.max_auc_drop, 0.0, 1.0)
+        one_of(f"{section}.drop_by", gate.drop_by, ("point", "interval"))
+        bounds_of(gate, section)
+    for bound in bounds_of(evaluation.gate):
+        if bound.metric not in FRAME_METRICS:
+            raise UsageError(
+                f"evaluation.gate: TFMA does not measure {bound.metric} of frames, only "
+                f"{', '.join(FRAME_METRICS)}; put that bound into evaluation.clip_gate"
+            )
+    if evaluation.gate.drop_by == "interval":
+        raise UsageError(
+            "evaluation.gate.drop_by: TFMA's intervals resample frames, not clips; set "
+            "evaluation.clip_gate.drop_by to interval instead"
+        )
     within("evaluation.resamples", evaluation.resamples, 100, 100_000)

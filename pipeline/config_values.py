@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -14,6 +15,38 @@ import yaml
 from preprocessing.errors import UsageError
 
 Section = TypeVar("Section")
+
+
+class _Loader(yaml.SafeLoader):
+    """As SafeLoader, which takes the last of several equal keys without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        # Before `<<` is resolved: what a mapping says itself may override what it merges in.
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | None):
+                continue  # Refused below, as a key that has no hash or is none of ours.
+            line = key_node.start_mark.line + 1
+            if key in seen:
+                raise DuplicateKey(f"the key {key!r} stands in line {seen[key]} and in line {line}")
+            seen[key] = line
+        return super().construct_mapping(node, deep)
+
+
+class DuplicateKey(yaml.YAMLError):
+    """A mapping holds a key twice."""
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values of a YAML text.
+
+    Raises:
+      yaml.YAMLError: it is not YAML, or a mapping in it holds a key twice (`DuplicateKey`).
+    """
+    return yaml.load(text, _Loader)  # noqa: S506, a SafeLoader.
 
 
 def build(section: type, values: Any, where: str, prefix: str = "") -> Any:
@@ -57,7 +90,9 @@ def override(config: Section, text: str) -> Section:
     if not equals:
         raise UsageError(f"--set {text}: write it as section.key=value")
     try:
-        value = yaml.safe_load(value_text)
+        value = read_yaml(value_text)
+    except DuplicateKey as error:
+        raise UsageError(f"--set {text}: {error}") from error
     except yaml.YAMLError as error:
         raise UsageError(f"--set {text}: {value_text!r} is not a YAML value") from error
     return _replace(config, key.strip().split("."), value, f"--set {key}")
@@ -92,12 +127,17 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             except ValueError:
                 pass
         elif isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                value = math.inf
     if hint is str and value is None:
         value = ""
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
         raise UsageError(f"{where}: {value!r} is not {kind[hint]}")
+    if hint is float and not math.isfinite(value):
+        raise UsageError(f"{where}: {value} is not a finite number")
     return value
 
 

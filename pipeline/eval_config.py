@@ -6,15 +6,31 @@ import json
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from pipeline.bounds import bounds_of
+from pipeline.bounds import AT_LEAST, Bound, bounds_of
 from pipeline.config import EvaluationConfig
 from preprocessing.slices import KEYS
 
 # TFMA's names of the metrics that the gate reads.
 BINARY_ACCURACY, AUC, AUC_DIFF, MEAN_LABEL = "binary_accuracy", "auc", "auc_diff", "mean_label"
+# Our name of a metric that can be bounded -> TFMA's class and its arguments. Those with a `name`
+# are computed only where they are bounded. 10,000 thresholds are as many as TFMA's AUC has.
+_FINE = {"num_thresholds": 10_000}
+BOUNDED = {
+    "accuracy": ("BinaryAccuracy", {}),
+    "auc": ("AUC", {}),
+    "average_precision": ("AUCPrecisionRecall", {"name": "average_precision"}),
+    "tpr_at_fpr_1pct": (
+        "RecallAtFalsePositiveRate",
+        {"name": "tpr_at_fpr_1pct", "false_positive_rate": 0.01, **_FINE},
+    ),
+    "tpr_at_fpr_0.1pct": (
+        "RecallAtFalsePositiveRate",
+        {"name": "tpr_at_fpr_0.1pct", "false_positive_rate": 0.001, **_FINE},
+    ),
+    "brier": ("MeanSquaredError", {"name": "brier"}),
+}
 
 _OVERALL = config_pb2.SlicingSpec()
-_CLASS_NAMES = {"accuracy": "BinaryAccuracy", "auc": "AUC"}
 # Scores above which a crop counts as fake, for the confusion matrices.
 _THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -32,23 +48,26 @@ def make_eval_config(evaluation: EvaluationConfig) -> config_pb2.EvalConfig:
     )
     thresholds: dict[str, list[config_pb2.PerSliceMetricThreshold]] = {}
     for bound in bounds_of(gate):
-        spec = _OVERALL
-        if bound.value:
-            spec = config_pb2.SlicingSpec(feature_values={bound.key: bound.value})
-        elif bound.key:
-            spec = config_pb2.SlicingSpec(feature_keys=[bound.key])
-        overall_auc = bound.metric == "auc" and not bound.key
-        thresholds.setdefault(_CLASS_NAMES[bound.metric], []).append(
-            _bound(spec, bound.lower, change if overall_auc else None)
+        # The first one of AUC is that of everything; one change threshold is enough.
+        first_auc = bound.metric == "auc" and "auc" not in thresholds
+        thresholds.setdefault(bound.metric, []).append(
+            _threshold(bound, change if first_auc else None)
         )
     confusion = config_pb2.MetricConfig(
         class_name="ConfusionMatrixAtThresholds",
         config=json.dumps({"thresholds": _THRESHOLDS}),
     )
     metrics = [
+        config_pb2.MetricConfig(class_name="ExampleCount"),
+        config_pb2.MetricConfig(class_name="MeanLabel"),
         *(
-            config_pb2.MetricConfig(class_name=name, per_slice_thresholds=thresholds.get(name))
-            for name in ("ExampleCount", "MeanLabel", "BinaryAccuracy", "AUC")
+            config_pb2.MetricConfig(
+                class_name=class_name,
+                config=json.dumps(arguments) if arguments else "",
+                per_slice_thresholds=thresholds.get(metric),
+            )
+            for metric, (class_name, arguments) in BOUNDED.items()
+            if metric in thresholds or not arguments
         ),
         config_pb2.MetricConfig(class_name="Precision"),
         config_pb2.MetricConfig(class_name="Recall"),
@@ -69,15 +88,33 @@ def make_eval_config(evaluation: EvaluationConfig) -> config_pb2.EvalConfig:
     )
 
 
-def _bound(
-    spec: config_pb2.SlicingSpec,
-    lower: float,
-    change: config_pb2.GenericChangeThreshold | None = None,
+def bounded_name(metric: config_pb2.MetricConfig) -> str:
+    """Our name of a metric in a configuration; empty for one that cannot be bounded."""
+    given = json.loads(metric.config).get("name", "") if metric.config else ""
+    for name, (class_name, arguments) in BOUNDED.items():
+        if class_name == metric.class_name and given == arguments.get("name", ""):
+            return name
+    return ""
+
+
+def tfma_name(metric: str) -> str:
+    """TFMA's name, in its results, of a metric that can be bounded."""
+    return {"accuracy": BINARY_ACCURACY, "auc": AUC}.get(metric, metric)
+
+
+def _threshold(
+    bound: Bound, change: config_pb2.GenericChangeThreshold | None
 ) -> config_pb2.PerSliceMetricThreshold:
+    spec = _OVERALL
+    if bound.value:
+        spec = config_pb2.SlicingSpec(feature_values={bound.key: bound.value})
+    elif bound.key:
+        spec = config_pb2.SlicingSpec(feature_keys=[bound.key])
+    side = "lower_bound" if bound.relation == AT_LEAST else "upper_bound"
     return config_pb2.PerSliceMetricThreshold(
         slicing_specs=[spec],
         threshold=config_pb2.MetricThreshold(
-            value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": lower}),
+            value_threshold=config_pb2.GenericValueThreshold(**{side: {"value": bound.limit}}),
             change_threshold=change,
         ),
     )

@@ -32,6 +32,7 @@ from preprocessing.manifest import (
     left_out,
     problem_lines,
 )
+from preprocessing.output_lock import locked
 from preprocessing.verdict import NO_BAND, thresholds_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def evaluate(request: Request) -> int:
     """
     model_metadata.read(request.model)
     output = make_output(request.output)
-    return _with_console(output / "logs", lambda console: _evaluate(request, output, console))
+    with locked(output, f"the evaluation of {request.model}"):
+        return _with_console(output / "logs", lambda console: _evaluate(request, output, console))
 
 
 def score(request: Request) -> int:
@@ -93,7 +95,8 @@ def score(request: Request) -> int:
         raise UsageError(f"--output {request.output}: the table is written as .parquet")
     model_metadata.read(request.model)
     work = make_output(str(target.with_suffix(".work")))
-    return _with_console(work / "logs", lambda console: _score(request, target, work, console))
+    with locked(work, f"the scoring by {request.model}"):
+        return _with_console(work / "logs", lambda console: _score(request, target, work, console))
 
 
 def _evaluate(request: Request, output: Path, console: Console) -> int:

@@ -50,6 +50,7 @@ _EVALUATION_SOURCES = (
     "components/clip_evaluator",
     "components/evaluator",
     "pipeline/bounds.py",
+    "pipeline/eval_config.py",
     "preprocessing/aggregation.py",
     "preprocessing/slices.py",
 )
@@ -195,6 +196,7 @@ def create_pipeline(
         infra_blessing=infra_validators[0].outputs["blessing"] if infra_validators else None,
         limits={
             "tolerance": config.serving.tolerance,
+            "gpu_tolerance": config.serving.gpu_tolerance,
             "max_latency_ms": config.serving.max_latency_ms,
         },
         code=code_digest(_SERVING_SOURCES),

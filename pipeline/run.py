@@ -13,6 +13,7 @@ from pipeline.console import Console
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
 from preprocessing.errors import UsageError, cause
+from preprocessing.output_lock import locked
 
 PUSHED, FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
 
@@ -32,8 +33,22 @@ def run(config: Config) -> int:
     except UsageError as error:
         print(f"error: {error}")
         return WRONG_USAGE
-    started = datetime.datetime.now()
-    log = output / "logs" / f"run-{started:%Y%m%d-%H%M%S}.log"
+    try:
+        with locked(output, f"the run of {config.name!r}"):
+            return _run_logged(config, output)
+    except UsageError as error:
+        print(f"error: {error}")
+        return WRONG_USAGE
+
+
+def elapsed(started: float, ended: float) -> str:
+    """The time between two `time.monotonic` readings, as in `2:03:04` or `1 day, 2:00:00`."""
+    return str(datetime.timedelta(seconds=round(ended - started)))
+
+
+def _run_logged(config: Config, output: Path) -> int:
+    started = time.monotonic()
+    log = output / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     with Console(log) as console:
         console.say(f"run of {config.name!r} into {output}; everything that is logged: {log}")
         try:
@@ -52,8 +67,7 @@ def run(config: Config) -> int:
             else:
                 console.say(f"error: {type(error).__name__}: {error}")
                 console.say(f"the traceback is at the end of {log}")
-        elapsed = datetime.timedelta(seconds=round((datetime.datetime.now() - started).seconds))
-        console.say(f"finished after {elapsed} with status {status}")
+        console.say(f"finished after {elapsed(started, time.monotonic())} with status {status}")
     return status
 
 

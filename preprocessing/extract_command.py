@@ -11,6 +11,7 @@ from preprocessing import extraction_report
 from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.face_extraction import Settings, run_extraction
 from preprocessing.manifest import Manifest, problem_lines
+from preprocessing.output_lock import locked
 
 
 def extract(
@@ -30,7 +31,7 @@ def extract(
       manifest: the clips, with their splits.
       settings: what to look for and how to cut it.
       output: folder that gets `manifest.csv`, `<split>/faces-*.gz`, `report.json`, `report.txt`,
-        `contact_sheet.png` and `store/`, the finished clips.
+        `contact_sheet.png`, `store/`, the finished clips, and `.lock`.
       workers: worker processes; 1 works in this process.
       beam_args: further Beam arguments, as for another runner.
       say: told what was found, one text each.
@@ -40,12 +41,25 @@ def extract(
 
     Raises:
       RuntimeError: a clip of the manifest is missing in the report.
+      UsageError: another process writes into the folder.
     """
+    output = Path(output).resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output, "an extraction"):
+        return _extract(manifest, settings, output, workers, beam_args, say)
+
+
+def _extract(
+    manifest: Manifest,
+    settings: Settings,
+    output: Path,
+    workers: int,
+    beam_args: list[str] | None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    output = Path(output).resolve()
-    output.mkdir(parents=True, exist_ok=True)
     manifest.write_csv(output / "manifest.csv")
     splits = sorted({clip.split for clip in manifest.clips})
     for split in splits:

@@ -18,6 +18,11 @@ _LARGEST_FACE = "320 px and more"
 # Folders of FaceForensics++; other datasets do not tell how their clips were compressed.
 _COMPRESSIONS = ("raw", "c23", "c40")
 _REAL = 0
+# Slices whose values are the same for all data.
+FIXED_VALUES = {
+    "face_size": (*(name for _, name in _FACE_SIZES), _LARGEST_FACE),
+    "compression": _COMPRESSIONS,
+}
 
 
 def slices_of(

@@ -82,7 +82,9 @@ def _members(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
     return [every, *((key, value, np.array(found[key, value])) for key, value in order)]
 
 
-def compare(candidate: pd.DataFrame, baseline: pd.DataFrame, resamples: int) -> dict[str, Any]:
+def compare(
+    candidate: pd.DataFrame, baseline: pd.DataFrame, resamples: int, key: str = names.CLIP_ID
+) -> dict[str, Any]:
     """Differences of two models on the clips that both have scored.
 
     Both are measured on the same resamples, so what makes a clip hard for both cancels out.
@@ -91,14 +93,13 @@ def compare(candidate: pd.DataFrame, baseline: pd.DataFrame, resamples: int) -> 
       candidate: table of clips.
       baseline: table of clips of the other model.
       resamples: of the bootstrap.
+      key: column that says which clips are the same one; each value stands once in a table.
 
     Returns:
       `clips` (in common), `only_candidate`, `only_baseline` (numbers), and `metrics`: metric ->
       `candidate`, `baseline`, and `value`, `low`, `high`, `note` of candidate minus baseline.
     """
-    both = candidate.merge(
-        baseline[[names.CLIP_ID, "logit"]], on=names.CLIP_ID, suffixes=("", "_baseline")
-    )
+    both = candidate.merge(baseline[[key, "logit"]], on=key, suffixes=("", "_baseline"))
     labels, clusters = both[names.LABEL].to_numpy(int), clusters_of(both)
     logits = [both[column].to_numpy(float) for column in ("logit", "logit_baseline")]
     values = [measure(labels, one) for one in logits]
@@ -112,7 +113,7 @@ def compare(candidate: pd.DataFrame, baseline: pd.DataFrame, resamples: int) -> 
         difference = Measure(one.value - other.value, note=one.note or other.note)
         if math.isfinite(difference.value) and draws:
             informative = bootstrap.informative_clusters(labels, clusters)
-            low, high, why = bootstrap.interval(draws[name], informative)
+            low, high, why = _interval_of_difference(draws[name], informative)
             difference = Measure(difference.value, low, high, why)
         metrics[name] = {
             "candidate": _number(one.value),
@@ -125,6 +126,19 @@ def compare(candidate: pd.DataFrame, baseline: pd.DataFrame, resamples: int) -> 
         "only_baseline": len(baseline) - len(both),
         "metrics": metrics,
     }
+
+
+def _interval_of_difference(draws: np.ndarray, informative: int) -> tuple[float, float, str]:
+    """As `bootstrap.interval`; where every resample gives one value, both ends are it.
+
+    Two models that rank all clips alike differ by exactly 0 on every resample. For one model's own
+    measure a width of zero would promise too much, and is left out.
+    """
+    low, high, why = bootstrap.interval(draws, informative)
+    finite = draws[np.isfinite(draws)]
+    if informative >= 2 and len(finite) and np.ptp(finite) == 0:
+        return float(finite[0]), float(finite[0]), why
+    return low, high, why
 
 
 def as_json(one: Measure) -> dict[str, Any]:

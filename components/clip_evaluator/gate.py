@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.clip_evaluator.evaluation import find
-from pipeline.bounds import AUC_CHANGE, Bound, Row, bounds_of
+from pipeline.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row, bounds_of
 from pipeline.config import GateConfig
 
 LEVEL = "clip"
@@ -33,10 +33,19 @@ def judge(
     for bound in bounds_of(gate):
         rows += _rows(bound, slices)
     if comparison is not None:
-        change = comparison["metrics"]["auc"]
-        bound = Bound(AUC_CHANGE, -gate.max_auc_drop)
-        rows.append(Row.of(LEVEL, bound, "", change["value"], change["note"]))
+        rows.append(_change(gate, comparison["metrics"]["auc"]))
     return rows
+
+
+def _change(gate: GateConfig, change: dict[str, Any]) -> Row:
+    """The row about the last blessed model; `change` is the measure of the difference of AUC."""
+    if gate.drop_by == "interval":
+        bound = Bound(AUC_CHANGE_LOW, -gate.max_auc_drop)
+        note = change["note"]
+        if change["low"] is not None:
+            note = f"the difference itself is {change['value']:+.3f}"
+        return Row.of(LEVEL, bound, "", change["low"], note)
+    return Row.of(LEVEL, Bound(AUC_CHANGE, -gate.max_auc_drop), "", change["value"], change["note"])
 
 
 def _rows(bound: Bound, slices: list[dict[str, Any]]) -> list[Row]:

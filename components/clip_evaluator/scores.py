@@ -32,6 +32,7 @@ class ExampleScorer:
     def __init__(self, saved_model: str | Path):
         import tensorflow as tf
 
+        full_float32()
         # The signature does not keep its model alive.
         self._loaded = tf.saved_model.load(str(saved_model))
         self._score = self._loaded.signatures["serving_examples"]
@@ -62,6 +63,17 @@ class ExampleScorer:
             rows += [crop_row(record, logit) for record, logit in zip(batch, logits, strict=True)]
             progress.report(stage, len(rows), 0, "crops scored")
         return crop_table(rows)
+
+
+def full_float32() -> None:
+    """Makes GPUs multiply with all bits of float32, as CPUs do, for the rest of the process.
+
+    By default they take 10 bits of each factor (TF32), and would give other scores than the CPUs on
+    which the model is served or asked.
+    """
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def read_records(files: Sequence[str]) -> Iterator[bytes]:

@@ -9,12 +9,12 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from pipeline.bounds import AUC_CHANGE, Bound, Row
-from pipeline.eval_config import AUC, AUC_DIFF, BINARY_ACCURACY, MEAN_LABEL
+from pipeline.bounds import AT_LEAST, AT_MOST, AUC_CHANGE, Bound, Row
+from pipeline.eval_config import AUC_DIFF, MEAN_LABEL, bounded_name, tfma_name
 
 FILE = "verdict.json"
-_NAMES = {BINARY_ACCURACY: "accuracy", AUC: "auc"}
-_CLASSES = {"BinaryAccuracy": BINARY_ACCURACY, "AUC": AUC}
+# TFMA gives them a value where a class is missing, too.
+_NEED_BOTH_CLASSES = ("auc", "average_precision", "tpr_at_fpr_1pct", "tpr_at_fpr_0.1pct")
 
 
 def judge(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Row]:
@@ -30,7 +30,7 @@ def judge(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Row]:
     measured = metrics_by_slice(evaluation)
     rows = []
     for metric in eval_config.metrics_specs[0].metrics:
-        name = _CLASSES.get(metric.class_name, "")
+        name = bounded_name(metric)
         for threshold in metric.per_slice_thresholds:
             for spec in threshold.slicing_specs:
                 rows += _rows(name, threshold.threshold, spec, measured)
@@ -43,9 +43,8 @@ def _rows(
     spec: config_pb2.SlicingSpec,
     measured: dict[str, dict[str, Any]],
 ) -> list[Row]:
-    lower = threshold.value_threshold.lower_bound.value
     key, value = _named(spec)
-    bound = Bound(_NAMES[name], lower, key, value)
+    bound = _bound(name, threshold.value_threshold, key, value)
     where = [""]
     if key:
         wanted = f"{key}={value}"
@@ -53,17 +52,24 @@ def _rows(
     if not where:
         return [Row.of("frame", bound, wanted.rstrip("="), None, "no crop of it was tested")]
     rows = []
-    for one in where:
-        metrics = measured.get(one, {})
-        found, reason = metrics.get(name), "nothing was tested"
-        if name == AUC and metrics.get(MEAN_LABEL) in (0.0, 1.0):
+    for slice_name in where:
+        metrics = measured.get(slice_name, {})
+        found = metrics.get(tfma_name(name))
+        reason = "" if found is not None else "nothing was tested"
+        if name in _NEED_BOTH_CLASSES and metrics.get(MEAN_LABEL) in (0.0, 1.0):
             found, reason = None, f"only {'fake' if metrics[MEAN_LABEL] else 'real'} crops"
-        rows.append(Row.of("frame", bound, one, found, reason))
+        rows.append(Row.of("frame", bound, slice_name, found, reason))
         if threshold.HasField("change_threshold") and AUC_DIFF in metrics:
             change = Bound(AUC_CHANGE, threshold.change_threshold.absolute.value)
             difference = None if found is None else metrics[AUC_DIFF]
-            rows.append(Row.of("frame", change, one, difference, reason))
+            rows.append(Row.of("frame", change, slice_name, difference, reason))
     return rows
+
+
+def _bound(name: str, threshold: config_pb2.GenericValueThreshold, key: str, value: str) -> Bound:
+    if threshold.HasField("upper_bound"):
+        return Bound(name, threshold.upper_bound.value, key, value, AT_MOST)
+    return Bound(name, threshold.lower_bound.value, key, value, AT_LEAST)
 
 
 def _named(spec: config_pb2.SlicingSpec) -> tuple[str, str]:

@@ -120,14 +120,25 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def _calibration(model: dict[str, Any]) -> str:
+    text = f"temperature {number(model['temperature'], 4)}, offset {number(model.get('offset'), 4)}"
+    fitted = model.get("calibration")
+    if not fitted:  # Of a version that fitted it on crops.
+        return text
+    return (
+        f"{text}; fitted on the {fitted['real']} real and {fitted['fake']} fake clips of val, "
+        "which chose the epoch and the thresholds too"
+    )
+
+
 def card(data: dict[str, Any]) -> Html:
     """What the model is for, what it is not for, and what made it."""
     model, extraction = data["model"], data["model"].get("extraction", {})
     libraries = ", ".join(f"{name} {v}" for name, v in model.get("libraries", {}).items())
     rows = [
         ["Network", f"{model['backbone']}, input {model['input_size']} pixels"],
-        ["Score", "P(fake) of a face crop, calibrated on val; 1 means fake"],
-        ["Temperature", number(model["temperature"], 4)],
+        ["Score", "P(fake), where half of all clips are fake; 1 means fake"],
+        ["Calibration", _calibration(model)],
         ["Crops", ", ".join(f"{name} {value}" for name, value in extraction.items())],
         ["Trained on", ", ".join(f"{k} {v}" for k, v in model.get("data", {}).items())],
         ["Seed and code", f"{model.get('seed', '–')}, {model.get('code', '–')}"],

@@ -5,16 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.report.build import DATA, PAGE, build
 from components.report.data import Sources
 from components.report.markup import NAMES, Html, measure, number, page, tag
 from components.report.style import CSS
 from preprocessing.errors import UsageError
+from preprocessing.face_example import CLIP_ID, LABEL
 from preprocessing.files import replacing
+from preprocessing.manifest import Manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _RESAMPLES = 1000
+# Column of the hash of a clip's file.
+_CONTENT = "sha256"
 
 
 def locate(run: str | Path) -> Path:
@@ -125,38 +132,25 @@ class Comparison:
 def compare_runs(first: str, second: str) -> Comparison:
     """Compares the clips that two runs have both tested.
 
+    Clips are the same where the contents of their files are equal, whatever their names.
+
     Raises:
-      UsageError: one of them has no report, or its scores are gone.
+      UsageError: one of them has no report, its scores or its manifest are gone, or one content is
+        labelled real in one run and fake in the other.
     """
-    from components.clip_evaluator import results
     from components.clip_evaluator.evaluation import compare
 
     reports = [_read(locate(run)) for run in (first, second)]
-    tables = []
-    for run, report in zip((first, second), reports, strict=True):
-        folder = report["sources"]["clip_evaluation"]
-        try:
-            tables.append(results.read_scores(folder, "test", "clips"))
-        except OSError:
-            raise UsageError(f"the scores of {run} are gone from {folder}") from None
-    result = compare(*tables, _RESAMPLES)
-    remarks = []
+    tables = [_scores(run, report) for run, report in zip((first, second), reports, strict=True)]
+    _refuse_opposite_labels(first, second, *tables)
+    unique = [table.drop_duplicates(_CONTENT) for table in tables]
+    copies = sum(map(len, tables)) - sum(map(len, unique))
+    result = compare(*unique, _RESAMPLES, key=_CONTENT)
     digests = [(report["dataset"] or {}).get("digest") for report in reports]
-    if digests[0] != digests[1]:
-        remarks.append("The two runs are of different data.")
-    shared, alone = result["clips"], (result["only_candidate"], result["only_baseline"])
-    if not shared:
-        remarks.append(
-            "They have no test clip in common: each stands for itself, and their difference says "
-            "nothing about the models."
-        )
-    elif any(alone):
-        remarks.append(
-            f"Compared on the {shared} test clips that both have; {alone[0]} of the first and "
-            f"{alone[1]} of the second are left out."
-        )
-    else:
-        remarks.append(f"Compared on the same {shared} test clips.")
+    remarks = _remarks(result, same_data=digests[0] == digests[1])
+    if copies:
+        remarks.append(f"{copies} test clips are copies of others in the same run, and left out.")
+    shared = result["clips"]
     names = [report["name"] for report in reports]
     if names[0] == names[1]:
         names = [
@@ -164,6 +158,70 @@ def compare_runs(first: str, second: str) -> Comparison:
         ]
     own = tuple(report["splits"]["test"]["clips"][0]["metrics"] for report in reports)
     return Comparison(tuple(names), remarks, result if shared else None, own)
+
+
+def _scores(run: str, report: dict[str, Any]) -> pd.DataFrame:
+    """The test clips of a run with their content's hash."""
+    from components.clip_evaluator import results
+
+    sources = report["sources"]
+    folder, manifest = sources["clip_evaluation"], sources["manifest"]
+    try:
+        table = results.read_scores(folder, "test", "clips")
+    except OSError:
+        raise UsageError(f"the scores of {run} are gone from {folder}") from None
+    if not Path(manifest).is_file():
+        raise UsageError(
+            f"the manifest of {run} is gone from {manifest}; without its content hashes nobody "
+            "knows which clips are the same, so evaluate or run it again"
+        )
+    hashes = {
+        # As the tables of scores have it, see `scores.crop_row`.
+        clip.path.encode("utf-8", "surrogateescape").decode(errors="replace"): clip.sha256
+        for clip in Manifest.read_csv(manifest, sources["root"]).clips
+    }
+    # A clip that the manifest does not know is like no other.
+    unknown = "unknown content of " + table[CLIP_ID]
+    table[_CONTENT] = table[CLIP_ID].map(hashes).fillna(unknown + f" in {run}")
+    return table
+
+
+def _refuse_opposite_labels(
+    first: str, second: str, table: pd.DataFrame, other: pd.DataFrame
+) -> None:
+    columns = [_CONTENT, CLIP_ID, LABEL]
+    pairs = table[columns].merge(other[columns], on=_CONTENT, suffixes=("", "_other"))
+    opposite = pairs[pairs[LABEL] != pairs[f"{LABEL}_other"]]
+    if len(opposite):
+        row = opposite.iloc[0]
+        words = ("real", "fake")
+        raise UsageError(
+            f"{len(opposite)} clips of equal content have opposite labels, as in "
+            f"{row[CLIP_ID]} of {first} ({words[row[LABEL]]}) and {row[f'{CLIP_ID}_other']} of "
+            f"{second} ({words[row[f'{LABEL}_other']]}); correct the labels of one dataset and "
+            "evaluate again"
+        )
+
+
+def _remarks(result: dict[str, Any], same_data: bool) -> list[str]:
+    """What stands against comparing two runs, in sentences that do not contradict each other."""
+    shared, alone = result["clips"], (result["only_candidate"], result["only_baseline"])
+    if shared and not any(alone):
+        same = f"Compared on the same {shared} test clips, by content."
+        elsewhere = "The data of the two runs differs, but not in the content of the test clips."
+        return [same] if same_data else [elsewhere, same]
+    remarks = [] if same_data else ["The two runs are of different data."]
+    if shared:
+        return [
+            *remarks,
+            f"Compared on the {shared} test clips that both have, by content; {alone[0]} of the "
+            f"first and {alone[1]} of the second are left out.",
+        ]
+    return [
+        *remarks,
+        "They have no test clip in common: each stands for itself, and their difference says "
+        "nothing about the models.",
+    ]
 
 
 def write_page(comparison: Comparison, path: str) -> None:

@@ -8,7 +8,7 @@ from components.report import background, measured
 from components.report.background import Pictures
 from components.report.markup import NAMES, Html, join, measure, number, page, table, tag
 from components.report.style import CSS
-from pipeline.bounds import Row
+from pipeline.bounds import AT_LEAST, Row
 
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
 
@@ -98,7 +98,8 @@ def _gate(rows: list[dict[str, Any]]) -> Html:
         where = f" of {row.slice}" if row.slice else ""
         value = number(row.value) if row.value == row.value else f"not measured: {row.reason}"
         name = row.metric.replace("auc", "AUC")
-        cells.append([f"{name}{where}", row.level, f"≥ {row.bound:.3f}", value, verdict])
+        relation = "≥" if row.relation == AT_LEAST else "≤"
+        cells.append([f"{name}{where}", row.level, f"{relation} {row.bound:.3f}", value, verdict])
     return join(
         [
             tag("h2", "Gate"),
@@ -107,7 +108,7 @@ def _gate(rows: list[dict[str, Any]]) -> Html:
                 "A model is pushed only when every bound holds, on frames and on clips, and when "
                 "it passes the serving check.",
             ),
-            table(["Bound", "On", "At least", "Measured", "Verdict"], cells, (2, 3)),
+            table(["Measure", "On", "Bound", "Measured", "Verdict"], cells, (2, 3)),
         ]
     )
 

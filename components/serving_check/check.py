@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from components.clip_evaluator.scores import full_float32
 from components.serving_check.report import Report
 from components.trainer.warmup import FILE as WARMUP_FILE
 from serving.clients import ScoringError, Settings, connect
@@ -36,18 +37,22 @@ class Limits:
     Attributes:
       tolerance: largest difference of a served logit from the one that evaluation had. Not 0:
         evaluation ran other batches, and sums over them differ in the last bits.
-      gpu_tolerance: the same where this machine has a GPU, on which evaluation ran then, and
-        which multiplies with 10 bits (TF32). A logit off by 0.02 is a score off by 0.005 at most.
+      gpu_tolerance: the same where this machine has a GPU, on which evaluation ran then; 0 takes
+        `tolerance`.
       max_latency_ms: of the 95th percentile of requests with one crop; 0 allows any.
       latency_requests: how many of those are measured.
       batch_size: crops a request.
     """
 
     tolerance: float = 1e-4
-    gpu_tolerance: float = 0.02
+    gpu_tolerance: float = 0.0
     max_latency_ms: float = 0.0
     latency_requests: int = 20
     batch_size: int = 8
+
+    def allowed(self, on_gpu: bool) -> float:
+        """Largest difference of logits, where evaluation ran on a GPU or did not."""
+        return self.gpu_tolerance if on_gpu and self.gpu_tolerance else self.tolerance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +62,12 @@ class Evaluated:
     Attributes:
       crops: encoded crops; the first also measures latency.
       logits: their logits, float [crops].
+      on_gpu: whether they were computed on a GPU.
     """
 
     crops: Sequence[bytes]
     logits: np.ndarray
+    on_gpu: bool = False
 
 
 def check_model(model: str | Path, evaluated: Evaluated, limits: Limits) -> Report:
@@ -75,6 +82,7 @@ def check_model(model: str | Path, evaluated: Evaluated, limits: Limits) -> Repo
       The report. A model that cannot be served is a finding, no error.
     """
     report = Report()
+    full_float32()
     signature = _signature(model, report)
     if not report.blessed:
         return report
@@ -123,7 +131,8 @@ def _ask(process, signature, requests, evaluated: Evaluated, limits, report: Rep
     for protocol, url in (("gRPC", f"grpc://{process.grpc}"), ("REST", process.rest)):
         with connect(url, MODEL, settings) as scorer:
             try:
-                _replay(protocol, scorer, signature[1], requests, limits, report)
+                allowed = limits.allowed(True) if evaluated.on_gpu else 0.0
+                _replay(protocol, scorer, signature[1], requests, allowed, report)
                 _compare(protocol, scorer, evaluated, limits, report)
                 if evaluated.crops:
                     _time(protocol, scorer, list(evaluated.crops[:1]), limits, report)
@@ -131,7 +140,8 @@ def _ask(process, signature, requests, evaluated: Evaluated, limits, report: Rep
                 report.problems.append(f"{protocol}: a request failed: {error}")
 
 
-def _on_gpu() -> bool:
+def on_gpu() -> bool:
+    """Whether TensorFlow sees a GPU here, which evaluation used then."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -141,16 +151,16 @@ def _reason(process) -> str:
 
 
 def _replay(
-    protocol: str, scorer: Scorer, direct, requests, limits: Limits, report: Report
+    protocol: str, scorer: Scorer, direct, requests, allowed: float, report: Report
 ) -> None:
-    """Equal batches must give equal bits, when both run on a CPU."""
+    """Equal batches must give equal bits, when both run on a CPU; `allowed` is 0 then."""
     for batch in requests:
         served = scorer.score(batch).logits
         expected = direct(image=tf.constant(batch))["logit"].numpy().astype(np.float32)
         difference = float(np.abs(served - expected).max())
         if served.tobytes() == expected.tobytes():
             continue
-        if _on_gpu() and difference <= limits.gpu_tolerance:
+        if allowed and difference <= allowed:
             continue
         report.problems.append(
             f"{protocol}: the warm-up request of {len(batch)} crops is answered with other "
@@ -171,12 +181,13 @@ def _compare(
         return
     largest = float(np.abs(np.concatenate(served) - evaluated.logits).max())
     report.largest_difference[protocol] = largest
-    allowed = limits.gpu_tolerance if _on_gpu() else limits.tolerance
+    allowed = limits.allowed(evaluated.on_gpu)
     # Written so that NaN fails too.
     if not largest <= allowed:
+        key = "gpu_tolerance" if evaluated.on_gpu else "tolerance"
         report.problems.append(
             f"{protocol}: served logits differ from those that were evaluated by up to "
-            f"{largest:.3g}; {allowed:.3g} is allowed"
+            f"{largest:.3g}; {allowed:.3g} is allowed (serving.{key})"
         )
 
 

@@ -21,7 +21,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.clip_evaluator import results
 from components.clip_evaluator.scores import crop_row
-from components.serving_check.check import Evaluated, Limits, check_model
+from components.serving_check.check import Evaluated, Limits, check_model, on_gpu
 from components.serving_check.report import MODEL_ID_PROPERTY, Report
 from preprocessing import face_example as names
 from preprocessing import progress
@@ -117,7 +117,7 @@ def _evaluated(input_dict: dict[str, list[types.Artifact]], split: str, count: i
         feature = tf.train.Example.FromString(record).features.feature[names.IMAGE]
         crops.append(feature.bytes_list.value[0])
         found.append(logits[key])
-    return Evaluated(crops, np.array(found, np.float32))
+    return Evaluated(crops, np.array(found, np.float32), on_gpu())
 
 
 def _records(examples: types.Artifact, split: str, count: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""From the network's logit to a probability that means what it says."""
+"""From the network's logits to probabilities of clips that mean what they say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ BOUNDS = (0.05, 20.0)
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """The calibrated logit of a raw one is (raw + offset) / temperature."""
+    """The calibrated logit of a raw one is (raw + offset) / temperature.
+
+    With a temperature above 0 it may be applied to crops before `preprocessing.aggregation` joins
+    them, or to clips afterwards: it commutes with their means and maxima.
+    """
 
     temperature: float = 1.0
     offset: float = 0.0
@@ -24,18 +28,22 @@ class Calibration:
 
 
 def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """The temperature and offset that give the best likelihood.
+    """The temperature and offset that give the best likelihood of the labels of clips.
+
+    A clip's logit is its highest track's. Were the map fitted on crops, clips of many tracks would
+    get scores that are too high.
 
     Platt, "Probabilistic Outputs for Support Vector Machines" (1999); without the offset it would
     be the temperature scaling of Guo et al., "On Calibration of Modern Neural Networks" (2017),
     which leaves a network that calls too much or too little fake as it is. Classes weigh the same,
-    whatever their share. Targets are Platt's, (n+1)/(n+2) instead of 1 and 1/(n+2) instead of 0
-    for n crops of a class: where the classes are separated, plain likelihood would drive the
+    whatever their share: scores are probabilities where half of all clips are fake. Targets are
+    Platt's, (n+1)/(n+2) instead of 1 and 1/(n+2) instead of 0 for n clips of a class: where the
+    classes are separated, as they often are in a val of few clips, plain likelihood would drive the
     temperature to nothing.
 
     Args:
-      logits: float [crops], of crops not trained on.
-      labels: int [crops], 1 = fake.
+      logits: float [clips], of clips not trained on, see `preprocessing.aggregation`.
+      labels: int [clips], 1 = fake.
 
     Returns:
       The calibration, its temperature within `BOUNDS`. The one that changes nothing where a class

@@ -95,9 +95,7 @@ class Validation:
                 f"first of them in {name}; lower training.learning_rate or set training.clip_norm"
             )
         clips = aggregate(logits, table.clips, table.tracks)
-        clip_labels = np.zeros(len(table.clip_names), labels.dtype)
-        clip_labels[table.clips] = labels
-        clip_labels = clip_labels[clips.clips]
+        clip_labels = table.clip_labels[clips.clips]
 
         def area(labels: np.ndarray, scores: np.ndarray) -> float:
             return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else math.nan

@@ -69,6 +69,13 @@ class CropTable:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def clip_labels(self) -> np.ndarray:
+        """int64 [clips], the label of each clip; 0 for a name without a crop."""
+        labels = np.zeros(len(self.clip_names), np.int64)
+        labels[self.clips] = self.labels
+        return labels
+
 
 class CropStore:
     """Copies the crops of a split to a temporary file and reads them from there.

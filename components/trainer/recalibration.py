@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from components.trainer.hardware import inner_optimizer, learning_rate
+from components.trainer.hardware import inner_optimizer
 from components.trainer.model import batch_norms
 
 
@@ -19,7 +19,10 @@ class Recalibration:
     weights is the PreciseBN of Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021).
 
     The batches go through the model's own training step at rate zero, because it is traced
-    already; a step of its own would be traced for longer than it saves.
+    already; a step of its own would be traced for longer than it saves. Such a step moves no
+    weight, but it counts and feeds its gradients to the optimizer's moments, to the average of the
+    weights and to the loss scale: all of the optimizer's state is put back afterwards, so that
+    training goes on as if nothing had been asked in between.
 
     Args:
       model: compiled, its training step made by `fit`.
@@ -33,11 +36,19 @@ class Recalibration:
         self._steps = steps
 
     def __call__(self) -> None:
+        # The rate is one of its variables.
+        optimizer = self._model.optimizer
+        state = [variable.numpy() for variable in optimizer.variables]
+        try:
+            self._average_statistics()
+        finally:
+            for variable, value in zip(optimizer.variables, state, strict=True):
+                variable.assign(value)
+
+    def _average_statistics(self) -> None:
         layers = batch_norms(self._model)
         sums = [np.zeros((2, *layer.moving_mean.shape)) for layer in layers]
-        optimizer = inner_optimizer(self._model)
-        rate = learning_rate(self._model)
-        optimizer.learning_rate = 0.0
+        inner_optimizer(self._model).learning_rate = 0.0
         for _ in range(self._steps):
             # From zero, one step leaves (1 - momentum) times the batch's statistics.
             for layer in layers:
@@ -50,4 +61,3 @@ class Recalibration:
         for layer, total in zip(layers, sums, strict=True):
             layer.moving_mean.assign(total[0] / self._steps)
             layer.moving_variance.assign(total[1] / self._steps)
-        optimizer.learning_rate = rate

@@ -7,14 +7,13 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 
 from components.trainer.calibration import fit_calibration
 from components.trainer.callbacks import Validation
-from components.trainer.crop_store import CropStore, CropTable, missing_classes
+from components.trainer.crop_store import CropStore, missing_classes
 from components.trainer.export import export
 from components.trainer.history import write_history
 from components.trainer.setup import make_training, open_crops, read_config
@@ -66,7 +65,11 @@ def run_fn(fn_args: FnArgs) -> None:
         logits = training.run()
         write_history(training.rows, fn_args.model_run_dir)
 
-        calibration = fit_calibration(logits, val.table.labels)
+        # One affine map with a slope above 0 may be applied before or after the means and maxima of
+        # `aggregate`: fitted on clips, it is exported for crops.
+        clips = aggregate(logits, val.table.clips, val.table.tracks)
+        clip_labels = val.table.clip_labels[clips.clips]
+        calibration = fit_calibration(clips.logits, clip_labels)
         detector.calibrate(calibration)
         logits = calibration(logits)
         found = Validation.of(logits, val.table)
@@ -85,7 +88,19 @@ def run_fn(fn_args: FnArgs) -> None:
             "seed": seed,
             "code": settings.get("code", ""),
             "validation": dataclasses.asdict(found),
-            "operating_points": _operating_points(logits, val.table),
+            "calibration": {
+                "split": "val",
+                "unit": "clip",
+                "real": int((clip_labels == 0).sum()),
+                "fake": int((clip_labels == 1).sum()),
+                # Share of fakes at which the scores are probabilities.
+                "prior": 0.5,
+                "shares_split_with": ["epoch", "operating_points"],
+            },
+            "operating_points": {
+                "split": "val",
+                **operating_points(calibration(clips.logits), clip_labels),
+            },
             "libraries": {name: _version(name) for name in _LIBRARIES},
         }
         export(detector, fn_args.serving_model_dir, metadata)
@@ -101,14 +116,6 @@ def _state_key(fn_args: FnArgs, crops: tuple[CropStore, ...]) -> str:
         *(str((len(store.table), store.table.labels.sum())) for store in crops),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _operating_points(logits: np.ndarray, table: CropTable) -> dict[str, Any]:
-    """Thresholds on the scores of val's clips."""
-    clips = aggregate(logits, table.clips, table.tracks)
-    labels = np.zeros(len(table.clip_names), np.int64)
-    labels[table.clips] = table.labels
-    return {"split": "val", **operating_points(clips.logits, labels[clips.clips])}
 
 
 def _version(library: str) -> str:

@@ -203,6 +203,40 @@ def test_model_that_fails_at_warm_up(tmp_path):
     assert "warm-up failed" in found.problems[0]
 
 
+def test_one_tolerance_holds_on_every_device_unless_a_gpu_has_its_own():
+    limits = Limits(tolerance=1e-6)
+    assert (limits.allowed(on_gpu=False), limits.allowed(on_gpu=True)) == (1e-6, 1e-6)
+    own = Limits(tolerance=1e-6, gpu_tolerance=0.5)
+    assert (own.allowed(on_gpu=False), own.allowed(on_gpu=True)) == (1e-6, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "limits", "refusals"),
+    [
+        (True, Limits(), ["(serving.gpu_tolerance)"] * 2),
+        # Each starts a server: the one above in every run.
+        pytest.param(True, Limits(gpu_tolerance=0.1), [], marks=pytest.mark.slow),
+        pytest.param(
+            False,
+            Limits(gpu_tolerance=0.1),
+            ["(serving.tolerance)"] * 2,
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["GPU without a tolerance of its own", "GPU with one", "CPU"],
+)
+def test_logits_of_a_gpu_are_held_to_what_is_configured(tmp_path, on_gpu, limits, refusals):
+    model = face_detector(tmp_path / "model")
+    write_warmup_requests(str(model), batch_sizes=(1,), size=16)
+    crops = [jpeg(number) for number in range(3)]
+    signature = tf.saved_model.load(str(model)).signatures["serving_default"]
+    # As far from the CPU's as a GPU with TF32 may be.
+    logits = signature(image=tf.constant(crops))["logit"].numpy() + np.float32(0.01)
+    found = check_model(model, Evaluated(crops, logits, on_gpu), limits)
+    assert [problem[problem.rindex("(") :] for problem in found.problems] == refusals
+    assert found.blessed is not bool(refusals)
+
+
 def test_empty_split_is_an_error(candidate):
     with pytest.raises(UsageError, match="train"):
         candidate.check(split="train")

@@ -112,6 +112,47 @@ def test_metadata_stands_beside_the_model(trained):
     assert model_metadata.read(trained.parent) == metadata
 
 
+def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbench, trained):
+    """What was fitted on clips gives the same clip scores when the graph applies it to crops."""
+    from components.trainer.calibration import Calibration, fit_calibration
+    from preprocessing import face_example as names
+    from preprocessing.aggregation import aggregate
+    from preprocessing.operating_points import operating_points
+
+    crops, labels, records = workbench.crops("val")
+    metadata = model_metadata.read(trained)
+    exported = Calibration(metadata["temperature"], metadata["offset"])
+    signature = tf.saved_model.load(str(trained)).signatures["serving_default"]
+    calibrated = signature(image=tf.constant(crops))["logit"].numpy().astype(np.float64)
+    raw = calibrated * exported.temperature - exported.offset
+    features = [tf.train.Example.FromString(record).features.feature for record in records]
+    clips = np.array([feature[names.CLIP_ID].bytes_list.value[0] for feature in features])
+    tracks = np.array([feature[names.TRACK_ID].int64_list.value[0] for feature in features])
+    joined = aggregate(raw, clips, tracks)
+    of_clip = dict(zip(clips, labels, strict=True))
+    clip_labels = np.array([of_clip[clip] for clip in joined.clips])
+
+    fitted = fit_calibration(joined.logits, clip_labels)
+    assert fitted.temperature == pytest.approx(exported.temperature, rel=1e-2)
+    assert fitted.offset == pytest.approx(exported.offset, abs=1e-2)
+    of_crops = fit_calibration(raw, labels)
+    assert abs(of_crops.temperature / exported.temperature - 1) > 2e-2, "crops would tell otherwise"
+
+    scores = aggregate(calibrated, clips, tracks)
+    np.testing.assert_allclose(scores.logits, exported(joined.logits), atol=1e-6)
+    assert metadata["calibration"] == {
+        "split": "val",
+        "unit": "clip",
+        "real": int((clip_labels == 0).sum()),
+        "fake": int((clip_labels == 1).sum()),
+        "prior": 0.5,
+        "shares_split_with": ["epoch", "operating_points"],
+    }
+    stored = {point["name"]: point["logit"] for point in metadata["operating_points"]["points"]}
+    for point in operating_points(scores.logits, clip_labels)["points"]:
+        assert stored[point["name"]] == pytest.approx(point["logit"], abs=1e-3)
+
+
 def test_history_and_curves(trained):
     with (trained.parent / "logs" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))

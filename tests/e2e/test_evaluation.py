@@ -101,7 +101,7 @@ def test_runs_of_different_data_are_compared_on_what_they_share(
     said = capsys.readouterr().out
     tested = len(results.read_scores(first_run[1]["clip_evaluation"], "test", "clips"))
     assert "The two runs are of different data." in said
-    assert f"Compared on the {tested} test clips that both have" in said
+    assert f"Compared on the {tested} test clips that both have, by content" in said
     assert browser.look(chromium, target, 400, tmp_path / "look")["faults"] == []
 
 
@@ -112,19 +112,52 @@ def test_long_names_of_runs_fit_a_phone(tmp_path, chromium):
     assert browser.look(chromium, page, 400, tmp_path / "look")["faults"] == []
 
 
-def test_runs_without_a_clip_in_common_are_not_subtracted(evaluation, workspace, tmp_path, capsys):
+def test_clips_are_the_same_by_content_and_not_by_name(evaluation, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(evaluation, other, ignore=shutil.ignore_patterns("face-store"))
-    folder = other / "clip_evaluation"
-    table = pd.read_csv(folder / "test_clips.csv")
-    table["clip_id"] = "elsewhere/" + table["clip_id"]
-    table.to_csv(folder / "test_clips.csv", index=False)
+    tested = len(results.read_scores(evaluation / "clip_evaluation", "test", "clips"))
     report = json.loads((other / "report.json").read_text())
-    report["sources"]["clip_evaluation"] = str(folder)
+    report["sources"]["clip_evaluation"] = str(other / "clip_evaluation")
+    report["sources"]["manifest"] = str(other / "inputs" / "manifest.csv")
     (other / "report.json").write_text(json.dumps(report))
-    assert main(["compare", str(evaluation), str(other)]) == 0
-    said = capsys.readouterr().out
-    assert "no test clip in common" in said and "+0.000" not in said
+
+    def change(path, columns):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for name, function in columns.items():
+            table[name] = [function(value) for value in table[name]]
+        table.to_csv(path, index=False)
+
+    def compare():
+        status = main(["compare", str(evaluation), str(other)])
+        return status, capsys.readouterr()
+
+    scores, manifest = other / "clip_evaluation/test_clips.csv", other / "inputs/manifest.csv"
+    # The same files by other names.
+    change(scores, {"clip_id": "elsewhere/{}".format})
+    change(manifest, {"path": "elsewhere/{}".format})
+    status, said = compare()
+    assert status == 0 and f"Compared on the same {tested} test clips, by content." in said.out
+    assert "are of different data" not in said.out
+    # Other files by the same names: the names of two datasets tell nothing.
+    change(scores, {"clip_id": lambda name: name.removeprefix("elsewhere/")})
+    change(
+        manifest,
+        {
+            "path": lambda name: name.removeprefix("elsewhere/"),
+            "sha256": lambda content: content[::-1],
+        },
+    )
+    status, said = compare()
+    assert status == 0 and "no test clip in common" in said.out and "+0.000" not in said.out
+    # The same files with the opposite labels.
+    change(manifest, {"sha256": lambda content: content[::-1]})
+    change(scores, {"label": lambda label: str(1 - int(label))})
+    status, said = compare()
+    assert status == 2
+    assert f"{tested} clips of equal content have opposite labels" in said.err
+    manifest.unlink()
+    status, said = compare()
+    assert status == 2 and "the manifest of" in said.err
 
 
 def test_interrupted_scoring_keeps_what_is_finished(

@@ -90,6 +90,37 @@ FAILING = {
         {"clip_gate": gate(max_auc_drop=0.02), "scale": -1.0, "baseline_scale": 1.0},
         ["clip auc against the last blessed model -0.910 < -0.020"],
     ),
+    "largest values and rates of clips": (
+        {
+            "clip_gate": gate(
+                bounds=(
+                    "eer <= 0.1",
+                    "tpr_at_fpr_1pct >= 0.9",
+                    "log_loss <= 0.9",
+                    "method: calibration_error <= 0.01",
+                )
+            )
+        },
+        [
+            "clip eer 0.150 > 0.100",
+            "clip tpr_at_fpr_1pct 0.700 < 0.900",
+            "clip calibration_error of method=swap 0.183 > 0.010",
+        ],
+    ),
+    "largest values and rates of frames": (
+        {"gate": gate(bounds=("brier <= 0.1", "tpr_at_fpr_1pct >= 0.9", "method: brier <= 0.9"))},
+        ["frame tpr_at_fpr_1pct 0.700 < 0.900", "frame brier 0.133 > 0.100"],
+    ),
+    "interval of the change of clips against the baseline": (
+        {
+            "clip_gate": gate(max_auc_drop=0.02, drop_by="interval"),
+            "scale": -1.0,
+            "baseline_scale": 1.0,
+        },
+        [
+            "clip auc against the last blessed model, low end of the 95% interval -0.990 < -0.020",
+        ],
+    ),
     "only one class": (
         {"crops": [GOOD[1]]},
         [
@@ -131,7 +162,12 @@ FAILING = {
 
 
 # One of each kind in every test run, the others with the slow ones: TFMA takes seconds each time.
-_QUICK = ("accuracy of frames", "auc of clips", "only one class", "scores that are no numbers")
+_QUICK = (
+    "largest values and rates of frames",
+    "auc of clips",
+    "only one class",
+    "scores that are no numbers",
+)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,26 @@ def test_yaml_file_of_ones_own(tmp_path):
         (["data.precropped=1"], "is not true or false"),
         (["name=a/b"], "letters, digits"),
         (["output=[1"], "is not a YAML value"),
+        (["seed=-5"], "seed: -5 is outside 0 to 4294967295"),
+        (["seed=4294967296"], "seed: 4294967296 is outside"),
+        (["data.demo.seed=-1"], "data.demo.seed: -1 is outside 0 to"),
+        (["data.demo.val_identities=0"], "data.demo.val_identities: 0 is outside 1 to"),
+        (["training.learning_rate=.nan"], "training.learning_rate: nan is not a finite number"),
+        (["training.clip_norm=.inf"], "training.clip_norm: inf is not a finite number"),
+        (["serving.tolerance='-inf'"], "serving.tolerance: -inf is not a finite number"),
+        ([f"extraction.margin=1{'0' * 400}"], "extraction.margin: inf is not a finite number"),
+        (["tuner.dropout=[0, nan]"], "tuner.dropout: nan is not a finite number"),
+        (["serving.gpu_tolerance=-1"], "serving.gpu_tolerance: -1.0 is outside 0.0 to 100.0"),
+        (["data.demo={seed: 1, seed: 2}"], "the key 'seed' stands in line 1 and in line 1"),
+        (["evaluation.gate.min_auc=90"], "evaluation.gate.min_auc: 90.0 is outside 0.0 to 1.0"),
+        (["evaluation.clip_gate.min_auc=-0.1"], "clip_gate.min_auc: -0.1 is outside 0.0 to 1.0"),
+        (["evaluation.gate.min_accuracy=1.01"], "gate.min_accuracy: 1.01 is outside 0.0 to 1.0"),
+        (["evaluation.gate.max_auc_drop=.nan"], "max_auc_drop: nan is not a finite number"),
+        (["evaluation.gate.max_auc_drop=-0.5"], "max_auc_drop: -0.5 is outside 0.0 to 1.0"),
+        (["evaluation.clip_gate.drop_by=intervall"], "did you mean 'interval'"),
+        (["evaluation.gate.drop_by=interval"], "set evaluation.clip_gate.drop_by to interval"),
+        (["evaluation.gate.bounds=['eer <= 0.1']"], "does not measure eer of frames"),
+        (["evaluation.gate.slices=['method: log_loss <= 1']"], "put that bound into evaluation.cl"),
     ],
 )
 def test_wrong_overrides_are_refused_in_words(overrides, message):
@@ -93,6 +113,14 @@ def test_unknown_preset_names_the_nearest():
         ("training: 5\n", "key: value"),
         ("a: [", "not valid YAML"),
         ("beam_args: --x\n", "is not a list; write"),
+        ("seed: 1\nname: x\nseed: 2\n", "the key 'seed' stands in line 1 and in line 3"),
+        ("model: {dropout: 0.1}\nmodel: {input: rgb}\n", "'model' stands in line 1 and in line 2"),
+        (
+            "data:\n  demo:\n    difficulty: easy\n    seed: 1\n    seed: 2\n",
+            "'seed' stands in line 4 and in line 5",
+        ),
+        ("training: {learning_rate: .nan}\n", "training.learning_rate: nan is not a finite"),
+        ("{[a]: 1}\n", "not valid YAML"),
     ],
 )
 def test_wrong_files_are_refused_in_words(tmp_path, text, message):
@@ -101,6 +129,38 @@ def test_wrong_files_are_refused_in_words(tmp_path, text, message):
     with pytest.raises(UsageError, match=message) as caught:
         load_config(str(path))
     assert "wrong.yaml" in str(caught.value)
+
+
+def test_what_a_section_merges_in_may_be_overridden(tmp_path):
+    """`<<` is YAML's own way to give a key a second time."""
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        "model: &small {backbone: tiny, weights: none, dropout: 0.1}\n"
+        "training: {batch_norm: momentum}\n"
+    )
+    assert load_config(str(path)).model.dropout == 0.1
+    path.write_text(
+        "evaluation:\n"
+        "  gate: &strict {min_auc: 0.95, min_accuracy: 0.9}\n"
+        "  clip_gate: {<<: *strict, min_auc: 0.97}\n"
+    )
+    gate = load_config(str(path)).evaluation.clip_gate
+    assert (gate.min_auc, gate.min_accuracy) == (0.97, 0.9)
+
+
+def test_the_ends_of_the_ranges_are_allowed():
+    config = load_config(
+        "demo",
+        [
+            "seed=0",
+            "evaluation.gate.min_auc=1",
+            "evaluation.clip_gate.min_accuracy=0",
+            "evaluation.clip_gate.max_auc_drop=1",
+            "evaluation.clip_gate.drop_by=interval",
+        ],
+    )
+    assert (config.seed, config.evaluation.gate.min_auc) == (0, 1.0)
+    assert load_config("demo", ["seed=4294967295"]).seed == 2**32 - 1
 
 
 def test_missing_file_is_named(tmp_path):

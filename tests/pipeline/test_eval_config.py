@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from pipeline.bounds import FRAME_METRICS
 from pipeline.config import EvaluationConfig, GateConfig
 
 # TFMA is imported where it is used: collecting these tests costs the unit tests nothing.
@@ -68,6 +69,49 @@ def test_confidence_intervals_are_optional():
         assert config.options.compute_confidence_intervals.value is wanted
 
 
+def test_bounds_of_other_metrics_and_slices_are_handed_to_tfma():
+    from tensorflow_model_analysis.proto import config_pb2
+
+    from pipeline.eval_config import BOUNDED, bounded_name, make_eval_config
+
+    assert set(BOUNDED) == set(FRAME_METRICS)
+    gate = dataclasses.replace(
+        GATE.gate, bounds=("tpr_at_fpr_0.1pct >= 0.2", "method=a: brier <= 0.1", "auc <= 0.95")
+    )
+    (spec,) = make_eval_config(EvaluationConfig(gate=gate)).metrics_specs
+    found = {
+        bounded_name(metric): [
+            (b.threshold.value_threshold, list(b.slicing_specs))
+            for b in metric.per_slice_thresholds
+        ]
+        for metric in spec.metrics
+        if metric.per_slice_thresholds
+    }
+    everything = [config_pb2.SlicingSpec()]
+    bound = config_pb2.GenericValueThreshold
+    assert found == {
+        "accuracy": [(bound(lower_bound={"value": 0.7}), everything)],
+        "auc": [
+            (bound(lower_bound={"value": 0.8}), everything),
+            (bound(upper_bound={"value": 0.95}), everything),
+        ],
+        "tpr_at_fpr_0.1pct": [(bound(lower_bound={"value": 0.2}), everything)],
+        "brier": [
+            (
+                bound(upper_bound={"value": 0.1}),
+                [config_pb2.SlicingSpec(feature_values={"method": "a"})],
+            )
+        ],
+    }
+    changes = [
+        b.threshold.HasField("change_threshold")
+        for metric in spec.metrics
+        for b in metric.per_slice_thresholds
+        if metric.class_name == "AUC"
+    ]
+    assert changes == [True, False], "the drop against the last blessed model is one row"
+
+
 @pytest.fixture
 def evaluate(tmp_path):
     """Runs TFMA on scores; returns its result, and which metrics did not hold their bounds."""
@@ -78,7 +122,7 @@ def evaluate(tmp_path):
     from components.evaluator import verdict
     from pipeline.eval_config import make_eval_config
 
-    def evaluate(scores):
+    def evaluate(scores, gate=GATE):
         """scores: method -> scores of its crops."""
         rows = pd.DataFrame(
             [
@@ -89,10 +133,10 @@ def evaluate(tmp_path):
         )
         # The Evaluator does the same when there is no blessed model yet.
         config = config_util.update_eval_config_with_defaults(
-            make_eval_config(GATE), has_baseline=False, rubber_stamp=True
+            make_eval_config(gate), has_baseline=False, rubber_stamp=True
         )
         result = tfma.analyze_raw_data(rows, config, output_path=str(tmp_path))
-        rows = verdict.judge(str(tmp_path), make_eval_config(GATE))
+        rows = verdict.judge(str(tmp_path), make_eval_config(gate))
         return result, {row.metric for row in rows if not row.held}
 
     return evaluate
@@ -117,3 +161,28 @@ def test_names_are_those_that_tfma_reports_and_a_bad_slice_alone_passes(evaluate
 def test_failed_bounds_are_named(evaluate):
     _, failed = evaluate({"real": [0.1] * 8, "swap": [0.9] * 4 + [0.05] * 2})
     assert failed == {"auc"}
+
+
+def test_every_metric_that_can_be_bounded_is_measured_by_tfma_and_by_us_alike(evaluate, tmp_path):
+    import numpy as np
+
+    from components.clip_evaluator.metrics import measure
+    from components.evaluator import verdict
+    from pipeline.eval_config import make_eval_config, tfma_name
+
+    rng = np.random.default_rng(0)
+    logits = {"real": rng.normal(-1, 1, 300), "swap": rng.normal(1, 1, 300)}
+    scores = {name: (1 / (1 + np.exp(-values))).tolist() for name, values in logits.items()}
+    texts = [f"{name} >= 0.0001" for name in FRAME_METRICS]
+    failing = ("brier <= 0.001", "auc <= 0.901", "tpr_at_fpr_1pct >= 0.999")
+    gate = dataclasses.replace(GATE.gate, bounds=(*texts, *failing))
+    config = EvaluationConfig(gate=gate)
+    result, failed = evaluate(scores, config)
+    assert failed == {"brier", "auc", "tpr_at_fpr_1pct"}
+    ours = measure(np.repeat([0, 1], 300), np.concatenate([logits["real"], logits["swap"]]))
+    overall = result.get_metrics_for_slice(())
+    for name in FRAME_METRICS:
+        found = overall[tfma_name(name)]["doubleValue"]
+        assert found == pytest.approx(ours[name].value, abs=5e-3), name
+    rows = verdict.judge(str(tmp_path), make_eval_config(config))
+    assert {row.relation for row in rows if not row.held} == {">=", "<="}

@@ -32,6 +32,7 @@ def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, 
     assert said[0].startswith("clips 6 = with faces 6 + reported 0")
     names = {path.name for path in output.iterdir()}
     assert names == {
+        ".lock",
         "manifest.csv",
         "report.json",
         "report.txt",
