@@ -6,6 +6,8 @@ Overload: the rate that waiting clients reach is measured first; then requests a
 times that rate for 60 seconds, half over gRPC and half over REST, whether or not the server keeps
 up. Each must be answered or refused. Swaps: 100 versions are published one after the other while
 clients ask; each answer must come from a version that was live, with that version's logits.
+Slow bodies: 100 clients announce
+16 MB each, send a quarter and stop; the server's memory may grow by what it admitted, and no more.
 `--quick` takes a smaller network, 10 seconds and 10 swaps.
 """
 
@@ -13,13 +15,17 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import shutil
+import socket
 import statistics
 import tempfile
 import threading
 import time
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 # Before anything imports TensorFlow, which else prints pages.
@@ -39,6 +45,8 @@ GOALS = {
     "recovery_seconds": "<= 5",
     "swap_failures": "<= 0",
     "swap_memory_growth": "<= 1.2",
+    "slow_body_growth_of_admitted": "<= 1",
+    "slow_body_health_failures": "<= 0",
 }
 OVERLOAD = 4
 REFUSALS = ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
@@ -51,6 +59,7 @@ def main() -> None:
     quick = parser(__doc__.splitlines()[0]).parse_args().quick
     figures = overload("medium" if quick else "nasnet_mobile", 10 if quick else 60)
     figures |= swaps(10 if quick else 100)
+    figures |= slow_bodies(detector("small"))
     finish("overload", {key: Figure(value, GOALS.get(key, "")) for key, value in figures.items()})
 
 
@@ -217,6 +226,61 @@ class _futures:
         for _ in range(self._sent):
             self._open.acquire()
         self._channel.close()
+
+
+def slow_bodies(base: Path, connections: int = 100, admitted_mb: int = 48) -> dict[str, float]:
+    """Opens connections whose bodies stop coming; see the module.
+
+    Args:
+      base: folder of versions, named as the model.
+      connections: how many.
+      admitted_mb: of all bodies together, in 2**20 bytes; each announces 16 of them.
+    """
+    body = 16 << 20
+    head = (
+        f"POST /v1/models/{base.name}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {body}\r\n\r\n"
+    )
+    arguments = ["--model-base", base, "--max-message-mb", "16", "--max-body-mb", admitted_mb]
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(ServerProcess([*arguments, "--rest-timeout", "120"]))
+        address = urllib.parse.urlsplit(server.rest)
+        before = highest = server.memory()
+        failures = 0
+        sockets = []
+        for _ in range(connections):
+            connection = socket.create_connection((address.hostname, address.port), timeout=60)
+            sockets.append(stack.enter_context(connection))
+            connection.sendall(head.encode() + bytes(body // 4))
+            highest = max(highest, server.memory())
+            failures += not _healthy(server, base.name)
+        refused = sum(
+            _first_bytes(connection).startswith(b"HTTP/1.1 429") for connection in sockets
+        )
+        highest = max(highest, server.memory())
+    return {
+        "slow_bodies": float(connections),
+        "slow_bodies_refused": float(refused),
+        "slow_body_growth_mb": (highest - before) / (1 << 20),
+        "slow_body_growth_of_admitted": (highest - before) / (admitted_mb << 20),
+        "slow_body_health_failures": float(failures),
+    }
+
+
+def _healthy(server: ServerProcess, model: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{server.rest}/v1/models/{model}", timeout=30) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _first_bytes(connection: socket.socket) -> bytes:
+    """What the server has answered; empty where it still waits for the body."""
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(100)
+    except TimeoutError:
+        return b""
 
 
 def swaps(count: int, clients: int = 3) -> dict[str, float]:

@@ -6,6 +6,13 @@
 `connect` imports only what its protocol needs; REST needs no TensorFlow.
 """
 
-from serving.clients.scorer import Scores, ScoringError, Settings, connect
+from serving.clients.scorer import (
+    Scorer,
+    Scores,
+    ScoringError,
+    Settings,
+    check_address,
+    connect,
+)
 
-__all__ = ["ScoringError", "Scores", "Settings", "connect"]
+__all__ = ["Scorer", "Scores", "ScoringError", "Settings", "check_address", "connect"]

@@ -41,6 +41,10 @@ class GrpcScorer(Scorer):
         options = [
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
+            # gRPC's own waits grow to two minutes, in which a server that is back gets no call.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
         ]
         if tls:
             authority = Path(settings.tls_ca).read_bytes() if settings.tls_ca else None
@@ -54,11 +58,12 @@ class GrpcScorer(Scorer):
             (("authorization", f"Bearer {settings.token}"),) if settings.token else None
         )
 
-    def versions(self) -> list[int]:
+    def versions(self, deadline: float | None = None) -> list[int]:
         request = get_model_status_pb2.GetModelStatusRequest(
             model_spec=model_pb2.ModelSpec(name=self.model)
         )
-        response = self._call(self._status, request, self.settings.deadline)
+        seconds = self.settings.deadline if deadline is None else deadline
+        response = self._call(self._status, request, seconds)
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         found = [e.version for e in response.model_version_status if e.state == available]
         return sorted(found, reverse=True)
@@ -66,15 +71,15 @@ class GrpcScorer(Scorer):
     def close(self) -> None:
         self._channel.close()
 
-    def _request(self, crops: list[bytes], seconds: float) -> Scores:
+    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> Scores:
         settings = self.settings
         request = predict_pb2.PredictRequest(output_filter=[settings.score_name])
         if settings.output_name != settings.score_name:
             request.output_filter.append(settings.output_name)
         request.model_spec.name = self.model
         request.model_spec.signature_name = settings.signature
-        if self.version is not None:
-            request.model_spec.version.value = self.version
+        if version is not None:
+            request.model_spec.version.value = version
         tensor = request.inputs[settings.input_name]
         tensor.dtype = types_pb2.DT_STRING
         tensor.tensor_shape.dim.add(size=len(crops))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import io
 import json
 import socket
 import ssl
@@ -53,11 +54,12 @@ class RestScorer(Scorer):
         if settings.token:
             self._headers["Authorization"] = f"Bearer {settings.token}"
         self._local = threading.local()
-        self._connections: set[http.client.HTTPConnection] = set()
+        self._connections: set[_Connection] = set()
         self._lock = threading.Lock()
 
-    def versions(self) -> list[int]:
-        answer = self._call("GET", self._path, None, self.settings.deadline)
+    def versions(self, deadline: float | None = None) -> list[int]:
+        seconds = self.settings.deadline if deadline is None else deadline
+        answer = self._call("GET", self._path, None, seconds)
         found = [
             int(entry["version"])
             for entry in answer["model_version_status"]
@@ -71,14 +73,14 @@ class RestScorer(Scorer):
                 connection.close()
             self._connections.clear()
 
-    def _request(self, crops: list[bytes], seconds: float) -> Scores:
+    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> Scores:
         settings = self.settings
         values = [{"b64": base64.b64encode(crop).decode("ascii")} for crop in crops]
         body = json.dumps(
             {"signature_name": settings.signature, "inputs": {settings.input_name: values}}
         ).encode()
-        version = f"/versions/{self.version}" if self.version is not None else ""
-        answer = self._call("POST", f"{self._path}{version}:predict", body, seconds)
+        which = f"/versions/{version}" if version is not None else ""
+        answer = self._call("POST", f"{self._path}{which}:predict", body, seconds)
         outputs = answer["outputs"]
         if not isinstance(outputs, dict):  # A model with one output drops its name.
             outputs = {settings.score_name: outputs, settings.output_name: outputs}
@@ -92,7 +94,7 @@ class RestScorer(Scorer):
 
     def _call(self, method: str, path: str, body: bytes | None, seconds: float) -> Any:
         end = time.monotonic() + seconds
-        connection, fresh = self._connection(seconds)
+        connection, fresh = self._connection(end)
         try:
             status, data = self._exchange(connection, method, path, body)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
@@ -100,7 +102,7 @@ class RestScorer(Scorer):
             if fresh:
                 raise ScoringError("UNAVAILABLE", f"the connection was lost: {error}") from error
             # The server closed a connection that had been idle; that is no failure of it.
-            connection, _ = self._connection(max(end - time.monotonic(), 0.001))
+            connection, _ = self._connection(end)
             status, data = self._exchange_once(connection, method, path, body)
         except (OSError, http.client.HTTPException) as error:
             raise self._lost(connection, error) from error
@@ -128,30 +130,117 @@ class RestScorer(Scorer):
             raise ScoringError("RESOURCE_EXHAUSTED", "the answer is larger than the limit")
         return response.status, data
 
-    def _connection(self, seconds: float) -> tuple[http.client.HTTPConnection, bool]:
+    def _connection(self, end: float) -> tuple[_Connection, bool]:
         connection = getattr(self._local, "connection", None)
-        fresh = connection is None
-        if fresh:
-            if self._tls:
-                connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls)
-            else:
-                connection = http.client.HTTPConnection(self._host, self._port)
+        if connection is None:
+            connection = _Connection(self._host, self._port, self._tls)
             self._local.connection = connection
             with self._lock:
                 self._connections.add(connection)
-        connection.timeout = seconds
-        if connection.sock is not None:
-            connection.sock.settimeout(seconds)
-        return connection, fresh or connection.sock is None
+        connection.end = end
+        return connection, connection.sock is None
 
-    def _lost(self, connection, error: Exception) -> ScoringError:
+    def _lost(self, connection: _Connection, error: Exception) -> ScoringError:
         self._drop(connection)
-        if isinstance(error, socket.timeout):
+        if isinstance(error, TimeoutError):
             return ScoringError("DEADLINE_EXCEEDED", "the server did not answer in time")
         return ScoringError("UNAVAILABLE", f"the server cannot be reached: {error}")
 
-    def _drop(self, connection: http.client.HTTPConnection) -> None:
+    def _drop(self, connection: _Connection) -> None:
         connection.close()
         with self._lock:
             self._connections.discard(connection)
         self._local.connection = None
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection whose requests have an end.
+
+    A socket's own timeout starts anew with every byte that comes, so that a server which sends
+    one now and then would never be late.
+
+    Args:
+      host: name or address.
+      port: of TCP; None takes the protocol's.
+      tls: how to speak TLS; None speaks plain HTTP.
+
+    Attributes:
+      end: `time.monotonic` after which every operation raises `TimeoutError`.
+    """
+
+    def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None):
+        super().__init__(host, port or (443 if tls else 80))
+        self._tls = tls
+        self.end = 0.0
+
+    def connect(self) -> None:
+        plain = self._reach()
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls:
+            plain.settimeout(self.seconds_left())
+            try:
+                plain = self._tls.wrap_socket(plain, server_hostname=self.host)
+            except BaseException:
+                plain.close()
+                raise
+        self.sock = _TimedSocket(plain, self)
+
+    def seconds_left(self) -> float:
+        """Seconds until the end.
+
+        Raises:
+          TimeoutError: there are none.
+        """
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline passed")
+        return left
+
+    def _reach(self) -> socket.socket:
+        """Connects to the first of the host's addresses that answers."""
+        failure: OSError | None = None
+        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            try:
+                return socket.create_connection(address[:2], timeout=self.seconds_left())
+            except OSError as error:
+                failure = error
+        raise failure or OSError(f"{self.host} has no address")
+
+
+class _TimedSocket:
+    """What `http.client` uses of a socket, with the connection's end instead of a timeout."""
+
+    def __init__(self, plain: socket.socket, connection: _Connection):
+        self._plain = plain
+        self._connection = connection
+
+    def sendall(self, data: bytes) -> None:
+        self._plain.settimeout(self._connection.seconds_left())
+        self._plain.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._plain, self._connection))
+
+    def close(self) -> None:
+        self._plain.close()
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket until the connection's end."""
+
+    def __init__(self, plain: socket.socket, connection: _Connection):
+        self._plain = plain
+        # This file keeps the socket open when the connection is handed over to its last answer.
+        self._file = plain.makefile("rb", buffering=0)
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        self._plain.settimeout(self._connection.seconds_left())
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -82,12 +82,18 @@ class Scorer(abc.ABC):
         self.settings = settings
         self.version = version
 
-    def score(self, crops: Sequence[bytes], deadline: float | None = None) -> Scores:
+    def score(
+        self,
+        crops: Sequence[bytes],
+        deadline: float | None = None,
+        version: int | None = None,
+    ) -> Scores:
         """Scores encoded crops.
 
         Args:
           crops: JPEG or PNG files.
           deadline: seconds for the whole call; None takes the settings'.
+          version: a version number; None takes the scorer's.
 
         Returns:
           Scores in the order of the crops; empty arrays for no crops.
@@ -96,9 +102,10 @@ class Scorer(abc.ABC):
           ScoringError: the server refused, failed, or was not there in time.
         """
         size = self.settings.batch_size
+        version = self.version if version is None else version
         end = time.monotonic() + (self.settings.deadline if deadline is None else deadline)
         parts = [
-            self._with_retries(list(crops[start : start + size]), end)
+            self._with_retries(list(crops[start : start + size]), end, version)
             for start in range(0, len(crops), size)
         ]
         if not parts:
@@ -109,8 +116,11 @@ class Scorer(abc.ABC):
         )
 
     @abc.abstractmethod
-    def versions(self) -> list[int]:
+    def versions(self, deadline: float | None = None) -> list[int]:
         """Numbers of the versions that answer, highest first.
+
+        Args:
+          deadline: seconds for the call; None takes the settings'.
 
         Raises:
           ScoringError: see `score`.
@@ -127,17 +137,17 @@ class Scorer(abc.ABC):
         self.close()
 
     @abc.abstractmethod
-    def _request(self, crops: list[bytes], seconds: float) -> Scores:
+    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> Scores:
         """One request, one attempt."""
 
-    def _with_retries(self, crops: list[bytes], end: float) -> Scores:
+    def _with_retries(self, crops: list[bytes], end: float, version: int | None) -> Scores:
         wait = self.settings.first_wait
         for attempt in range(1, self.settings.attempts + 1):
             seconds = end - time.monotonic()
             if seconds <= 0:
                 raise ScoringError("DEADLINE_EXCEEDED", "there was no time left for the request")
             try:
-                return self._checked(self._request(crops, seconds), len(crops))
+                return self._checked(self._request(crops, seconds, version), len(crops))
             except ScoringError as error:
                 if error.code != "UNAVAILABLE" or attempt == self.settings.attempts:
                     raise
@@ -160,6 +170,20 @@ class Scorer(abc.ABC):
         return scores
 
 
+def check_address(url: str) -> None:
+    """Raises UsageError unless `connect` takes the URL. Imports nothing, unlike that."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        known = parts.scheme in ("grpc", "grpcs", "http", "https") and parts.hostname and parts.port
+    except ValueError:
+        known = False
+    if not known:
+        raise UsageError(
+            f"{url!r} is no address of a server; write grpc://HOST:PORT or http://HOST:PORT "
+            "(grpcs and https with TLS)"
+        )
+
+
 def connect(
     url: str, model: str, settings: Settings | None = None, version: int | None = None
 ) -> Scorer:
@@ -177,16 +201,8 @@ def connect(
     Raises:
       UsageError: the URL is none of these.
     """
+    check_address(url)
     parts = urllib.parse.urlsplit(url)
-    try:
-        known = parts.scheme in ("grpc", "grpcs", "http", "https") and parts.hostname and parts.port
-    except ValueError:
-        known = False
-    if not known:
-        raise UsageError(
-            f"{url!r} is no address of a server; write grpc://HOST:PORT or http://HOST:PORT "
-            "(grpcs and https with TLS)"
-        )
     settings = settings or Settings()
     if parts.scheme.startswith("grpc"):
         from serving.clients.grpc_scorer import GrpcScorer

@@ -12,19 +12,17 @@ import dataclasses
 import hmac
 import json
 import logging
-import shutil
-import tempfile
 import threading
 import time
 import urllib.parse
 from concurrent import futures
-from pathlib import Path
 from typing import Any
 
 from serving.gateway import page
 from serving.gateway.errors import Disconnected, Refused, too_late, unavailable
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.metrics import CONTENT_TYPE, GatewayMetrics
+from serving.gateway.spool import Spool
 from serving.gateway.upload import uploaded
 
 _LOG = logging.getLogger(__name__)
@@ -72,7 +70,8 @@ class Gateway:
         self._examiner = examiner
         self._metrics = metrics
         self._page, self._page_headers = page.load(options.max_bytes, bool(options.token))
-        self._folder = Path(tempfile.mkdtemp(prefix="deepfake-gateway-"))
+        self._spool = Spool()
+        self._folder = self._spool.folder
         self._threads = futures.ThreadPoolExecutor(options.workers, "examine")
         self._probes = futures.ThreadPoolExecutor(1, "probe")
         self._probe: asyncio.Future | None = None
@@ -89,7 +88,7 @@ class Gateway:
             job.abandoned.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._probes.shutdown(wait=False, cancel_futures=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._spool.close()
         return not left
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -122,9 +121,11 @@ class Gateway:
         method = _METHODS.get(path)
         if method is None:
             raise Refused(404, "there is nothing here; POST the file to /v1/verdict", "not_found")
-        if scope["method"] != method:
-            allow = ((b"allow", method.encode()),)
-            raise Refused(405, f"{path} takes {method} only", "not_found", allow)
+        # Monitors ask with HEAD, for which the HTTP server leaves the body out.
+        allowed = ("GET", "HEAD") if method == "GET" else (method,)
+        if scope["method"] not in allowed:
+            allow = ((b"allow", ", ".join(allowed).encode()),)
+            raise Refused(405, f"{path} takes {' and '.join(allowed)} only", "not_found", allow)
         if path not in _OPEN:
             self._check_token(headers)
         if path == "/":
@@ -188,11 +189,11 @@ class Gateway:
         start = time.monotonic()
         async with uploaded(
             receive, headers, self._folder, options.max_bytes, options.timeout
-        ) as path:
+        ) as upload:
             self._metrics.seconds.observe("upload", value=time.monotonic() - start)
             job = Job(
-                path,
-                query.get("name", [""])[-1][:_LONGEST_NAME],
+                upload.path,
+                query.get("name", [upload.name])[-1][:_LONGEST_NAME],
                 time.monotonic() + options.timeout,
                 with_crops=query.get("crops", ["0"])[-1] == "1",
             )

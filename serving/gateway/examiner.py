@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import logging
 import queue
 import threading
 import time
@@ -14,21 +15,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from preprocessing.aggregation import NonFiniteLogits
-from preprocessing.face_cropper import Crop, FaceCropper, Settings
-from preprocessing.media.errors import UnreadableMedia
+from preprocessing.face_cropper import Crop, Settings
 from preprocessing.verdict import NO_BAND
 from serving import clients
-from serving.gateway.errors import Disconnected, Refused, too_late
+from serving.gateway.crop_worker import CropWorker, Found
+from serving.gateway.errors import Disconnected, too_late
+from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.versions import ModelOptions, Version, Versions, refusal
 from serving.predict import Verdict, judge
 
-# Longer side of the faces that an answer carries: enough to tell who is meant.
-_SHOWN_PIXELS = 128
+_LOG = logging.getLogger(__name__)
+
+# Until the workers are ready; importing TensorFlow takes half a minute on a busy machine.
+_START_SECONDS = 300.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,29 +67,54 @@ class Job:
 class Examiner:
     """Looks at files, as many at once as it has workers.
 
-    Each worker has a cropper of its own. One could serve all, and gives the same crops; on two
-    cores two of their own were a tenth faster, and 1.5 times as fast as one at a time.
+    Each worker is a process, see `serving.gateway.crop_worker`.
 
     Args:
       options: model and server.
       workers: files looked at once.
       metrics: where times are counted.
+      limits: of the files.
 
     Attributes:
       versions: of the model.
     """
 
-    def __init__(self, options: ModelOptions, workers: int, metrics: GatewayMetrics):
+    def __init__(
+        self,
+        options: ModelOptions,
+        workers: int,
+        metrics: GatewayMetrics,
+        limits: FileLimits | None = None,
+    ):
         self._options = options
         self._metrics = metrics
+        self._limits = limits or FileLimits()
         self.versions = Versions(options)
-        self._workers = workers
-        self._croppers: queue.SimpleQueue[_Cropper] = queue.SimpleQueue()
+        self._count = workers
+        self._workers: queue.SimpleQueue[CropWorker] = queue.SimpleQueue()
+        self._all: set[CropWorker] = set()
+        self._closed = False
+        self._lock = threading.Lock()
 
     def start(self, settings: Settings) -> None:
-        """Makes the croppers, which takes seconds, so that the first request need not wait."""
-        for _ in range(self._workers):
-            self._croppers.put(_Cropper(settings))
+        """Starts the workers, and does not wait for them."""
+        for _ in range(self._count):
+            self._workers.put(self._made(settings))
+
+    def wait(self) -> None:
+        """Waits until all workers are ready, so that the first request need not.
+
+        Raises:
+          RuntimeError: one did not start.
+        """
+        end = time.monotonic() + _START_SECONDS
+
+        def check() -> None:
+            if time.monotonic() > end:
+                raise RuntimeError(f"a worker was not ready in {_START_SECONDS:g} s")
+
+        for worker in list(self._all):
+            worker.wait(check)
 
     def examine(self, job: Job) -> dict[str, Any]:
         """Looks at one file; at most `workers` calls may run at once.
@@ -95,30 +123,53 @@ class Examiner:
           The answer, as README.md shows it; tracks come with the most suspicious first.
 
         Raises:
-          Refused: the file is unreadable, the model server gave no scores, or time ran out.
+          Refused: the file is unreadable or beyond a limit, the model server gave no scores, or
+            time ran out.
           Disconnected: the job was abandoned.
         """
-        cropper = self._croppers.get()
+        # It may have been killed while it was idle, which no file is to blame for.
+        worker = self._usable(self._workers.get())
         try:
-            return self._examine(job, cropper)
+            return self._examine(job, worker)
         finally:
-            self._croppers.put(cropper)
+            self._workers.put(self._usable(worker))
 
     def close(self) -> None:
-        """Ends the decoders; nothing may run any more."""
-        while not self._croppers.empty():
-            self._croppers.get().close()
+        """Ends the workers, and the connection to the model server."""
+        with self._lock:
+            self._closed = True
+            for worker in self._all:
+                worker.kill()
+            self._all.clear()
+        self.versions.close()
 
-    def _examine(self, job: Job, cropper: _Cropper) -> dict[str, Any]:
+    def _made(self, settings: Settings) -> CropWorker:
+        with self._lock:
+            worker = CropWorker(settings, self._limits)
+            self._all.add(worker)
+        return worker
+
+    def _usable(self, worker: CropWorker) -> CropWorker:
+        """The worker, or another one where it was ended."""
+        if worker.alive or self._closed:
+            return worker
+        _LOG.warning("a worker was ended; another one is started")
+        worker.kill()
+        self._metrics.replaced.add()
+        with self._lock:
+            self._all.discard(worker)
+        return self._made(worker.settings)
+
+    def _examine(self, job: Job, worker: CropWorker) -> dict[str, Any]:
         cut_for: Settings | None = None
         for last in (False, True):
             job.check()
             version = self.versions.served()
             if version.settings != cut_for:
-                crops, frames = self._crops(job, cropper, version.settings)
+                found = self._find(job, worker, version.settings)
                 cut_for = version.settings
             try:
-                verdict = self._judge(job, crops, frames, version)
+                verdict = self._judge(job, found.crops, found.counts["frames"], version)
             except clients.ScoringError as error:
                 # The server changed versions meanwhile; the new one may want other crops.
                 if error.code == "NOT_FOUND" and not last:
@@ -126,48 +177,41 @@ class Examiner:
                 if error.code == "DEADLINE_EXCEEDED":
                     raise too_late("the model server took too long") from error
                 raise refusal(error) from error
-            return self._answer(job, verdict, crops, version)
+            return self._answer(job, verdict, found, version)
         raise AssertionError("unreachable")
 
-    def _crops(self, job: Job, cropper: _Cropper, settings: Settings) -> tuple[list[Crop], int]:
+    def _find(self, job: Job, worker: CropWorker, settings: Settings) -> Found:
         start = time.monotonic()
-        try:
-            crops, counts = cropper.crops_for(job, settings)
-        except UnreadableMedia as error:
-            raise Refused(
-                400, f"the picture or video cannot be read: {error}", "unreadable"
-            ) from error
+        found = worker.find(job.path, settings, job.seconds_left, job.check, job.with_crops)
         self._metrics.seconds.observe("faces", value=time.monotonic() - start)
-        return crops, counts["frames"]
+        return found
 
     def _judge(self, job: Job, crops: list[Crop], frames: int, version: Version) -> Verdict:
-        options = self._options
         start = time.monotonic()
-        with clients.connect(
-            options.server, options.model, options.client, version.number
-        ) as scorer:
 
-            def logits_of(jpegs: Sequence[bytes]) -> np.ndarray:
-                job.check()
-                return scorer.score(jpegs, deadline=job.seconds_left).logits
+        def logits_of(jpegs: Sequence[bytes]) -> np.ndarray:
+            job.check()
+            return (
+                self.versions.connect()
+                .score(jpegs, deadline=job.seconds_left, version=version.number)
+                .logits
+            )
 
-            model = f"{options.model} version {version.number}"
-            try:
-                verdict = judge(job.name, crops, frames, logits_of, version.thresholds, model)
-            except NonFiniteLogits as error:
-                raise clients.ScoringError("INTERNAL", str(error)) from error
+        model = f"{self._options.model} version {version.number}"
+        try:
+            verdict = judge(job.name, crops, frames, logits_of, version.thresholds, model)
+        except NonFiniteLogits as error:
+            raise clients.ScoringError("INTERNAL", str(error)) from error
         self._metrics.seconds.observe("scores", value=time.monotonic() - start)
         return verdict
 
-    def _answer(
-        self, job: Job, verdict: Verdict, crops: list[Crop], version: Version
-    ) -> dict[str, Any]:
+    def _answer(self, job: Job, verdict: Verdict, found: Found, version: Version) -> dict[str, Any]:
         tracks = []
         for track, score in sorted(verdict.tracks.items(), key=lambda item: -item[1]):
-            own = [crop for crop in crops if crop.track == track]
+            own = [crop for crop in found.crops if crop.track == track]
             entry = {"track": track, "score": score, "faces": len(own)}
             if job.with_crops:
-                entry["crop"] = _shown(max(own, key=lambda crop: crop.score).jpeg)
+                entry["crop"] = base64.b64encode(found.shown[track]).decode("ascii")
             tracks.append(entry)
         thresholds = version.thresholds
         return {
@@ -187,31 +231,3 @@ class Examiner:
                 "backbone": version.backbone,
             },
         }
-
-
-class _Cropper:
-    """A cropper whose settings can change."""
-
-    def __init__(self, settings: Settings):
-        self._cropper = FaceCropper(settings)
-
-    def crops_for(self, job: Job, settings: Settings) -> tuple[list[Crop], dict[str, Any]]:
-        """As `FaceCropper.crops`; raises what `Job.check` raises, too."""
-        if settings != self._cropper.settings:
-            self._cropper.close()
-            self._cropper = FaceCropper(settings)
-        return self._cropper.crops(job.path, check=job.check)
-
-    def close(self) -> None:
-        self._cropper.close()
-
-
-def _shown(jpeg: bytes) -> str:
-    """A face crop made small, JPEG in base64."""
-    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    side = max(pixels.shape[:2])
-    if side > _SHOWN_PIXELS:
-        factor = _SHOWN_PIXELS / side
-        pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
-    return base64.b64encode(jpeg).decode("ascii")

@@ -14,10 +14,24 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preprocessing.errors import UsageError
 from preprocessing.verdict import FALSE_ALARMS
-from serving.server.main import read_token, set_up_log
+from serving.server.main import (
+    add_cors_argument,
+    check_cors,
+    end_with_threads,
+    read_token,
+    set_up_log,
+)
+
+if TYPE_CHECKING:
+    from preprocessing.face_cropper import Settings
+    from serving.gateway.app import Gateway
+    from serving.gateway.examiner import Examiner
+    from serving.gateway.versions import ModelOptions
+    from serving.server.http_server import HttpServer
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,9 +72,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
     where.add_argument("--port", type=int, default=8080, help="0 takes a free one (8080)")
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--max-bytes", type=int, default=200_000_000, metavar="N", help="of a file (200000000)"
-    )
     how.add_argument("--workers", type=int, default=2, metavar="N", help="files at once (2)")
     how.add_argument(
         "--waiting",
@@ -74,19 +85,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=120.0,
         metavar="SECONDS",
-        help="for the upload, and again from there to the answer (120)",
+        help="for the upload, and again from there to the answer, which also ends the work (120)",
+    )
+    how.add_argument(
+        "--head-timeout",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="for the head of a request; then the connection is closed (10)",
+    )
+    how.add_argument(
+        "--max-connections",
+        type=int,
+        default=512,
+        metavar="N",
+        help="requests on more get 503 (512)",
     )
     how.add_argument(
         "--drain", type=float, default=120.0, metavar="SECONDS", help="after SIGTERM (120)"
     )
     # For parents that start a gateway: it must not outlive them, however they end.
     how.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    security = parser.add_argument_group("security")
-    security.add_argument("--tls-cert", default="", metavar="FILE", help="certificate chain (PEM)")
-    security.add_argument("--tls-key", default="", metavar="FILE", help="private key (PEM)")
-    security.add_argument(
+    add_limits(parser.add_argument_group("what a file may need; beyond it is refused"))
+    _add_security(parser.add_argument_group("security"))
+
+
+def _add_security(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--tls-cert", default="", metavar="FILE", help="certificate chain (PEM)")
+    group.add_argument("--tls-key", default="", metavar="FILE", help="private key (PEM)")
+    group.add_argument(
         "--token-file", metavar="FILE", help="ask for `Authorization: Bearer` and what it holds"
     )
+    add_cors_argument(group)
+
+
+def add_limits(group: argparse._ArgumentGroup) -> None:
+    """Adds what bounds a file."""
+    for name, default, unit, text in (
+        ("--max-bytes", 200_000_000, "N", "size, after gzip"),
+        ("--max-pixels", 16_000_000, "N", "pixels of a frame"),
+        ("--max-packets", 400_000, "N", "packets of a video"),
+        ("--max-seconds", 3600.0, "SECONDS", "that a video plays"),
+        ("--worker-memory-mb", 2048, "MB", "data in the memory of a worker, TensorFlow's included"),
+    ):
+        group.add_argument(
+            name, type=type(default), default=default, metavar=unit, help=f"{text} (%(default)s)"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -103,7 +147,6 @@ def run(arguments: argparse.Namespace) -> int:
     token, server_token = read_token(arguments.token_file), read_token(arguments.server_token_file)
 
     from serving import clients
-    from serving.gateway.metrics import GatewayMetrics
     from serving.gateway.versions import ModelOptions, Versions
 
     model = ModelOptions(
@@ -115,18 +158,75 @@ def run(arguments: argparse.Namespace) -> int:
     )
     newest = Versions(model).newest()
     set_up_log()
-    clients.connect(model.server, model.model, model.client).close()
-
-    from serving.gateway.app import Gateway, GatewayOptions
-    from serving.gateway.examiner import Examiner
-    from serving.server.config import ServerOptions
-    from serving.server.rest import RestServer
-
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    metrics = GatewayMetrics()
-    examiner = Examiner(model, arguments.workers, metrics)
+    thread_failures = end_with_threads(stop)
+    examiner, gateway, server = _parts(arguments, model, token, stop)
+    _start(examiner, gateway, server, newest.settings)
+    ready = {
+        "http": f"{'https' if arguments.tls_cert else 'http'}://{arguments.host}:{server.port}",
+        "model": model.model,
+        "version": newest.number,
+    }
+    if not (server.failure or thread_failures):
+        print(json.dumps({"gateway": ready}), flush=True)
+    if arguments.until_stdin_closes:
+        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    # A signal that comes while a worker starts a decoder process can be noted without waking this
+    # thread (9 of 150 in a trial of CPython 3.10); it runs the handler when it runs at all.
+    while not stop.wait(_LOOK_SECONDS):
+        pass
+    _LOG.info("draining")
+    server.stop()
+    failed = bool(server.failure or thread_failures)
+    answered = gateway.close()
+    examiner.close()
+    if answered:
+        # Freed before the interpreter ends, or TensorFlow prints errors.
+        del examiner, gateway, server
+        gc.collect()
+        return 1 if failed else 0
+    _LOG.warning("some requests were cut off after %.0f s", arguments.drain)
+    # A thread that cannot be interrupted may be left, and an orderly end would wait for it.
+    logging.shutdown()
+    os._exit(1)
+
+
+def _start(examiner: Examiner, gateway: Gateway, server: HttpServer, settings: Settings) -> None:
+    """Starts workers and server; what has begun is ended where the rest fails."""
+    try:
+        # They import TensorFlow at the same time as this process.
+        examiner.start(settings)
+        examiner.versions.connect()
+        examiner.wait()
+        server.start()
+    except BaseException:
+        gateway.close()
+        examiner.close()
+        raise
+
+
+def _parts(
+    arguments: argparse.Namespace, model: ModelOptions, token: str, stop: threading.Event
+) -> tuple[Examiner, Gateway, HttpServer]:
+    """What a gateway is made of; nothing runs yet, but the port is taken."""
+    from serving.gateway import spool
+    from serving.gateway.app import Gateway, GatewayOptions
+    from serving.gateway.examiner import Examiner
+    from serving.gateway.limits import FileLimits
+    from serving.gateway.metrics import GatewayMetrics
+    from serving.server.config import ServerOptions
+    from serving.server.cors import Cors
+    from serving.server.http_server import HttpServer
+
+    limits = FileLimits(
+        bytes=arguments.max_bytes,
+        pixels=arguments.max_pixels,
+        packets=arguments.max_packets,
+        seconds=arguments.max_seconds,
+        worker_bytes=arguments.worker_memory_mb << 20,
+    )
     options = GatewayOptions(
         max_bytes=arguments.max_bytes,
         workers=arguments.workers,
@@ -137,42 +237,24 @@ def run(arguments: argparse.Namespace) -> int:
     listening = ServerOptions(
         host=arguments.host,
         rest_port=arguments.port,
+        rest_timeout=arguments.timeout,
+        head_timeout=arguments.head_timeout,
+        max_connections=arguments.max_connections,
         tls_cert=arguments.tls_cert,
         tls_key=arguments.tls_key,
         drain_seconds=arguments.drain,
     )
+    metrics = GatewayMetrics()
+    examiner = Examiner(model, arguments.workers, metrics, limits)
+    spool.sweep()
     gateway = Gateway(options, examiner, metrics)
+    origins = arguments.cors_origin
     try:
-        server = RestServer(listening, gateway)
-        examiner.start(newest.settings)
-        server.start()
+        server = HttpServer(listening, Cors(gateway, origins) if origins else gateway, stop.set)
     except BaseException:
         gateway.close()
         raise
-    ready = {
-        "http": f"{'https' if arguments.tls_cert else 'http'}://{arguments.host}:{server.port}",
-        "model": model.model,
-        "version": newest.number,
-    }
-    print(json.dumps({"gateway": ready}), flush=True)
-    if arguments.until_stdin_closes:
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    # A signal that comes while a worker starts a decoder process can be noted without waking this
-    # thread (9 of 150 in a trial of CPython 3.10); it runs the handler when it runs at all.
-    while not stop.wait(_LOOK_SECONDS):
-        pass
-    _LOG.info("draining")
-    server.stop()
-    if gateway.close():
-        examiner.close()
-        # Freed before the interpreter ends, or TensorFlow prints errors.
-        del examiner, gateway, server
-        gc.collect()
-        return 0
-    _LOG.warning("some requests were cut off after %.0f s", arguments.drain)
-    # A worker that cannot be interrupted still holds its thread, and an orderly end would wait.
-    logging.shutdown()
-    os._exit(1)
+    return examiner, gateway, server
 
 
 def main() -> int:
@@ -187,12 +269,16 @@ def main() -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    for name in ("max_bytes", "workers", "timeout"):
+    for name in (
+        "max_bytes", "workers", "timeout", "head_timeout", "max_connections", "max_pixels",
+        "max_packets", "max_seconds", "worker_memory_mb",
+    ):  # fmt: skip
         if getattr(arguments, name) <= 0:
             raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
     for name in ("waiting", "drain"):
         if getattr(arguments, name) < 0:
             raise UsageError(f"--{name} must not be below 0")
+    check_cors(arguments.cors_origin)
     if not 0 <= arguments.port < 1 << 16:
         raise UsageError("--port must be 0 to 65535")
     if bool(arguments.tls_cert) != bool(arguments.tls_key):

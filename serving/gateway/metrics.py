@@ -28,5 +28,11 @@ class GatewayMetrics(MetricsPage):
         self.in_flight = Gauge(
             "deepfake_gateway_in_flight", "Requests for a verdict that are in the gateway.", ()
         )
+        self.replaced = Counter(
+            "deepfake_gateway_workers_replaced_total",
+            "Workers that were ended for what a file did to them, or for its time.",
+            (),
+        )
+        self.replaced.add(by=0)
         # There from the start: a rate over a gauge that is not there is no alert.
         self.in_flight.set(to=0)

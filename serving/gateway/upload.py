@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import os
 import tempfile
@@ -11,10 +12,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
+from serving.gateway.body import FORM_BYTES, Body, guess, too_large
 from serving.gateway.errors import Disconnected, Refused, unavailable
 
 # Bytes gathered before a thread writes them: a full disk or a slow one must not hold the loop.
 _WRITE_BYTES = 1 << 20
+# Enough to tell what a body is that is no picture or video.
+_HEAD_BYTES = 512
 # How pictures begin. Names lie, and a browser may send none.
 _PICTURES = (
     (b"\xff\xd8\xff", ".jpg"),
@@ -26,6 +30,19 @@ _PICTURES = (
 _VIDEO = ".video"
 
 
+@dataclasses.dataclass(frozen=True)
+class Upload:
+    """A file that was sent.
+
+    Attributes:
+      path: where it is; its ending says whether it begins like a picture.
+      name: that a form gave it; empty without one.
+    """
+
+    path: Path
+    name: str
+
+
 @contextlib.asynccontextmanager
 async def uploaded(
     receive: Callable[[], Awaitable[dict]],
@@ -33,34 +50,36 @@ async def uploaded(
     folder: Path,
     limit: int,
     seconds: float,
-) -> AsyncIterator[Path]:
+) -> AsyncIterator[Upload]:
     """Takes the body in.
 
     Args:
       receive: of ASGI.
       headers: of the request.
       folder: where the file is made.
-      limit: bytes that are taken; counted while they come, whatever the headers say.
+      limit: bytes of the file; counted while they come, whatever the headers say.
       seconds: for all of the body.
 
     Yields:
-      The file; its ending says whether it begins like a picture.
+      The file.
 
     Raises:
-      Refused: too large, empty, too slow, or there is no room.
+      Refused: too large, empty, too slow, of a kind that holds no file, or there is no room.
       Disconnected: the client went away.
     """
     announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+    if announced.isdigit() and int(announced) > limit + _slack(headers):
+        raise too_large(limit)
     handle, name = tempfile.mkstemp(dir=folder)
     path = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            await _receive(receive, file, limit, time.monotonic() + seconds)
+            body = Body(headers, file, limit)
+            await _receive(receive, body, limit + FORM_BYTES, time.monotonic() + seconds)
+        await asyncio.to_thread(_check_head, path)
         typed = path.with_suffix(_ending(path))
         path = path.rename(typed)
-        yield path
+        yield Upload(path, body.name)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -69,7 +88,8 @@ async def uploaded(
         path.unlink(missing_ok=True)
 
 
-async def _receive(receive, file, limit: int, end: float) -> None:
+async def _receive(receive, body: Body, most: int, end: float) -> None:
+    """Feeds the body with at most `most` bytes, before `end`."""
     size = 0
     waiting = bytearray()
     more = True
@@ -84,13 +104,25 @@ async def _receive(receive, file, limit: int, end: float) -> None:
         waiting += message.get("body", b"")
         more = message.get("more_body", False)
         size += len(message.get("body", b""))
-        if size > limit:
-            raise _too_large(limit)
+        if size > most:
+            raise too_large(most - FORM_BYTES)
         if waiting and (not more or len(waiting) >= _WRITE_BYTES):
-            await asyncio.to_thread(file.write, bytes(waiting))
+            await asyncio.to_thread(body.feed, bytes(waiting))
             waiting.clear()
-    if not size:
-        raise Refused(400, "the body is empty; send the picture or video as the body", "unreadable")
+    body.finish()
+
+
+def _slack(headers: Mapping[bytes, bytes]) -> int:
+    """Bytes that a body may have beyond those of the file in it."""
+    is_form = headers.get(b"content-type", b"").lower().startswith(b"multipart/")
+    return FORM_BYTES if is_form else 0
+
+
+def _check_head(path: Path) -> None:
+    with path.open("rb") as file:
+        reason = guess(file.read(_HEAD_BYTES))
+    if reason:
+        raise Refused(400, reason, "unreadable")
 
 
 def _ending(path: Path) -> str:
@@ -99,7 +131,3 @@ def _ending(path: Path) -> str:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return ".webp"
     return next((ending for mark, ending in _PICTURES if head.startswith(mark)), _VIDEO)
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused(413, f"the file is larger than {limit} bytes", "too_large")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 from pathlib import Path
 
 from preprocessing import model_metadata
@@ -60,14 +61,35 @@ class Versions:
     """Reads what stands beside the versions, and asks the server which it serves.
 
     Nothing is remembered: the files are small beside a video, and a folder or a server that
-    changed is noticed with the next request.
+    changed is noticed with the next request. Only the connection is kept.
 
     Args:
       options: model and server.
+
+    Raises:
+      UsageError: the server's address is none.
     """
 
     def __init__(self, options: ModelOptions):
+        clients.check_address(options.server)
         self._options = options
+        self._scorer: clients.Scorer | None = None
+        self._lock = threading.Lock()
+
+    def connect(self) -> clients.Scorer:
+        """What asks the server; made with the first call, which for gRPC imports TensorFlow."""
+        with self._lock:
+            if self._scorer is None:
+                options = self._options
+                self._scorer = clients.connect(options.server, options.model, options.client)
+            return self._scorer
+
+    def close(self) -> None:
+        """Closes the connection to the server."""
+        with self._lock:
+            if self._scorer:
+                self._scorer.close()
+                self._scorer = None
 
     def newest(self) -> Version:
         """The highest version in the folder.
@@ -106,11 +128,8 @@ class Versions:
         Raises:
           Refused: the server does not answer, or serves no such version.
         """
-        options = self._options
-        settings = dataclasses.replace(options.client, deadline=ASK_SECONDS)
         try:
-            with clients.connect(options.server, options.model, settings) as scorer:
-                numbers = scorer.versions()
+            numbers = self.connect().versions(deadline=ASK_SECONDS)
         except clients.ScoringError as error:
             raise refusal(error) from error
         for number in numbers:

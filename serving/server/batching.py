@@ -3,6 +3,9 @@
 Requests that feed and fetch the same tensors of the same version, with equal shapes but for the
 rows, share a queue. A queue gives a batch when `max_batch_size` rows wait in it or its oldest
 request has waited `batch_timeout_micros`, as soon as one of `num_batch_threads` is free.
+
+A batch that fails is run again request by request, so that each gets what it would have got alone.
+TensorFlow Serving fails all of them with the error of one.
 """
 
 from __future__ import annotations
@@ -23,6 +26,20 @@ from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 
 _LOG = logging.getLogger(__name__)
+
+# What one request of a batch may have caused by itself, so that the others may succeed without it:
+# a picture that cannot be decoded, values or sizes that an operation cannot take.
+_PERHAPS_OF_ONE = frozenset(
+    {
+        Code.INVALID_ARGUMENT,
+        Code.OUT_OF_RANGE,
+        Code.UNKNOWN,
+        Code.INTERNAL,
+        Code.UNIMPLEMENTED,
+        Code.DATA_LOSS,
+        Code.RESOURCE_EXHAUSTED,
+    }
+)
 
 
 @dataclasses.dataclass
@@ -176,17 +193,27 @@ class Batcher:
                 self._config.thread_pool_name, value=(now - task.enqueued) * 1e6
             )
         try:
-            self._run_merged(batch)
-        except ServingError as error:
-            for task in batch:
-                task.error = error
-        except Exception as error:
-            _LOG.exception("a batch of %s failed", batch[0].servable.name)
-            for task in batch:
-                task.error = from_tensorflow(error)
+            error = self._error_of(batch)
+            if error and len(batch) > 1 and error.code in _PERHAPS_OF_ONE:
+                for task in batch:
+                    task.error = None if task.abandoned else self._error_of([task])
+            else:
+                for task in batch:
+                    task.error = error
         finally:
             for task in batch:
                 task.done.set()
+
+    def _error_of(self, batch: list[_Task]) -> ServingError | None:
+        """Runs a batch; what it failed with, or None and each task has its outputs."""
+        try:
+            self._run_merged(batch)
+        except ServingError as error:
+            return error
+        except Exception as error:
+            _LOG.exception("a batch of %s failed", batch[0].servable.name)
+            return from_tensorflow(error)
+        return None
 
     def _run_merged(self, batch: list[_Task]) -> None:
         first = batch[0]

@@ -79,12 +79,19 @@ class ServerOptions:
       poll_seconds: between looks at the version folders.
       max_in_flight: inference requests that are run or waiting; the next is refused.
       max_message_bytes: of one request.
+      max_body_bytes: of all REST bodies together that are in the server.
+      max_connections: REST connections; requests on more get 503.
+      head_timeout: seconds for the head of a REST request; the connection is closed after them.
+      cors_origins: origins whose pages may ask over REST; `*` allows all.
       slots: unbatched requests that run at once.
       batching: None runs each request by itself.
       tls_cert: path of a PEM file with the certificate chain; with `tls_key`.
       tls_key: path of a PEM file with the private key.
       tls_client_ca: path of a PEM file; clients must show a certificate that it signed.
       token: what `Authorization: Bearer` must hold; empty asks for none.
+      reload_config: whether HandleReloadConfigRequest is answered at all.
+      reload_token: what it must hold for HandleReloadConfigRequest instead of `token`. Without
+        it, a server with a `token` refuses the method, and one without answers it to everybody.
       drain_seconds: how long requests may go on after SIGTERM.
     """
 
@@ -95,12 +102,18 @@ class ServerOptions:
     poll_seconds: float = 1.0
     max_in_flight: int = 64
     max_message_bytes: int = 64 << 20
+    max_body_bytes: int = 256 << 20
+    max_connections: int = 512
+    head_timeout: float = 10.0
+    cors_origins: tuple[str, ...] = ()
     slots: int = os.cpu_count() or 1
     batching: BatchingConfig | None = None
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
     token: str = dataclasses.field(default="", repr=False)
+    reload_config: bool = True
+    reload_token: str = dataclasses.field(default="", repr=False)
     drain_seconds: float = 30.0
 
 

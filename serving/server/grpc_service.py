@@ -37,6 +37,8 @@ _DEFAULT_SECONDS = 300.0
 # Threads beyond those of admitted requests: refusals, status, health.
 _SPARE_THREADS = 8
 
+_RELOAD_METHOD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -103,16 +105,20 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     Args:
       inference: whose models are asked about and changed.
+      why_no_reload: why HandleReloadConfigRequest is refused; empty where it is not.
     """
 
-    def __init__(self, inference: Inference):
+    def __init__(self, inference: Inference, why_no_reload: str = ""):
         self._manager = inference.manager
+        self._why_no_reload = why_no_reload
 
     def GetModelStatus(self, request, context):
         return _answer(context, lambda: protos.status(self._manager, protos.target_of(request)))
 
     def HandleReloadConfigRequest(self, request, context):
         def work():
+            if self._why_no_reload:
+                raise ServingError(Code.PERMISSION_DENIED, self._why_no_reload)
             self._manager.reload(models_from_proto(request.config))
             return model_management_pb2.ReloadConfigResponse()
 
@@ -148,7 +154,7 @@ class GrpcServer:
         threads = options.max_in_flight + _SPARE_THREADS
         self._server = grpc.server(
             futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
-            interceptors=[_TokenCheck(options.token)] if options.token else [],
+            interceptors=_token_checks(options),
             options=[
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -162,7 +168,7 @@ class GrpcServer:
             PredictionService(inference, admission, metrics), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(inference), self._server
+            ModelService(inference, _why_no_reload(options)), self._server
         )
         self._services = [
             prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name,
@@ -206,10 +212,16 @@ class GrpcServer:
 
 
 class _TokenCheck(grpc.ServerInterceptor):
-    """Refuses calls without the bearer token; health stays open for probes."""
+    """Refuses calls without the bearer token; health stays open for probes.
 
-    def __init__(self, token: str):
-        self._expected = f"Bearer {token}"
+    Args:
+      token: that calls must carry; empty lets them pass.
+      reload_token: that HandleReloadConfigRequest must carry instead.
+    """
+
+    def __init__(self, token: str, reload_token: str):
+        self._token = token
+        self._reload_token = reload_token
 
         def refuse(request, context):
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed")
@@ -217,12 +229,36 @@ class _TokenCheck(grpc.ServerInterceptor):
         self._refuse = grpc.unary_unary_rpc_method_handler(refuse)
 
     def intercept_service(self, continuation, handler_call_details):
-        if handler_call_details.method.startswith(f"/{health.SERVICE_NAME}/"):
+        method = handler_call_details.method
+        token = self._reload_token if method == _RELOAD_METHOD else self._token
+        if not token or method.startswith(f"/{health.SERVICE_NAME}/"):
             return continuation(handler_call_details)
         given = dict(handler_call_details.invocation_metadata).get("authorization", "")
-        if hmac.compare_digest(str(given).encode(), self._expected.encode()):
+        if hmac.compare_digest(str(given).encode(), f"Bearer {token}".encode()):
             return continuation(handler_call_details)
         return self._refuse
+
+
+def _token_checks(options: ServerOptions) -> list[grpc.ServerInterceptor]:
+    if not options.token and not options.reload_token:
+        return []
+    return [_TokenCheck(options.token, options.reload_token or options.token)]
+
+
+def _why_no_reload(options: ServerOptions) -> str:
+    """Why HandleReloadConfigRequest is refused; empty where it is not.
+
+    The method makes the server load any SavedModel of its host, whose graph can read and write
+    files, and unload the others: more than whoever may ask for predictions should be able to do.
+    """
+    if not options.reload_config:
+        return "this server was started with --reload-config off"
+    if options.token and not options.reload_token:
+        return (
+            "the token for predictions does not allow this; start the server with "
+            "--reload-token-file"
+        )
+    return ""
 
 
 def _answer(

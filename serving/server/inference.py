@@ -21,6 +21,9 @@ REGRESS = "tensorflow/serving/regress"
 
 Run = Callable[[Servable, str, Mapping[str, np.ndarray], Sequence[str], float], list[np.ndarray]]
 
+# A request of more rows that fails is not searched for the row: halving takes up to as long again.
+_MOST_ROWS_SEARCHED = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class Classifications:
@@ -102,8 +105,45 @@ class Inference:
         if not tensors:
             raise ServingError(Code.FAILED_PRECONDITION, f'Signature "{name}" has no outputs.')
         feeds = {signature.inputs[alias].name: inputs[alias] for alias in inputs}
-        values = self._run(servable, "Predict", feeds, tuple(tensors.values()), deadline)
+        fetches = tuple(tensors.values())
+        try:
+            values = self._run(servable, "Predict", feeds, fetches, deadline)
+        except ServingError as error:
+            raise self._with_row(error, servable, feeds, fetches, deadline) from error
         return dict(zip(tensors, values, strict=True))
+
+    def _with_row(
+        self,
+        error: ServingError,
+        servable: Servable,
+        feeds: Mapping[str, np.ndarray],
+        fetches: tuple[str, ...],
+        deadline: float,
+    ) -> ServingError:
+        """The error of a run, with the first row that fails by itself where there is one.
+
+        The graph names none: its operations see one row at a time, or all. Halving finds the row
+        for at most the work of the request itself.
+        """
+        sizes = {len(feed) if feed.ndim else 0 for feed in feeds.values()}
+        rows = sizes.pop() if len(sizes) == 1 else 0
+        if error.code is not Code.INVALID_ARGUMENT or not 1 < rows <= _MOST_ROWS_SEARCHED:
+            return error
+        low, high, sure = 0, rows, False
+        while high - low > 1 or not sure:
+            middle = max(low + 1, (low + high) // 2)
+            part = {name: feed[low:middle] for name, feed in feeds.items()}
+            try:
+                self._run(servable, "Predict", part, fetches, deadline)
+            except ServingError as failure:
+                if failure.code is not Code.INVALID_ARGUMENT:
+                    return error
+                high, sure, error = middle, True, failure
+            else:
+                if middle == high:  # No row fails by itself.
+                    return error
+                low, sure = middle, False
+        return invalid(f"row {low} of {rows}, counted from 0: {error.message}")
 
     def classify(
         self, servable: Servable, signature_name: str, examples: Sequence[bytes], deadline: float

@@ -10,13 +10,19 @@ import gc
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preprocessing.errors import UsageError
+
+if TYPE_CHECKING:
+    from serving.server.config import ServerOptions
+    from serving.server.server import Server
 
 _LOG = logging.getLogger(__name__)
 
@@ -70,15 +76,79 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     # For parents that start a server: it must not outlive them, however they end.
     how.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    security = parser.add_argument_group("security")
-    security.add_argument("--tls-cert", default="", metavar="FILE", help="certificate chain (PEM)")
-    security.add_argument("--tls-key", default="", metavar="FILE", help="private key (PEM)")
-    security.add_argument(
+    _add_rest_limits(parser.add_argument_group("limits of REST"))
+    _add_security(parser.add_argument_group("security"))
+
+
+def _add_rest_limits(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--max-body-mb",
+        type=int,
+        metavar="MB",
+        help="of all REST bodies in the server together; one more is refused with 429 (four times "
+        "--max-message-mb)",
+    )
+    group.add_argument(
+        "--max-connections",
+        type=int,
+        default=512,
+        metavar="N",
+        help="of REST; requests on more are refused with 503 (512)",
+    )
+    group.add_argument(
+        "--head-timeout",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="for the head of a REST request; then the connection is closed (10)",
+    )
+
+
+def _add_security(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--tls-cert", default="", metavar="FILE", help="certificate chain (PEM)")
+    group.add_argument("--tls-key", default="", metavar="FILE", help="private key (PEM)")
+    group.add_argument(
         "--tls-client-ca", default="", metavar="FILE", help="ask clients for certificates of it"
     )
-    security.add_argument(
+    group.add_argument(
         "--token-file", metavar="FILE", help="ask for `Authorization: Bearer` and what it holds"
     )
+    group.add_argument(
+        "--reload-config",
+        choices=("on", "off"),
+        default="on",
+        help="whether gRPC's HandleReloadConfigRequest, which replaces all served models by other "
+        "folders, is answered (on). With --token-file it is refused all the same until "
+        "--reload-token-file is given",
+    )
+    group.add_argument(
+        "--reload-token-file",
+        metavar="FILE",
+        help="bearer token of HandleReloadConfigRequest, instead of that of --token-file",
+    )
+    add_cors_argument(group)
+
+
+def add_cors_argument(group: argparse._ArgumentGroup) -> None:
+    """Adds `--cors-origin`, which server and gateway share."""
+    group.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin ask (https://example.org; may be given again; * for all; "
+        "default: none)",
+    )
+
+
+def check_cors(origins: list[str]) -> None:
+    """Raises UsageError unless each origin is `*` or scheme://host[:port]."""
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", origin):
+            raise UsageError(
+                f"--cors-origin {origin!r} is no origin; write https://HOST or https://HOST:PORT, "
+                "without a path"
+            )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,6 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
       UsageError: an argument or file cannot be used, or a port is taken.
+      RuntimeError: REST did not start.
     """
     options = _options(arguments)
     models = _models(arguments)
@@ -103,26 +174,62 @@ def run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     sys.setswitchinterval(_SWITCH_SECONDS)
-    server = Server(models, options)
-    server.start()
+    thread_failures = end_with_threads(stop)
+    server = Server(models, options, on_failure=stop.set)
+    try:
+        server.start()
+    except RuntimeError:
+        server.stop()
+        raise
     # Modules and their functions live for ever; collections after a swap need not walk them.
     gc.collect()
     gc.freeze()
-    ready = {
-        "grpc": f"{options.host}:{server.grpc_port}",
-        "rest": f"{'https' if options.tls_cert else 'http'}://{options.host}:{server.rest_port}",
-        "models": server.manager.summary(),
-    }
-    print(json.dumps({"serving": ready}), flush=True)
+    if not (server.failed or thread_failures):
+        print(_ready_line(options, server), flush=True)
     if arguments.until_stdin_closes:
         threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     stop.wait()
     _LOG.info("draining")
     if server.stop():
-        return 0
+        return 1 if server.failed or thread_failures else 0
     # A request that cannot be interrupted still holds its thread, and an orderly end would wait.
     logging.shutdown()
     os._exit(1)
+
+
+def _ready_line(options: ServerOptions, server: Server) -> str:
+    scheme = "https" if options.tls_cert else "http"
+    ready = {
+        "grpc": f"{options.host}:{server.grpc_port}",
+        "rest": f"{scheme}://{options.host}:{server.rest_port}",
+        "models": server.manager.summary(),
+    }
+    return json.dumps({"serving": ready})
+
+
+def end_with_threads(stop: threading.Event) -> list[str]:
+    """Has an exception that ends a thread end the process, too.
+
+    The threads of a server are there for its whole life: without the one that polls versions,
+    say, it would answer, and never serve a new version.
+
+    Args:
+      stop: set when a thread died.
+
+    Returns:
+      A list to which the names of threads that died are added.
+    """
+    names: list[str] = []
+
+    def ended(failure: threading.ExceptHookArgs) -> None:
+        name = failure.thread.name if failure.thread else "unknown"
+        given = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+        _LOG.critical("the thread %s died; this process ends", name, exc_info=given)
+        names.append(name)
+        stop.set()
+
+    threading.excepthook = ended
+    return names
 
 
 def main() -> int:
@@ -136,24 +243,10 @@ def main() -> int:
         return 2
 
 
-def _options(arguments: argparse.Namespace):
+def _options(arguments: argparse.Namespace) -> ServerOptions:
     from serving.server.config import ServerOptions, read_batching_config
 
-    if bool(arguments.tls_cert) != bool(arguments.tls_key):
-        raise UsageError("--tls-cert and --tls-key go together")
-    if arguments.tls_client_ca and not arguments.tls_cert:
-        raise UsageError("--tls-client-ca needs --tls-cert and --tls-key")
-    for path in (arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca):
-        if path and not Path(path).is_file():
-            raise UsageError(f"there is no file {path}")
-    for name in ("max_in_flight", "max_message_mb", "rest_timeout", "poll"):
-        if getattr(arguments, name) <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
-    for name in ("port", "rest_port"):
-        if not 0 <= getattr(arguments, name) < 1 << 16:
-            raise UsageError(f"--{name.replace('_', '-')} must be 0 to 65535")
-    if arguments.slots is not None and arguments.slots < 1:
-        raise UsageError("--slots must be at least 1")
+    _check(arguments)
     return ServerOptions(
         host=arguments.host,
         port=arguments.port,
@@ -162,14 +255,49 @@ def _options(arguments: argparse.Namespace):
         poll_seconds=arguments.poll,
         max_in_flight=arguments.max_in_flight,
         max_message_bytes=arguments.max_message_mb << 20,
+        max_body_bytes=(arguments.max_body_mb or 4 * arguments.max_message_mb) << 20,
+        max_connections=arguments.max_connections,
+        head_timeout=arguments.head_timeout,
+        cors_origins=tuple(arguments.cors_origin),
         slots=arguments.slots or os.cpu_count() or 1,
         batching=read_batching_config(arguments.batching) if arguments.batching else None,
         tls_cert=arguments.tls_cert,
         tls_key=arguments.tls_key,
         tls_client_ca=arguments.tls_client_ca,
         token=read_token(arguments.token_file),
+        reload_config=arguments.reload_config == "on",
+        reload_token=read_token(arguments.reload_token_file),
         drain_seconds=arguments.drain,
     )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if bool(arguments.tls_cert) != bool(arguments.tls_key):
+        raise UsageError("--tls-cert and --tls-key go together")
+    if arguments.tls_client_ca and not arguments.tls_cert:
+        raise UsageError("--tls-client-ca needs --tls-cert and --tls-key")
+    for path in (arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca):
+        if path and not Path(path).is_file():
+            raise UsageError(f"there is no file {path}")
+    for name in (
+        "max_in_flight", "max_message_mb", "rest_timeout", "poll", "max_connections",
+        "head_timeout",
+    ):  # fmt: skip
+        if getattr(arguments, name) <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
+    for name in ("port", "rest_port"):
+        if not 0 <= getattr(arguments, name) < 1 << 16:
+            raise UsageError(f"--{name.replace('_', '-')} must be 0 to 65535")
+    if arguments.max_body_mb is not None and arguments.max_body_mb < arguments.max_message_mb:
+        raise UsageError(
+            f"--max-body-mb {arguments.max_body_mb} must be at least --max-message-mb "
+            f"({arguments.max_message_mb})"
+        )
+    if arguments.reload_token_file and arguments.reload_config == "off":
+        raise UsageError("--reload-token-file needs --reload-config on")
+    check_cors(arguments.cors_origin)
+    if arguments.slots is not None and arguments.slots < 1:
+        raise UsageError("--slots must be at least 1")
 
 
 def read_token(path: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The REST face: TensorFlow Serving's paths, as an ASGI application on uvicorn.
+"""The REST face: TensorFlow Serving's paths, as an ASGI application.
 
 The event loop only moves bytes. Parsing, inference and writing happen in one thread a request, so
 that a large body does not hold up the others; status and metrics are answered in the loop and stay
@@ -11,29 +11,26 @@ import asyncio
 import hmac
 import logging
 import re
-import socket
-import ssl
-import threading
 import time
 import urllib.parse
 import zlib
 from concurrent import futures
 from typing import Any
 
-import uvicorn
 from google.protobuf import json_format
 
-from preprocessing.errors import UsageError
 from serving.server import json_answer, json_request, protos
 from serving.server.config import ServerOptions
 from serving.server.errors import HTTP_STATUS, Code, ServingError, invalid
 from serving.server.inference import Inference, signature_inputs
 from serving.server.manager import Target
 from serving.server.metrics import Metrics
-from serving.server.runner import Admission
+from serving.server.runner import Admission, Ticket
 
 _LOG = logging.getLogger(__name__)
 
+# Room that is taken at a time for bodies of unknown size.
+_STEP_BYTES = 1 << 20
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
 _WHICH = r"(?:(?:/versions/(?P<version>[0-9]+))|(?:/labels/(?P<label>[^/:]+)))?"
@@ -96,9 +93,9 @@ class RestApi:
             raise ServingError(Code.NOT_FOUND, "Not found")
         match = _INFERENCE.fullmatch(path) if method == "POST" else None
         if match:
-            body = await self._body(receive)
-            return 200, b"application/json", await self._infer(match, body, headers)
-        match = _STATUS.fullmatch(path) if method == "GET" else None
+            return 200, b"application/json", await self._infer(match, receive, headers)
+        # Monitors ask with HEAD; TensorFlow Serving itself answers that with 400.
+        match = _STATUS.fullmatch(path) if method in ("GET", "HEAD") else None
         if match:
             return 200, b"application/json", self._status(match)
         raise invalid(f"Malformed request: {method} {path[:200]}")
@@ -109,40 +106,46 @@ class RestApi:
         if self._options.token and not hmac.compare_digest(given, expected):
             raise ServingError(Code.UNAUTHENTICATED, "a bearer token is needed")
 
-    async def _body(self, receive: Any) -> bytes:
+    async def _body(self, receive: Any, headers: dict[bytes, bytes], ticket: Ticket) -> bytearray:
+        """Reads the body; room for each part of it is taken before that part is asked for."""
         limit = self._options.max_message_bytes
-        parts: list[bytes] = []
-        size = 0
+        length = headers.get(b"content-length", b"")
+        # A chunked body's length is its own, whatever else is announced.
+        known = length.isdigit() and b"transfer-encoding" not in headers
+        if known:
+            if int(length) > limit:
+                raise _TooLarge(f"the body is larger than {limit} bytes")
+            ticket.reserve(int(length))
+        body = bytearray()
         end = time.monotonic() + self._options.rest_timeout
         more = True
         while more:
+            if not known:
+                ticket.reserve(len(body) + _STEP_BYTES)
             try:
                 message = await asyncio.wait_for(receive(), end - time.monotonic())
             except asyncio.TimeoutError:
                 raise ServingError(Code.DEADLINE_EXCEEDED, "the body did not arrive") from None
             if message["type"] == "http.disconnect":
                 raise ServingError(Code.CANCELLED, "the client went away")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
+            body += message.get("body", b"")
+            if len(body) > limit:
                 raise _TooLarge(f"the body is larger than {limit} bytes")
             more = message.get("more_body", False)
-        return b"".join(parts)
+        return body
 
-    async def _infer(self, match: re.Match, body: bytes, headers: dict[bytes, bytes]) -> bytes:
+    async def _infer(self, match: re.Match, receive: Any, headers: dict[bytes, bytes]) -> bytes:
         start = time.perf_counter()
         name = urllib.parse.unquote(match["name"])
         method = match["method"].lower()
         code = Code.UNKNOWN
         try:
-            self._admission.enter()
-            try:
+            with self._admission.admitted() as ticket:
+                body = await self._body(receive, headers, ticket)
                 loop = asyncio.get_running_loop()
                 answer = await loop.run_in_executor(
-                    self._threads, self._infer_in_thread, match, method, body, headers
+                    self._threads, self._infer_in_thread, match, method, body, headers, ticket
                 )
-            finally:
-                self._admission.leave()
             code = Code.OK
             return answer
         except ServingError as error:
@@ -155,12 +158,17 @@ class RestApi:
             self._metrics.request_latency.observe(model, method, "REST", value=elapsed)
 
     def _infer_in_thread(
-        self, match: re.Match, method: str, body: bytes, headers: dict[bytes, bytes]
+        self,
+        match: re.Match,
+        method: str,
+        body: bytearray | bytes,
+        headers: dict[bytes, bytes],
+        ticket: Ticket,
     ) -> bytes:
         deadline = time.monotonic() + self._options.rest_timeout
         target = _target(match)
         if headers.get(b"content-encoding", b"").lower() == b"gzip":
-            body = _unzip(body, self._options.max_message_bytes)
+            body = _unzip(body, self._options.max_message_bytes, ticket)
         document = json_request.parse(body)
         signature = json_request.signature_name(document)
         if method == "predict":
@@ -199,68 +207,6 @@ class RestApi:
         return json_answer.pretty(document)
 
 
-class RestServer:
-    """uvicorn with the application, in a thread of its own.
-
-    Args:
-      options: address, limits, TLS.
-      api: the application.
-
-    Attributes:
-      port: that it listens on.
-
-    Raises:
-      UsageError: the port is taken, or the TLS files cannot be used.
-    """
-
-    def __init__(self, options: ServerOptions, api: RestApi):
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        # With the protocol named, asyncio turns Nagle's algorithm off: without that, answers wait
-        # 40 ms for the client's delayed acknowledgement.
-        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((options.host, options.rest_port))
-        except OSError as error:
-            raise UsageError(
-                f"REST cannot listen on {options.host}:{options.rest_port}: {error.strerror}"
-            ) from error
-        self.port = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            api,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            date_header=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(options.drain_seconds) + 1,
-            ssl_certfile=options.tls_cert or None,
-            ssl_keyfile=options.tls_key or None,
-            ssl_ca_certs=options.tls_client_ca or None,
-            ssl_cert_reqs=ssl.CERT_REQUIRED if options.tls_client_ca else ssl.CERT_NONE,
-        )
-        try:
-            config.load()
-        except OSError as error:
-            raise UsageError(f"the TLS files cannot be used: {error}") from error
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="rest", daemon=True
-        )
-
-    def start(self) -> None:
-        """Begins to answer."""
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        """Lets the requests that came finish, and returns when they have."""
-        self._server.should_exit = True
-        self._thread.join()
-
-
 class _TooLarge(ServingError):
     """TensorFlow Serving has no such limit; HTTP has a status of its own for it, 413."""
 
@@ -279,14 +225,24 @@ def _target(match: re.Match) -> Target:
     )
 
 
-def _unzip(body: bytes, limit: int) -> bytes:
+def _unzip(body: bytearray | bytes, limit: int, ticket: Ticket) -> bytes:
+    """Decompresses a gzip body of at most `limit` bytes, for which the ticket must have room."""
     decoder = zlib.decompressobj(wbits=31)
+    plain = bytearray()
+    waiting: bytearray | bytes = body
     try:
-        plain = decoder.decompress(body, limit + 1)
+        full = False
+        while (waiting or full) and not decoder.eof:
+            ticket.reserve(len(body) + len(plain) + _STEP_BYTES)
+            part = decoder.decompress(waiting, _STEP_BYTES)
+            plain += part
+            waiting = decoder.unconsumed_tail
+            # What did not fit in may come without more input.
+            full = len(part) == _STEP_BYTES
+            if len(plain) > limit:
+                raise _TooLarge(f"the unpacked body is larger than {limit} bytes")
     except zlib.error:
         raise invalid("the body is not gzip, but its Content-Encoding says so") from None
-    if len(plain) > limit:
-        raise _TooLarge(f"the unpacked body is larger than {limit} bytes")
     if not decoder.eof:
         raise invalid("the body's gzip stream is cut short")
-    return plain
+    return bytes(plain)

@@ -17,37 +17,40 @@ from serving.server.servable import Servable
 
 
 class Admission:
-    """Bounds the inference requests that are in the server, of both protocols together.
+    """Bounds the inference requests that are in the server, and the bytes of their REST bodies.
 
     A bound is what keeps overload harmless: more waiting requests would only be answered after
     their clients gave up, and hold memory until then.
 
     Args:
-      limit: requests in the server; one more is refused.
+      limit: requests of both protocols together; one more is refused.
       metrics: where the number is shown.
+      max_bytes: of all REST bodies together, as they were sent and as they were unpacked.
     """
 
-    def __init__(self, limit: int, metrics: Metrics):
+    def __init__(self, limit: int, metrics: Metrics, max_bytes: int = 1 << 62):
         self._limit = limit
+        self._max_bytes = max_bytes
         self._metrics = metrics
         self._count = 0
+        self._bytes = 0
         self._closed = False
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Counts one request while it is answered.
+    def admitted(self) -> Iterator[Ticket]:
+        """Counts one request while it is answered, and the room that its ticket takes.
 
         Raises:
           ServingError: RESOURCE_EXHAUSTED when the server is full, UNAVAILABLE when it drains.
         """
-        self.enter()
+        ticket = self.enter()
         try:
-            yield
+            yield ticket
         finally:
-            self.leave()
+            self.leave(ticket)
 
-    def enter(self) -> None:
+    def enter(self) -> Ticket:
         """Counts a request; see `admitted`. Never waits."""
         with self._changed:
             if self._closed:
@@ -59,11 +62,13 @@ class Admission:
                 )
             self._count += 1
             self._metrics.in_flight.set(to=self._count)
+        return Ticket(self)
 
-    def leave(self) -> None:
-        """The request was answered."""
+    def leave(self, ticket: Ticket | None = None) -> None:
+        """The request of a ticket was answered."""
         with self._changed:
             self._count -= 1
+            self._bytes -= ticket.size if ticket else 0
             self._metrics.in_flight.set(to=self._count)
             self._changed.notify_all()
 
@@ -72,6 +77,43 @@ class Admission:
         with self._changed:
             self._closed = True
             return self._changed.wait_for(lambda: self._count == 0, wait_seconds)
+
+    def _grow(self, ticket: Ticket, size: int) -> None:
+        with self._changed:
+            more = size - ticket.size
+            if more <= 0:
+                return
+            if self._bytes + more > self._max_bytes:
+                raise ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"the bodies of all requests together may hold {self._max_bytes} bytes, and "
+                    "this one would not fit in; try again later",
+                )
+            self._bytes += more
+            ticket.size = size
+
+
+class Ticket:
+    """The room that one admitted request holds; it is given back with the request's end.
+
+    Args:
+      admission: that admitted it.
+
+    Attributes:
+      size: bytes that are held.
+    """
+
+    def __init__(self, admission: Admission):
+        self._admission = admission
+        self.size = 0
+
+    def reserve(self, size: int) -> None:
+        """Sees to it that at least `size` bytes are held. Never waits.
+
+        Raises:
+          ServingError: RESOURCE_EXHAUSTED when there is no room.
+        """
+        self._admission._grow(self, size)
 
 
 class Runner:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from serving.server import warmup
 from serving.server.config import ModelConfig, ServerOptions
+from serving.server.cors import Cors
 from serving.server.grpc_service import GrpcServer
+from serving.server.http_server import HttpServer
 from serving.server.inference import Inference
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
-from serving.server.rest import RestApi, RestServer
+from serving.server.rest import RestApi
 from serving.server.runner import Admission, Runner
 
 _LOG = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ class Server:
     Args:
       models: what to serve.
       options: how.
+      on_failure: called when REST ended without having been asked to.
 
     Attributes:
       grpc_port: that gRPC listens on.
@@ -33,11 +36,16 @@ class Server:
       UsageError: a port is taken, or the TLS files cannot be used.
     """
 
-    def __init__(self, models: Sequence[ModelConfig], options: ServerOptions):
+    def __init__(
+        self,
+        models: Sequence[ModelConfig],
+        options: ServerOptions,
+        on_failure: Callable[[], None] = lambda: None,
+    ):
         self._options = options
         metrics = Metrics()
         self._runner = Runner(options.slots, options.batching, metrics)
-        self._admission = Admission(options.max_in_flight, metrics)
+        self._admission = Admission(options.max_in_flight, metrics, options.max_body_bytes)
         self.manager = ModelManager(
             models,
             metrics,
@@ -48,12 +56,23 @@ class Server:
         # Warm-up runs past queues: the version is not announced, and must not wait for others.
         warming = Inference(self.manager, _run_at_once, metrics)
         self._grpc = GrpcServer(options, inference, self._admission, metrics)
-        self._rest = RestServer(options, RestApi(options, inference, self._admission, metrics))
+        api = RestApi(options, inference, self._admission, metrics)
+        app = Cors(api, options.cors_origins) if options.cors_origins else api
+        self._rest = HttpServer(options, app, on_failure)
         self.grpc_port = self._grpc.port
         self.rest_port = self._rest.port
 
+    @property
+    def failed(self) -> bool:
+        """Whether REST ended without having been asked to."""
+        return self._rest.failure is not None
+
     def start(self) -> None:
-        """Loads what can be served and begins to answer."""
+        """Loads what can be served and begins to answer.
+
+        Raises:
+          RuntimeError: REST did not start.
+        """
         self.manager.start()
         self.manager.on_change = self._tell_health
         self._tell_health()

@@ -170,13 +170,56 @@ def test_deadline_in_the_queue(batcher):
     assert model.sizes == [1, 1]  # What nobody waits for any more is not run.
 
 
-def test_error_of_a_batch_reaches_each_of_its_requests(batcher):
-    batches = batcher(max_batch_size=4)
-    _, results = threads, results = ask_all(batches, Doubler(broken=True), [row(1), row(2)])
-    for thread in threads:
+class Picky(Doubler):
+    """Fails as a whole when one of its rows is negative, as a graph does that cannot decode one."""
+
+    def run(self, feeds, fetches, deadline):
+        outputs = super().run(feeds, fetches, deadline)
+        if (feeds["x"] < 0).any():
+            raise ServingError(Code.INVALID_ARGUMENT, "Unknown image file format")
+        return outputs
+
+
+def together(batches, model, feeds):
+    """Asks for one batch of all feeds, behind one that holds the thread; returns the results."""
+    first, _ = ask_all(batches, model, [row(0)])
+    assert model.began.wait(60)
+    others, results = ask_all(batches, model, feeds)
+    until(lambda: waiting(batches) == len(feeds))
+    model.go.set()
+    for thread in first + others:
         thread.join()
+    return results
+
+
+def test_a_bad_request_of_a_batch_fails_alone(batcher):
+    model = Picky(held=True)
+    batches = batcher(max_batch_size=8, num_batch_threads=1)
+    results = together(batches, model, [row(1), row(2, 3), row(-4), row(5)])
+    assert model.sizes[:2] == [1, 5] and sorted(model.sizes[2:]) == [1, 1, 1, 2]
+    assert [list(results[number]) for number in (0, 1, 3)] == [[2], [4, 6], [10]]
+    assert isinstance(results[2], ServingError)
+    assert results[2].code is Code.INVALID_ARGUMENT
+
+
+def test_an_error_of_all_requests_of_a_batch_reaches_each(batcher):
+    model = Doubler(held=True, broken=True)
+    results = together(batcher(max_batch_size=8, num_batch_threads=1), model, [row(1), row(2)])
     assert all(isinstance(result, ServingError) for result in results)
-    assert list(ask(batches, Doubler(), row(1))) == [2]
+    assert list(ask(batcher(max_batch_size=4), Doubler(), row(1))) == [2]
+
+
+def test_a_batch_that_ran_too_long_is_not_run_again(batcher):
+    class Late(Doubler):
+        def run(self, feeds, fetches, deadline):
+            super().run(feeds, fetches, deadline)
+            raise ServingError(Code.DEADLINE_EXCEEDED, "the model ran too long")
+
+    model = Late(held=True)
+    batches = batcher(max_batch_size=8, num_batch_threads=1)
+    results = together(batches, model, [row(1), row(2)])
+    assert {result.code for result in results} == {Code.DEADLINE_EXCEEDED}
+    assert model.sizes == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,95 @@ def test_lost_connections_are_opened_again():
     assert len(plan.batches) == 3
 
 
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_rest_deadline_holds_against_a_server_that_trickles(part):
+    """Each byte comes well within the deadline; the whole answer never does."""
+    closed = threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1 << 16)
+            try:
+                if part == "body":
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+                else:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                for _ in range(1200):
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+            except OSError:
+                closed.set()
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        with connect(url, "m", Settings(attempts=1)) as scorer:
+            with pytest.raises(ScoringError) as raised:
+                scorer.score(CROPS, deadline=0.5)
+            assert raised.value.code == "DEADLINE_EXCEEDED"
+            assert closed.wait(30), "the client waited for the whole answer"
+    finally:
+        listening.close()
+        thread.join(60)
+
+
+def test_answers_after_which_the_server_closes_are_read_to_their_end():
+    class Handler(http.server.BaseHTTPRequestHandler):  # HTTP/1.0: closes after each answer.
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"outputs": {"score": [3, 6, 9], ')
+            self.wfile.flush()
+            time.sleep(0.2)
+            self.wfile.write(b'"logit": [3, 6, 9]}}')
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with connect(f"http://127.0.0.1:{server.server_port}", "m", Settings(**FAST)) as scorer:
+            for _ in range(2):
+                assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_scorer_finds_a_server_that_was_started_again():
+    """One channel for the life of a gateway: it must not wait for minutes before it tries again."""
+
+    def start(port):
+        server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            GrpcFake(Plan()), server
+        )
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
+        server.start()
+        return server, port
+
+    server, port = start(0)
+    try:
+        with connect(f"grpc://127.0.0.1:{port}", "m", Settings(attempts=1)) as scorer:
+            assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
+            server.stop(None).wait()
+            for _ in range(60):  # Enough failures for gRPC's waits to grow.
+                with pytest.raises(ScoringError):
+                    scorer.score(CROPS)
+                time.sleep(0.1)
+            server, _ = start(port)
+            patient = Settings(attempts=8, first_wait=0.5, longest_wait=0.5, deadline=60)
+            scorer.settings = patient
+            assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
+    finally:
+        server.stop(None)
+
+
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:8500", "ftp://a:1", "grpc://a", "http://", "grpc://a:port", ""]
 )

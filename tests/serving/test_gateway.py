@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.parse
 from concurrent import futures
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -66,6 +67,7 @@ def gateway(tmp_path_factory, base):
             folder, "--server", f"grpc://{server.grpc}", "--model", "tiny", "--model-base", base,
             "--max-bytes", MOST_BYTES, "--waiting", 8,
         ) as process:  # fmt: skip
+            process.server_port = int(server.grpc.rpartition(":")[2])
             yield process
             assert process.stop() == 0, process.log()
     assert not list(folder.iterdir()), "something was left behind"
@@ -165,7 +167,7 @@ def test_larger_files_are_refused_by_length_and_while_they_come(gateway, files, 
     ("method", "path", "status", "allow"),
     [
         ("GET", "/v1/verdict", 405, "POST"),
-        ("POST", "/", 405, "GET"),
+        ("POST", "/", 405, "GET, HEAD"),
         ("GET", "/v1/verdicts", 404, None),
         ("POST", "/../etc/passwd", 404, None),
     ],
@@ -204,6 +206,22 @@ def test_concurrent_requests_are_all_answered_each_with_its_own(gateway, files, 
         assert answer["score"] == (
             None if name == "wall" else pytest.approx(expected[name], abs=1e-5)
         )
+
+
+def test_one_connection_to_the_model_server_is_kept(gateway, files):
+    for _ in range(2):
+        assert gateway.verdict(files["picture"].read_bytes())[0] == 200
+    established = "01"
+    # gRPC may reach an IPv4 address from a socket of IPv6.
+    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
+    text = "".join(table.read_text() for table in tables if table.exists())
+    lines = [line.split() for line in text.splitlines()]
+    ours = [
+        line
+        for line in lines
+        if line[3] == established and int(line[2].rpartition(":")[2], 16) == gateway.server_port
+    ]
+    assert len(ours) == 1
 
 
 def test_health_is_answered_while_files_are_looked_at(gateway, files):
@@ -256,6 +274,7 @@ def test_page_readiness_and_metrics(gateway, files):
         ({}, ("--false-alarms", "0.02"), "no threshold for a share of 0.02"),
         ({}, ("--server", "somewhere"), "no address of a server"),
         ({}, ("--workers", "0"), "--workers must be more than 0"),
+        ({}, ("--cors-origin", "a.example/page"), "no origin"),
         (None, (), "holds no version"),
     ],
 )

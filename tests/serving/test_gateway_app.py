@@ -1,12 +1,15 @@
 """Limits of the gateway's application, with work of a length that the test chooses."""
 
 import asyncio
+import gzip
 import json
+import os
 import threading
 
 import pytest
 from serving_support.gateway import until
 
+from serving.gateway import spool
 from serving.gateway.app import Gateway, GatewayOptions
 from serving.gateway.errors import Disconnected
 from serving.gateway.metrics import GatewayMetrics
@@ -19,12 +22,14 @@ class Examiner:
 
     def __init__(self):
         self.jobs = []
+        self.files = []
         self.go = threading.Event()
         self.failure = None
 
     def examine(self, job):
         self.jobs.append(job)
-        assert job.path.read_bytes()
+        self.files.append(job.path.read_bytes())
+        assert self.files[-1]
         self.go.wait(60)
         if job.abandoned.is_set():
             raise Disconnected
@@ -36,12 +41,13 @@ class Examiner:
 class Client:
     """One request for a verdict, spoken in ASGI."""
 
-    def __init__(self, app, body=b"x", token=""):
+    def __init__(self, app, body=b"x", token="", headers=(), method="POST", path="/v1/verdict"):
         self.sent = []
         self._inbox = asyncio.Queue()
         if body is not None:
             self._inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
-        self.task = asyncio.create_task(app(self._scope(token), self._inbox.get, self._send))
+        scope = self._scope(token, headers, method, path)
+        self.task = asyncio.create_task(app(scope, self._inbox.get, self._send))
 
     def leave(self):
         self._inbox.put_nowait({"type": "http.disconnect"})
@@ -56,14 +62,16 @@ class Client:
         self.sent.append(message)
 
     @staticmethod
-    def _scope(token):
-        headers = [(b"authorization", token.encode())] if token else []
+    def _scope(token, headers, method, path):
+        path, _, query = path.partition("?")
+        given = [(b"authorization", token.encode())] if token else []
+        given += [(name.lower().encode(), value.encode()) for name, value in headers]
         return {
             "type": "http",
-            "method": "POST",
-            "path": "/v1/verdict",
-            "query_string": b"",
-            "headers": headers,
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": given,
         }
 
 
@@ -209,3 +217,113 @@ def test_token_is_asked_for_before_anything_is_taken_in(gateway, examiner):
         assert (await Client(app, token="Bearer let me in").answer())[0] == 200
 
     asyncio.run(steps())
+
+
+BOUNDARY = "----------------------------b0"
+FORM = ("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
+GZIP = ("Content-Encoding", "gzip")
+
+
+def form(*parts):
+    """A multipart body of (headers, content)."""
+    lines = b"".join(
+        f"--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+        for head, content in parts
+    )
+    return lines + f"--{BOUNDARY}--\r\n".encode()
+
+
+FILE = ('name="image"; filename="a b.mp4"', b"\x00\x01--\r\nfile")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "file", "name"),
+    [
+        (form(FILE), [FORM], FILE[1], "a b.mp4"),
+        (form(('name="note"', b"text"), FILE, FILE), [FORM], FILE[1], "a b.mp4"),
+        (form(('name="f"; filename="gr\u00fcn.png"', b"x")), [FORM], b"x", "grün.png"),
+        (gzip.compress(b"packed"), [GZIP], b"packed", ""),
+        (gzip.compress(form(FILE)), [FORM, GZIP], FILE[1], "a b.mp4"),
+        (b"plain", [("Content-Type", "application/x-www-form-urlencoded")], b"plain", ""),
+        (b"plain", [("Content-Type", "video/mp4"), ("Content-Encoding", "identity")], b"plain", ""),
+    ],
+    ids=["form", "second part", "UTF-8 name", "gzip", "gzip form", "curl's type", "video type"],
+)
+def test_files_come_bare_or_in_forms_plain_or_packed(gateway, examiner, body, headers, file, name):
+    async def steps():
+        app = gateway(max_bytes=4000)
+        examiner.go.set()
+        assert (await Client(app, body, headers=headers).answer())[0] == 200
+        given = Client(app, body, headers=headers, path="/v1/verdict?name=of+the+query")
+        assert (await given.answer())[0] == 200
+
+    asyncio.run(steps())
+    assert examiner.files == [file, file]
+    assert [job.name for job in examiner.jobs] == [name, "of the query"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "words"),
+    [
+        (b'{"image": "b64"}', [("Content-Type", "application/json")], 415, "curl -F file=@FILE"),
+        (b"{}", [("Content-Type", "application/vnd.api+json")], 415, "--data-binary @FILE"),
+        (b"hello", [("Content-Type", "text/plain")], 415, "--data-binary @FILE"),
+        (b"x", [("Content-Encoding", "br")], 415, "plain or gzip"),
+        (b' {"image": "b64"}', [], 400, "looks like JSON"),
+        (form(FILE), [], 400, "Content-Type header is missing"),
+        (gzip.compress(b"x"), [], 400, "Content-Encoding: gzip"),
+        (b"no gzip", [GZIP], 400, "is not gzip"),
+        (gzip.compress(bytes(3000))[:-9], [GZIP], 400, "cut short"),
+        (form(('name="note"', b"text")), [FORM], 400, "holds no file"),
+        (form(('name="f"; filename="a"', bytes(500)))[:-60], [FORM], 400, "is cut short"),
+        (b"no form", [FORM], 400, "form is broken"),
+        (form(('name="f"; filename="a"', b"")), [FORM], 400, "empty"),
+        (b"x", [("Content-Type", "multipart/form-data")], 400, "no boundary"),
+        (gzip.compress(bytes(4001)), [GZIP], 413, "larger than 4000 bytes"),
+        (form(('name="f"; filename="a"', bytes(4001))), [FORM], 413, "larger than 4000 bytes"),
+        (gzip.compress(bytes(100_000_000)), [GZIP], 413, "larger than 4000 bytes"),
+    ],
+)
+def test_bodies_that_hold_no_file_are_told_the_remedy(
+    gateway, examiner, body, headers, status, words
+):
+    async def steps():
+        app = gateway(max_bytes=4000)
+        given, _, answer = await Client(app, body, headers=headers).answer()
+        assert (given, words in answer["error"]) == (status, True), answer
+        assert not examiner.jobs and not app.files()
+
+    asyncio.run(steps())
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics"])
+def test_monitors_may_ask_with_head(gateway, path):
+    async def steps():
+        app = gateway()
+        sent = []
+        for method in ("GET", "HEAD"):
+            client = Client(app, body=None, method=method, path=path)
+            await asyncio.wait_for(client.task, 60)
+            sent.append(client.sent[0])
+        assert sent[0]["status"] == 200
+        assert sent[0] == sent[1]  # Leaving the body out is the HTTP server's part.
+
+    asyncio.run(steps())
+
+
+def test_folders_of_dead_gateways_are_swept_and_those_of_living_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    living, dead = spool.Spool(), spool.Spool()
+    (living.folder / "upload").write_bytes(b"x")
+    (dead.folder / "upload").write_bytes(b"x")
+    os.close(dead._lock)  # As it is when its process ends in any way.
+    other = tmp_path / "deepfake-gateway-file"
+    other.write_bytes(b"no folder")
+    (tmp_path / "deepfake-gateway-link").symlink_to(tmp_path)
+    assert spool.sweep() == [dead.folder]
+    assert (living.folder / "upload").exists() and other.exists()
+    living.close()
+    assert not living.folder.exists()
+    assert spool.sweep() == []

@@ -91,8 +91,8 @@ def test_crops_follow_the_version_that_is_served(running, clip, model):
     assert check(1)["score"] == first["score"]
 
 
-def test_server_that_is_gone_and_the_end_of_the_gateway(running, clip):
-    server, gateway, _ = running
+def test_server_that_is_gone_and_comes_back_and_the_end_of_the_gateway(running, clip):
+    server, gateway, base = running
     body = clip.read_bytes()
     assert gateway.verdict(body, token=TOKEN)[0] == 200
     with futures.ThreadPoolExecutor(3) as threads:
@@ -106,6 +106,11 @@ def test_server_that_is_gone_and_the_end_of_the_gateway(running, clip):
     assert int(headers["retry-after"]) > 0
     assert ready(gateway) == 503
     assert gateway.request("GET", "/healthz")[0] == 200
+    port = server.rest.rpartition(":")[2]
+    again = ["--model-base", base, "--rest-port", port, "--token-file", base.parent / "token"]
+    with ServerProcess(again):
+        until(lambda: ready(gateway) == 1, "the server is asked again")
+        assert gateway.verdict(body, token=TOKEN)[0] == 200
     assert gateway.stop() == 0
     assert not list(gateway.folder.iterdir())
 

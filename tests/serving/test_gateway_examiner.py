@@ -1,20 +1,27 @@
 """What the examiner does when the model server misbehaves; with given crops, so it is quick."""
 
 import dataclasses
+import os
+import signal
+import struct
+import sys
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from made_media import write_video
 from serving_support.gateway import SETTINGS
 
 from preprocessing.verdict import Thresholds
 from serving.clients import Scores, ScoringError
 from serving.clients import Settings as ClientSettings
-from serving.gateway import examiner as module
+from serving.gateway import crop_worker, messages
 from serving.gateway.errors import Disconnected, Refused
 from serving.gateway.examiner import Examiner, Job
+from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.versions import ModelOptions, Version
 
@@ -33,40 +40,40 @@ def picture(tmp_path):
     return path
 
 
+@pytest.fixture(scope="module")
+def examiner(tmp_path_factory):
+    """An examiner with one worker, which keeps it warm for all tests."""
+    base = tmp_path_factory.mktemp("base")
+    options = ModelOptions("grpc://h:1", "m", base, 0.01, ClientSettings())
+    made = Examiner(options, 1, GatewayMetrics())
+    made.start(version(1, 64).settings)
+    made.wait()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def examine(picture, tmp_path, monkeypatch):
+def examine(examiner, picture, monkeypatch):
     """Runs the examiner against versions that a plan serves, and a scorer that it answers for."""
 
-    def run(versions, score, **job):
+    def run(versions, score, path=picture, **job):
         asked = []
 
         class Scorer:
-            def __init__(self, url, model, settings, number):
-                self.number = number
-
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *_):
-                pass
-
-            def score(self, jpegs, deadline):
+            def score(self, jpegs, deadline, version):
                 sides = [cv2.imdecode(np.frombuffer(j, np.uint8), 1).shape[0] for j in jpegs]
-                asked.append((self.number, sides))
-                logits = np.array([score(self.number)] * len(jpegs), np.float32)
+                asked.append((version, sides))
+                logits = np.array([score(version)] * len(jpegs), np.float32)
                 return Scores(logits, logits)
 
-        monkeypatch.setattr(module.clients, "connect", Scorer)
-        options = ModelOptions("grpc://h:1", "m", tmp_path, 0.01, ClientSettings())
-        made = Examiner(options, 1, GatewayMetrics())
+            def close(self):
+                pass
+
         served = iter(versions)
-        monkeypatch.setattr(made.versions, "served", lambda: next(served))
-        made.start(versions[0].settings)
-        try:
-            given = {"name": "n", "end": time.monotonic() + 60, **job}
-            return made.examine(Job(picture, **given)), asked
-        finally:
-            made.close()
+        monkeypatch.setattr(examiner.versions, "_scorer", Scorer())
+        monkeypatch.setattr(examiner.versions, "served", lambda: next(served))
+        given = {"name": "n", "end": time.monotonic() + 60, **job}
+        return examiner.examine(Job(path, **given)), asked
 
     return run
 
@@ -123,3 +130,112 @@ def test_nothing_is_scored_when_nobody_waits(examine):
     left.set()
     with pytest.raises(Disconnected):
         examine([version(1, 64)], never, abandoned=left)
+
+
+def always(number):
+    return 3.0
+
+
+def test_a_worker_that_was_killed_while_idle_is_no_fault_of_the_next_file(examiner, examine):
+    (worker,) = examiner._all
+    os.killpg(worker._process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, worker._process.pid, os.WEXITED | os.WNOWAIT)
+    answer, _ = examine([version(1, 64)], always)
+    assert answer["verdict"] == "fake"
+    assert examiner._metrics.replaced.value() >= 1
+
+
+def test_a_worker_that_dies_on_a_file_is_replaced(examiner, examine):
+    (worker,) = examiner._all
+    worker.wait(lambda: None)
+    # Stopped, so that it surely has the file when it is killed.
+    os.killpg(worker._process.pid, signal.SIGSTOP)
+    threading.Timer(0.5, os.killpg, (worker._process.pid, signal.SIGKILL)).start()
+    with pytest.raises(Refused, match="SIGKILL") as raised:
+        examine([version(1, 64)], always)
+    assert raised.value.status == 500
+    assert examine([version(1, 64)], always)[0]["verdict"] == "fake"
+
+
+def test_a_worker_that_stands_still_is_ended_with_the_deadline(examiner, examine):
+    """A stopped process is what no deadline of its own can end."""
+    (worker,) = examiner._all
+    worker.wait(lambda: None)
+    os.killpg(worker._process.pid, signal.SIGSTOP)
+    with pytest.raises(Refused) as raised:
+        examine([version(1, 64)], always, end=time.monotonic() + 1)
+    assert raised.value.status == 504
+    assert not worker.alive
+    assert examine([version(1, 64)], always)[0]["verdict"] == "fake"
+
+
+OBEDIENT = """
+import sys
+from serving.gateway import messages
+read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
+def say(header, parts=()):
+    write(messages.pack(header, parts))
+    sys.stdout.buffer.flush()
+assert "limits" in messages.receive(read)[0]
+say({"ready": True})
+assert "path" in messages.receive(read)[0]
+assert "cancel" in messages.receive(read)[0]
+say({"failure": "dropped"})
+assert "path" in messages.receive(read)[0]
+say({"crops": [], "counts": {"frames": 1}, "shown": []})
+read()
+"""
+
+
+def test_a_worker_that_stops_when_its_client_leaves_is_kept(monkeypatch):
+    monkeypatch.setattr(crop_worker, "_COMMAND", (sys.executable, "-c", OBEDIENT))
+    worker = crop_worker.CropWorker(SETTINGS, FileLimits())
+
+    def gone():
+        raise Disconnected
+
+    try:
+        worker.wait(lambda: None)
+        with pytest.raises(Disconnected):
+            worker.find(Path("x"), SETTINGS, 60, gone)
+        assert worker.alive
+        assert worker.find(Path("y"), SETTINGS, 60, lambda: None).counts == {"frames": 1}
+    finally:
+        worker.kill()
+
+
+def test_the_child_drops_a_file_that_nobody_waits_for(examiner, examine, tmp_path):
+    frames = [np.full((96, 96, 3), 127, np.uint8)] * 12
+    clip = write_video(tmp_path / "clip.mp4", frames)
+    left = threading.Event()
+    left.set()
+    with pytest.raises(Disconnected):
+        examine([version(1, 64)], always, path=clip, abandoned=left)
+    assert examine([version(1, 64)], always, path=clip)[0]["frames"] == 4
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\xff\xff",
+        messages.pack({})[:4] + b"{not json",
+        messages.pack({"crops": "no list", "counts": {}, "shown": []}),
+        messages.pack({"crops": [{"track": "x"}], "counts": {}, "shown": []}, [b"x"]),
+        messages.pack({"crops": [], "counts": [], "shown": []}),
+        messages.pack({"crops": [], "counts": {}, "shown": [1]}),
+        struct.pack(">I", 20) + b'{"parts": [99999999999]}'[:20],
+        b"[" * 100,
+    ],
+)
+def test_what_a_worker_sends_is_not_believed(data):
+    """A worker that a file has taken over can send anything; it gets no further than itself."""
+    code = f"import sys; sys.stdout.buffer.write({messages.pack({'ready': True}) + data!r})"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crop_worker, "_COMMAND", (sys.executable, "-c", code))
+        worker = crop_worker.CropWorker(SETTINGS, FileLimits())
+    try:
+        with pytest.raises(Refused) as raised:
+            worker.find(Path("x"), SETTINGS, 60, lambda: None)
+        assert raised.value.status == 500
+    finally:
+        worker.kill()

@@ -1,0 +1,275 @@
+"""A process that looks for faces, seen from the gateway.
+
+Decoding and detection are large native libraries at work on hostile files, and cannot be
+interrupted. In a process of their own they can: one that takes too long, needs too much memory or
+crashes is ended and replaced, and the gateway goes on. `serving.gateway.crop_child` is the other
+side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocessing.face_cropper import Crop, Settings
+from preprocessing.media.video import Frame
+from serving.gateway import messages
+from serving.gateway.errors import Refused, too_late
+from serving.gateway.limits import FileLimits
+from serving.gateway.spool import Spool
+
+_ROOT = Path(__file__).resolve().parents[2]
+_COMMAND = (sys.executable, "-c", "from serving.gateway.crop_child import serve; serve()")
+# Between looks whether anybody still waits for the answer.
+_LOOK_SECONDS = 0.1
+# For a worker that was told to stop, before it is killed: starting another costs seconds of CPU.
+_STOP_SECONDS = 2.0
+# Before the deadline, so that a worker which can still end by itself does.
+_EARLY_SECONDS = 0.5
+_READ_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a worker made of one file.
+
+    Attributes:
+      crops: the faces.
+      counts: what `FaceCropper.crops` counted.
+      shown: a small JPEG of each track's best face, by the track; empty when none were asked for.
+    """
+
+    crops: list[Crop]
+    counts: dict[str, Any]
+    shown: dict[int, bytes]
+
+
+class CropWorker:
+    """One process. It is started at once, and awaited when it is first used.
+
+    Args:
+      settings: of the crops, so that the process can get ready.
+      limits: of the files.
+
+    Attributes:
+      settings: that it was asked for last.
+    """
+
+    def __init__(self, settings: Settings, limits: FileLimits):
+        self.settings = settings
+        environment = dict(os.environ)
+        paths = [str(_ROOT), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # TensorFlow writes files that it removes at an orderly end only.
+        self._spool = Spool()
+        environment["TMPDIR"] = str(self._spool.folder / "tmp")
+        os.mkdir(environment["TMPDIR"])
+        self._ready = False
+        self._process = subprocess.Popen(
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=environment,
+            # Its own group: it is ended together with its decoder, and not by the terminal's
+            # interrupt, after which the gateway still answers.
+            start_new_session=True,
+        )
+        self._output = self._process.stdout.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._output, select.POLLIN)
+        self._send({"settings": settings.as_dict(), "limits": dataclasses.asdict(limits)})
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked; one that was ended, by whomever, cannot."""
+        try:
+            return self._process.returncode is None and self._status() is None
+        except ChildProcessError:  # Another thread has just ended it.
+            return False
+
+    def wait(self, check: Callable[[], None]) -> None:
+        """Waits until the process is ready.
+
+        Raises:
+          RuntimeError: it ended; its log, on standard error, says why.
+        """
+        if self._ready:
+            return
+        try:
+            header, _ = messages.receive(self._reader(check, only_idle=True))
+        except (_Ended, messages.BrokenMessage) as error:
+            self.kill()
+            raise RuntimeError(f"the process that finds faces did not start: {error}") from error
+        self._ready = header.get("ready") is True
+
+    def find(
+        self,
+        path: Path,
+        settings: Settings,
+        seconds: float,
+        check: Callable[[], None],
+        shown: bool = False,
+    ) -> Found:
+        """Looks at one file.
+
+        Args:
+          path: the file.
+          settings: of the crops.
+          seconds: after which `check` will raise.
+          check: called now and then; what it raises ends the work, with the process if need be.
+          shown: whether small pictures of the tracks are wanted.
+
+        Raises:
+          Refused: the file is unreadable or beyond a limit, or looking at it ended the process.
+        """
+        self.wait(check)
+        self.settings = settings
+        request = {
+            "path": str(path),
+            "settings": settings.as_dict(),
+            "seconds": max(0.0, seconds - _EARLY_SECONDS),
+            "shown": shown,
+        }
+        try:
+            self._send(request)
+            header, parts = messages.receive(self._reader(check))
+            if "crops" in header:
+                return _found(header, parts)
+        except (_Ended, messages.BrokenMessage, BrokenPipeError) as error:
+            self.kill()
+            raise Refused(
+                500, f"looking at the file ended the process that did it ({error})", "crashed"
+            ) from error
+        except BaseException:  # Of `check`.
+            self._stop()
+            raise
+        raise _refused(header)
+
+    def kill(self) -> None:
+        """Ends the process and its decoder."""
+        if self._process.returncode is None:
+            # Before it is waited for: until then nobody else can get its number.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process.stdin.close()
+            self._process.stdout.close()
+            self._spool.close()
+
+    def _send(self, header: dict[str, Any]) -> None:
+        self._process.stdin.write(messages.pack(header))
+
+    def _stop(self) -> None:
+        """Asks the process to drop the file, and kills it when it does not."""
+        end = time.monotonic() + _STOP_SECONDS
+
+        def check() -> None:
+            if time.monotonic() > end:
+                raise _Ended
+
+        try:
+            self._send({"cancel": True})
+            messages.receive(self._reader(check))
+        except (_Ended, messages.BrokenMessage, BrokenPipeError):
+            self.kill()
+
+    def _reader(self, check: Callable[[], None], only_idle: bool = False) -> Callable[[int], bytes]:
+        """A function that reads bytes; with `only_idle` a message that began is read to its end."""
+
+        def read(size: int) -> bytes:
+            data = bytearray()
+            while len(data) < size:
+                if not only_idle:
+                    check()
+                if not self._poll.poll(_LOOK_SECONDS * 1000):
+                    check()
+                    continue
+                part = os.read(self._output, min(size - len(data), _READ_BYTES))
+                if not part:
+                    raise _Ended(self._why_ended())
+                data += part
+            return bytes(data)
+
+        return read
+
+    def _why_ended(self) -> str:
+        end = time.monotonic() + _STOP_SECONDS
+        try:
+            while (status := self._status()) is None:
+                if time.monotonic() > end:
+                    return "its output was closed"
+                time.sleep(0.01)
+        except ChildProcessError:
+            return "it was ended"
+        if status.si_code == os.CLD_EXITED:
+            return f"exit status {status.si_status}"
+        return signal.Signals(status.si_status).name
+
+    def _status(self) -> os.waitid_result | None:
+        """How it ended; None while it runs. It is not waited for: see `kill`."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, options)
+
+
+class _Ended(Exception):
+    """The process is not there any more, or has no time left."""
+
+
+def _refused(header: dict[str, Any]) -> Exception:
+    """The exception for an answer without crops."""
+    message = str(header.get("message", ""))[:1000]
+    failure = header.get("failure")
+    if failure == "unreadable":
+        return Refused(400, f"the picture or video cannot be read: {message}", "unreadable")
+    if failure == "late":
+        return too_late("looking at the file took too long")
+    if failure == "memory":
+        return Refused(413, "looking at the file takes more memory than is allowed", "too_large")
+    return Refused(500, "looking at the file failed; the gateway's log says how", "error")
+
+
+def _found(header: dict[str, Any], parts: list[bytes]) -> Found:
+    """Checks what a worker sent, and makes it what `FaceCropper.crops` gave there.
+
+    Raises:
+      BrokenMessage: it is not of the agreed form.
+    """
+    try:
+        entries, counts, tracks = header["crops"], header["counts"], header["shown"]
+        crops = [_crop(entry, jpeg) for entry, jpeg in zip(entries, parts, strict=False)]
+        shown = dict(zip(map(_whole, tracks), parts[len(entries) :], strict=True))
+    except (KeyError, TypeError, ValueError) as error:
+        raise messages.BrokenMessage(f"crops of another form: {error}") from error
+    if not isinstance(counts, dict) or len(crops) != len(entries):
+        raise messages.BrokenMessage("crops of another form")
+    return Found(crops, counts, shown)
+
+
+def _crop(entry: dict[str, Any], jpeg: bytes) -> Crop:
+    frame = Frame(_whole(entry["frame"]), _whole(entry["ms"]), np.empty(0, np.uint8))
+    box = np.array(entry["box"], np.float32).reshape(4)
+    landmarks = np.array(entry["landmarks"], np.float32).reshape(5, 2)
+    score = float(entry["score"])
+    if not math.isfinite(score):
+        raise ValueError(f"score {score}")
+    return Crop(jpeg, _whole(entry["track"]), frame, box, landmarks, score)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or abs(value) >= 1 << 62:
+        raise ValueError(f"{value!r} is no number of 64 bits")
+    return value

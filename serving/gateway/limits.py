@@ -1,0 +1,26 @@
+"""What the gateway allows a file to need."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class FileLimits:
+    """Bounds of what is done for one file, beyond which it is refused.
+
+    Attributes:
+      bytes: of the file.
+      pixels: of a frame; phones record at most 8 megapixels, and take pictures of 12 or more,
+        which they store smaller for sending.
+      packets: of a video; 400000 are an hour and a half at 60 frames a second, with sound.
+      seconds: that a video plays.
+      worker_bytes: of data that a worker may hold, what the libraries need included; with a frame
+        of 16 megapixels it was 0.7 GB.
+    """
+
+    bytes: int = 200_000_000
+    pixels: int = 16_000_000
+    packets: int = 400_000
+    seconds: float = 3600.0
+    worker_bytes: int = 2 << 30

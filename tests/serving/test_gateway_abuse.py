@@ -1,0 +1,341 @@
+"""Hostile uploads, and the violent end of a gateway: processes, files, and time that are left."""
+
+import contextlib
+import gzip
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.parse
+import zlib
+from concurrent import futures
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made_media import face_frame, write_video
+from serving_support.gateway import ROOT, GatewayProcess, add_version, until
+from serving_support.models import face_detector
+
+from serving.server.process import ServerProcess
+
+pytestmark = pytest.mark.integration
+
+TIMEOUT = 20.0
+# What the issue of a deadline may cost: an answer comes at most this much after it.
+GRACE = 2.0
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("abuse")
+    base = folder / "tiny"
+    base.mkdir()
+    model = face_detector(folder / "detector")
+    add_version(base, 7, model, real_up_to=0.6, fake_above=0.7)
+    return base
+
+
+@pytest.fixture(scope="module")
+def server(base):
+    with ServerProcess(["--model-base", base]) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def arguments(base, server):
+    return [
+        "--server", server.rest, "--model", "tiny", "--model-base", base, "--workers", 1,
+        "--timeout", TIMEOUT,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, arguments):
+    folder = tmp_path_factory.mktemp("gateway") / "run"
+    with GatewayProcess(folder, *arguments, "--max-bytes", 4_000_000) as process:
+        yield process
+        assert process.stop() == 0, process.log()
+    assert not list(folder.iterdir()), "something was left behind"
+
+
+@pytest.fixture(scope="module")
+def picture():
+    pixels = cv2.cvtColor(face_frame([(60, 30, 1.0)]), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    frames = [face_frame([(60 + 4 * number, 40, 1.0)]) for number in range(12)]
+    return write_video(tmp_path_factory.mktemp("clip") / "moving.mp4", frames).read_bytes()
+
+
+def descendants(pid):
+    """Numbers of the processes that a process started, and those started."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold anything.
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if fields[0] != "Z":
+                parents[int(folder.name)] = int(fields[1])
+    known = {pid}
+    while more := {child for child, parent in parents.items() if parent in known} - known:
+        known |= more
+    return known - {pid}
+
+
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_bomb(side):
+    """A PNG of side x side black pixels; 1 MB of it hold 4 gigabytes."""
+    row = zlib.compressobj(9)
+    packed = b"".join(row.compress(bytes(1 + side * 3)) for _ in range(side)) + row.flush()
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", packed), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, data) for kind, data in chunks)
+
+
+def jpeg_bomb(side):
+    return cv2.imencode(".jpg", np.full((side, side, 3), 127, np.uint8))[1].tobytes()
+
+
+def lying_png(width, height):
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", b"\x78\x9c")
+
+
+def riff(kind, data):
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def packet_bomb(packets):
+    """An AVI whose frames are 2 bytes each."""
+    header = struct.pack("<IIIIIIIIIIIIII", 40000, 0, 0, 16, packets, 0, 1, 0, 64, 64, *[0] * 4)
+    stream = struct.pack(
+        "<4s4sIHHIIIIIIIIhhhh",
+        b"vids",
+        b"MJPG",
+        0,
+        0,
+        0,
+        0,
+        1,
+        25,
+        0,
+        packets,
+        0,
+        0,
+        0,
+        0,
+        0,
+        64,
+        64,
+    )
+    form = struct.pack("<IiiHH4sIiiII", 40, 64, 64, 1, 24, b"MJPG", 64 * 64 * 3, 0, 0, 0, 0)
+    lists = riff(
+        b"LIST",
+        b"hdrl"
+        + riff(b"avih", header)
+        + riff(b"LIST", b"strl" + riff(b"strh", stream) + riff(b"strf", form)),
+    )
+    movie = riff(b"LIST", b"movi" + riff(b"00dc", b"\xff\xd8") * packets)
+    return riff(b"RIFF", b"AVI " + lists + movie)
+
+
+def playlist(text, *marks):
+    """A list of other files, with the bytes at which containers are recognised."""
+    data = bytearray(text.encode().ljust(600, b" "))
+    for offset, mark in marks:
+        data[offset : offset + len(mark)] = mark
+    return bytes(data)
+
+
+def hostile(picture, clip, canary):
+    """Names and bodies of uploads that must not be answered with a verdict."""
+    hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{canary}\n#EXT-X-ENDLIST\n"
+    concat = f"ffconcat version 1.0\nfile '{canary}'\n"
+    marks = [(188, b"G"), (196, b"G"), (4, b"ftyp"), (8, b"AVI "), (0, b"\0\0\1"), (0, b"FLV")]
+    for number, mark in enumerate(marks):
+        yield f"HLS {number}", playlist(hls, mark)
+        yield f"concat {number}", playlist(concat, mark)
+    yield "HLS", hls.encode()
+    yield "HLS over http", hls.replace(str(canary), "http://127.0.0.1:1/x.ts").encode()
+    yield "concat", concat.encode()
+    yield "SDP", playlist("v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", (188, b"G"))
+    yield "DASH", playlist(f"<MPD><Period><BaseURL>{canary}</BaseURL></Period></MPD>", (188, b"G"))
+    yield "PNG bomb", png_bomb(12_000)
+    yield "JPEG bomb", jpeg_bomb(7968)
+    yield "lying PNG", lying_png(1 << 31, 1 << 31)
+    yield "lying PNG of zero", lying_png(0, 10)
+    yield "TIFF of nothing", b"II*\0\x08\0\0\0\xff\xff" + bytes(100)
+    yield "packet bomb", packet_bomb(390_000)
+    for share in (0.01, 0.1, 0.5, 0.9):
+        yield f"cut picture {share}", picture[: int(len(picture) * share)]
+        if share < 0.5:
+            yield f"cut video {share}", clip[: int(len(clip) * share)]
+    noise = np.random.default_rng(0)
+    for size in (1, 16, 4096, 1_000_000):
+        yield f"noise {size}", noise.bytes(size)
+    for mark in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF1234WEBP", b"\x1aE\xdf\xa3"):
+        yield f"noise like {mark!r}", mark + noise.bytes(5000)
+    yield "ftyp and noise", b"\0\0\0\x18ftypmp42" + noise.bytes(5000)
+    yield "a program", Path(sys.executable).resolve().read_bytes()[:100_000]
+    yield "script", b"#!/bin/sh\ntouch /tmp/owned\n"
+    yield "nothing but zeros", bytes(1_000_000)
+
+
+def test_hostile_uploads_harm_nobody(gateway, picture, clip, tmp_path):
+    canary = tmp_path / "canary.ts"
+    canary.write_bytes(clip)
+    status, good = gateway.verdict(picture)
+    assert (status, good["faces"]) == (200, 1)
+    assert gateway.verdict(clip)[1]["faces"] == 4
+    cases = list(hostile(picture, clip, canary))
+    assert len(cases) >= 40
+    for number, (name, body) in enumerate(cases):
+        start = time.monotonic()
+        status, answer = gateway.verdict(body)
+        seconds = time.monotonic() - start
+        # A bomb may also be ended by the deadline; how soon it is seen through depends on it.
+        assert status in (400, 413, 504), (name, status, answer)
+        assert seconds < TIMEOUT + GRACE, (name, seconds)
+        assert str(tmp_path) not in answer["error"] and str(gateway.folder) not in answer["error"]
+        assert not gateway.uploads(), name
+        if number % 10 == 9:
+            assert gateway.verdict(picture) == (200, good), f"after {name}"
+    assert gateway.verdict(picture) == (200, good)
+    # The worker and its decoder.
+    assert len(descendants(gateway.process.pid)) <= 2
+
+
+def slow_clip(tmp_path):
+    """A video of large frames, whose detection takes far longer than a short deadline."""
+    frames = [face_frame([(100, 100, 1.0)], 4000, 4000) for _ in range(4)]
+    return write_video(tmp_path / "large.avi", frames, codec="MJPG").read_bytes()
+
+
+def test_the_deadline_ends_the_work(tmp_path, arguments, picture):
+    """And so does a SIGKILL of the gateway; what it left behind goes with the next start."""
+    body = slow_clip(tmp_path)
+    folder = tmp_path / "run"
+    short = [*arguments, "--timeout", "3", "--max-bytes", 100_000_000]
+    with GatewayProcess(folder, *short) as gateway:
+        # Until the worker's graphs are built, a picture alone may take longer than the deadline.
+        until(lambda: gateway.verdict(picture)[0] == 200, "a picture is answered in time", 240)
+        with futures.ThreadPoolExecutor(1) as threads:
+            start = time.monotonic()
+            late = threads.submit(gateway.verdict, body)
+            assert late.result()[0] == 504
+            # The upload has 3 s of its own.
+            assert time.monotonic() - start < 3 + 3 + GRACE
+        assert not gateway.uploads()
+        until(lambda: gateway.verdict(picture)[0] == 200, "a worker is free again", 240)
+
+        with futures.ThreadPoolExecutor(1) as threads:
+            lost = threads.submit(gateway.verdict, body)
+            until(gateway.uploads, "the file is there")
+            children = descendants(gateway.process.pid)
+            assert children
+            gateway.process.send_signal(signal.SIGKILL)
+            gateway.process.wait()
+            with pytest.raises(OSError):
+                lost.result()
+    left = set(folder.iterdir())
+    assert any(path.is_file() for path in folder.glob("*/*")), "nobody could remove the upload"
+    until(lambda: not children & running(), "the children are gone", 30)
+
+    # One that lives, and whose folders must stay, starts beside them.
+    with GatewayProcess(tmp_path / "other", *arguments) as other:
+        kept = list(other.folder.iterdir())
+        for path in kept:
+            path.rename(folder / path.name)  # Locks go with a folder.
+        swept = subprocess.run(
+            [sys.executable, "-c", "from serving.gateway import spool; print(spool.sweep())"],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert all(path.name in swept.stdout for path in left)
+        assert set(folder.iterdir()) == {folder / path.name for path in kept}
+        for path in kept:
+            (folder / path.name).rename(path)
+
+
+def running():
+    return {int(path.name) for path in Path("/proc").glob("[0-9]*") if state(path) not in "ZX"}
+
+
+def state(path):
+    try:
+        return (path / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def test_clients_that_send_nothing_do_not_keep_others_out(gateway, picture):
+    address = urllib.parse.urlsplit(gateway.url)
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(socket.create_connection((address.hostname, address.port)))
+        assert gateway.request("GET", "/healthz")[0] == 200
+        assert gateway.verdict(picture)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
+def test_head(gateway, path):
+    address = urllib.parse.urlsplit(gateway.url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(f"HEAD {path} HTTP/1.0\r\n\r\n".encode())
+        answer = b""
+        while part := connection.recv(1 << 16):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"\r\n\r\n")
+
+
+def test_curl_uploads(gateway, picture, tmp_path):
+    """As people do it: a form, the bare file, and the same packed."""
+    file = tmp_path / "a face.png"
+    file.write_bytes(picture)
+    packed = tmp_path / "packed"
+    packed.write_bytes(gzip.compress(picture))
+    url = f"{gateway.url}/v1/verdict"
+    expected = gateway.verdict(picture)[1]
+    for options in (
+        ["-F", f"anything=@{file}"],
+        ["--data-binary", f"@{file}"],
+        ["-T", file, "-X", "POST", "-H", "Expect:"],
+        ["--data-binary", f"@{packed}", "-H", "Content-Encoding: gzip"],
+    ):
+        done = subprocess.run(["curl", "-sS", *options, url], capture_output=True, text=True)
+        answer = json.loads(done.stdout)
+        assert answer["score"] == expected["score"], (options, answer)
+        assert answer["name"] == ("a face.png" if options[0] == "-F" else "")
+
+
+def test_a_server_thread_that_dies_ends_the_gateway(tmp_path, arguments):
+    code = f"""
+import sys
+import uvicorn
+async def fail(*_, **__):
+    raise RuntimeError("planned")
+uvicorn.Server.main_loop = fail
+from serving.gateway.main import main
+sys.argv = ["gateway", "--port", "0", *{[str(argument) for argument in arguments]!r}]
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "planned" in done.stderr
+    assert not list(tmp_path.iterdir())
