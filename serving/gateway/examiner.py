@@ -19,8 +19,8 @@ import numpy as np
 
 from preprocessing.aggregation import NonFiniteLogits
 from preprocessing.face_cropper import Crop, FaceCropper, Settings
+from preprocessing.face_selection import ALL, ANSWER, FaceCounts
 from preprocessing.media.errors import UnreadableMedia
-from preprocessing.verdict import NO_BAND
 from serving import clients
 from serving.gateway.errors import Disconnected, Refused, too_late
 from serving.gateway.metrics import GatewayMetrics
@@ -40,6 +40,7 @@ class Job:
       name: what the client calls it.
       end: `time.monotonic` after which nobody waits for the answer.
       with_crops: whether the answer shows a crop of each track.
+      all_faces: whether every face that is found is judged.
       abandoned: set when nobody waits any more.
     """
 
@@ -47,6 +48,7 @@ class Job:
     name: str
     end: float
     with_crops: bool = False
+    all_faces: bool = False
     abandoned: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     @property
@@ -115,10 +117,10 @@ class Examiner:
             job.check()
             version = self.versions.served()
             if version.settings != cut_for:
-                crops, frames = self._crops(job, cropper, version.settings)
+                crops, counts = self._crops(job, cropper, version.settings)
                 cut_for = version.settings
             try:
-                verdict = self._judge(job, crops, frames, version)
+                verdict = self._judge(job, crops, counts, version)
             except clients.ScoringError as error:
                 # The server changed versions meanwhile; the new one may want other crops.
                 if error.code == "NOT_FOUND" and not last:
@@ -129,7 +131,9 @@ class Examiner:
             return self._answer(job, verdict, crops, version)
         raise AssertionError("unreachable")
 
-    def _crops(self, job: Job, cropper: _Cropper, settings: Settings) -> tuple[list[Crop], int]:
+    def _crops(
+        self, job: Job, cropper: _Cropper, settings: Settings
+    ) -> tuple[list[Crop], FaceCounts]:
         start = time.monotonic()
         try:
             crops, counts = cropper.crops_for(job, settings)
@@ -138,9 +142,9 @@ class Examiner:
                 400, f"the picture or video cannot be read: {error}", "unreadable"
             ) from error
         self._metrics.seconds.observe("faces", value=time.monotonic() - start)
-        return crops, counts["frames"]
+        return crops, counts
 
-    def _judge(self, job: Job, crops: list[Crop], frames: int, version: Version) -> Verdict:
+    def _judge(self, job: Job, crops: list[Crop], counts: FaceCounts, version: Version) -> Verdict:
         options = self._options
         start = time.monotonic()
         with clients.connect(
@@ -153,7 +157,7 @@ class Examiner:
 
             model = f"{options.model} version {version.number}"
             try:
-                verdict = judge(job.name, crops, frames, logits_of, version.thresholds, model)
+                verdict = judge(job.name, crops, counts, logits_of, version.thresholds, model)
             except NonFiniteLogits as error:
                 raise clients.ScoringError("INTERNAL", str(error)) from error
         self._metrics.seconds.observe("scores", value=time.monotonic() - start)
@@ -162,31 +166,17 @@ class Examiner:
     def _answer(
         self, job: Job, verdict: Verdict, crops: list[Crop], version: Version
     ) -> dict[str, Any]:
-        tracks = []
-        for track, score in sorted(verdict.tracks.items(), key=lambda item: -item[1]):
-            own = [crop for crop in crops if crop.track == track]
-            entry = {"track": track, "score": score, "faces": len(own)}
-            if job.with_crops:
-                entry["crop"] = _shown(max(own, key=lambda crop: crop.score).jpeg)
-            tracks.append(entry)
-        thresholds = version.thresholds
-        return {
-            "name": job.name,
-            "verdict": verdict.verdict,
-            "score": verdict.score,
-            "logit": verdict.logit,
-            "reason": verdict.reason,
-            "frames": verdict.frames,
-            "faces": verdict.faces,
-            "tracks": tracks,
-            "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
-            "meaning": thresholds.text() if thresholds else NO_BAND,
-            "model": {
-                "name": self._options.model,
-                "version": version.number,
-                "backbone": version.backbone,
-            },
+        answer = {"name": job.name, **verdict.as_dict()}
+        if job.with_crops:
+            for entry in answer["tracks"]:
+                of_track = [crop for crop in crops if crop.track == entry["track"]]
+                entry["crop"] = _shown(max(of_track, key=lambda crop: crop.score).jpeg)
+        answer["model"] = {
+            "name": self._options.model,
+            "version": version.number,
+            "backbone": version.backbone,
         }
+        return answer
 
 
 class _Cropper:
@@ -195,12 +185,13 @@ class _Cropper:
     def __init__(self, settings: Settings):
         self._cropper = FaceCropper(settings)
 
-    def crops_for(self, job: Job, settings: Settings) -> tuple[list[Crop], dict[str, Any]]:
+    def crops_for(self, job: Job, settings: Settings) -> tuple[list[Crop], FaceCounts]:
         """As `FaceCropper.crops`; raises what `Job.check` raises, too."""
         if settings != self._cropper.settings:
             self._cropper.close()
             self._cropper = FaceCropper(settings)
-        return self._cropper.crops(job.path, check=job.check)
+        policy = ALL if job.all_faces else ANSWER
+        return self._cropper.crops(job.path, check=job.check, policy=policy)
 
     def close(self) -> None:
         self._cropper.close()
