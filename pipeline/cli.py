@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +19,12 @@ _ACCOUNT = (
     "not (documents such as .txt and .csv do not count), which the output says with the reason, "
     "2 wrong usage or data, 1 failure."
 )
+# What a shell reports of a program that SIGPIPE ended.
+CLOSED_PIPE = 141
+_ALL_FACES = (
+    "judge every face that is found; else tracks that are much shorter than their shot, and faces "
+    "much smaller than its largest, are left out and counted"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,8 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         # File names hold what a terminal's encoding may not; that must not end a command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = _parser().parse_args(argv)
     try:
+        try:
+            return _command(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        return CLOSED_PIPE
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
         return arguments.command(arguments)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -34,6 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _stdout_is_closed() -> bool:
+    """Whether the reader of standard output is gone; what is left for it is thrown away then."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    # The interpreter flushes once more at its end, and would complain.
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,6 +151,11 @@ def _parser() -> argparse.ArgumentParser:
         "--model", required=True, metavar="DIR", help="a model version, or the folder of versions"
     )
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    command.add_argument(
+        "--all-faces",
+        action="store_true",
+        help=_ALL_FACES,
+    )
     command.set_defaults(command=_predict)
 
     _add_evaluation_commands(commands)
@@ -193,6 +230,7 @@ def _add_evaluation_commands(commands) -> None:
             "--precropped", action="store_true", help="the files are face crops already"
         )
         command.add_argument("--workers", type=int, default=1, help="Beam worker processes")
+        command.add_argument("--all-faces", action="store_true", help=_ALL_FACES)
         command.set_defaults(command=_on_data, task=name, official_test=False)
         if name == "evaluate":
             command.add_argument(
@@ -314,7 +352,13 @@ def _index(arguments: argparse.Namespace) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     from serving.predict import predict_command
 
-    return predict_command(arguments.files, arguments.model, arguments.json, arguments.false_alarms)
+    return predict_command(
+        arguments.files,
+        arguments.model,
+        arguments.json,
+        arguments.false_alarms,
+        arguments.all_faces,
+    )
 
 
 def _on_data(arguments: argparse.Namespace) -> int:
@@ -330,6 +374,7 @@ def _on_data(arguments: argparse.Namespace) -> int:
         precropped=arguments.precropped,
         official_test=arguments.official_test,
         workers=arguments.workers,
+        all_faces=arguments.all_faces,
     )
     return getattr(evaluate, arguments.task)(request)
 

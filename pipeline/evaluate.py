@@ -24,6 +24,7 @@ from preprocessing.datasets.clip import (
     printable,
 )
 from preprocessing.errors import UsageError, cause
+from preprocessing.face_selection import ALL, ANSWER
 from preprocessing.files import hash_clips
 from preprocessing.manifest import (
     Manifest,
@@ -52,6 +53,7 @@ class Request:
       precropped: the files are face crops already.
       official_test: only the clips of the dataset's own test list.
       workers: Beam worker processes.
+      all_faces: judge every face that is found, bystanders and short tracks as well.
     """
 
     model: str
@@ -60,6 +62,7 @@ class Request:
     precropped: bool = False
     official_test: bool = False
     workers: int = 1
+    all_faces: bool = False
 
 
 def evaluate(request: Request) -> int:
@@ -220,6 +223,7 @@ def _score_row(row: dict[str, Any]) -> dict[str, Any]:
         "frames": row["frames"],
         "faces_found": row["faces"],
         "faces_left_out": dropped,
+        "note": row["note"],
         "reason": row["reason"],
     }
 
@@ -227,7 +231,7 @@ def _score_row(row: dict[str, Any]) -> dict[str, Any]:
 def _problem_row(problem: Problem) -> dict[str, Any]:
     # A table holds UTF-8 only.
     name = problem.path if is_utf8(problem.path) else printable(problem.path)
-    empty = {"frames": 0, "faces_found": 0, "faces_left_out": ""}
+    empty = {"frames": 0, "faces_found": 0, "faces_left_out": "", "note": ""}
     return {"clip_id": name, **empty, "reason": problem.reason}
 
 
@@ -240,7 +244,10 @@ def _scored(
 ) -> Scored:
     from components.clip_evaluator.bulk import score_clips
 
-    scored = score_clips(request.model, clips, root, work, request.precropped, request.workers)
+    policy = ALL if request.all_faces else ANSWER
+    scored = score_clips(
+        request.model, clips, root, work, request.precropped, request.workers, policy
+    )
     if faces_needed and scored.crops.empty:
         reasons = sorted({row["reason"] for row in scored.rows})
         raise UsageError(

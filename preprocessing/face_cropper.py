@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,18 +11,27 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from preprocessing import persons
 from preprocessing.crop import limit_size, roll, square_crop
 from preprocessing.detector import Face
+from preprocessing.face_selection import (
+    BYSTANDER,
+    OUTSIDE,
+    TOO_SHORT,
+    TRAINING,
+    FaceCounts,
+    FoundFace,
+    select,
+)
 from preprocessing.frame_folder import sample_folder
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.errors import UnreadableMedia
 from preprocessing.media.video import Frame
 from preprocessing.quality import QualityFilter
+from preprocessing.shots import ShotDetector
 from preprocessing.tracking import Tracker
 
-TOO_SHORT = "track too short"
-BYSTANDER = "far smaller than the clip's largest face"
-OUTSIDE = "outside the frame"
+__all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper", "Settings"]
 
 _Item = TypeVar("_Item")
 
@@ -37,6 +45,10 @@ class Settings:
     """What decides which crops come out of a clip; the names are those of ExtractionConfig.
 
     What has a default came later: models that were trained before it do without.
+
+    Attributes:
+      policy: what is kept where the other settings leave little, see
+        `preprocessing.face_selection`. Whoever uses a model sets it; training has one policy only.
     """
 
     frames_per_clip: int
@@ -53,15 +65,20 @@ class Settings:
     min_relative_size: float = 0.0
     align: bool = False
     boxes_of_original: bool = False
+    policy: str = TRAINING
 
     @classmethod
     def of(cls, extraction: dict[str, Any], precropped: bool) -> Settings:
         """Picks the settings out of an extraction section given as plain values."""
-        names = {field.name for field in dataclasses.fields(cls)} - {"precropped"}
+        names = {field.name for field in dataclasses.fields(cls)} - {"precropped", "policy"}
         return cls(precropped=precropped, **{name: extraction[name] for name in names})
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain values; training's policy, which is no property of a model, is left out."""
+        values = dataclasses.asdict(self)
+        if self.policy == TRAINING:
+            del values["policy"]
+        return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +138,8 @@ class FaceCropper:
         path: str | Path,
         original: str | Path | None = None,
         check: Callable[[], None] | None = None,
-    ) -> tuple[list[Crop], dict[str, Any]]:
+        policy: str | None = None,
+    ) -> tuple[list[Crop], FaceCounts]:
         """Returns the crops of a clip in order of frame and track, and what was counted.
 
         Args:
@@ -129,26 +147,24 @@ class FaceCropper:
           original: the clip that a fake was made from. Where it has frames of the same size, its
             faces are cut out of `path`, so that crops of both with one frame number are a pair.
           check: called with each frame of `path`; what it raises ends the work.
-
-        Returns:
-          The crops, and the counts `frames` (read), `frames_with_face`, `faces` (found in them),
-          `tracks` (kept), `crops`, `dropped` (faces left out, by reason; crops and dropped faces
-          add up to the faces) and `boxes` (`own` or `original`).
+          policy: takes the place of the settings' policy for this file.
 
         Raises:
           UnreadableMedia: no frame could be decoded.
+          ValueError: there is no such policy.
         """
+        policy = self.settings.policy if policy is None else policy
         frames = _checked(self._frames(path), check)
         if self._search is None:
             return self._whole_frames(frames)
         if original is not None:
             try:
-                crops, counts = self._cut(_checked(self._like(path, original), check))
-                if counts["frames"]:
-                    return crops, {**counts, "boxes": "original"}
+                crops, counts = self._cut(_checked(self._like(path, original), check), policy)
+                if counts.frames:
+                    return crops, dataclasses.replace(counts, boxes="original")
             except _NoPartner:
                 pass
-        return self._cut(self._search.faces(frames))
+        return self._cut(self._search.faces(frames), policy)
 
     def _frames(
         self, path: str | Path, count: int = 0, indices: Sequence[int] | None = None
@@ -178,69 +194,80 @@ class FaceCropper:
             yield frame, faces
 
     def _cut(
-        self, searched: Iterable[tuple[Frame, list[Face]]]
-    ) -> tuple[list[Crop], dict[str, Any]]:
-        tracker = Tracker()
-        found: list[Crop] = []
-        counts: collections.Counter[str] = collections.Counter()
-        dropped: collections.Counter[str] = collections.Counter()
-        sizes: dict[int, list[float]] = collections.defaultdict(list)
+        self, searched: Iterable[tuple[Frame, list[Face]]], policy: str
+    ) -> tuple[list[Crop], FaceCounts]:
+        shots, tracker = ShotDetector(), Tracker()
+        found: list[FoundFace] = []
+        patches: list[np.ndarray] = []
+        shot_frames: collections.Counter[int] = collections.Counter()
+        frames_with_face = 0
         for frame, faces in searched:
-            counts["frames"] += 1
-            counts["frames_with_face"] += bool(faces)
-            counts["faces"] += len(faces)
-            light = dataclasses.replace(frame, pixels=np.empty(0, np.uint8))
-            for face, track in zip(faces, tracker.assign(faces), strict=True):
-                sizes[track].append(face.size)
-                pixels, reason = self._crop(frame.pixels, face)
-                if reason:
-                    dropped[reason] += 1
-                    continue
-                jpeg = self._encode(pixels)
-                found.append(Crop(jpeg, track, light, face.box, face.landmarks, face.score))
-        refused = self._refuse_tracks(sizes, counts["frames"])
-        kept = [crop for crop in found if crop.track not in refused]
-        dropped.update(refused[crop.track] for crop in found if crop.track in refused)
-        return kept, _counts(counts, kept, dropped)
+            shot = shots.shot_of(frame.pixels)
+            shot_frames[shot] += 1
+            frames_with_face += bool(faces)
+            for face, track in zip(faces, tracker.assign(faces, shot), strict=True):
+                crop, reason = self._crop(frame, face)
+                found.append(FoundFace(frame.index, shot, track, face.size, crop, reason))
+                patches.append(persons.patch(frame.pixels, face))
+        tracks = persons.split([face.track for face in found], patches)
+        found = [face.of_track(track) for face, track in zip(found, tracks, strict=True)]
+        kept, dropped, note = select(
+            found,
+            shot_frames,
+            self.settings.min_track_share,
+            self.settings.min_relative_size,
+            policy,
+        )
+        return kept, FaceCounts(
+            frames=sum(shot_frames.values()),
+            frames_with_face=frames_with_face,
+            shots=len(shot_frames),
+            faces=len(found),
+            tracks=len({crop.track for crop in kept}),
+            crops=len(kept),
+            dropped=dropped,
+            note=note,
+        )
 
-    def _refuse_tracks(self, sizes: dict[int, list[float]], frames: int) -> dict[int, str]:
-        """The tracks to leave out, each with the reason; `sizes` holds each track's face sizes."""
-        least = self.settings.min_track_share * frames
-        refused = {track: TOO_SHORT for track, found in sizes.items() if len(found) < least}
-        medians = {
-            track: statistics.median(found)
-            for track, found in sizes.items()
-            if track not in refused
-        }
-        smallest = self.settings.min_relative_size * max(medians.values(), default=0.0)
-        return refused | {track: BYSTANDER for track, size in medians.items() if size < smallest}
+    def _crop(self, frame: Frame, face: Face) -> tuple[Crop | None, str]:
+        """The crop of a face, None where none can be cut, and the reason against it.
 
-    def _crop(self, pixels: np.ndarray, face: Face) -> tuple[np.ndarray | None, str]:
-        """The crop of a face, or None and the reason against it."""
-        reason = self._filter.why_not(face)
-        if reason:
-            return None, reason
+        Its track is known only when the whole clip is.
+        """
         angle = roll(face.landmarks) if self.settings.align else 0.0
         try:
-            crop = square_crop(
-                pixels, face.box, self.settings.margin, self.settings.max_crop_size, angle
+            pixels = square_crop(
+                frame.pixels, face.box, self.settings.margin, self.settings.max_crop_size, angle
             )
         except ValueError:
             return None, OUTSIDE
-        return crop, self._filter.why_not(face, crop)
+        crop = Crop(
+            jpeg=self._encode(pixels),
+            track=-1,
+            frame=_without_pixels(frame),
+            box=face.box,
+            landmarks=face.landmarks,
+            score=face.score,
+        )
+        return crop, self._filter.why_not(face, pixels)
 
-    def _whole_frames(self, frames: Iterator[Frame]) -> tuple[list[Crop], dict[str, Any]]:
+    def _whole_frames(self, frames: Iterator[Frame]) -> tuple[list[Crop], FaceCounts]:
         """Files that are face crops already: each frame is one face."""
         crops = []
         for frame in frames:
             height, width = frame.pixels.shape[:2]
             jpeg = self._encode(limit_size(frame.pixels, self.settings.max_crop_size))
             box = np.array([0, 0, width, height], np.float32)
-            light = dataclasses.replace(frame, pixels=np.empty(0, np.uint8))
-            crops.append(Crop(jpeg, 0, light, box, np.zeros((5, 2), np.float32), 1.0))
+            landmarks = np.zeros((5, 2), np.float32)
+            crops.append(Crop(jpeg, 0, _without_pixels(frame), box, landmarks, 1.0))
         number = len(crops)
-        return crops, _counts(
-            {"frames": number, "frames_with_face": number, "faces": number}, crops, {}
+        return crops, FaceCounts(
+            frames=number,
+            frames_with_face=number,
+            shots=min(1, number),
+            faces=number,
+            tracks=min(1, number),
+            crops=number,
         )
 
     def _encode(self, pixels: np.ndarray) -> bytes:
@@ -262,13 +289,6 @@ class _NoPartner(Exception):
     """The original cannot lend its boxes."""
 
 
-def _counts(counts: dict[str, int], kept: list[Crop], dropped: dict[str, int]) -> dict[str, Any]:
-    return {
-        "frames": counts["frames"],
-        "frames_with_face": counts["frames_with_face"],
-        "faces": counts["faces"],
-        "tracks": len({crop.track for crop in kept}),
-        "crops": len(kept),
-        "dropped": dict(dropped),
-        "boxes": "own",
-    }
+def _without_pixels(frame: Frame) -> Frame:
+    """The frame's number and time; its pixels would be held as long as the crop."""
+    return dataclasses.replace(frame, pixels=np.empty(0, np.uint8))

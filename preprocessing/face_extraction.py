@@ -7,6 +7,7 @@ are then put together from the store.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ import apache_beam as beam
 from preprocessing.datasets.clip import Clip
 from preprocessing.face_cropper import Crop, FaceCropper, Settings
 from preprocessing.face_example import make_example
+from preprocessing.face_selection import FaceCounts
 from preprocessing.face_store import (
     SOURCES,
     read_examples,
@@ -62,13 +64,7 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str,
         "path": clip.path,
         "label": clip.label,
         "method": clip.method,
-        "frames": 0,
-        "frames_with_face": 0,
-        "faces": 0,
-        "tracks": 0,
-        "crops": 0,
-        "dropped": {},
-        "boxes": "own",
+        **dataclasses.asdict(FaceCounts()),
         "original": _original_state(root, clip, cropper.settings),
         "reason": "",
         "failed": False,
@@ -79,9 +75,9 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str,
     try:
         _check_present(Path(root) / clip.path)
         crops, counts = cropper.crops(Path(root) / clip.path, original)
-        row.update(counts)
+        row.update(dataclasses.asdict(counts))
         if not crops:
-            row["reason"] = "no face found" if not row["faces"] else "no face was kept"
+            row["reason"] = _why_none(counts)
     except UnreadableMedia as error:
         row["reason"] = str(error)
     except (DecodingFailed, MemoryError, OSError) as error:
@@ -281,6 +277,13 @@ def _check_present(path: Path) -> None:
         os.stat(path)
     except OSError as error:
         raise DecodingFailed(f"the file cannot be opened: {error.strerror}") from error
+
+
+def _why_none(counts: FaceCounts) -> str:
+    """Without numbers, so that the report counts clips by it; they stand beside it in the row."""
+    if not counts.faces:
+        return "no face found"
+    return f"no face was kept: {', '.join(sorted(counts.dropped))}"
 
 
 def _original_state(root: str, clip: Clip, settings: Settings) -> list[int] | None:

@@ -32,9 +32,12 @@ SOURCES = (
     "preprocessing/face_cropper.py",
     "preprocessing/face_example.py",
     "preprocessing/face_extraction.py",
+    "preprocessing/face_selection.py",
     "preprocessing/frame_folder.py",
+    "preprocessing/persons.py",
     "preprocessing/quality.py",
     "preprocessing/search.py",
+    "preprocessing/shots.py",
     "preprocessing/tracking.py",
     "preprocessing/media/video.py",
 )

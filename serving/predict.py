@@ -13,7 +13,9 @@ import numpy as np
 
 from preprocessing import model_metadata
 from preprocessing.aggregation import NonFiniteLogits, aggregate, probability
+from preprocessing.datasets.clip import printable
 from preprocessing.errors import UsageError
+from preprocessing.face_selection import ALL, ANSWER, FaceCounts, by_reason
 from preprocessing.quiet import quiet
 from preprocessing.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
 
@@ -25,15 +27,29 @@ _BATCH = 16
 
 
 @dataclasses.dataclass(frozen=True)
+class TrackScore:
+    """The score of one track.
+
+    Attributes:
+      track: its number within the file.
+      score: P(fake).
+      faces: of it that were judged.
+    """
+
+    track: int
+    score: float
+    faces: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Verdict:
     """The answer for one file.
 
     Attributes:
       file: as it was named.
       score: P(fake) of the file, that of its most suspicious track; None when there is none.
-      tracks: P(fake) of each track, by its number.
-      frames: frames looked at.
-      faces: crops that were judged.
+      tracks: that were judged, most suspicious first.
+      counts: frames looked at, faces found, judged and left out.
       reason: why there is no score; empty when there is one.
       verdict: `fake`, `real` or `uncertain`, see `preprocessing.verdict`; empty without a score,
         and for a model without operating points.
@@ -43,13 +59,30 @@ class Verdict:
 
     file: str
     score: float | None
-    tracks: dict[int, float]
-    frames: int
-    faces: int
+    tracks: tuple[TrackScore, ...] = ()
+    counts: FaceCounts = FaceCounts()
     reason: str = ""
     verdict: str = ""
     thresholds: Thresholds | None = None
     logit: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as plain values, without the file; README.md shows it."""
+        return {
+            "verdict": self.verdict,
+            "score": self.score,
+            "logit": self.logit,
+            "reason": self.reason,
+            "note": self.counts.note,
+            "frames": self.counts.frames,
+            "shots": self.counts.shots,
+            "faces_found": self.counts.faces,
+            "faces": self.counts.crops,
+            "left_out": self.counts.dropped,
+            "tracks": [dataclasses.asdict(track) for track in self.tracks],
+            "thresholds": dataclasses.asdict(self.thresholds) if self.thresholds else None,
+            "meaning": self.thresholds.text() if self.thresholds else NO_BAND,
+        }
 
 
 def crop_settings(metadata: dict[str, Any]) -> Settings:
@@ -66,7 +99,7 @@ def crop_settings(metadata: dict[str, Any]) -> Settings:
 def judge(
     file: str,
     crops: Sequence[Crop],
-    frames: int,
+    counts: FaceCounts,
     logits_of: Callable[[Sequence[bytes]], np.ndarray],
     thresholds: Thresholds | None,
     model: str,
@@ -76,38 +109,38 @@ def judge(
     Args:
       file: as it was named.
       crops: of the file.
-      frames: that were looked at.
+      counts: of its frames and faces.
       logits_of: gives the calibrated logits, float [crops], of encoded crops; not asked without
         crops.
       thresholds: of the model.
       model: what gives the logits, for messages.
 
     Returns:
-      The verdict; without crops the reason is `no face`, and there is no score.
+      The verdict. Without crops there is no score; the reason is `no face` where none was found,
+      and else says how many were found and why each was left out.
 
     Raises:
       NonFiniteLogits: the model gave NaN or infinite logits; model and file are named.
     """
     if not crops:
-        return Verdict(file, None, {}, frames, 0, "no face")
+        return Verdict(file, None, counts=counts, reason=counts.why_none(), thresholds=thresholds)
     logits = logits_of([crop.jpeg for crop in crops])
     tracks = np.array([crop.track for crop in crops])
     try:
         scores = aggregate(logits, np.full(len(crops), file), tracks)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
-    by_track = {
-        int(track): float(probability(logit))
+    by_track = [
+        TrackScore(int(track), float(probability(logit)), int((tracks == track).sum()))
         for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
-    }
+    ]
     logit = float(scores.logits[0])
     return Verdict(
         file=file,
         score=float(probability(logit)),
         logit=logit,
-        tracks=by_track,
-        frames=frames,
-        faces=len(crops),
+        tracks=tuple(sorted(by_track, key=lambda scored: (-scored.score, scored.track))),
+        counts=counts,
         verdict=thresholds.verdict(logit) if thresholds else "",
         thresholds=thresholds,
     )
@@ -119,6 +152,7 @@ class Predictor:
     Args:
       model: folder of a model version, or of versions (the highest is taken).
       false_alarms: share of real clips that may be called fake, see `preprocessing.verdict`.
+      all_faces: judge every face that is found, bystanders and short tracks as well.
 
     Attributes:
       thresholds: of the verdicts; None for a model without operating points.
@@ -128,10 +162,12 @@ class Predictor:
         has no threshold for that share.
     """
 
-    def __init__(self, model: str | Path, false_alarms: float = FALSE_ALARMS):
+    def __init__(
+        self, model: str | Path, false_alarms: float = FALSE_ALARMS, all_faces: bool = False
+    ):
         self.model = model_metadata.find_saved_model(model)
         metadata = model_metadata.read(self.model)
-        settings = crop_settings(metadata)
+        settings = dataclasses.replace(crop_settings(metadata), policy=ALL if all_faces else ANSWER)
         self.thresholds = thresholds_of(metadata, false_alarms)
         import tensorflow as tf
 
@@ -145,18 +181,19 @@ class Predictor:
 
     def predict(self, file: str | Path) -> Verdict:
         """Scores one file; what cannot be scored comes back with its reason."""
-        from preprocessing.media.errors import UnreadableMedia
+        from preprocessing.media.errors import DecodingFailed, UnreadableMedia
 
         try:
             crops, counts = self._cropper.crops(file)
-        except UnreadableMedia as error:
-            return Verdict(str(file), None, {}, 0, 0, str(error))
+        except (UnreadableMedia, DecodingFailed) as error:
+            return Verdict(str(file), None, reason=str(error), thresholds=self.thresholds)
         try:
-            return judge(
-                str(file), crops, counts["frames"], self.logits, self.thresholds, str(self.model)
-            )
+            return judge(str(file), crops, counts, self.logits, self.thresholds, str(self.model))
         except NonFiniteLogits as error:
-            return Verdict(str(file), None, {}, counts["frames"], 0, str(error))
+            # The faces are sound, and so are the counts of them; none of them was judged.
+            return Verdict(
+                str(file), None, counts=counts, reason=str(error), thresholds=self.thresholds
+            )
 
     def logits(self, jpegs: Sequence[bytes]) -> np.ndarray:
         """Calibrated logits, float32 [crops], of encoded crops."""
@@ -175,7 +212,11 @@ class Predictor:
 
 
 def predict_command(
-    files: Sequence[str], model: str, as_json: bool, false_alarms: float = FALSE_ALARMS
+    files: Sequence[str],
+    model: str,
+    as_json: bool,
+    false_alarms: float = FALSE_ALARMS,
+    all_faces: bool = False,
 ) -> int:
     """Prints a verdict per file.
 
@@ -187,29 +228,39 @@ def predict_command(
     """
     for file in files:
         if not Path(file).exists():
-            raise UsageError(f"there is no file {file}")
+            raise UsageError(f"there is no file {printable(file)}")
     with quiet():
-        predictor = Predictor(model, false_alarms)
+        predictor = Predictor(model, false_alarms, all_faces)
     verdicts = []
     if not as_json:
-        print(f"{'verdict':<9}  {'P(fake)':>8}  {'faces':>5}  {'tracks':>6}  file")
+        print(f"{'verdict':<9}  {'P(fake)':>8}  {'found':>5}  {'judged':>6}  {'tracks':>6}  file")
     for file in files:
         with quiet():
             verdict = predictor.predict(file)
         verdicts.append(verdict)
         if not as_json:
-            print(_line(verdict), flush=True)
+            print(_lines(verdict), flush=True)
     with quiet():
         predictor.close()
     if as_json:
-        print(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
+        answers = [{"file": verdict.file, **verdict.as_dict()} for verdict in verdicts]
+        print(json.dumps(answers, indent=1))
     else:
         print(predictor.thresholds.text() if predictor.thresholds else NO_BAND)
     return 0 if all(verdict.score is not None for verdict in verdicts) else 1
 
 
-def _line(one: Verdict) -> str:
-    score = "-" if one.score is None else f"{one.score:.3f}"
-    counts = f"{one.faces:>5}  {len(one.tracks):>6}"
-    why = f"  ({one.reason})" if one.reason else ""
-    return f"{one.verdict or '-':<9}  {score:>8}  {counts}  {one.file}{why}"
+def _lines(verdict: Verdict) -> str:
+    """A line of the table, and indented below it what was left out and what is to be noted."""
+    counts = verdict.counts
+    score = "-" if verdict.score is None else f"{verdict.score:.3f}"
+    why = f"  ({verdict.reason})" if verdict.reason else ""
+    lines = [
+        f"{verdict.verdict or '-':<9}  {score:>8}  {counts.faces:>5}  {counts.crops:>6}"
+        f"  {len(verdict.tracks):>6}  {printable(verdict.file)}{why}"
+    ]
+    if counts.dropped and counts.crops:
+        lines.append(f"           faces left out: {by_reason(counts.dropped)}")
+    if counts.note:
+        lines.append(f"           note: {counts.note}")
+    return "\n".join(lines)

@@ -23,6 +23,7 @@ from preprocessing import model_metadata, progress
 from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.datasets.clip import Clip
 from preprocessing.face_extraction import run_extraction
+from preprocessing.face_selection import ANSWER
 from preprocessing.files import replacing
 
 _SPLIT = "test"
@@ -50,6 +51,7 @@ def score_clips(
     work: str | Path,
     precropped: bool = False,
     workers: int = 1,
+    policy: str = ANSWER,
 ) -> Scored:
     """Scores clips, finished ones from the work folder.
 
@@ -60,12 +62,17 @@ def score_clips(
       work: folder of finished clips; may hold those of earlier runs and of other models.
       precropped: whether the files are crops already.
       workers: Beam worker processes.
+      policy: which faces are judged, see `preprocessing.face_selection`; as `deepfake predict`
+        does where training's policy leaves none, an answer judges the best.
 
     Raises:
       UsageError: see `model_metadata.settings_of`, or the model is none of ours.
     """
     saved_model = model_metadata.find_saved_model(model)
-    settings = model_metadata.settings_of(model_metadata.read(model), precropped)
+    settings = dataclasses.replace(
+        model_metadata.settings_of(model_metadata.read(model), precropped),
+        policy=policy,
+    )
     work = Path(work).resolve()
     records = work / "examples" / f"Split-{_SPLIT}"
     for old in records.glob("*"):  # Of other clips: shards are put together anew.

@@ -196,6 +196,7 @@ class Gateway:
                 query.get("name", [upload.name])[-1][:_LONGEST_NAME],
                 time.monotonic() + options.timeout,
                 with_crops=query.get("crops", ["0"])[-1] == "1",
+                all_faces=query.get("all_faces", ["0"])[-1] == "1",
             )
             answer = asyncio.create_task(self._examined(job))
             gone = asyncio.create_task(_gone(receive))

@@ -7,6 +7,7 @@ while another thread works.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import queue
@@ -23,6 +24,7 @@ from serving.gateway.limits import FileLimits
 
 if TYPE_CHECKING:
     from preprocessing.face_cropper import Crop, FaceCropper, Settings
+    from preprocessing.face_selection import FaceCounts
 
 _LOG = logging.getLogger(__name__)
 
@@ -133,7 +135,9 @@ class _Worker:
         try:
             self.prepare(_settings(request))
             crops, counts = self._cropper.crops(
-                request["path"], check=lambda: self._inbox.check(end)
+                request["path"],
+                check=lambda: self._inbox.check(end),
+                policy=request["policy"],
             )
             return _answer(crops, counts, request["shown"])
         except UnreadableMedia as error:
@@ -162,7 +166,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return type(error).__name__ == "ResourceExhaustedError" or "Insufficient memory" in str(error)
 
 
-def _answer(crops: list[Crop], counts: dict[str, Any], shown: bool) -> bytes:
+def _answer(crops: list[Crop], counts: FaceCounts, shown: bool) -> bytes:
     entries = [
         {
             "track": int(crop.track),
@@ -179,7 +183,11 @@ def _answer(crops: list[Crop], counts: dict[str, Any], shown: bool) -> bytes:
         for crop in crops:
             if crop.track not in best or crop.score > best[crop.track].score:
                 best[crop.track] = crop
-    header = {"crops": entries, "counts": counts, "shown": [int(track) for track in best]}
+    header = {
+        "crops": entries,
+        "counts": dataclasses.asdict(counts),
+        "shown": [int(track) for track in best],
+    }
     pictures = [_small(crop.jpeg) for crop in best.values()]
     return messages.pack(header, [*(crop.jpeg for crop in crops), *pictures])
 

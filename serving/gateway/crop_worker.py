@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from preprocessing.face_cropper import Crop, Settings
+from preprocessing.face_selection import ANSWER, FaceCounts
 from preprocessing.media.video import Frame
 from serving.gateway import messages
 from serving.gateway.errors import Refused, too_late
@@ -52,7 +53,7 @@ class Found:
     """
 
     crops: list[Crop]
-    counts: dict[str, Any]
+    counts: FaceCounts
     shown: dict[int, bytes]
 
 
@@ -123,6 +124,7 @@ class CropWorker:
         seconds: float,
         check: Callable[[], None],
         shown: bool = False,
+        policy: str = ANSWER,
     ) -> Found:
         """Looks at one file.
 
@@ -132,6 +134,7 @@ class CropWorker:
           seconds: after which `check` will raise.
           check: called now and then; what it raises ends the work, with the process if need be.
           shown: whether small pictures of the tracks are wanted.
+          policy: which faces are kept, see `preprocessing.face_selection`.
 
         Raises:
           Refused: the file is unreadable or beyond a limit, or looking at it ended the process.
@@ -143,6 +146,7 @@ class CropWorker:
             "settings": settings.as_dict(),
             "seconds": max(0.0, seconds - _EARLY_SECONDS),
             "shown": shown,
+            "policy": policy,
         }
         try:
             self._send(request)
@@ -249,14 +253,26 @@ def _found(header: dict[str, Any], parts: list[bytes]) -> Found:
       BrokenMessage: it is not of the agreed form.
     """
     try:
-        entries, counts, tracks = header["crops"], header["counts"], header["shown"]
+        entries, tracks = header["crops"], header["shown"]
+        counts = _counts(header["counts"])
         crops = [_crop(entry, jpeg) for entry, jpeg in zip(entries, parts, strict=False)]
         shown = dict(zip(map(_whole, tracks), parts[len(entries) :], strict=True))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise messages.BrokenMessage(f"crops of another form: {error}") from error
-    if not isinstance(counts, dict) or len(crops) != len(entries):
+    if len(crops) != len(entries):
         raise messages.BrokenMessage("crops of another form")
     return Found(crops, counts, shown)
+
+
+def _counts(values: dict[str, Any]) -> FaceCounts:
+    texts = ("boxes", "note")
+    checked = {
+        name: str(value) if name in texts else _whole(value)
+        for name, value in values.items()
+        if name != "dropped"
+    }
+    dropped = {str(reason): _whole(number) for reason, number in values["dropped"].items()}
+    return FaceCounts(dropped=dropped, **checked)
 
 
 def _crop(entry: dict[str, Any], jpeg: bytes) -> Crop:

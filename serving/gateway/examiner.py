@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from preprocessing.aggregation import NonFiniteLogits
-from preprocessing.face_cropper import Crop, Settings
-from preprocessing.verdict import NO_BAND
+from preprocessing.face_cropper import Settings
+from preprocessing.face_selection import ALL, ANSWER
 from serving import clients
 from serving.gateway.crop_worker import CropWorker, Found
 from serving.gateway.errors import Disconnected, too_late
@@ -43,6 +43,7 @@ class Job:
       name: what the client calls it.
       end: `time.monotonic` after which nobody waits for the answer.
       with_crops: whether the answer shows a crop of each track.
+      all_faces: whether every face that is found is judged.
       abandoned: set when nobody waits any more.
     """
 
@@ -50,6 +51,7 @@ class Job:
     name: str
     end: float
     with_crops: bool = False
+    all_faces: bool = False
     abandoned: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     @property
@@ -169,7 +171,7 @@ class Examiner:
                 found = self._find(job, worker, version.settings)
                 cut_for = version.settings
             try:
-                verdict = self._judge(job, found.crops, found.counts["frames"], version)
+                verdict = self._judge(job, found, version)
             except clients.ScoringError as error:
                 # The server changed versions meanwhile; the new one may want other crops.
                 if error.code == "NOT_FOUND" and not last:
@@ -182,11 +184,12 @@ class Examiner:
 
     def _find(self, job: Job, worker: CropWorker, settings: Settings) -> Found:
         start = time.monotonic()
-        found = worker.find(job.path, settings, job.seconds_left, job.check, job.with_crops)
+        policy = ALL if job.all_faces else ANSWER
+        found = worker.find(job.path, settings, job.seconds_left, job.check, job.with_crops, policy)
         self._metrics.seconds.observe("faces", value=time.monotonic() - start)
         return found
 
-    def _judge(self, job: Job, crops: list[Crop], frames: int, version: Version) -> Verdict:
+    def _judge(self, job: Job, found: Found, version: Version) -> Verdict:
         start = time.monotonic()
 
         def logits_of(jpegs: Sequence[bytes]) -> np.ndarray:
@@ -199,35 +202,22 @@ class Examiner:
 
         model = f"{self._options.model} version {version.number}"
         try:
-            verdict = judge(job.name, crops, frames, logits_of, version.thresholds, model)
+            verdict = judge(
+                job.name, found.crops, found.counts, logits_of, version.thresholds, model
+            )
         except NonFiniteLogits as error:
             raise clients.ScoringError("INTERNAL", str(error)) from error
         self._metrics.seconds.observe("scores", value=time.monotonic() - start)
         return verdict
 
     def _answer(self, job: Job, verdict: Verdict, found: Found, version: Version) -> dict[str, Any]:
-        tracks = []
-        for track, score in sorted(verdict.tracks.items(), key=lambda item: -item[1]):
-            own = [crop for crop in found.crops if crop.track == track]
-            entry = {"track": track, "score": score, "faces": len(own)}
-            if job.with_crops:
-                entry["crop"] = base64.b64encode(found.shown[track]).decode("ascii")
-            tracks.append(entry)
-        thresholds = version.thresholds
-        return {
-            "name": job.name,
-            "verdict": verdict.verdict,
-            "score": verdict.score,
-            "logit": verdict.logit,
-            "reason": verdict.reason,
-            "frames": verdict.frames,
-            "faces": verdict.faces,
-            "tracks": tracks,
-            "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
-            "meaning": thresholds.text() if thresholds else NO_BAND,
-            "model": {
-                "name": self._options.model,
-                "version": version.number,
-                "backbone": version.backbone,
-            },
+        answer = {"name": job.name, **verdict.as_dict()}
+        if job.with_crops:
+            for entry in answer["tracks"]:
+                entry["crop"] = base64.b64encode(found.shown[entry["track"]]).decode("ascii")
+        answer["model"] = {
+            "name": self._options.model,
+            "version": version.number,
+            "backbone": version.backbone,
         }
+        return answer

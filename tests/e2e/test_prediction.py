@@ -1,6 +1,7 @@
 """The pushed model gives the same scores however it is asked."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
     score = answers[0]["score"]
     expected = "fake" if score > high else "uncertain" if score > low else "real"
     assert answers[0]["verdict"] == expected
-    assert (answers[1]["verdict"], answers[1]["thresholds"]) == ("", None)
+    assert (answers[1]["verdict"], answers[1]["thresholds"]) == ("", used)
     assert (answers[1]["score"], answers[1]["reason"]) == (None, "no face")
     assert answers[2]["score"] is None
     assert "no video file" in answers[2]["reason"]
@@ -121,7 +122,7 @@ def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_pat
     arguments = ["predict", clip, "--model", str(pushed_model)]
     assert main([*arguments, "--false-alarms", "0.05"]) == 0
     head, row, meaning = capsys.readouterr().out.splitlines()
-    assert head.split() == ["verdict", "P(fake)", "faces", "tracks", "file"]
+    assert head.split() == ["verdict", "P(fake)", "found", "judged", "tracks", "file"]
     assert row.split()[0] in ("fake", "real", "uncertain")
     assert row.endswith(clip)
     assert meaning.startswith("fake: above 0.") and "5.0% false alarms" in meaning
@@ -181,3 +182,31 @@ def test_folders_that_are_no_model_of_ours(tmp_path, workspace, content, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_every_name_is_answered_in_every_terminal(tmp_path, workspace, pushed_model):
+    clip = min((workspace.data / "Celeb-synthesis").glob("*.mp4"))
+    named = [
+        os.path.join(os.fsencode(tmp_path), name) for name in (b"bad\xff.mp4", "你.mp4".encode())
+    ]
+    for path in named:
+        shutil.copy(clip, path)
+    command = [DEEPFAKE, "predict", *named, "--model", str(pushed_model)]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "1"}
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=300)
+    assert "Traceback" not in done.stderr.decode()
+    head, *rows, _ = done.stdout.decode("latin-1").splitlines()
+    assert len(rows) == 2
+    assert "bad\\udcff" in rows[0] and "\\u4f60" in rows[1]
+    # Pictures and clips after the first are answered, too.
+    assert rows[1].split()[0] in ("fake", "real", "uncertain")
+
+
+def test_a_reader_that_had_enough_ends_predict_quietly(workspace, pushed_model):
+    clip = str(min((workspace.data / "Celeb-synthesis").glob("*.mp4")))
+    command = [DEEPFAKE, "predict", clip, clip, "--model", str(pushed_model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        complaint = running.stderr.read().decode()
+        assert running.wait(timeout=300) == 141
+    assert "Traceback" not in complaint and "BrokenPipe" not in complaint

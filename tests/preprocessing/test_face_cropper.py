@@ -10,7 +10,8 @@ from made_media import face_frame, numbered_video, portrait, write_image, write_
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing import face_cropper, quality
 from preprocessing.detector import overlap
-from preprocessing.face_cropper import BYSTANDER, TOO_SHORT, FaceCropper, Settings
+from preprocessing.face_cropper import BYSTANDER, TOO_SHORT, FaceCounts, FaceCropper, Settings
+from preprocessing.face_selection import ALL, ANSWER
 
 SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 6}, precropped=False)
 PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)
@@ -58,7 +59,7 @@ def variant(cropper, **changes):
 
 
 def add_up(counts):
-    return counts["crops"] + sum(counts["dropped"].values())
+    return counts.crops + sum(counts.dropped.values())
 
 
 def size_of(crop):
@@ -67,15 +68,9 @@ def size_of(crop):
 
 def test_one_face_is_one_track(cropper, folder):
     crops, counts = cropper.crops(folder / "original.mp4")
-    assert counts == {
-        "frames": 6,
-        "frames_with_face": 6,
-        "faces": 6,
-        "tracks": 1,
-        "crops": 6,
-        "dropped": {},
-        "boxes": "own",
-    }
+    assert counts == FaceCounts(
+        frames=6, frames_with_face=6, shots=1, faces=6, tracks=1, crops=6, dropped={}, boxes="own"
+    )
     assert [crop.frame.index for crop in crops] == [1, 3, 5, 7, 9, 11]
     assert {crop.track for crop in crops} == {0}
     # The head moves by 8 pixels a frame, and its box with it.
@@ -97,7 +92,7 @@ def test_work_ends_with_what_the_check_raises(cropper, folder, original):
         cropper.crops(path, original and folder / original, check)
     assert calls == [0, 1, 2]
     # The next clip is none the worse for it.
-    assert cropper.crops(path, original and folder / original)[1]["frames"] == 6
+    assert cropper.crops(path, original and folder / original)[1].frames == 6
 
 
 def test_a_crop_is_the_margin_around_its_box(cropper, folder):
@@ -110,17 +105,21 @@ def test_a_crop_is_the_margin_around_its_box(cropper, folder):
 
 def test_far_smaller_faces_are_left_out_and_counted(cropper, folder):
     _, counts = cropper.crops(folder / "bystander.mp4")
-    assert counts["tracks"] == 1 and counts["crops"] == 6
-    assert counts["faces"] > 6 and add_up(counts) == counts["faces"]
-    assert set(counts["dropped"]) == {BYSTANDER}
+    assert counts.tracks == 1 and counts.crops == 6
+    assert counts.faces > 6 and add_up(counts) == counts.faces
+    assert set(counts.dropped) == {BYSTANDER}
+    for policy in (ALL, ANSWER):
+        crops, counts = cropper.crops(folder / "bystander.mp4", policy=policy)
+        assert counts.tracks == (2 if policy == ALL else 1) and not counts.note
+        assert len(crops) == counts.crops == (counts.faces if policy == ALL else 6)
     _, counts = variant(cropper, min_relative_size=0.0).crops(folder / "bystander.mp4")
-    assert counts["tracks"] == 2 and add_up(counts) == counts["faces"]
+    assert counts.tracks == 2 and add_up(counts) == counts.faces
 
 
 def test_a_short_track_is_left_out_and_counted(cropper, folder):
     crops, counts = cropper.crops(folder / "passing.mp4")
-    assert counts["faces"] == 7 and counts["crops"] == 6
-    assert counts["dropped"] == {TOO_SHORT: 1} and {crop.track for crop in crops} == {0}
+    assert counts.faces == 7 and counts.crops == 6
+    assert counts.dropped == {TOO_SHORT: 1} and {crop.track for crop in crops} == {0}
 
 
 @pytest.mark.parametrize(
@@ -134,15 +133,18 @@ def test_a_short_track_is_left_out_and_counted(cropper, folder):
 )
 def test_the_quality_filter_counts_its_reasons(cropper, folder, changes, reason):
     crops, counts = variant(cropper, **changes).crops(folder / "original.mp4")
-    assert counts["dropped"][reason] == counts["faces"] == 6
+    assert counts.dropped[reason] == counts.faces == 6
     assert not crops
+    # An answer judges them all the same, and says so.
+    crops, counts = variant(cropper, **changes, policy=ANSWER).crops(folder / "original.mp4")
+    assert len(crops) == 6 and f"6 {reason}" in counts.note
 
 
 def test_defaults_keep_what_is_merely_hard(cropper, tmp_path):
     frames = [face_frame([(40, 30, 1.0)]) for _ in range(6)]
     dark = [(cv2.GaussianBlur(frame, (0, 0), 2.5) * 0.5).astype(np.uint8) for frame in frames]
     _, counts = cropper.crops(write_video(tmp_path / "a.mp4", dark))
-    assert counts["crops"] == counts["faces"] == 6
+    assert counts.crops == counts.faces == 6
 
 
 def test_alignment_turns_the_face_upright(cropper, tmp_path):
@@ -165,7 +167,7 @@ def _decoded(crop):
 def test_a_fake_can_be_cut_at_the_places_of_its_original(cropper, folder):
     original, _ = cropper.crops(folder / "original.mp4")
     forged, counts = cropper.crops(folder / "forged.mp4", folder / "original.mp4")
-    assert counts["boxes"] == "original"
+    assert counts.boxes == "original"
     for one, other in zip(original, forged, strict=True):
         assert one.frame.index == other.frame.index
         np.testing.assert_array_equal(one.box, other.box)
@@ -178,7 +180,7 @@ def test_a_fake_can_be_cut_at_the_places_of_its_original(cropper, folder):
 @pytest.mark.parametrize("original", ["missing.mp4", "forged_small.mp4"])
 def test_without_a_fitting_original_a_fake_is_searched_itself(cropper, folder, original):
     crops, counts = cropper.crops(folder / "forged.mp4", folder / original)
-    assert counts["boxes"] == "own" and len(crops) == 6
+    assert counts.boxes == "own" and len(crops) == 6
 
 
 def test_faces_that_are_cut_already_are_taken_whole(folder, tmp_path):
@@ -186,7 +188,7 @@ def test_faces_that_are_cut_already_are_taken_whole(folder, tmp_path):
     ((crop,), counts) = cropper.crops(write_image(tmp_path / "a.png", portrait()[:50, :40]))
     assert size_of(crop) == (50, 40, 3)
     assert crop.box.tolist() == [0, 0, 40, 50]
-    assert counts["crops"] == counts["faces"] == counts["frames"] == 1
+    assert counts.crops == counts.faces == counts.frames == 1
 
 
 @pytest.mark.integration
@@ -197,7 +199,7 @@ def test_paired_crops_of_real_clips(media):
     cropper = FaceCropper(dataclasses.replace(SETTINGS, frames_per_clip=3))
     ours, _ = cropper.crops(original)
     theirs, counts = cropper.crops(fake, original)
-    assert counts["boxes"] == "original"
+    assert counts.boxes == "original"
     own, _ = cropper.crops(fake)
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one.box, other.box)

@@ -32,7 +32,7 @@ def gateway(tmp_path_factory):
     base = folder / "tiny"
     base.mkdir()
     model = face_detector(folder / "detector")
-    add_version(base, 4, model, real_up_to=0.6, fake_above=0.97)
+    add_version(base, 4, model, real_up_to=0.6, fake_above=0.97, min_relative_size=0.65)
     token = folder / "token"
     token.write_text("secret")
     with ServerProcess(["--model-base", base]) as server, GatewayProcess(
@@ -46,6 +46,7 @@ def gateway(tmp_path_factory):
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     frames = [face_frame([(20 + 4 * n, 30, 1.0), (250, 40, 0.8)], width=440) for n in range(8)]
+    behind = [face_frame([(20, 30, 1.2), (300, 60, 0.6)], width=440) for _ in range(4)]
     wall = folder / "wall.png"
     assert cv2.imwrite(str(wall), np.full((240, 320, 3), 127, np.uint8))
     (folder / "text.mp4").write_text("no video")
@@ -53,6 +54,7 @@ def files(tmp_path_factory):
     return {
         # A name that would be code if it were not text, and is long without a space.
         "video": write_video(folder / f"<b>{'long' * 20}.mp4", frames),
+        "behind": write_video(folder / "behind.mp4", behind),
         "wall": wall,
         "text": folder / "text.mp4",
         "large": folder / "large.mp4",
@@ -102,6 +104,22 @@ def test_verdict_is_shown_whole(chrome, gateway, files, width):
     assert f"{answer['score']:.3f}" in label and "0.600" in label and "0.970" in label
     # A screen reader is taken to the verdict.
     assert chrome.run("document.activeElement.id") == "verdict"
+
+
+def test_faces_left_out_are_said_and_judged_when_asked_for(chrome, gateway, files):
+    opened(chrome, gateway, 400)
+    chrome.choose("#file", files["behind"])
+    text = shown(chrome, "result")
+    assert "4 far smaller than the largest face of the shot" in text
+    assert "Judge every face" in text and "Face 2" not in text
+    assert not chrome.faults()
+    chrome.run("document.getElementById('all-faces').click()")
+    chrome.run("document.getElementById('result').hidden = true")
+    chrome.choose("#file", files["behind"])
+    text = shown(chrome, "result")
+    assert "Face 2" in text and "left out" not in text
+    assert not chrome.faults()
+    chrome.picture(files["behind"].with_suffix(".png"))
 
 
 @pytest.mark.parametrize(

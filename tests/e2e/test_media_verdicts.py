@@ -1,0 +1,125 @@
+"""Files that public bug reports describe: right by `predict`, `score` and the gateway alike.
+
+With the model of the demo, which tells its own fakes from its own real clips, and the default
+number of frames.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from serving_support.gateway import GatewayProcess
+
+from pipeline import evaluate
+from preprocessing.face_selection import BYSTANDER
+from serving.predict import Predictor
+from serving.server.process import ServerProcess
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+MEDIA = Path(__file__).parents[1] / "media"
+FRAMES = 32
+# Clips of the demo's test split: the model has not seen them.
+FILES = ("fake122.mp4", "int70_fake122.mp4", "apart70_fake122.mp4", "bg_fake121_0.36.mp4")
+# Of a folder that tests name: made from FaceForensics++, on which the demo's model knows nothing.
+FOREIGN = ("montage.mp4", "brief_face.mp4", "still_head.mp4")
+
+
+@pytest.fixture(scope="module")
+def model(demo_model, tmp_path_factory):
+    """The demo's model with the default number of frames a clip: a folder of versions."""
+    base = tmp_path_factory.mktemp("model32") / "demo"
+    shutil.copytree(demo_model, base / demo_model.name)
+    path = next(base.rglob("deepfake_model.json"))
+    metadata = json.loads(path.read_text())
+    metadata["extraction"]["frames_per_clip"] = FRAMES
+    path.write_text(json.dumps(metadata))
+    return base
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The files of this project, and those of `DEEPFAKE_TEST_MEDIA` where it names a folder."""
+    import os
+
+    folder = tmp_path_factory.mktemp("files")
+    for name in FILES:
+        shutil.copy(MEDIA / name, folder)
+    foreign = Path(os.environ.get("DEEPFAKE_TEST_MEDIA", "")) / "media_faults"
+    for name in FOREIGN:
+        if foreign.name and (foreign / name).is_file():
+            shutil.copy(foreign / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(model, files, tmp_path_factory):
+    """What each way says of each file: `{way: {name: answer}}`."""
+    predictor = Predictor(model)
+    names = sorted(path.name for path in files.iterdir())
+    predicted = {name: predictor.predict(files / name).as_dict() for name in names}
+    predictor.close()
+    table = tmp_path_factory.mktemp("score") / "scores.parquet"
+    evaluate.score(evaluate.Request(str(model), str(files), str(table)))
+    rows = pd.read_parquet(table).set_index("clip_id")
+    folder = tmp_path_factory.mktemp("gateway") / "run"
+    with ServerProcess(["--model-base", model]) as server, GatewayProcess(
+        folder, "--server", f"grpc://{server.grpc}", "--model", "demo", "--model-base", model,
+    ) as gateway:  # fmt: skip
+        asked = {name: gateway.verdict((files / name).read_bytes()) for name in names}
+        everyone = gateway.verdict((files / FILES[3]).read_bytes(), "?all_faces=1")
+    assert {status for status, _ in [*asked.values(), everyone]} == {200}
+    return {
+        "predict": predicted,
+        "score": {name: rows.loc[name].to_dict() for name in names},
+        "gateway": {name: answer for name, (_, answer) in asked.items()},
+        "everyone": everyone[1],
+    }
+
+
+def test_all_ways_agree_on_every_file(answers):
+    for name, answer in answers["predict"].items():
+        assert answer["reason"] == "" and answer["faces"] > 0, name
+        found = answer["faces"] + sum(answer["left_out"].values())
+        assert answer["faces_found"] == found, name
+        other, row = answers["gateway"][name], answers["score"][name]
+        assert {key: other[key] for key in answer if key not in ("score", "logit", "tracks")} == {
+            key: answer[key] for key in answer if key not in ("score", "logit", "tracks")
+        }
+        assert other["score"] == pytest.approx(answer["score"], abs=1e-4), name
+        assert row["score"] == pytest.approx(answer["score"], abs=1e-4), name
+        assert (row["verdict"], row["crops"], row["tracks"]) == (
+            answer["verdict"],
+            answer["faces"],
+            len(answer["tracks"]),
+        )
+        assert row["faces_found"] == answer["faces_found"]
+
+
+def test_a_forged_part_at_the_place_of_the_original_is_not_averaged_away(answers):
+    predicted = answers["predict"]
+    alone = predicted["fake122.mp4"]
+    assert alone["verdict"] == "fake"
+    for name in ("int70_fake122.mp4", "apart70_fake122.mp4"):
+        assert predicted[name]["verdict"] == "fake", predicted[name]
+        assert len(predicted[name]["tracks"]) == 2
+        assert predicted[name]["logit"] == pytest.approx(alone["logit"], abs=1.0)
+
+
+def test_a_person_in_the_background_is_counted_and_judged_when_asked_for(answers):
+    answer = answers["predict"]["bg_fake121_0.36.mp4"]
+    assert set(answer["left_out"]) == {BYSTANDER}
+    assert answer["left_out"][BYSTANDER] >= 12 and len(answer["tracks"]) == 1
+    everyone = answers["everyone"]
+    assert not everyone["left_out"] and len(everyone["tracks"]) == 2
+    assert everyone["faces"] == everyone["faces_found"] == answer["faces_found"]
+
+
+def test_clear_faces_are_never_no_face(answers, media):
+    for name in FOREIGN:
+        answer = answers["predict"][name]
+        assert answer["score"] is not None
+        assert bool(answer["note"]) == (name == "montage.mp4")
+        assert answer["faces"] >= (4 if name == "brief_face.mp4" else 28)
