@@ -33,7 +33,7 @@ from benchmarks._harness import Figure, clips, finish, parser, spread
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.beam_args import RUNNER
 from preprocessing.face_cropper import FaceCropper, Settings
-from preprocessing.media.video import middles
+from preprocessing.media.frame import middles
 
 _LEAST_OVERLAP = 0.5
 

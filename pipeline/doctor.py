@@ -73,6 +73,7 @@ def examine() -> Iterator[Finding]:
     yield _memory()
     yield from _packages()
     yield from _programs()
+    yield _sandbox()
     # Loads TensorFlow, so it comes late; its hundreds of log lines are no findings.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     yield from _imports()
@@ -128,6 +129,20 @@ def _packages() -> Iterator[Finding]:
             yield Finding("ok", name, found)
         else:
             yield Finding("broken", name, f"{found}, but {wanted} is pinned: run `make env`")
+
+
+def _sandbox() -> Finding:
+    """Starts a decoding child and lets it try what it should have given up."""
+    from preprocessing.media.decoder import Decoder
+    from preprocessing.media.errors import DecodingFailed
+
+    need = "keeps a media file that takes the decoder over from other files, network and processes"
+    try:
+        with Decoder() as decoder:
+            active = decoder.sandbox()
+    except DecodingFailed as error:
+        return Finding("missing", "decoder sandbox", f"{error}; it {need}")
+    return Finding("ok", "decoder sandbox", f"{'; '.join(active)} (tried); it {need}")
 
 
 def _programs() -> Iterator[Finding]:

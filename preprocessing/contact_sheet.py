@@ -13,7 +13,7 @@ import numpy as np
 
 from preprocessing import face_example
 from preprocessing.face_store import read_examples
-from preprocessing.media.video import middles
+from preprocessing.media.frame import middles
 
 _CELL = 128
 _COLUMNS = 8

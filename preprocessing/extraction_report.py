@@ -97,6 +97,7 @@ def _text(summary: dict[str, Any], rows: list[dict[str, Any]], problems: Sequenc
     ]
     for row in rows:
         reason = f"  [{row['reason']}]" if row["reason"] else ""
+        reason += "".join(f"  ({note})" for note in row.get("notes", ()))
         lines.append(
             f"{row['split']:6}{row['frames']:>8}{row['frames_with_face']:>11}{row['faces']:>7}"
             f"{row['tracks']:>8}{row['crops']:>7}{row['seconds']:>9.2f}  {row['path']!r}{reason}"

@@ -26,7 +26,8 @@ from preprocessing.face_selection import (
 from preprocessing.frame_folder import sample_folder
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.errors import UnreadableMedia
-from preprocessing.media.video import Frame
+from preprocessing.media.frame import Frame, MediaInfo
+from preprocessing.media.limits import Limits
 from preprocessing.quality import QualityFilter
 from preprocessing.shots import ShotDetector
 from preprocessing.tracking import Tracker
@@ -110,11 +111,12 @@ class FaceCropper:
     Args:
       settings: what to look for and how to cut it.
       threads: threads that decode; 0 leaves it to FFmpeg.
+      limits: of the files, beyond which they are refused; None for those of datasets.
     """
 
-    def __init__(self, settings: Settings, threads: int = 0):
+    def __init__(self, settings: Settings, threads: int = 0, limits: Limits | None = None):
         self.settings = settings
-        self._decoder = Decoder(threads)
+        self._decoder = Decoder(threads, limits=limits)
         self._search = None
         self._filter = QualityFilter(
             min_size=settings.min_face_size,
@@ -151,15 +153,30 @@ class FaceCropper:
 
         Raises:
           UnreadableMedia: no frame could be decoded.
+          DecodingFailed: the file could not be read, or its decoder failed, this time.
           ValueError: there is no such policy.
         """
         policy = self.settings.policy if policy is None else policy
-        frames = _checked(self._frames(path), check)
+        told: list[MediaInfo] = []
+        crops, counts = self._found(path, original, check, policy, told.append)
+        notes = dict.fromkeys(note for info in told for note in info.notes)
+        return crops, dataclasses.replace(counts, notes=list(notes))
+
+    def _found(
+        self,
+        path: str | Path,
+        original: str | Path | None,
+        check: Callable[[], None] | None,
+        policy: str,
+        tell: Callable[[MediaInfo], None],
+    ) -> tuple[list[Crop], FaceCounts]:
+        frames = _checked(self._frames(path, tell), check)
         if self._search is None:
             return self._whole_frames(frames)
         if original is not None:
             try:
-                crops, counts = self._cut(_checked(self._like(path, original), check), policy)
+                like = self._like(path, original, tell)
+                crops, counts = self._cut(_checked(like, check), policy)
                 if counts.frames:
                     return crops, dataclasses.replace(counts, boxes="original")
             except _NoPartner:
@@ -167,7 +184,11 @@ class FaceCropper:
         return self._cut(self._search.faces(frames), policy)
 
     def _frames(
-        self, path: str | Path, count: int = 0, indices: Sequence[int] | None = None
+        self,
+        path: str | Path,
+        tell: Callable[[MediaInfo], None] | None = None,
+        count: int = 0,
+        indices: Sequence[int] | None = None,
     ) -> Iterator[Frame]:
         """Frames of a clip: those that the settings want, or `count` with the numbers `indices`."""
         count = count or self.settings.frames_per_clip
@@ -176,9 +197,11 @@ class FaceCropper:
                 Path(path), lambda picture: self._decoder.frames(picture, 1), count, indices
             )
         per_second = 0.0 if indices is not None else self.settings.frames_per_second
-        return self._decoder.frames(path, count, per_second, indices)
+        return self._decoder.frames(path, count, per_second, indices, tell=tell)
 
-    def _like(self, path: str | Path, original: str | Path) -> Iterator[tuple[Frame, list[Face]]]:
+    def _like(
+        self, path: str | Path, original: str | Path, tell: Callable[[MediaInfo], None]
+    ) -> Iterator[tuple[Frame, list[Face]]]:
         """The frames of `path` with the faces of `original`."""
         try:
             known = {
@@ -187,7 +210,7 @@ class FaceCropper:
             }
         except UnreadableMedia as error:
             raise _NoPartner from error
-        for frame in self._frames(path, len(known), list(known)):
+        for frame in self._frames(path, tell, len(known), list(known)):
             shape, faces = known[frame.index]
             if frame.pixels.shape != shape:
                 raise _NoPartner

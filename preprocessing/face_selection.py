@@ -55,6 +55,8 @@ class FaceCounts:
       boxes: `own`, or `original` where a fake was cut at the places of its original's faces.
       note: on how little a score of the kept faces rests, where the rules would have left out
         every one of them; else empty.
+      notes: what a reader of the result should know about the file, see
+        `preprocessing.media.frame.MediaInfo`.
     """
 
     frames: int = 0
@@ -66,6 +68,7 @@ class FaceCounts:
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
     boxes: str = "own"
     note: str = ""
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def why_none(self) -> str:
         """Why no face was kept; empty where one was."""

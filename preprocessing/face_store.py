@@ -26,8 +26,18 @@ _FAILURES = "failures.json"
 # What the result for one clip depends on besides the clip and the settings.
 SOURCES = (
     "preprocessing/crop.py",
+    "preprocessing/media/child.py",
+    "preprocessing/media/container.py",
+    "preprocessing/media/cropping.py",
     "preprocessing/media/decoder.py",
+    "preprocessing/media/display.py",
     "preprocessing/media/errors.py",
+    "preprocessing/media/film.py",
+    "preprocessing/media/frame.py",
+    "preprocessing/media/limits.py",
+    "preprocessing/media/pictures.py",
+    "preprocessing/media/sandbox.py",
+    "preprocessing/media/source.py",
     "preprocessing/detector.py",
     "preprocessing/face_cropper.py",
     "preprocessing/face_example.py",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from preprocessing.datasets.clip import IMAGE_ENDINGS
 
 if TYPE_CHECKING:
-    from preprocessing.media.video import Frame
+    from preprocessing.media.frame import Frame
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -54,7 +54,7 @@ def sample_folder(
       DecodingFailed: the folder or a picture cannot be read now.
     """
     from preprocessing.media.errors import DecodingFailed, UnreadableMedia
-    from preprocessing.media.video import middles
+    from preprocessing.media.frame import middles
 
     try:
         files = frame_files(folder)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from preprocessing.detector import Face, FaceDetector
-from preprocessing.media.video import Frame
+from preprocessing.media.frame import Frame
 from preprocessing.shots import Look
 
 # Frames from one key frame to the next. They are held in memory, so it also bounds that.

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-VIDEO_ENDINGS = frozenset(
-    ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ts .webm .wmv".split()
-)
-IMAGE_ENDINGS = frozenset(".bmp .jpeg .jpg .png .tif .tiff .webp".split())
+from preprocessing.media.container import FILM, IMAGE_ENDINGS, PICTURE, VIDEO_ENDINGS, sniff
+from preprocessing.media.errors import UnreadableMedia
 
 REAL, FAKE = 0, 1
 SPLITS = ("train", "val", "test")
@@ -99,10 +97,12 @@ def media(
     Args:
       root: the dataset's folder.
       folder: POSIX path below it; empty for the root itself.
-      endings: which files count as media, by their ending in lower case.
+      endings: `VIDEO_ENDINGS`, `IMAGE_ENDINGS` or both: whether videos or pictures are wanted.
+        Files with one of these endings count without a look into them; a file whose ending is not
+        known is looked into.
 
     Returns:
-      POSIX paths relative to `root`, sorted, and what else was met: files with another ending,
+      POSIX paths relative to `root`, sorted, and what else was met: files that hold something else,
       folders that cannot be read, folders and links that only look like media.
     """
     found: list[str] = []
@@ -110,7 +110,7 @@ def media(
     kind = "a video or picture" if endings & IMAGE_ENDINGS else "a video"
     for path, trouble in _walk(root, folder, frozenset()):
         if not trouble and Path(path).suffix.lower() not in endings:
-            trouble = f"not {kind} by its ending"
+            trouble = _stranger(root / path, endings, kind)
         if not trouble and not is_utf8(path):
             trouble = "name is not UTF-8, which no record can hold; rename it"
         if trouble:
@@ -190,6 +190,20 @@ def is_utf8(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _stranger(path: Path, endings: frozenset[str], kind: str) -> str:
+    """What speaks against a file whose ending is none of `endings`; empty for nothing."""
+    if path.suffix.lower() in VIDEO_ENDINGS | IMAGE_ENDINGS:
+        return f"not {kind} by its ending"
+    try:
+        reader = sniff(path).reader
+    except UnreadableMedia:
+        return f"not {kind} by its ending, nor by its content"
+    except OSError as error:
+        return f"the file cannot be opened: {error.strerror}"
+    wanted = {FILM: endings & VIDEO_ENDINGS, PICTURE: endings & IMAGE_ENDINGS}
+    return "" if wanted[reader] else f"not {kind} by its content"
 
 
 def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ from preprocessing.datasets.clip import (
     subfolders,
     unread,
 )
+from preprocessing.media.container import is_picture
 
 LOOKS_LIKE = "folders real/ and fake/, or train/, val/ and test/ with real/ and fake/ in each"
 _LABELS = {"real": REAL, "fake": FAKE}
@@ -65,8 +66,8 @@ def list_clips(root: Path) -> Listing:
     for folder, (split, label) in folders.items():
         found, troubles = media(root, folder, VIDEO_ENDINGS | IMAGE_ENDINGS)
         problems += troubles
-        clips += [_clip(path, folder, split, label) for path in found]
-    return Listing.of("folder", _with_sources(clips), problems)
+        clips += [_clip(root, path, folder, split, label) for path in found]
+    return Listing.of("folder", _with_sources(root, clips), problems)
 
 
 def _class_folders(root: Path) -> dict[str, tuple[str, int]]:
@@ -83,8 +84,8 @@ def _class_folders(root: Path) -> dict[str, tuple[str, int]]:
     return folders
 
 
-def _clip(path: str, folder: str, split: str, label: int) -> Clip:
-    persons, group = _persons_and_group(path, folder, label)
+def _clip(root: Path, path: str, folder: str, split: str, label: int) -> Clip:
+    persons, group = _persons_and_group(root, path, folder, label)
     return Clip(
         path=path,
         label=label,
@@ -96,13 +97,15 @@ def _clip(path: str, folder: str, split: str, label: int) -> Clip:
     )
 
 
-def _persons_and_group(path: str, folder: str, label: int) -> tuple[tuple[str, ...], str]:
+def _persons_and_group(
+    root: Path, path: str, folder: str, label: int
+) -> tuple[tuple[str, ...], str]:
     name = PurePosixPath(path)
     known = _CELEB_DF.fullmatch(name.stem)
     if known and bool(known["donor"]) == (label == FAKE):
         persons = [known["target"], known["donor"] or known["target"]]
         return tuple(dict.fromkeys(persons)), f"{known['target']}_{known['number']}"
-    if _is_video(path):
+    if _is_video(root, path):
         return (), ""
     # Without the split's folder: frames of one clip in two splits then show as a leak.
     within = PurePosixPath("fake" if label == FAKE else "real", name.parent.relative_to(folder))
@@ -114,20 +117,24 @@ def _persons_and_group(path: str, folder: str, label: int) -> tuple[tuple[str, .
     return (), ""
 
 
-def _with_sources(clips: list[Clip]) -> list[Clip]:
+def _with_sources(root: Path, clips: list[Clip]) -> list[Clip]:
     """Fills in the target clip of fake videos with Celeb-DF names."""
     reals = {
         PurePosixPath(clip.path).stem: clip.path
         for clip in clips
-        if clip.label == REAL and _is_video(clip.path)
+        if clip.label == REAL and _is_video(root, clip.path)
     }
     return [
         replace(clip, source=reals.get(clip.group, ""))
-        if clip.label == FAKE and _is_video(clip.path)
+        if clip.label == FAKE and _is_video(root, clip.path)
         else clip
         for clip in clips
     ]
 
 
-def _is_video(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in VIDEO_ENDINGS
+def _is_video(root: Path, path: str) -> bool:
+    """By the ending where it is known, so that millions of pictures need not be opened."""
+    ending = PurePosixPath(path).suffix.lower()
+    if ending in VIDEO_ENDINGS | IMAGE_ENDINGS:
+        return ending in VIDEO_ENDINGS
+    return not is_picture(root / path)

@@ -1,58 +1,59 @@
 """Decoding in a child process: a decoder that crashes or hangs takes nothing else down.
 
-Media files come from anywhere, and decoders are large C libraries. The child reads requests (one
-JSON line each) from its standard input and answers on its standard output with tagged messages:
+Media files come from anywhere, and decoders are large C libraries. The parent opens the file and
+hands the child its descriptor, over a socket that is the child's standard input; the child can
+open nothing itself (`preprocessing.media.child`, `preprocessing.media.sandbox`). It answers on its
+standard output with tagged messages:
 
     R                                  ready
     .                                  a sign of life while it decodes
     F index ms height width, pixels    a frame
+    I length, JSON                     what the file turned out to be
     U length, text                     the file is unreadable; ends the answer
+    X length, text                     a passing fault; ends the answer
     D                                  done; ends the answer
 
-Frames go through the pipe one at a time, so that neither side holds more than it works on.
+Frames go through the pipe one at a time, so that neither side holds more than it works on. What
+the child says is checked: a decoder that a file has taken over can send anything.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-import cv2
 import numpy as np
 
-from preprocessing.media.errors import UnreadableMedia
-from preprocessing.media.video import MAX_PIXELS, Frame, sample_frames
+from preprocessing.media.container import misnamed
+from preprocessing.media.errors import DeadlinePassed, DecodingFailed, UnreadableMedia
+from preprocessing.media.frame import Frame, MediaInfo
+from preprocessing.media.limits import Limits
+from preprocessing.media.source import open_media
 
 # Not one step of decoding takes so long; a full disk cache or a loaded machine may take seconds.
 TIMEOUT_SECONDS = 60.0
-# Address space of the child: room for a 64-megapixel video, and far from a machine's memory.
-_MEMORY = 6 << 30
-_FRAME = struct.Struct("<qqii")
-_LENGTH = struct.Struct("<i")
+FRAME = struct.Struct("<qqii")
+LENGTH = struct.Struct("<i")
+_MOST_TEXT = 1 << 16
 _PIPE_BYTES = 1 << 20
-_SECONDS_BETWEEN_SIGNS = 1.0
+_ATTEMPTS = 2
 _ROOT = Path(__file__).resolve().parents[2]
-_COMMAND = (sys.executable, "-c", "from preprocessing.media.decoder import serve; serve()")
-_ENVIRONMENT = {
-    "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # What is wrong with a file is said in the report.
-    "OPENCV_FFMPEG_LOGLEVEL": "-8",
-    "OPENCV_LOG_LEVEL": "SILENT",
-    # The child computes nothing; idle threads would only take address space.
-    "OPENBLAS_NUM_THREADS": "1",
-}
+_COMMAND = (sys.executable, "-c", "from preprocessing.media.child import serve; serve()")
+# The child computes nothing; idle threads would only take address space.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class Decoder:
@@ -65,6 +66,7 @@ class Decoder:
       timeout: seconds without any progress after which a child counts as hanging; None takes a
         minute.
       command: the child's command line.
+      limits: beyond which a file is refused.
 
     >>> with Decoder() as decoder:                                    # doctest: +SKIP
     ...     sizes = [frame.pixels.shape for frame in decoder.frames("clip.mp4", 32)]
@@ -75,10 +77,12 @@ class Decoder:
         threads: int = 0,
         timeout: float | None = None,
         command: Sequence[str] | None = None,
+        limits: Limits | None = None,
     ):
         self._threads = threads
         self._timeout = TIMEOUT_SECONDS if timeout is None else timeout
         self._command = command
+        self._limits = limits or Limits()
         self._idle: list[_Child] = []
 
     def __enter__(self) -> Decoder:
@@ -93,30 +97,62 @@ class Decoder:
         count: int,
         per_second: float = 0.0,
         indices: Sequence[int] | None = None,
+        deadline: float | None = None,
+        tell: Callable[[MediaInfo], None] | None = None,
     ) -> Iterator[Frame]:
         """As `preprocessing.media.video.sample_frames`, in a child process.
 
+        Args:
+          path: a video or picture file.
+          count: see there.
+          per_second: see there.
+          indices: see there.
+          deadline: value of `time.monotonic()` at which the child is ended; None for none.
+          tell: called after the last frame with what the file turned out to be.
+
         Raises:
-          UnreadableMedia: as there, or the decoder crashed or hung on the file.
+          UnreadableMedia: as there.
+          DecodingFailed: the file is absent or cannot be read, or the decoder crashed, hung or ran
+            out of memory on it twice.
+          DeadlinePassed: the deadline passed.
         """
+        request = {
+            "args": [count, per_second, None if indices is None else [int(i) for i in indices]],
+            "limits": dataclasses.asdict(self._limits),
+            "threads": self._threads,
+        }
+        last = -1
+        for attempt in range(_ATTEMPTS):
+            try:
+                for frame in self._attempt(path, request, deadline, tell):
+                    if frame.index > last:  # Not seen in the first attempt.
+                        last = frame.index
+                        yield frame
+                return
+            except DeadlinePassed:
+                raise
+            except DecodingFailed:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+
+    def sandbox(self) -> list[str]:
+        """What children have given up, see `preprocessing.media.sandbox.enter`; for people.
+
+        Raises:
+          DecodingFailed: a child did not start, or could do what it should have given up.
+        """
+        child = self._child()
         try:
-            child = self._idle.pop()
-        except IndexError:
-            child = _Child(self._command or _COMMAND, self._threads, self._timeout)
-        finished = False
-        try:
-            child.ask({"path": str(path), "args": [count, per_second, indices]})
-            yield from child.answer()
-            finished = True
-        except UnreadableMedia:
-            finished = child.alive
-            raise
+            child.ask({"sandbox": True}, None)
+            answer: list[dict[str, Any]] = []
+            for _ in child.answer(self._limits, None, answer.append):
+                pass
         finally:
-            # One that still has frames to send, because the caller had enough, is of no use.
-            if finished:
-                self._idle.append(child)
-            else:
-                child.kill()
+            child.kill()
+        held = [name for name, refused in answer[0]["refused"].items() if not refused]
+        if held:
+            raise DecodingFailed(f"not refused: {', '.join(held)}")
+        return answer[0]["active"]
 
     def close(self) -> None:
         """Ends the children."""
@@ -126,20 +162,63 @@ class Decoder:
     def __del__(self) -> None:
         self.close()
 
+    def _attempt(
+        self,
+        path: str | Path,
+        request: dict[str, Any],
+        deadline: float | None,
+        tell: Callable[[MediaInfo], None] | None,
+    ) -> Iterator[Frame]:
+        descriptor = open_media(path, self._limits)
+        child = None
+        finished = False
+        try:
+            child = self._child(deadline)
+            child.ask(request, descriptor)
+            told: list[dict[str, Any]] = []
+            yield from child.answer(self._limits, deadline, told.append)
+            finished = True
+            if tell is not None and told:
+                tell(_info(path, told[0]))
+        except UnreadableMedia:
+            finished = child is not None and child.alive
+            raise
+        finally:
+            os.close(descriptor)
+            # One that still has frames to send, because the caller had enough, is of no use.
+            if finished:
+                self._idle.append(child)
+            elif child is not None:
+                child.kill()
+
+    def _child(self, deadline: float | None = None) -> _Child:
+        """An idle child that lives, or a new one."""
+        while True:
+            try:
+                child = self._idle.pop()
+            except IndexError:
+                return _Child(self._command or _COMMAND, self._timeout, deadline)
+            if child.alive:
+                return child
+            child.kill()
+
 
 class _Child:
     """One child process and the conversation with it."""
 
-    def __init__(self, command: Sequence[str], threads: int, timeout: float):
+    def __init__(self, command: Sequence[str], timeout: float, deadline: float | None = None):
         environment = dict(os.environ, **_ENVIRONMENT)
         paths = [str(_ROOT), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        if threads:
-            environment["OPENCV_FFMPEG_THREADS"] = str(threads)
-        self._timeout = timeout
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment
-        )
+        self._timeout = max(timeout, TIMEOUT_SECONDS)  # Imports take seconds on a busy machine.
+        self._worked = 0.0
+        self._deadline = deadline
+        self._limits = Limits()
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                command, stdin=theirs, stdout=subprocess.PIPE, bufsize=0, env=environment
+            )
         self._output = self._process.stdout.fileno()
         with contextlib.suppress(OSError):  # Fewer switches between the two; a system may refuse.
             fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -147,112 +226,129 @@ class _Child:
         self._poll.register(self._output, select.POLLIN)
         try:
             ready = bytes(self._read(1)) == b"R"
-        except UnreadableMedia:
+        except DeadlinePassed:
+            raise
+        except DecodingFailed:
             ready = False
         if not ready:
             self.kill()
-            raise RuntimeError(f"the decoder process did not start: {' '.join(command)}")
+            raise DecodingFailed(f"the decoder process did not start: {' '.join(command)}")
+        self._timeout = timeout
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict) -> None:
+    def ask(self, request: dict[str, Any], descriptor: int | None) -> None:
+        """Sends a request, with the file that it is about."""
+        body = json.dumps(request).encode("ascii")
         try:
-            self._process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
-        except BrokenPipeError as error:
-            raise UnreadableMedia(self._crash()) from error
+            head = [LENGTH.pack(len(body))]
+            if descriptor is None:
+                self._socket.sendall(head[0])
+            else:
+                socket.send_fds(self._socket, head, [descriptor])
+            self._socket.sendall(body)
+        except OSError as error:
+            raise DecodingFailed(self._crash()) from error
 
-    def answer(self) -> Iterator[Frame]:
+    def answer(
+        self,
+        limits: Limits,
+        deadline: float | None,
+        tell: Callable[[dict[str, Any]], None],
+    ) -> Iterator[Frame]:
+        """Yields the frames that the child sends; hands what it says about the file to `tell`."""
+        self._worked = 0.0
+        self._limits, self._deadline = limits, deadline
+        last = -1
         while (tag := bytes(self._read(1))) != b"D":
             if tag == b"F":
-                index, milliseconds, height, width = _FRAME.unpack(self._read(_FRAME.size))
+                index, milliseconds, height, width = FRAME.unpack(self._read(FRAME.size))
+                sound = 0 < height and 0 < width and height * width <= limits.pixels
+                if not sound or index <= last or milliseconds < 0:
+                    raise self._nonsense()
+                last = index
                 pixels = self._read(height * width * 3).reshape(height, width, 3)
                 yield Frame(index, milliseconds, pixels)
+            elif tag == b"I":
+                try:
+                    tell(json.loads(self._text()))
+                except ValueError as error:
+                    raise self._nonsense() from error
             elif tag == b"U":
-                (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
-                raise UnreadableMedia(self._read(length).tobytes().decode())
+                raise UnreadableMedia(self._text())
+            elif tag == b"X":
+                raise DecodingFailed(self._text())
+            elif tag != b".":
+                raise self._nonsense()
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._process.stdin.close()
+        self._socket.close()
         self._process.stdout.close()
+
+    def _text(self) -> str:
+        (length,) = LENGTH.unpack(self._read(LENGTH.size))
+        if not 0 <= length <= _MOST_TEXT:
+            raise self._nonsense()
+        return self._read(length).tobytes().decode("utf-8", "replace")
 
     def _read(self, size: int) -> np.ndarray:
         """The next bytes, uint8 [size]."""
         data = np.empty(size, np.uint8)
         view, got = memoryview(data), 0
         while got < size:
-            if not self._poll.poll(self._timeout * 1000):
-                self.kill()
-                raise UnreadableMedia(f"the decoder hung: no progress in {self._timeout:g} s")
+            self._wait()
             read = os.readv(self._output, [view[got:]])
             if not read:
-                raise UnreadableMedia(self._crash())
+                raise DecodingFailed(self._crash())
             got += read
         return data
 
+    def _wait(self) -> None:
+        """Waits until there is something to read; ends the child when that takes too long."""
+        start = time.monotonic()
+        bounds = [(self._timeout, self._hung)]
+        if self._deadline is not None:
+            bounds.append((self._deadline - start, self._late))
+        if self._limits.wall_seconds is not None:
+            bounds.append((self._limits.wall_seconds - self._worked, self._slow))
+        seconds, fault = min(bounds, key=lambda bound: bound[0])
+        if seconds <= 0 or not self._poll.poll(seconds * 1000):
+            self.kill()
+            raise fault()
+        self._worked += time.monotonic() - start
+
+    def _hung(self) -> DecodingFailed:
+        return DecodingFailed(f"the decoder hung: no progress in {self._timeout:g} s")
+
+    def _late(self) -> DecodingFailed:
+        return DeadlinePassed("the deadline passed while the file was being decoded")
+
+    def _slow(self) -> DecodingFailed:
+        return DecodingFailed(f"decoding took longer than {self._limits.wall_seconds:g} s")
+
+    def _nonsense(self) -> DecodingFailed:
+        self.kill()
+        return DecodingFailed("the decoder sent an answer that cannot be right")
+
     def _crash(self) -> str:
-        status = self._process.wait()
+        try:
+            status = self._process.wait(self._timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "the decoder closed its output"
         name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return f"the decoder crashed ({name})"
 
 
-def serve() -> None:
-    """What the child does: answers requests until its input ends."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Native code prints to descriptor 1, which must carry nothing but messages.
-    output = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    _send(output, b"R")
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        _serve(output, request["path"], *request["args"])
-
-
-def _serve(
-    output: BinaryIO, path: str, count: int, per_second: float, indices: list[int] | None
-) -> None:
-    last_sign = time.monotonic()
-
-    def sign() -> None:
-        nonlocal last_sign
-        if time.monotonic() - last_sign > _SECONDS_BETWEEN_SIGNS:
-            _send(output, b".")
-            last_sign = time.monotonic()
-
-    try:
-        for frame in sample_frames(path, count, per_second, indices, tick=sign):
-            head = _FRAME.pack(frame.index, frame.timestamp_ms, *frame.pixels.shape[:2])
-            _send(output, b"F" + head, frame.pixels.reshape(-1))
-        _send(output, b"D")
-    except UnreadableMedia as error:
-        _refuse(output, str(error))
-    except (cv2.error, MemoryError, ValueError, ArithmeticError, OSError) as error:
-        _refuse(output, f"the decoder failed: {getattr(error, 'err', '') or type(error).__name__}")
-
-
-def _refuse(output: BinaryIO, reason: str) -> None:
-    text = reason.encode("utf-8", "replace")
-    _send(output, b"U" + _LENGTH.pack(len(text)), text)
-
-
-def _send(output: BinaryIO, *parts: bytes | np.ndarray) -> None:
-    for part in parts:
-        view = memoryview(part)
-        while len(view):
-            view = view[output.write(view) :]
-
-
-def _leave_with(parent: int) -> None:
-    # A killed parent closes the pipe, which nobody looks at while a decoder hangs.
-    while os.getppid() == parent:
-        time.sleep(_SECONDS_BETWEEN_SIGNS)
-    os._exit(1)
+def _info(path: str | Path, told: dict[str, Any]) -> MediaInfo:
+    """What the child said about a file, and what its name adds."""
+    kind = str(told.get("kind", ""))
+    notes = [str(note) for note in told.get("notes", ())]
+    wrong_ending = misnamed(path, kind)
+    if wrong_ending:
+        notes.insert(0, wrong_ending)
+    return MediaInfo(kind, str(told.get("codec", "")), int(told.get("frames", 0)), tuple(notes))

@@ -17,3 +17,7 @@ class DecodingFailed(RuntimeError):
     Nothing is known about the file's content, so the result must not be remembered as a property
     of the file; another try may succeed.
     """
+
+
+class DeadlinePassed(DecodingFailed):
+    """The caller's deadline passed while the file was being decoded; the decoder was ended."""

@@ -125,11 +125,11 @@ class _Worker:
         if self._cropper is None or settings != self._cropper.settings:
             if self._cropper:
                 self._cropper.close()
-            self._cropper = FaceCropper(settings)
+            self._cropper = FaceCropper(settings, limits=self._limits.of_decoder())
 
     def answer(self, request: dict[str, Any]) -> bytes:
         """The message that answers a request."""
-        from preprocessing.media.errors import UnreadableMedia
+        from preprocessing.media.errors import DecodingFailed, UnreadableMedia
 
         end = time.monotonic() + request["seconds"]
         try:
@@ -142,6 +142,8 @@ class _Worker:
             return _answer(crops, counts, request["shown"])
         except UnreadableMedia as error:
             return messages.pack({"failure": "unreadable", "message": str(error)})
+        except DecodingFailed as error:
+            return messages.pack({"failure": "failed", "message": str(error)})
         except _Late:
             return messages.pack({"failure": "late"})
         except _Dropped:

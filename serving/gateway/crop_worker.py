@@ -25,7 +25,7 @@ import numpy as np
 
 from preprocessing.face_cropper import Crop, Settings
 from preprocessing.face_selection import ANSWER, FaceCounts
-from preprocessing.media.video import Frame
+from preprocessing.media.frame import Frame
 from serving.gateway import messages
 from serving.gateway.errors import Refused, too_late
 from serving.gateway.limits import FileLimits
@@ -239,6 +239,8 @@ def _refused(header: dict[str, Any]) -> Exception:
     failure = header.get("failure")
     if failure == "unreadable":
         return Refused(400, f"the picture or video cannot be read: {message}", "unreadable")
+    if failure == "failed":
+        return Refused(500, f"the picture or video was not read: {message}; try again", "failed")
     if failure == "late":
         return too_late("looking at the file took too long")
     if failure == "memory":
@@ -269,10 +271,11 @@ def _counts(values: dict[str, Any]) -> FaceCounts:
     checked = {
         name: str(value) if name in texts else _whole(value)
         for name, value in values.items()
-        if name != "dropped"
+        if name not in ("dropped", "notes")
     }
     dropped = {str(reason): _whole(number) for reason, number in values["dropped"].items()}
-    return FaceCounts(dropped=dropped, **checked)
+    notes = [str(note) for note in values["notes"]]
+    return FaceCounts(dropped=dropped, notes=notes, **checked)
 
 
 def _crop(entry: dict[str, Any], jpeg: bytes) -> Crop:

@@ -39,7 +39,7 @@ class Job:
     """One file to look at.
 
     Attributes:
-      path: the file; its ending tells pictures from videos.
+      path: the file.
       name: what the client calls it.
       end: `time.monotonic` after which nobody waits for the answer.
       with_crops: whether the answer shows a crop of each track.

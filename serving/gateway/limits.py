@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from preprocessing.media.limits import Limits
+
 
 @dataclasses.dataclass(frozen=True)
 class FileLimits:
@@ -24,3 +26,9 @@ class FileLimits:
     packets: int = 400_000
     seconds: float = 3600.0
     worker_bytes: int = 2 << 30
+
+    def of_decoder(self) -> Limits:
+        """Those that the decoder holds a file to; the gateway itself bounds the time."""
+        return Limits(
+            pixels=self.pixels, packets=self.packets, seconds=self.seconds, bytes=self.bytes
+        )

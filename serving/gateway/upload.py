@@ -19,15 +19,6 @@ from serving.gateway.errors import Disconnected, Refused, unavailable
 _WRITE_BYTES = 1 << 20
 # Enough to tell what a body is that is no picture or video.
 _HEAD_BYTES = 512
-# How pictures begin. Names lie, and a browser may send none.
-_PICTURES = (
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"\x89PNG\r\n\x1a\n", ".png"),
-    (b"BM", ".bmp"),
-    (b"II*\x00", ".tif"),
-    (b"MM\x00*", ".tif"),
-)
-_VIDEO = ".video"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +26,7 @@ class Upload:
     """A file that was sent.
 
     Attributes:
-      path: where it is; its ending says whether it begins like a picture.
+      path: where it is; what kind of file it is, its content says.
       name: that a form gave it; empty without one.
     """
 
@@ -77,8 +68,6 @@ async def uploaded(
             body = Body(headers, file, limit)
             await _receive(receive, body, limit + FORM_BYTES, time.monotonic() + seconds)
         await asyncio.to_thread(_check_head, path)
-        typed = path.with_suffix(_ending(path))
-        path = path.rename(typed)
         yield Upload(path, body.name)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -123,11 +112,3 @@ def _check_head(path: Path) -> None:
         reason = guess(file.read(_HEAD_BYTES))
     if reason:
         raise Refused(400, reason, "unreadable")
-
-
-def _ending(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return ".webp"
-    return next((ending for mark, ending in _PICTURES if head.startswith(mark)), _VIDEO)

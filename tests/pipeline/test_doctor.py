@@ -73,6 +73,7 @@ def test_this_environment_is_well_and_every_component_is_named():
         assert said[name]
     for name in ("docker engine", "java", "gpu"):
         assert "needed" in said[name]
+    assert "seccomp" in said["decoder sandbox"] or "not refused" in said["decoder sandbox"]
     assert "a run can work here" in done.stdout
 
 

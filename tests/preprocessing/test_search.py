@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from preprocessing.detector import Face
-from preprocessing.media.video import Frame
+from preprocessing.media.frame import Frame
 from preprocessing.search import FaceSearch
 
 

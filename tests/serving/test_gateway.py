@@ -146,7 +146,7 @@ def test_no_face_is_an_answer_of_its_own(gateway, files):
         (lambda files: b"I am no video", "begins like none"),
         (lambda files: files["video"].read_bytes()[:600], "cannot be read"),
         (lambda files: files["picture"].read_bytes()[:200], "cannot be decoded"),
-        (lambda files: b"#EXTM3U\nfile:///etc/passwd\n", "begins like none"),
+        (lambda files: b"#EXTM3U\nfile:///etc/passwd\n", "an HLS or M3U playlist"),
     ],
     ids=["empty", "text", "cut video", "cut picture", "playlist"],
 )

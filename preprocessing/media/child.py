@@ -1,0 +1,137 @@
+"""The decoding child process: what `preprocessing.media.decoder` starts and talks to."""
+
+from __future__ import annotations
+
+# Nothing can be imported once the sandbox is entered. Texts in pictures come in these encodings.
+import encodings.ascii
+import encodings.cp1252
+import encodings.latin_1
+import encodings.utf_16
+import encodings.utf_16_be
+import encodings.utf_16_le  # noqa: F401
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import socket
+import threading
+import time
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+
+from preprocessing.media.decoder import FRAME, LENGTH
+from preprocessing.media.errors import DecodingFailed, UnreadableMedia
+from preprocessing.media.frame import MediaInfo, Request
+from preprocessing.media.limits import Limits
+from preprocessing.media.sandbox import enter, proof
+from preprocessing.media.video import sample_file
+
+# Address space: room for a 64-megapixel video, and far from a machine's memory.
+MEMORY = 6 << 30
+_DESCRIPTORS = 64
+_MOST_REQUEST = 1 << 24
+_SECONDS_BETWEEN_SIGNS = 1.0
+
+
+def serve(memory: int = MEMORY) -> None:
+    """Answers requests until the parent is gone.
+
+    Args:
+      memory: bytes of address space that this process may have.
+    """
+    _limit(resource.RLIMIT_AS, memory)
+    _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Native code prints to descriptor 1, which must carry nothing but messages.
+    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    requests = socket.socket(fileno=0)
+    for module in pkgutil.walk_packages(av.__path__, "av."):  # PyAV imports some when first used.
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    active = enter()
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    _send(output, b"R")
+    while (received := _receive(requests)) is not None:
+        request, descriptor = received
+        if descriptor is None:
+            _say(output, b"I", json.dumps({"active": active, "refused": proof()}))
+            _send(output, b"D")
+        else:
+            with os.fdopen(descriptor, "rb", buffering=0) as file:
+                _serve(output, file, request)
+
+
+def _serve(output: BinaryIO, file: BinaryIO, request: dict[str, Any]) -> None:
+    last_sign = time.monotonic()
+
+    def sign() -> None:
+        nonlocal last_sign
+        if time.monotonic() - last_sign > _SECONDS_BETWEEN_SIGNS:
+            _send(output, b".")
+            last_sign = time.monotonic()
+
+    def tell(info: MediaInfo) -> None:
+        notes = [note[:500] for note in info.notes[:20]]
+        found = {"kind": info.kind, "codec": info.codec, "frames": info.frames, "notes": notes}
+        _say(output, b"I", json.dumps(found))
+
+    wanted, limits = Request(*request["args"]), Limits(**request["limits"])
+    try:
+        for frame in sample_file(file, wanted, limits, request["threads"], sign, tell):
+            head = FRAME.pack(frame.index, frame.timestamp_ms, *frame.pixels.shape[:2])
+            _send(output, b"F" + head, frame.pixels.reshape(-1))
+        _send(output, b"D")
+    except UnreadableMedia as error:
+        _say(output, b"U", str(error))
+    except DecodingFailed as error:
+        _say(output, b"X", str(error))
+    except MemoryError:
+        _say(output, b"X", "the decoder ran out of memory")
+    except (ValueError, ArithmeticError, LookupError) as error:
+        _say(output, b"U", f"it cannot be decoded: {type(error).__name__}: {error}")
+    except (OSError, RuntimeError, ImportError) as error:
+        _say(output, b"X", f"the decoder failed: {type(error).__name__}: {error}")
+
+
+def _receive(requests: socket.socket) -> tuple[dict[str, Any], int | None] | None:
+    """The next request and the file that it is about; None when there will be none."""
+    head, descriptors, _, _ = socket.recv_fds(requests, LENGTH.size, 1)
+    if len(head) < LENGTH.size:
+        return None
+    (left,) = LENGTH.unpack(head)
+    body = bytearray()
+    while len(body) < min(left, _MOST_REQUEST):
+        part = requests.recv(left - len(body))
+        if not part:
+            return None
+        body += part
+    return json.loads(body), descriptors[0] if descriptors else None
+
+
+def _limit(which: int, value: int) -> None:
+    _, hard = resource.getrlimit(which)
+    soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (soft, soft))
+
+
+def _say(output: BinaryIO, tag: bytes, text: str) -> None:
+    data = text[:8000].encode("utf-8", "replace")
+    _send(output, tag + LENGTH.pack(len(data)), data)
+
+
+def _send(output: BinaryIO, *parts: bytes | np.ndarray) -> None:
+    for part in parts:
+        view = memoryview(part)
+        while len(view):
+            view = view[output.write(view) :]
+
+
+def _leave_with(parent: int) -> None:
+    # A killed parent closes the socket, which nobody looks at while a decoder hangs.
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_SIGNS)
+    os._exit(1)

@@ -1,0 +1,199 @@
+"""What containers say should be cut off each frame: Matroska's PixelCrop, QuickTime's `clap`.
+
+FFmpeg's decoders apply the cropping that a codec carries; that of the container they hand on, and
+PyAV does not show it. So the few bytes that hold it are read here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+# No sound header is larger, and none nests deeper.
+_MOST_BYTES = 64 << 20
+_MOST_ELEMENTS = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """Pixels of the stored frame that are not shown, at each side.
+
+    Attributes:
+      left: columns.
+      top: rows.
+      right: columns.
+      bottom: rows.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def cut(self, pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+        """Cuts a frame, [rows, columns, 3], that was stored as `width` x `height` pixels.
+
+        A cropping that would leave nothing is damage, and cuts nothing.
+        """
+        rows, columns = pixels.shape[:2]
+        x1, x2 = (round(v * columns / width) for v in (self.left, width - self.right))
+        y1, y2 = (round(v * rows / height) for v in (self.top, height - self.bottom))
+        inside = 0 <= x1 < x2 <= columns and 0 <= y1 < y2 <= rows
+        return pixels[y1:y2, x1:x2] if inside else pixels
+
+
+def boxes(file: BinaryIO, demuxer: str) -> dict[int, Crop]:
+    """The cropping of each stream, by its number; streams without one are left out.
+
+    Args:
+      file: seekable; its position changes.
+      demuxer: FFmpeg's name of the container.
+    """
+    found: dict[int, Crop] = {}
+    try:
+        file.seek(0, 2)
+        size = file.tell()
+        if demuxer == "mov":
+            for number, track in enumerate(_tracks(file, size)):
+                crop = _clean_aperture(track)
+                if crop is not None:
+                    found[number] = crop
+        elif demuxer == "matroska":
+            found.update(_matroska(file, size))
+    except (struct.error, IndexError, ValueError, OverflowError, RecursionError):
+        # Damaged headers; the demuxer will say what it makes of them.
+        return {}
+    return found
+
+
+# --- QuickTime, ISO base media
+
+
+def _tracks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The content of each `trak` box."""
+    for name, start, end in _boxes_in(file, 0, size):
+        if name == b"moov" and end - start <= _MOST_BYTES:
+            for inner, first, last in _boxes_in(file, start, end):
+                if inner == b"trak":
+                    file.seek(first)
+                    yield file.read(last - first)
+            return
+
+
+def _boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yields (name, first byte of the content, first byte after it)."""
+    for _ in range(_MOST_ELEMENTS):
+        if start + 8 > end:
+            return
+        file.seek(start)
+        head = file.read(16)
+        size, name = struct.unpack_from(">I4s", head)
+        skip = 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", head, 8)
+            skip = 16
+        elif size == 0:
+            size = end - start
+        if size < skip:
+            return
+        yield name, start + skip, min(start + size, end)
+        start += size
+
+
+def _clean_aperture(track: bytes) -> Crop | None:
+    """The `clap` box of a track's first sample entry (ISO/IEC 14496-12, 12.1.4)."""
+    data = _inner(track, b"mdia", b"minf", b"stbl", b"stsd")
+    if data is None or len(data) < 16 + 78:
+        return None
+    (length,) = struct.unpack_from(">I", data, 8)
+    entry = data[16 : 8 + length]
+    width, height = struct.unpack_from(">HH", entry, 24)
+    clap = _inner(entry[78:], b"clap")
+    if clap is None or len(clap) < 32:
+        return None
+    values = struct.unpack_from(">IIIIiIiI", clap)
+    if not all(values[1::2]):
+        return None
+    wide, high, right_of, below = (values[i] / values[i + 1] for i in (0, 2, 4, 6))
+    left = (width - wide) / 2 + right_of
+    top = (height - high) / 2 + below
+    edges = (left, top, width - wide - left, height - high - top)
+    if min(edges) < -0.5 or not any(round(edge) for edge in edges):
+        return None
+    return Crop(*(max(0, round(edge)) for edge in edges))
+
+
+def _inner(data: bytes, *names: bytes) -> bytes | None:
+    """The content of a box within boxes."""
+    for name in names:
+        at = 0
+        while at + 8 <= len(data):
+            size, found = struct.unpack_from(">I4s", data, at)
+            if found == name:
+                data = data[at + 8 : at + size]
+                break
+            if size < 8:
+                return None
+            at += size
+        else:
+            return None
+    return data
+
+
+# --- Matroska
+
+_SEGMENT, _TRACKS, _ENTRY, _VIDEO, _CLUSTER = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x1F43B675
+_CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
+
+
+def _matroska(file: BinaryIO, size: int) -> Iterator[tuple[int, Crop]]:
+    """Yields the number of a track and its cropping (RFC 9559, 5.1.4.1.28)."""
+    for name, start, end in _elements(file, 0, size):
+        if name != _SEGMENT:
+            continue
+        for inner, first, last in _elements(file, start, end):
+            if inner == _CLUSTER:  # Tracks stand before the frames.
+                return
+            if inner == _TRACKS and last - first <= _MOST_BYTES:
+                entries = [e for e in _elements(file, first, last) if e[0] == _ENTRY]
+                for number, (_, begin, stop) in enumerate(entries):
+                    crop = _pixel_crop(file, begin, stop)
+                    if any(dataclasses.astuple(crop)):
+                        yield number, crop
+                return
+
+
+def _pixel_crop(file: BinaryIO, start: int, end: int) -> Crop:
+    edges = dict.fromkeys(_CROPS.values(), 0)
+    for name, first, last in _elements(file, start, end):
+        if name == _VIDEO:
+            for inner, begin, stop in _elements(file, first, last):
+                if inner in _CROPS and stop - begin <= 8:
+                    file.seek(begin)
+                    edges[_CROPS[inner]] = int.from_bytes(file.read(stop - begin), "big")
+    return Crop(**edges)
+
+
+def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yields (id, first byte of the content, first byte after it)."""
+    for _ in range(_MOST_ELEMENTS):
+        if start >= end:
+            return
+        file.seek(start)
+        head = file.read(12)
+        id_length = 9 - head[0].bit_length()
+        size_length = 9 - head[id_length].bit_length()
+        if id_length > 4 or size_length > 8:
+            return
+        name = int.from_bytes(head[:id_length], "big")
+        bits = 7 * size_length
+        size = int.from_bytes(head[id_length : id_length + size_length], "big") & (1 << bits) - 1
+        first = start + id_length + size_length
+        # All ones: up to the end of what holds it.
+        last = end if size == (1 << bits) - 1 else min(end, first + size)
+        yield name, first, last
+        start = last

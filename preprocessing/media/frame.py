@@ -1,0 +1,62 @@
+"""One decoded frame, and which frames of a clip are taken."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+      index: its number in the clip, from 0.
+      timestamp_ms: its presentation time in milliseconds (0 for pictures).
+      pixels: uint8 [height, width, 3], RGB, in display geometry: upright, with square pixels.
+    """
+
+    index: int
+    timestamp_ms: int
+    pixels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class MediaInfo:
+    """What a file turned out to be.
+
+    Attributes:
+      kind: name of its container or picture format, such as `MP4` or `JPEG`.
+      codec: of the film, as FFmpeg names it; empty for pictures and animations.
+      frames: how many frames it has.
+      notes: what a reader of the answer should know, one sentence each: that two streams were
+        there, that frames were deinterlaced, that the ending names another format.
+    """
+
+    kind: str
+    codec: str = ""
+    frames: int = 1
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which frames are wanted.
+
+    Attributes:
+      count: how many, at least 1.
+      per_second: when above 0, this many for each second, and at most `count`.
+      indices: the numbers of the frames, rising, instead of evenly spread ones.
+    """
+
+    count: int
+    per_second: float = 0.0
+    indices: Sequence[int] | None = None
+
+
+def middles(total: int, count: int) -> list[int]:
+    """Numbers of the frames in the middle of `count` equal parts of `total` frames."""
+    count = min(total, count)
+    return [(2 * part + 1) * total // (2 * count) for part in range(count)]

@@ -1,0 +1,221 @@
+"""Pictures and small animations through Pillow: upright, RGB, 8 bits.
+
+Several frames in one file (GIF, WebP, PNG, AVIF) are a clip. Pixels that are transparent show
+white, as on a page. Values of 16 bits are divided by 257; floating-point ones count from 0 to 1.
+Colour profiles are not applied.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pillow_heif
+
+# Formats that Pillow would import when it first meets them, which the sandbox does not allow.
+from PIL import (
+    AvifImagePlugin,  # noqa: F401
+    ExifTags,
+    Image,
+    ImageOps,
+    ImageSequence,
+    MpoImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    WebPImagePlugin,  # noqa: F401
+)
+
+from preprocessing.media.container import Kind
+from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.frame import Frame, MediaInfo, Request, middles
+from preprocessing.media.limits import Limits
+from preprocessing.media.source import Watched
+
+pillow_heif.register_heif_opener()
+Image.preinit()
+# `Limits` says how large a picture may be.
+Image.MAX_IMAGE_PIXELS = None
+
+_ANIMATED = frozenset(("GIF", "WEBP", "PNG", "AVIF"))
+_BACKGROUND = (255, 255, 255)
+_REMEDY = "if viewers show it, save it again as PNG or JPEG"
+_DEFAULT_MILLISECONDS = 100
+
+
+class Picture:
+    """One picture, or the frames of an animation.
+
+    Args:
+      file: at any position; read and seeked.
+      kind: what it is, see `container.identify`.
+      limits: beyond which it is refused.
+      tick: called before each step.
+
+    Raises:
+      UnreadableMedia: it cannot be decoded, or is beyond a limit.
+    """
+
+    def __init__(
+        self,
+        file: Watched,
+        kind: Kind,
+        limits: Limits,
+        tick: Callable[[], None] = lambda: None,
+    ):
+        self._file = file
+        self._kind = kind
+        self._limits = limits
+        self._tick = tick
+        self._notes: list[str] = []
+        self._total = 1
+
+    @property
+    def info(self) -> MediaInfo:
+        """What is known so far; complete when all frames were taken."""
+        return MediaInfo(self._kind.name, "", self._total, tuple(self._notes))
+
+    def frames(self, request: Request) -> Iterator[Frame]:
+        """Yields the wanted frames, in order."""
+        self._tick()
+        self._file.seek(0)
+        if self._kind.demuxer == "PNG":
+            _check_png(self._file)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(self._file, formats=[self._kind.demuxer]) as image:
+                    yield from self._shown(image, request)
+        except UnreadableMedia:
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow's parsers fail on damaged headers in every way.
+            self._file.check()
+            if isinstance(error, ImportError):
+                raise
+            raise self._undecodable(error) from error
+
+    def _undecodable(self, error: Exception) -> UnreadableMedia:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "cannot identify" in detail:
+            detail = "its header is damaged or cut off"
+        return UnreadableMedia(
+            f"the picture cannot be decoded as {self._kind.name}: {detail}; {_REMEDY}"
+        )
+
+    def _shown(self, image: Image.Image, request: Request) -> Iterator[Frame]:
+        width, height = image.size
+        if width * height > self._limits.pixels:
+            raise UnreadableMedia(
+                f"its {width}x{height} pixels are too large; the limit is "
+                f"{self._limits.pixels} pixels"
+            )
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1 and self._kind.demuxer in _ANIMATED:
+            if pages > self._limits.packets:
+                raise UnreadableMedia(
+                    f"it holds {pages} frames; the limit is {self._limits.packets}"
+                )
+            self._total = pages
+            yield from self._animation(image, request)
+            return
+        if pages > 1:
+            self._notes.append(f"it holds {pages} pictures; the first was read")
+        if request.indices is None or 0 in request.indices:
+            yield Frame(0, 0, _upright(image))
+
+    def _animation(self, image: Image.Image, request: Request) -> Iterator[Frame]:
+        """Frames build on each other, so all up to the last wanted one are decoded."""
+        starts = None
+        count = request.count
+        if request.per_second or self._limits.seconds is not None:
+            starts = self._starts(image)
+            seconds = starts[-1] / 1000
+            limit = self._limits.seconds
+            if limit is not None and seconds > limit:
+                raise UnreadableMedia(f"it plays for {seconds:.0f} s; the limit is {limit:g} s")
+            if request.per_second and seconds:
+                count = max(1, min(count, round(seconds * request.per_second)))
+        wanted = middles(self._total, count) if request.indices is None else request.indices
+        left = set(wanted)
+        begin = 0
+        for index, page in enumerate(ImageSequence.Iterator(image)):
+            self._tick()
+            if index in left:
+                left.discard(index)
+                yield Frame(index, begin, _upright(page))
+                if not left:
+                    return
+            page.load()
+            begin += _duration(page)
+
+    def _starts(self, image: Image.Image) -> list[int]:
+        """When each frame begins and the last one ends, in milliseconds."""
+        starts = [0]
+        for page in ImageSequence.Iterator(image):
+            self._tick()
+            page.load()
+            starts.append(starts[-1] + _duration(page))
+        image.seek(0)
+        return starts
+
+
+def _duration(page: Image.Image) -> int:
+    """Milliseconds; viewers show frames without a duration for a tenth of a second."""
+    return round(page.info.get("duration") or _DEFAULT_MILLISECONDS)
+
+
+def _upright(image: Image.Image) -> np.ndarray:
+    """uint8 [height, width, 3], RGB."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    image.load()  # Pillow turns some formats itself here, and then drops the tag.
+    turned = ImageOps.exif_transpose(image) if orientation != 1 else image
+    return np.ascontiguousarray(_rgb(turned))
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image).astype(np.int64)
+        if image.mode == "I" and (values.min() < 0 or values.max() > 65535):
+            raise ValueError("its pixels have more than 16 bits")
+        grey = ((values.clip(0, 65535) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image)).clip(0, 1)
+        return np.repeat((values * 255).round().astype(np.uint8)[..., None], 3, axis=-1)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        coloured = image.convert("RGBA")
+        page = Image.new("RGBA", coloured.size, (*_BACKGROUND, 255))
+        return np.asarray(Image.alpha_composite(page, coloured).convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _check_png(file: Watched) -> None:
+    """Refuses a PNG whose critical chunks are damaged; Pillow would decode it to something else.
+
+    Raises:
+      UnreadableMedia: a checksum is wrong, or the file ends within a chunk.
+    """
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        critical = not name[0] & 0x20
+        checksum = zlib.crc32(name)
+        left = length
+        while left > 0:
+            part = file.read(min(left, 1 << 20))
+            if not part:
+                raise UnreadableMedia("the picture cannot be decoded: the PNG is cut off")
+            checksum = zlib.crc32(part, checksum)
+            left -= len(part)
+        stated = file.read(4)
+        if critical and stated != checksum.to_bytes(4, "big"):
+            what = "has a wrong checksum" if len(stated) == 4 else "is cut off"
+            raise UnreadableMedia(
+                f"the picture cannot be decoded: a part of the PNG {what}; the file is damaged"
+            )
+        if name == b"IEND":
+            break
+    file.seek(0)

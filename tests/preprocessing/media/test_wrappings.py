@@ -1,0 +1,106 @@
+"""One clip in many wrappings comes out alike: the same frames, upright, with square pixels."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from wrapped_media import WRAPPINGS, encode, squeezed
+
+from preprocessing.media.decoder import Decoder
+
+CLIP = Path(__file__).parents[2] / "media" / "fake122.mp4"
+# Decibels that a wrapping may lose. Most are coded nearly without loss.
+LEAST = 34.0
+LEAST_OF = {"animation.gif": 24.0, "squeezed.mp4": 30.0, "squeezed.mkv": 30.0}
+CUT_OFF = {"odd size.webm": (317, 319), "codec crop.mp4": (310, 314)}
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with Decoder() as decoder:
+        yield decoder
+
+
+@pytest.fixture(scope="module")
+def plain(decoder):
+    return [frame.pixels for frame in decoder.frames(CLIP, 100)]
+
+
+def psnr(one, other):
+    error = np.square(one.astype(np.float64) - other).mean()
+    return 10 * np.log10(255**2 / max(error, 1e-9))
+
+
+def test_there_are_many():
+    assert len(WRAPPINGS) >= 16
+
+
+@pytest.mark.parametrize("name", WRAPPINGS)
+def test_a_wrapping_changes_nothing(decoder, plain, tmp_path, name):
+    path = WRAPPINGS[name](tmp_path / name, plain)
+    told = []
+    frames = list(decoder.frames(path, 100, tell=told.append))
+    assert [frame.index for frame in frames] == list(range(len(plain)))
+    height, width = CUT_OFF.get(name, plain[0].shape[:2])
+    assert frames[0].pixels.shape == (height, width, 3)
+    losses = [
+        psnr(frame.pixels, expected[:height, :width])
+        for frame, expected in zip(frames, plain, strict=True)
+    ]
+    assert min(losses) > LEAST_OF.get(name, LEAST), losses
+    assert frames[0].timestamp_ms == 0
+    stamps = [frame.timestamp_ms for frame in frames]
+    assert stamps == sorted(stamps)
+    if name not in ("raw.h264", "variable rate.mp4"):
+        assert abs(stamps[-1] - 40 * (len(plain) - 1)) <= 2
+    # A few of the frames are the same ones, found by jumps.
+    for frame in decoder.frames(path, 3):
+        np.testing.assert_array_equal(frame.pixels, frames[frame.index].pixels)
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("two streams.mp4", "2 video streams"),
+        ("interlaced flag.ts", "no combing"),
+        ("named as picture.jpg", "its ending is .jpg"),
+    ],
+)
+def test_what_a_reader_should_know_is_noted(decoder, plain, tmp_path, name, words):
+    told = []
+    path = WRAPPINGS[name](tmp_path / name, plain)
+    list(decoder.frames(path, 4, tell=told.append))
+    assert any(words in note for note in told[0].notes), told
+
+
+def test_combed_frames_are_deinterlaced(decoder, tmp_path):
+    """Two moments in one frame: a bar that moves by 8 pixels from field to field."""
+    frames, moments = [], []
+    texture = np.random.default_rng(3).integers(60, 200, (240, 80, 3), np.uint8)
+    texture = cv2.GaussianBlur(texture, (0, 0), 4)
+    for number in range(12):
+        fields = []
+        for half in range(2):
+            frame = np.full((240, 320, 3), 90, np.uint8)
+            left = 20 + 16 * number + 8 * half
+            frame[:, left : left + 80] = texture
+            fields.append(frame)
+        moments.append(fields)
+        woven = fields[0].copy()
+        woven[1::2] = fields[1][1::2]
+        frames.append(woven)
+    options = {"crf": "8", "x264-params": "tff=1"}
+    path = encode(tmp_path / "a.ts", frames, options=options)
+    told = []
+    found = list(decoder.frames(path, 12, tell=told.append))
+    assert any("deinterlaced" in note for note in told[0].notes)
+    for frame, either, combed in zip(found, moments, frames, strict=True):
+        gain = max(psnr(frame.pixels, one) for one in either) - psnr(combed, either[0])
+        assert gain > 6
+
+
+def test_the_control_of_squeezed_clips_is_squeezed_itself(plain):
+    """The loss of the two wrappings is that of width, which no decoder gives back."""
+    wide = [cv2.resize(frame, plain[0].shape[1::-1]) for frame in squeezed(plain)]
+    assert psnr(wide[0], plain[0]) < 45
