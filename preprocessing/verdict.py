@@ -15,9 +15,7 @@ import dataclasses
 import math
 from typing import Any
 
-from preprocessing.aggregation import probability
 from preprocessing.errors import UsageError
-from preprocessing.operating_points import threshold_logit
 
 FAKE, REAL, UNCERTAIN = "fake", "real", "uncertain"
 # Share of real clips that may be called fake.
@@ -53,7 +51,7 @@ class Thresholds:
     def __post_init__(self) -> None:
         # Frozen, so not by assignment.
         for name in ("fake_above", "real_up_to"):
-            object.__setattr__(self, name, float(probability(getattr(self, f"{name}_logit"))))
+            object.__setattr__(self, name, _probability(getattr(self, f"{name}_logit")))
 
     def verdict(self, logit: float) -> str:
         """`fake`, `real` or `uncertain` for the logit of a clip.
@@ -99,6 +97,8 @@ def thresholds_of(
     Raises:
       UsageError: the model has no point for this share.
     """
+    from preprocessing.operating_points import threshold_logit
+
     stored = metadata.get("operating_points", {})
     points = {point["name"]: threshold_logit(point) for point in stored.get("points", [])}
     if points.get("eer") is None:
@@ -118,5 +118,12 @@ def thresholds_of(
 
 def _readable(logit: float) -> str:
     """P(fake) of a logit in three digits; the logit itself where those say only 0 or 1."""
-    text = f"{float(probability(logit)):.3f}"
+    text = f"{_probability(logit):.3f}"
     return f"{text} (logit {logit:.4g})" if text in ("0.000", "1.000") else text
+
+
+def _probability(logit: float) -> float:
+    # Imported here, because `deepfake --help` reads FALSE_ALARMS and must not load numpy.
+    from preprocessing.aggregation import probability
+
+    return float(probability(logit))
