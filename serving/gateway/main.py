@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 
 from preprocessing.errors import UsageError
+from preprocessing.quiet import load_tensorflow
 from preprocessing.verdict import FALSE_ALARMS
 from serving.server.main import read_token, set_up_log
 
@@ -101,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     _check(arguments)
     token, server_token = read_token(arguments.token_file), read_token(arguments.server_token_file)
+    load_tensorflow()
 
     from serving import clients
     from serving.gateway.metrics import GatewayMetrics

@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 
 from preprocessing.errors import UsageError
+from preprocessing.quiet import load_tensorflow
 
 _LOG = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     for port in (options.port, options.rest_port):
         _check_free(options.host, port)
     set_up_log()
+    load_tensorflow()
 
     from serving.server.server import Server
 
