@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but make and a way to Python 3.10.
+# `make demo` and `make test` need nothing but make, a C++ compiler and a supported Python.
 # The default target explains the others.
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-unit test-slow lint lock clean
@@ -12,10 +12,18 @@ PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(STAMP)  ## Create the environment in .venv from the lock file.
+env: $(STAMP)  ## Create the environment in .venv (TFX=1.16 or TFX=1.21 forces which).
+
+# An environment of another TFX than the one asked for is made anew.
+ifneq ($(TFX),)
+ifneq ($(TFX),$(shell cat $(VENV)/.tfx 2>/dev/null))
+$(STAMP): FORCE
+FORCE:
+endif
+endif
 
 $(STAMP): setup.py pyproject.toml uv.lock constraints.txt .ci/make_env
-	@bash .ci/make_env $(VENV)
+	@TFX=$(TFX) bash .ci/make_env $(VENV)
 	@touch $@
 
 demo: env  ## From made videos to a gated, pushed model (runs/demo).

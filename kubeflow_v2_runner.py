@@ -20,6 +20,7 @@ from pipeline.config import config_from_environment
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
 from preprocessing.errors import UsageError
+from preprocessing.quiet import load_tensorflow, quiet
 
 DEFAULT_IMAGE = "deepfake-detection:latest"
 
@@ -36,8 +37,8 @@ def compile_pipeline(output_filename: str) -> None:
     config = dataclasses.replace(config, output=str(make_output(config.output)))
     inputs = prepare(config, print)
     # What libraries say while they load is not about this pipeline.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with warnings.catch_warnings():
+    load_tensorflow()
+    with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner

@@ -2,23 +2,15 @@
 
 Versions are exact: a deepfake detector's scores move with its libraries, so an upgrade is a
 decision, never an accident. `uv.lock` and `constraints.txt` are made from these lists
-(`make lock`).
+(`make lock`) and hold a resolution for each of the two environments; `.ci/make_env` chooses.
 """
 
 from setuptools import find_packages, setup
 
-INSTALL_REQUIRES = [
-    # The pipeline. 1.16.0 is the newest TFX whose dependencies have wheels for glibc < 2.38.
-    "tfx==1.16.0",
-    "tensorflow==2.16.2",
-    "tensorflow-transform==1.16.0",
-    "tensorflow-model-analysis==0.47.1",
-    "tensorflow-data-validation==1.16.1",
-    "apache-beam[gcp]==2.59.0",
-    "kfp==2.5.0",
-    "keras==3.6.0",
-    "ml-metadata==1.16.0",
-    # Faces. Headless OpenCV: servers and containers have no display libraries.
+# The same in both environments.
+COMMON = [
+    # Faces. Headless OpenCV: servers and containers have no display libraries. This is the newest
+    # that accepts numpy 1; one version for both makes the demo's dataset equal, byte for byte.
     "opencv-python-headless==4.11.0.86",
     "mtcnn==1.0.0",
     # Media: FFmpeg's demuxers and decoders in a wheel, opened from file objects; pictures of every
@@ -26,32 +18,81 @@ INSTALL_REQUIRES = [
     "av==17.1.0",
     "pillow==12.3.0",
     "pillow-heif==1.8.1",
-    # Held back because TFX 1.16 was built against them.
-    "numpy==1.26.4",
-    "pandas==1.5.3",
-    "protobuf==3.20.3",
-    "pyarrow==10.0.1",
-    # Serving: the official stubs, and what the embedded server answers with. The two grpcio
-    # packages are the last for protobuf 3.
-    "tensorflow-serving-api==2.16.1",
-    "grpcio-health-checking==1.48.2",
-    "grpcio-reflection==1.48.2",
+    # Serving: what the embedded server answers with.
     "uvicorn==0.54.0",
     "orjson==3.13.0",
     # Reads uploads that come as forms.
     "python-multipart==0.0.32",
     # Reads the presets.
     "pyyaml==6.0.2",
-    # Fits the calibration and measures errors.
-    "scipy==1.12.0",
-    "scikit-learn==1.5.1",
     # Draws training curves, and reports.
     "matplotlib==3.10.9",
     # Ships the public-domain portrait that the demo's faces are made from.
     "scikit-image==0.25.2",
+    # Reads these lists for `deepfake doctor`.
+    "packaging==26.3",
     # The tfx command runs `pip freeze`, and TFX itself still needs pkg_resources.
     "pip==25.3",
     "setuptools==79.0.1",
+]
+
+# Python 3.11 to 3.13 with glibc >= 2.39, which the wheels of ml-metadata and
+# tensorflow-data-validation need. No marker can tell the glibc; `.ci/make_env` looks at it.
+TFX_1_21 = [
+    "tfx==1.21.0",
+    "tensorflow==2.21.0",
+    "tensorflow-transform==1.21.0",
+    "tensorflow-model-analysis==0.52.0",
+    "tensorflow-data-validation==1.21.0",
+    "apache-beam[gcp]==2.77.0",
+    "keras==3.15.1",
+    "ml-metadata==1.21.0",
+    # TFX's own extra holds kfp for Python below 3.12 only; 2.17 needs protobuf 7.
+    "kfp==2.16.1",
+    "kfp-pipeline-spec==2.16.1",
+    # tf.summary's event files; TensorFlow itself no longer requires it.
+    "tensorboard==2.21.0",
+    "numpy==2.4.6",
+    "pandas==2.3.3",
+    "protobuf==6.33.6",
+    "pyarrow==18.1.0",
+    # tfx-bsl wants a version below 2.20.
+    "tensorflow-serving-api==2.19.1",
+    "grpcio-health-checking==1.80.0",
+    "grpcio-reflection==1.80.0",
+    # Fits the calibration and measures errors. scipy 1.17 is the last for Python 3.11.
+    "scipy==1.17.1",
+    "scikit-learn==1.5.2",
+]
+
+# Python 3.10: the newest TFX whose dependencies have wheels for glibc < 2.39.
+TFX_1_16 = [
+    "tfx==1.16.0",
+    "tensorflow==2.16.2",
+    "tensorflow-transform==1.16.0",
+    "tensorflow-model-analysis==0.47.1",
+    "tensorflow-data-validation==1.16.1",
+    "apache-beam[gcp]==2.59.0",
+    "keras==3.6.0",
+    "ml-metadata==1.16.0",
+    "kfp==2.5.0",
+    # Held back because TFX 1.16 was built against them.
+    "numpy==1.26.4",
+    "pandas==1.5.3",
+    "protobuf==3.20.3",
+    "pyarrow==10.0.1",
+    "tensorflow-serving-api==2.16.1",
+    # The two are the last for protobuf 3.
+    "grpcio-health-checking==1.48.2",
+    "grpcio-reflection==1.48.2",
+    "scipy==1.12.0",
+    "scikit-learn==1.5.1",
+]
+
+INSTALL_REQUIRES = [
+    *COMMON,
+    *(f"{pin}; python_version >= '3.11'" for pin in TFX_1_21),
+    *(f"{pin}; python_version < '3.11'" for pin in TFX_1_16),
 ]
 
 EXTRAS_REQUIRE = {
@@ -85,7 +126,7 @@ setup(
         "pipeline": ["presets/*.yaml", "schema/*.pbtxt"],
         "serving": ["gateway/page.html"],
     },
-    python_requires=">=3.10,<3.11",
+    python_requires=">=3.10,<3.14",
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["deepfake=pipeline.cli:main"]},

@@ -22,6 +22,7 @@ from pipeline.config_checks import IMAGE_SIZES, check
 from pipeline.config_values import DuplicateKey, build, nearest, override, read_yaml
 from preprocessing.beam_args import RUNNER
 from preprocessing.errors import UsageError
+from preprocessing.versions import TENSORFLOW_SERVING
 
 PRESET_DIR = Path(__file__).parent / "presets"
 
@@ -235,7 +236,7 @@ class ServingConfig:
     # daemon here; or none.
     infra_validator: str = "none"
     # Of that image; serving/deploy/ has the same.
-    infra_validator_tag: str = "2.16.1"
+    infra_validator_tag: str = TENSORFLOW_SERVING
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,12 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
-import warnings
 from collections.abc import Iterator
+
+from packaging.requirements import Requirement
+
+from preprocessing.quiet import quiet
+from preprocessing.versions import TFX, supported_tfx
 
 # Every node of the DAG, ours and TFX's, and the runners.
 _MODULES = (
@@ -74,8 +77,7 @@ def examine() -> Iterator[Finding]:
     yield from _packages()
     yield from _programs()
     yield _sandbox()
-    # Loads TensorFlow, so it comes late; its hundreds of log lines are no findings.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Loads TensorFlow, so it comes late.
     yield from _imports()
     yield _gpu()
 
@@ -83,9 +85,11 @@ def examine() -> Iterator[Finding]:
 def _python() -> Finding:
     version = platform.python_version()
     where = f"{version} on {platform.system()} {platform.machine()}"
-    if sys.version_info[:2] != (3, 10):
-        return Finding("broken", "python", f"{where}; TFX 1.16 is pinned on 3.10: run `make env`")
-    return Finding("ok", "python", where)
+    tfx = supported_tfx()
+    if tfx is None:
+        known = ", ".join(f"TFX {TFX[key]} on {key[0]}.{key[1]}" for key in sorted(TFX))
+        return Finding("broken", "python", f"{where}; there is {known}: run `make env`")
+    return Finding("ok", "python", f"{where}, for TFX {tfx}")
 
 
 def _disk() -> Finding:
@@ -115,11 +119,12 @@ def _packages() -> Iterator[Finding]:
     except importlib.metadata.PackageNotFoundError:
         yield Finding("broken", "deepfake-detection", "is not installed: run `make env`")
         return
-    for requirement in requirements:
-        if "extra ==" in requirement:
+    for text in requirements:
+        requirement = Requirement(text)
+        # Extras are for developers, and each Python has its own pins.
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
-        name, _, wanted = requirement.partition("==")
-        name = name.split("[")[0]
+        name, wanted = requirement.name, str(requirement.specifier).removeprefix("==")
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -160,9 +165,8 @@ def _programs() -> Iterator[Finding]:
 def _imports() -> Iterator[Finding]:
     for module in _MODULES:
         try:
-            with warnings.catch_warnings():
-                # Libraries' notes on each other's futures are no findings.
-                warnings.simplefilter("ignore")
+            # TensorFlow's log lines and libraries' notes on each other's futures are no findings.
+            with quiet():
                 importlib.import_module(module)
         except Exception as error:  # An import can fail in any way; each way is a finding.
             yield Finding("broken", module, f"{type(error).__name__}: {error}")
@@ -173,7 +177,8 @@ def _imports() -> Iterator[Finding]:
 def _gpu() -> Finding:
     import tensorflow as tf
 
-    names = [device.name for device in tf.config.list_physical_devices("GPU")]
+    with quiet():
+        names = [device.name for device in tf.config.list_physical_devices("GPU")]
     need = "needed to fine-tune NASNetLarge in hours instead of weeks; the demo needs none"
     if names:
         return Finding("ok", "gpu", f"{', '.join(names)}; {need}")

@@ -14,7 +14,9 @@ answered with "no faces").
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import importlib.resources
+import io
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -74,14 +76,16 @@ class FaceDetector:
                 f"min_face_size is {min_face_size}; MTCNN sees no face below 12 pixels"
             )
         import tensorflow as tf
-        from mtcnn.stages import StageONet, StagePNet, StageRNet
+        from mtcnn.network.onet import ONet
+        from mtcnn.network.pnet import PNet
+        from mtcnn.network.rnet import RNet
 
         self._min_face_size = min_face_size
         self._min_score = min_score
         self._to_tensor = tf.constant
-        self._propose = _compile_proposals(tf, StagePNet().model)
-        self._refine = _compile_refinement(tf, StageRNet().model, size=24)
-        self._output = _compile_refinement(tf, StageONet().model, size=48)
+        self._propose = _compile_proposals(tf, _with_weights(PNet(), "pnet"))
+        self._refine = _compile_refinement(tf, _with_weights(RNet(), "rnet"), size=24)
+        self._output = _compile_refinement(tf, _with_weights(ONet(), "onet"), size=48)
 
     def detect(self, frames: np.ndarray) -> list[list[Face]]:
         """Finds the faces of each frame.
@@ -169,6 +173,22 @@ class FaceDetector:
             return np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32)
         boxes, scores, index = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return boxes, scores, index
+
+
+def _with_weights(network: Any, name: str) -> Any:
+    """Builds one of mtcnn's networks and loads the weights that its package ships.
+
+    mtcnn's own stages hand the compressed file's name to joblib, which prints "Exception ignored
+    ... I/O operation on closed file" on Python 3.13, and prefer a file of that name in the working
+    directory.
+    """
+    import joblib
+    import lz4.frame
+
+    file = importlib.resources.files("mtcnn.assets.weights") / f"{name}.lz4"
+    network.build()
+    network.set_weights(joblib.load(io.BytesIO(lz4.frame.decompress(file.read_bytes()))))
+    return network
 
 
 def _compile_proposals(tf, network) -> tf.function:

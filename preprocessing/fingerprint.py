@@ -8,11 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from preprocessing.versions import result_libraries
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 
 def code_digest(sources: Iterable[str]) -> str:
     """Hashes source files, so that a change of the code changes the key of what it made.
+
+    The versions of the libraries that decide results are hashed too.
 
     Args:
       sources: paths of Python files or of folders (all .py files below), relative to the folder
@@ -24,7 +28,7 @@ def code_digest(sources: Iterable[str]) -> str:
     Raises:
       FileNotFoundError: one of them does not exist (a renamed file must not be forgotten).
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(result_libraries().encode())
     for source in sorted(sources):
         path = _ROOT / source
         if not path.exists():

@@ -49,11 +49,9 @@ class Thresholds:
     real_up_to: float = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        from preprocessing.aggregation import probability  # Not above: `--help` needs no numpy.
-
         # Frozen, so not by assignment.
         for name in ("fake_above", "real_up_to"):
-            object.__setattr__(self, name, float(probability(getattr(self, f"{name}_logit"))))
+            object.__setattr__(self, name, _probability(getattr(self, f"{name}_logit")))
 
     def verdict(self, logit: float) -> str:
         """`fake`, `real` or `uncertain` for the logit of a clip.
@@ -120,7 +118,12 @@ def thresholds_of(
 
 def _readable(logit: float) -> str:
     """P(fake) of a logit in three digits; the logit itself where those say only 0 or 1."""
+    text = f"{_probability(logit):.3f}"
+    return f"{text} (logit {logit:.4g})" if text in ("0.000", "1.000") else text
+
+
+def _probability(logit: float) -> float:
+    # Imported here, because `deepfake --help` reads FALSE_ALARMS and must not load numpy.
     from preprocessing.aggregation import probability
 
-    text = f"{float(probability(logit)):.3f}"
-    return f"{text} (logit {logit:.4g})" if text in ("0.000", "1.000") else text
+    return float(probability(logit))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.errors import UsageError
+from preprocessing.quiet import load_tensorflow
 from preprocessing.verdict import FALSE_ALARMS
 from serving.server.main import (
     add_cors_argument,
@@ -145,6 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     _check(arguments)
     token, server_token = read_token(arguments.token_file), read_token(arguments.server_token_file)
+    load_tensorflow()
 
     from serving import clients
     from serving.gateway.versions import ModelOptions, Versions

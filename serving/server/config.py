@@ -9,12 +9,12 @@ from pathlib import Path
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
-    message_factory,
     text_format,
     wrappers_pb2,
 )
 
 from preprocessing.errors import UsageError
+from preprocessing.versions import message_class
 from serving.server.errors import invalid
 
 # Switches of TensorFlow Serving's batching that are refused when they are on.
@@ -254,5 +254,4 @@ def _batching_message():
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)
-    descriptor = pool.FindMessageTypeByName("deepfake.serving.BatchingParameters")
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
+    return message_class(pool, "deepfake.serving.BatchingParameters")

@@ -16,13 +16,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
     model_management_pb2,
-    model_service_pb2,
     model_service_pb2_grpc,
-    prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
 
 from preprocessing.errors import UsageError
+from preprocessing.versions import serving_service_names
 from serving.server import protos
 from serving.server.config import ServerOptions, models_from_proto
 from serving.server.errors import Code, ServingError
@@ -170,10 +169,7 @@ class GrpcServer:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(inference, _why_no_reload(options)), self._server
         )
-        self._services = [
-            prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name,
-            model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
-        ]
+        self._services = serving_service_names()
         # Watches hold a thread each; non-blocking ones hold none.
         self._health = health.HealthServicer(experimental_non_blocking=True)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

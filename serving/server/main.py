@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.errors import UsageError
+from preprocessing.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from serving.server.config import ServerOptions
@@ -167,6 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
     for port in (options.port, options.rest_port):
         _check_free(options.host, port)
     set_up_log()
+    load_tensorflow()
 
     from serving.server.server import Server
 

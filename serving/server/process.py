@@ -114,10 +114,10 @@ class ServerProcess:
         end = time.monotonic() + self._timeout
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
-            selector.select(end - time.monotonic())
-            line = self.process.stdout.readline() if selector.select(0) else b""
+            readable = selector.select(end - time.monotonic())
+            line = self.process.stdout.readline() if readable else b""
         if not line:
-            what = "did not answer in time" if self.process.poll() is None else "ended"
+            what = "ended" if readable else "did not answer in time"
             raise RuntimeError(f"the server {what}; its log ends:\n{self.log()[-2000:]}")
         return json.loads(line)["serving"]
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from preprocessing.versions import json_with_defaults
 from serving.server import json_answer, json_request, protos
 from serving.server.config import ServerOptions
 from serving.server.errors import HTTP_STATUS, Code, ServingError, invalid
@@ -193,15 +194,15 @@ class RestApi:
         if not match["metadata"]:
             response = protos.status(manager, target)
             text = json_format.MessageToJson(
-                response, including_default_value_fields=True, preserving_proto_field_name=True
+                response, preserving_proto_field_name=True, **json_with_defaults()
             )
             return text.encode()
         with manager.acquire(target) as servable:
             spec = {"name": servable.name, "signature_name": "", "version": str(servable.version)}
             signatures = json_format.MessageToDict(
                 protos.signature_map(servable),
-                including_default_value_fields=True,
                 preserving_proto_field_name=True,
+                **json_with_defaults(),
             )
         document = {"model_spec": spec, "metadata": {"signature_def": signatures}}
         return json_answer.pretty(document)

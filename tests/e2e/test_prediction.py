@@ -95,7 +95,7 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
         timeout=300,
     )
     assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "", "libraries say nothing"
     answers = json.loads(done.stdout)
     assert [answer["file"] for answer in answers] == [clip, grey, str(text)]
     assert 0 < answers[0]["score"] < 1

@@ -11,6 +11,7 @@ from pipeline.config import ServingConfig, load_config
 from pipeline.infra_validation import check_platform
 from pipeline.run import WRONG_USAGE, run
 from preprocessing.errors import UsageError
+from preprocessing.versions import TENSORFLOW_SERVING
 
 
 def test_none_asks_nobody():
@@ -96,7 +97,7 @@ def test_infra_validator_and_serving_check_must_both_bless(tmp_path):
     assert maker_of("Pusher", "model_blessing") == "ClipEvaluator"
     values = nodes["InfraValidator"].parameters.parameters
     serving = json.loads(values["serving_spec"].field_value.string_value)
-    assert serving == {"local_docker": {}, "tensorflow_serving": {"tags": ["2.16.1"]}}
+    assert serving == {"local_docker": {}, "tensorflow_serving": {"tags": [TENSORFLOW_SERVING]}}
     request = json.loads(values["request_spec"].field_value.string_value)
     assert request["tensorflow_serving"] == {"signature_names": ["serving_examples"]}
     assert request["split_name"] == "test"

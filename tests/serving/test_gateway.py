@@ -1,6 +1,7 @@
 """The gateway against a real server: the scores of `deepfake predict`, and wrong inputs."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -107,6 +108,13 @@ def test_answers_are_those_of_predict(gateway, predictor, files, name):
         (entry["score"] for entry in answer["tracks"]), reverse=True
     )
     assert len(answer["tracks"]) == (2 if name == "picture" else 1)
+
+
+def test_libraries_say_nothing_while_the_gateway_starts_and_answers(gateway, files):
+    status, answer = gateway.verdict(files["video"].read_bytes(), "?name=moving.mp4")
+    assert status == 200, answer
+    for line in gateway.log().splitlines():
+        assert re.match(r"[\d-]+ [\d:,]+ (?:INFO|WARNING|ERROR) serving\.", line), line
 
 
 def test_crops_are_small_pictures_of_the_tracks(gateway, files):

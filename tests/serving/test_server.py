@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -62,6 +63,13 @@ def test_health_of_server_and_services(server):
         for service in ("", PREDICT, "tensorflow.serving.ModelService"):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_libraries_say_nothing_while_the_server_starts(server):
+    start = server.log().partition(" is served ")[0]
+    assert start, "the log tells of the first version"
+    for line in start.splitlines():
+        assert re.match(r"[\d-]+ [\d:,]+ (?:INFO|WARNING|ERROR) serving\.", line), line
 
 
 def test_reflection_lists_the_services(server):

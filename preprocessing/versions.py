@@ -1,0 +1,135 @@
+"""Where the two environments differ, and the versions that more than one file names.
+
+The code is written once for TFX 1.16 (Python 3.10) and TFX 1.21 (Python 3.11 to 3.13). What cannot
+be written so that both understand it stands here, each difference with its reason, and nowhere
+else. What code must heed to need no such place is listed in docs/versions.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import inspect
+import sys
+from typing import Any
+
+# The image tensorflow/serving of InfraValidator, serving/deploy/ and its documentation: the newest
+# whose client, tensorflow-serving-api, TFX 1.21 accepts.
+TENSORFLOW_SERVING = "2.19.1"
+
+# By Python version, which TFX setup.py requires.
+TFX = {(3, 10): "1.16", (3, 11): "1.21", (3, 12): "1.21", (3, 13): "1.21"}
+# The wheels of TFX 1.21's dependencies are manylinux_2_39.
+NEWEST_NEEDS_GLIBC = (2, 39)
+
+# Libraries that decide what is decoded, found, computed or stored.
+_RESULT_LIBRARIES = (
+    "apache-beam",
+    "av",
+    "keras",
+    "mtcnn",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "pillow-heif",
+    "scikit-learn",
+    "scipy",
+    "tensorflow",
+    "tensorflow-data-validation",
+    "tensorflow-model-analysis",
+    "tensorflow-transform",
+    "tfx",
+)
+
+_SERVING_SERVICES = {
+    "prediction_service": "PredictionService",
+    "model_service": "ModelService",
+}
+
+
+@functools.cache
+def result_libraries() -> str:
+    """The installed versions of the libraries that decide results, for cache keys.
+
+    Both environments may share an output folder, and one must not take the other's results from
+    the cache.
+
+    Returns:
+      `name==version` of each, separated by spaces; `-` for the version of one that is missing.
+    """
+    return " ".join(f"{name}=={_installed(name)}" for name in _RESULT_LIBRARIES)
+
+
+def _installed(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "-"
+
+
+def serving_service_names() -> list[str]:
+    """Full names of TensorFlow Serving's two gRPC services, after registering their descriptors.
+
+    The generated modules of `tensorflow-serving-api` set an attribute on their descriptor that
+    protobuf 4 and later make read-only. The import fails there, but only after the descriptors
+    were added to the default pool, which is all that reflection needs.
+
+    Returns:
+      The names of PredictionService and ModelService.
+
+    Raises:
+      KeyError: the descriptors were not registered.
+    """
+    from google.protobuf import descriptor_pool
+
+    names = []
+    for module, service in _SERVING_SERVICES.items():
+        try:
+            importlib.import_module(f"tensorflow_serving.apis.{module}_pb2")
+        except AttributeError as error:
+            if "has_options" not in str(error):
+                raise
+        pool = descriptor_pool.Default()
+        names.append(pool.FindServiceByName(f"tensorflow.serving.{service}").full_name)
+    return names
+
+
+def message_class(pool: Any, name: str) -> type:
+    """The class of a message type in a descriptor pool.
+
+    protobuf 3 has `MessageFactory.GetPrototype`; later versions removed it for `GetMessageClass`.
+
+    Args:
+      pool: a `DescriptorPool`.
+      name: full name of the type.
+
+    Raises:
+      KeyError: the pool has no such type.
+    """
+    from google.protobuf import message_factory
+
+    descriptor = pool.FindMessageTypeByName(name)
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(descriptor)
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
+
+
+@functools.cache
+def json_with_defaults() -> dict[str, bool]:
+    """Keyword arguments of `json_format` that print fields with their default values.
+
+    protobuf 5 renamed the argument.
+    """
+    from google.protobuf import json_format
+
+    parameters = inspect.signature(json_format.MessageToDict).parameters
+    for name in ("always_print_fields_with_no_presence", "including_default_value_fields"):
+        if name in parameters:
+            return {name: True}
+    raise RuntimeError("json_format has no argument to print fields with default values")
+
+
+def supported_tfx() -> str | None:
+    """The TFX that setup.py requires on this Python; None where this Python is not supported."""
+    return TFX.get(sys.version_info[:2])
