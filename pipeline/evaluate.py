@@ -224,6 +224,7 @@ def _score_row(row: dict[str, Any]) -> dict[str, Any]:
         "faces_found": row["faces"],
         "faces_left_out": dropped,
         "note": row["note"],
+        "notes": "; ".join(row.get("notes", ())),
         "reason": row["reason"],
     }
 
@@ -231,7 +232,7 @@ def _score_row(row: dict[str, Any]) -> dict[str, Any]:
 def _problem_row(problem: Problem) -> dict[str, Any]:
     # A table holds UTF-8 only.
     name = problem.path if is_utf8(problem.path) else printable(problem.path)
-    empty = {"frames": 0, "faces_found": 0, "faces_left_out": "", "note": ""}
+    empty = {"frames": 0, "faces_found": 0, "faces_left_out": "", "note": "", "notes": ""}
     return {"clip_id": name, **empty, "reason": problem.reason}
 
 
