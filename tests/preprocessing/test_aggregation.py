@@ -44,9 +44,33 @@ def test_nothing_gives_nothing():
     assert scores.clips.shape == scores.logits.shape == scores.track_logits.shape == (0,)
 
 
-def test_unequal_lengths_are_refused():
-    with pytest.raises(ValueError, match="equal length"):
-        aggregate(np.zeros(2), np.array(["a"]), np.zeros(2, int))
+@pytest.mark.parametrize(
+    "shapes", [((2,), (1,), (2,)), ((2,), (2,), (1,)), ((1,), (2,), (2,)), ((2, 1),) * 3, ((),) * 3]
+)
+def test_unequal_lengths_are_refused(shapes):
+    logits, clips, tracks = (np.zeros(shape, int) for shape in shapes)
+    with pytest.raises(ValueError) as caught:
+        aggregate(logits, clips, tracks)
+    assert str(caught.value) == (
+        f"logits {shapes[0]}, clips {shapes[1]} and tracks {shapes[2]} must be one-dimensional and "
+        "of equal length"
+    )
+
+
+def test_logits_become_float64_and_numbers_of_tracks_stay_whole():
+    scores = aggregate(np.array([1, 2], np.int32), np.array([7, 7]), np.array([3, 3], np.int16))
+    assert scores.logits.dtype == scores.track_logits.dtype == np.float64
+    assert scores.tracks.dtype.kind == "i"
+    assert (scores.clips.tolist(), scores.tracks.tolist(), scores.logits.tolist()) == (
+        [7],
+        [3],
+        [1.5],
+    )
+
+
+def test_a_clip_whose_tracks_are_all_real_keeps_the_highest():
+    scores = aggregate(np.array([-9.0, -4.0]), np.array(["a", "a"]), np.array([0, 1]))
+    assert scores.logits.tolist() == [-4.0]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -67,4 +91,16 @@ def test_an_evaluation_may_carry_them_on_and_no_other_clip_changes():
 def test_probability_neither_overflows_nor_turns():
     with np.errstate(all="raise"):
         values = probability(np.array([-1e4, -1.0, 0.0, 1.0, 1e4]))
+    assert float(probability(0.0)) == 0.5 and probability(np.float32(1)).dtype == np.float64
+    assert probability([[1, 2, 3]]).shape == (1, 3)
     np.testing.assert_allclose(values, [0, 1 / (1 + np.e), 0.5, 1 / (1 + np.exp(-1)), 1])
+
+
+@pytest.mark.parametrize(
+    ("clips", "name"), [(["a", "b"], "b"), ([b"a", b"\xff"], "\ufffd"), ([1, 2], "2")]
+)
+def test_a_refused_clip_is_named_as_text(clips, name):
+    with pytest.raises(
+        NonFiniteLogits, match=f"^1 of 2 logits are .*, the first of them in {name}$"
+    ):
+        aggregate(np.array([0.0, np.nan]), np.array(clips), np.array([0, 0]))

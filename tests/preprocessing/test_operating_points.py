@@ -102,3 +102,22 @@ def test_logits_of_older_cards_are_computed_back(logit):
 @pytest.mark.parametrize("threshold", [None, 0.0, 1.0])
 def test_no_logit_is_made_up_for_a_saturated_or_missing_threshold(threshold):
     assert threshold_logit({"name": "eer", "threshold": threshold}) is None
+
+
+def test_a_fake_at_the_threshold_is_not_called_fake():
+    point = by_name(np.array([0.0, 1.0, 1.0, 2.0]), np.array([0, 0, 1, 1]))["fpr_0.01"]
+    assert (point["logit"], point["fpr"], point["tpr"]) == (1.0, 0.0, 0.5)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]])
+def test_clips_of_each_class_are_counted(labels):
+    found = operating_points(np.arange(5.0), np.array(labels))
+    assert (found["real_clips"], found["fake_clips"]) == (labels.count(0), labels.count(1))
+
+
+def test_one_real_clip_is_enough():
+    points = by_name(np.array([0.5, 2.0]), np.array([0, 1]))
+    assert {name: point["logit"] for name, point in points.items()} == {
+        "eer": 1.25,
+        **{f"fpr_{rate}": 0.5 for rate in ("0.1", "0.05", "0.01", "0.001")},
+    }
