@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing but make, a C++ compiler and a supported Python.
 # The default target explains the others.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-unit test-slow lint lock clean
+.PHONY: help env demo test test-unit test-slow mutation lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,9 @@ test-slow: env  ## The slow tests only.
 	@$(PYTEST) -m "slow and not alone"
 	@$(BIN)/python -m pytest -m "slow and alone"
 
+mutation: env  ## Do the tests notice changes of the code? (Long.)
+	@$(BIN)/python .ci/mutation.py
+
 lint: env  ## Check format and style.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -49,4 +52,4 @@ lock: env  ## Resolve setup.py's lists anew into uv.lock and constraints.txt.
 		--output-file constraints.txt --quiet
 
 clean:  ## Delete what runs and tests made; the environment stays.
-	rm -rf runs build .pytest_cache .ruff_cache
+	rm -rf runs build mutants .pytest_cache .ruff_cache

@@ -46,16 +46,6 @@ def test_useless_logits_are_pulled_to_one_half():
     assert np.abs(found(logits)).max() < 2.5
 
 
-def test_classes_weigh_the_same():
-    logits, labels = np.array([-2.0] * 3 + [1.0] + [2.0] * 3 + [-1.0]), np.array([0] * 4 + [1] * 4)
-    many = np.tile(logits[4:], 50), np.tile(labels[4:], 50)
-    plain = fit_calibration(logits, labels)
-    uneven = fit_calibration(np.append(logits[:4], many[0]), np.append(labels[:4], many[1]))
-    # Only Platt's targets differ, by the number of crops.
-    assert uneven.temperature == pytest.approx(plain.temperature, rel=0.5)
-    assert uneven.offset == pytest.approx(plain.offset, abs=1.0)
-
-
 def test_one_class_alone_calibrates_nothing():
     assert fit_calibration(np.array([-2.0, 1.0]), np.array([0, 0])) == Calibration()
 
