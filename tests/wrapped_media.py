@@ -30,6 +30,7 @@ def encode(
     stamps: Sequence[int] | None = None,
     prepare: Callable[[av.container.OutputContainer], object] = lambda opened: None,
     finish: Callable[[av.container.OutputContainer, object], object] = lambda opened, made: None,
+    matrix: str = "",
     **settings: object,
 ) -> Path:
     """Writes RGB frames as one video stream.
@@ -44,6 +45,7 @@ def encode(
       stamps: presentation times in units of 1/12800 s; even ones by default.
       prepare: called before the stream is added, so that others come first.
       finish: called after the last frame, with what `prepare` gave.
+      matrix: from RGB, by PyAV's name; swscale's by default.
       settings: attributes of the stream, such as `sample_aspect_ratio`.
     """
     with av.open(str(path), "w", container_options=container or {}) as opened:
@@ -59,6 +61,8 @@ def encode(
             stream.set_display_rotation(*rotation)
         for number, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels))
+            if matrix:
+                frame = frame.reformat(format=pix_fmt, dst_colorspace=matrix)
             frame.pts = number if codec not in _FINE else number * _TICKS
             if stamps is not None:
                 frame.pts = stamps[number]
@@ -264,6 +268,7 @@ WRAPPINGS: dict[str, Callable[[Path, Frames], Path]] = {
     "mpeg4.avi": lambda p, f: encode(p, f, "mpeg4"),
     "motion jpeg.avi": lambda p, f: encode(p, f, "mjpeg", "yuvj420p"),
     "raw.h264": lambda p, f: encode(p, f),
+    "bt709.mp4": lambda p, f: encode(p, f, matrix="ITU709", colorspace=1),
     "full range.mp4": lambda p, f: encode(p, f, "libx264", "yuvj420p"),
     "named as picture.jpg": lambda p, f: encode(p.with_suffix(".mp4"), f).rename(p),
     "animation.gif": _animation,

@@ -9,7 +9,7 @@ import av.filter
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from preprocessing.media.cropping import Crop
+from preprocessing.media.headers import Crop
 
 # A sample aspect ratio nearer to 1 is rounding of the frame's size, and resampling costs detail.
 _SQUARE = 0.01

@@ -112,19 +112,27 @@ class Picture:
                 f"its {width}x{height} pixels are too large; the limit is "
                 f"{self._limits.pixels} pixels"
             )
-        pages = getattr(image, "n_frames", 1)
-        if pages > 1 and self._kind.demuxer in _ANIMATED:
-            if pages > self._limits.packets:
-                raise UnreadableMedia(
-                    f"it holds {pages} frames; the limit is {self._limits.packets}"
-                )
-            self._total = pages
+        if self._kind.demuxer in _ANIMATED:
+            self._total = self._count(image)
+        elif getattr(image, "is_animated", False):
+            self._notes.append("it holds several pictures; the first was read")
+        if self._total > 1:
             yield from self._animation(image, request)
             return
-        if pages > 1:
-            self._notes.append(f"it holds {pages} pictures; the first was read")
         if request.indices is None or 0 in request.indices:
             yield Frame(0, 0, _upright(image))
+
+    def _count(self, image: Image.Image) -> int:
+        most = self._limits.packets
+        if self._kind.demuxer == "GIF":  # Its header does not tell.
+            at = self._file.tell()
+            number = _gif_frames(self._file, most, self._tick)
+            self._file.seek(at)
+        else:
+            number = getattr(image, "n_frames", 1)
+        if number > most:
+            raise UnreadableMedia(f"it holds more than {most} frames, the limit")
+        return number
 
     def _animation(self, image: Image.Image, request: Request) -> Iterator[Frame]:
         """Frames build on each other, so all up to the last wanted one are decoded."""
@@ -190,6 +198,24 @@ def _rgb(image: Image.Image) -> np.ndarray:
         page = Image.new("RGBA", coloured.size, (*_BACKGROUND, 255))
         return np.asarray(Image.alpha_composite(page, coloured).convert("RGB"))
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _gif_frames(file: Watched, most: int, tick: Callable[[], None]) -> int:
+    """The number of pictures in a GIF (CompuServe's GIF89a specification); ends above `most`."""
+    file.seek(10)
+    flags = file.read(3)[0]
+    file.seek(13 + (flags >> 7) * (6 << (flags & 7)))
+    number = 0
+    while number <= most and (mark := file.read(1)) in (b"!", b","):
+        tick()
+        if mark == b",":
+            number += 1
+            flags = file.read(9)[8:9] or b"\0"
+            file.seek((flags[0] >> 7) * (6 << (flags[0] & 7)), 1)
+        file.read(1)  # The extension's label, or the first code's length.
+        while length := int.from_bytes(file.read(1), "little"):
+            file.seek(length, 1)
+    return max(1, number)
 
 
 def _check_png(file: Watched) -> None:

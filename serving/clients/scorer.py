@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from preprocessing.errors import UsageError
+from serving.clients.upright import upright
 
 
 class ScoringError(RuntimeError):
@@ -91,7 +92,7 @@ class Scorer(abc.ABC):
         """Scores encoded crops.
 
         Args:
-          crops: JPEG or PNG files.
+          crops: JPEG or PNG files. Those with an EXIF orientation are turned upright.
           deadline: seconds for the whole call; None takes the settings'.
           version: a version number; None takes the scorer's.
 
@@ -101,6 +102,7 @@ class Scorer(abc.ABC):
         Raises:
           ScoringError: the server refused, failed, or was not there in time.
         """
+        crops = [upright(crop) for crop in crops]
         size = self.settings.batch_size
         version = self.version if version is None else version
         end = time.monotonic() + (self.settings.deadline if deadline is None else deadline)

@@ -94,7 +94,7 @@ class TestFolder:
         listing = folder.list_clips(tmp_path)
         assert [clip.path for clip in listing.clips] == ["real/a.mp4"]
         assert reasons(listing) == {
-            "fake/b.txt": "not a video or picture by its ending",
+            "fake/b.txt": "not a video or picture by its ending, nor by its content",
             "fake/dir.mp4": "a folder with the name of a media file",
             "fake/gone.mp4": "link to a file that is not there",
             "fake/pipe.mp4": "not a regular file",

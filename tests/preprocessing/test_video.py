@@ -16,6 +16,7 @@ from made_media import (
     write_image,
     write_video,
 )
+from wrapped_media import encode
 
 from preprocessing.media import film
 from preprocessing.media.errors import DecodingFailed, UnreadableMedia
@@ -92,13 +93,13 @@ def test_sparse_sampling_jumps_to_key_frames(tmp_path, monkeypatch):
 
 def test_a_jump_that_lands_elsewhere_is_noticed(tmp_path, monkeypatch):
     path = numbered_video(tmp_path / "a.mp4", 600)
-    real = film._Packets.key_before
+    real = film.Packets.key_before
 
     def shifted(self, index):
         key = real(self, index)
         return key and dataclasses.replace(key, pts=key.pts + 1)
 
-    monkeypatch.setattr(film._Packets, "key_before", shifted)
+    monkeypatch.setattr(film.Packets, "key_before", shifted)
     frames = list(sample_frames(path, 4))
     assert [number_of(frame.pixels) for frame in frames] == [75, 225, 375, 525]
 
@@ -211,8 +212,24 @@ def test_a_file_that_cannot_be_read_is_a_passing_fault(tmp_path):
             list(sample_file(Failing(path), Request(4), Limits()))
 
 
+def test_frames_that_cannot_be_converted_are_no_empty_clip(tmp_path, monkeypatch):
+    """Else the answer would be that no face was found."""
+    path = numbered_video(tmp_path / "a.mp4", 12)
+    monkeypatch.setattr(film.Display, "pixels", lambda *_: int("no number"))
+    with pytest.raises(UnreadableMedia, match="none of its frames can be converted"):
+        list(sample_frames(path, 4))
+
+
+@pytest.mark.parametrize("tag", [b"zzzz", b"drmi"])
+def test_an_unknown_codec_is_named_with_a_remedy(tmp_path, tag):
+    path = encode(tmp_path / "a.mp4", [numbered_frame(number) for number in range(4)])
+    path.write_bytes(path.read_bytes().replace(b"avc1", tag))
+    with pytest.raises(UnreadableMedia, match=f"{tag.decode()}.*ffmpeg -i IN -c:v libx264 OUT.mp4"):
+        list(sample_frames(path, 4))
+
+
 def test_frames_that_are_too_large_are_not_decoded(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.avi", [np.zeros((600, 800, 3), np.uint8)], codec="MJPG")
-    monkeypatch.setattr(film, "_Reader", None)
+    monkeypatch.setattr(film, "FilmReader", None)
     with pytest.raises(UnreadableMedia, match="800x600 pixels are too large"):
         list(sample_frames(path, 1, limits=Limits(pixels=100_000)))

@@ -1,7 +1,7 @@
-"""What containers say should be cut off each frame: Matroska's PixelCrop, QuickTime's `clap`.
+"""What PyAV does not show of a container's header: cropping, and names of unknown codecs.
 
-FFmpeg's decoders apply the cropping that a codec carries; that of the container they hand on, and
-PyAV does not show it. So the few bytes that hold it are read here.
+FFmpeg's decoders apply the cropping that a codec carries; that of the container (Matroska's
+PixelCrop, QuickTime's `clap`) they hand on to players. So the few bytes that hold it are read here.
 """
 
 from __future__ import annotations
@@ -46,31 +46,66 @@ class Crop:
         return pixels[y1:y2, x1:x2] if inside else pixels
 
 
-def boxes(file: BinaryIO, demuxer: str) -> dict[int, Crop]:
-    """The cropping of each stream, by its number; streams without one are left out.
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a container's header says of one stream.
+
+    Attributes:
+      codec: as the container names it; empty when unknown.
+      crop: what it cuts off each frame; None for nothing.
+    """
+
+    codec: str = ""
+    crop: Crop | None = None
+
+
+def read_headers(file: BinaryIO, demuxer: str) -> dict[int, Header]:
+    """The header of each stream, by its number; none for containers that are not looked into.
 
     Args:
       file: seekable; its position changes.
       demuxer: FFmpeg's name of the container.
     """
-    found: dict[int, Crop] = {}
+    readers = {"mov": _quicktime, "matroska": _matroska, "avi": _avi}
+    if demuxer not in readers:
+        return {}
     try:
         file.seek(0, 2)
-        size = file.tell()
-        if demuxer == "mov":
-            for number, track in enumerate(_tracks(file, size)):
-                crop = _clean_aperture(track)
-                if crop is not None:
-                    found[number] = crop
-        elif demuxer == "matroska":
-            found.update(_matroska(file, size))
-    except (struct.error, IndexError, ValueError, OverflowError, RecursionError):
+        return dict(readers[demuxer](file, file.tell()))
+    except (struct.error, IndexError, ValueError, OverflowError):
         # Damaged headers; the demuxer will say what it makes of them.
         return {}
-    return found
+
+
+def _named(code: bytes) -> str:
+    return code.strip(b"\0 ").decode("ascii", "backslashreplace")
+
+
+# --- AVI
+
+
+def _avi(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
+    """The codec of each stream: the compression of its `BITMAPINFOHEADER`."""
+    file.seek(0)
+    head = file.read(1 << 16)
+    at = -1
+    for number in range(head.count(b"strh")):
+        at = head.index(b"strh", at + 1)
+        if head[at + 8 : at + 12] == b"vids":
+            format_at = head.index(b"strf", at) + 8
+            yield number, Header(_named(head[format_at + 16 : format_at + 20]))
 
 
 # --- QuickTime, ISO base media
+
+
+def _quicktime(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
+    """The first sample entry of each track (ISO/IEC 14496-12, 8.5.2)."""
+    for number, track in enumerate(_tracks(file, size)):
+        data = _inner(track, b"mdia", b"minf", b"stbl", b"stsd") or b""
+        if len(data) >= 16:
+            (length,) = struct.unpack_from(">I", data, 8)
+            yield number, Header(_named(data[12:16]), _clean_aperture(data[16 : 8 + length]))
 
 
 def _tracks(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -104,13 +139,10 @@ def _boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int
         start += size
 
 
-def _clean_aperture(track: bytes) -> Crop | None:
-    """The `clap` box of a track's first sample entry (ISO/IEC 14496-12, 12.1.4)."""
-    data = _inner(track, b"mdia", b"minf", b"stbl", b"stsd")
-    if data is None or len(data) < 16 + 78:
+def _clean_aperture(entry: bytes) -> Crop | None:
+    """The `clap` box of a sample entry (ISO/IEC 14496-12, 12.1.4)."""
+    if len(entry) < 78:
         return None
-    (length,) = struct.unpack_from(">I", data, 8)
-    entry = data[16 : 8 + length]
     width, height = struct.unpack_from(">HH", entry, 24)
     clap = _inner(entry[78:], b"clap")
     if clap is None or len(clap) < 32:
@@ -147,11 +179,12 @@ def _inner(data: bytes, *names: bytes) -> bytes | None:
 # --- Matroska
 
 _SEGMENT, _TRACKS, _ENTRY, _VIDEO, _CLUSTER = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0x1F43B675
+_CODEC = 0x86
 _CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 
 
-def _matroska(file: BinaryIO, size: int) -> Iterator[tuple[int, Crop]]:
-    """Yields the number of a track and its cropping (RFC 9559, 5.1.4.1.28)."""
+def _matroska(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
+    """Codec and cropping of each track (RFC 9559, 5.1.4.1)."""
     for name, start, end in _elements(file, 0, size):
         if name != _SEGMENT:
             continue
@@ -161,21 +194,23 @@ def _matroska(file: BinaryIO, size: int) -> Iterator[tuple[int, Crop]]:
             if inner == _TRACKS and last - first <= _MOST_BYTES:
                 entries = [e for e in _elements(file, first, last) if e[0] == _ENTRY]
                 for number, (_, begin, stop) in enumerate(entries):
-                    crop = _pixel_crop(file, begin, stop)
-                    if any(dataclasses.astuple(crop)):
-                        yield number, crop
+                    yield number, _entry(file, begin, stop)
                 return
 
 
-def _pixel_crop(file: BinaryIO, start: int, end: int) -> Crop:
+def _entry(file: BinaryIO, start: int, end: int) -> Header:
+    codec = ""
     edges = dict.fromkeys(_CROPS.values(), 0)
     for name, first, last in _elements(file, start, end):
+        if name == _CODEC and last - first <= 64:
+            file.seek(first)
+            codec = _named(file.read(last - first))
         if name == _VIDEO:
             for inner, begin, stop in _elements(file, first, last):
                 if inner in _CROPS and stop - begin <= 8:
                     file.seek(begin)
                     edges[_CROPS[inner]] = int.from_bytes(file.read(stop - begin), "big")
-    return Crop(**edges)
+    return Header(codec, Crop(**edges) if any(edges.values()) else None)
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:

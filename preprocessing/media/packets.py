@@ -1,0 +1,114 @@
+"""What the packets of a film say: how many frames there are, when, and which are key frames."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import fractions
+
+import av
+import numpy as np
+
+NO_KEYS = np.empty(0, np.int64)
+
+
+class PacketTimes:
+    """Time stamps and key frames of one stream's packets, in 17 bytes each."""
+
+    def __init__(self):
+        self.presentation = array.array("q")
+        self.decoding = array.array("q")
+        self.keys = bytearray()
+        self.complete = True
+
+    @property
+    def total(self) -> int:
+        return len(self.keys)
+
+    def add(self, packet: av.Packet) -> None:
+        if packet.is_discard:  # An edit list cuts it off; the decoder gives no frame for it.
+            return
+        if packet.pts is None:
+            self.complete = False
+        self.presentation.append(0 if packet.pts is None else packet.pts)
+        self.decoding.append(self.presentation[-1] if packet.dts is None else packet.dts)
+        self.keys.append(packet.is_keyframe)
+
+    def packets(self, stream: av.video.stream.VideoStream) -> Packets:
+        stamps = np.frombuffer(self.presentation, np.int64)
+        order = np.argsort(stamps, kind="stable")
+        ordered = stamps[order]
+        usable = self.complete and bool((np.diff(ordered) > 0).all())
+        keys = NO_KEYS
+        if usable:
+            keys = np.flatnonzero(np.frombuffer(self.keys, np.uint8)[order])
+        rate = stream.average_rate or stream.guessed_rate
+        frame_seconds = 1 / float(rate) if rate and 0.1 <= float(rate) <= 1000 else 0.0
+        time_base = stream.time_base or fractions.Fraction(1, 1000)
+        seconds = 0.0
+        if usable and len(ordered):
+            seconds = float((int(ordered[-1]) - int(ordered[0])) * time_base) + frame_seconds
+        elif frame_seconds:
+            seconds = self.total * frame_seconds
+        return Packets(
+            self.total,
+            ordered if usable else None,
+            np.frombuffer(self.decoding, np.int64)[order],
+            keys,
+            seconds,
+            time_base,
+            frame_seconds,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyFrame:
+    """A key frame: its number, and its presentation and decoding time stamps."""
+
+    number: int
+    pts: int
+    dts: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Packets:
+    """What the packets of a film say.
+
+    Attributes:
+      total: number of frames.
+      ordered: int64 [total], presentation time stamps, rising; None where they are of no use.
+      decoding: int64 [total], decoding time stamps, in the same order.
+      keys: int64, numbers of the key frames, rising; empty where frames are not reached by jumps.
+      seconds: how long it plays; 0 when unknown.
+      time_base: seconds of one unit of a time stamp.
+      frame_seconds: of one frame by the stated rate; 0 when unknown.
+    """
+
+    total: int
+    ordered: np.ndarray | None
+    decoding: np.ndarray
+    keys: np.ndarray
+    seconds: float
+    time_base: fractions.Fraction
+    frame_seconds: float
+
+    def wanted(self, count: int, per_second: float) -> int:
+        if not per_second or not self.seconds:
+            return count
+        return max(1, min(count, round(self.seconds * per_second)))
+
+    def key_before(self, index: int) -> KeyFrame | None:
+        after = int(np.searchsorted(self.keys, index, side="right"))
+        if not after:
+            return None
+        number = int(self.keys[after - 1])
+        return KeyFrame(number, int(self.ordered[number]), int(self.decoding[number]))
+
+    def number_at(self, stamp: int) -> int:
+        """The number of the last frame that begins at or before a time stamp."""
+        return max(0, int(np.searchsorted(self.ordered, stamp, side="right")) - 1)
+
+    def milliseconds(self, frame: av.VideoFrame, index: int) -> int:
+        if self.ordered is None or frame.pts is None:
+            return round(index * self.frame_seconds * 1000)
+        return max(0, round((frame.pts - int(self.ordered[0])) * self.time_base * 1000))
