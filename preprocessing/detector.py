@@ -86,6 +86,17 @@ class FaceDetector:
         self._propose = _compile_proposals(tf, _with_weights(PNet(), "pnet"))
         self._refine = _compile_refinement(tf, _with_weights(RNet(), "rnet"), size=24)
         self._output = _compile_refinement(tf, _with_weights(ONet(), "onet"), size=48)
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        # The graphs are optimised when they first run, and TensorFlow prints notes on that: here
+        # the caller can keep them off the console, in a request of a server nobody can.
+        frames = self._to_tensor(np.zeros((1, _WINDOW, _WINDOW, 3), np.uint8))
+        boxes = self._to_tensor([[0.0, 0.0, _WINDOW, _WINDOW]])
+        index = self._to_tensor([0])
+        self._propose(frames)
+        self._refine(frames, boxes, index)
+        self._output(frames, boxes, index)
 
     def detect(self, frames: np.ndarray) -> list[list[Face]]:
         """Finds the faces of each frame.

@@ -121,11 +121,13 @@ class _Worker:
     def prepare(self, settings: Settings) -> None:
         """Makes the cropper, which takes seconds for the first settings."""
         from preprocessing.face_cropper import FaceCropper
+        from preprocessing.quiet import quiet
 
         if self._cropper is None or settings != self._cropper.settings:
             if self._cropper:
                 self._cropper.close()
-            self._cropper = FaceCropper(settings, limits=self._limits.of_decoder())
+            with quiet():
+                self._cropper = FaceCropper(settings, limits=self._limits.of_decoder())
 
     def answer(self, request: dict[str, Any]) -> bytes:
         """The message that answers a request."""
