@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
+from pipeline.evaluate import _any_clips
 from preprocessing import datasets
 from preprocessing.datasets import celeb_df, dfdc, faceforensics
 from preprocessing.datasets.lists import read_list
@@ -333,3 +334,20 @@ class TestMediaFaults:
         shutil.copytree(self.LAYOUTS / "train_val_test", tmp_path / "data")
         manifest = build_manifest(tmp_path / "data", "auto", "auto", 0.15, 0.15, 1)
         assert {clip.split for clip in manifest.clips if clip.path.startswith("Test")} == {"test"}
+
+    def test_every_kind_of_file_is_listed_by_index_and_score_alike(self, tmp_path):
+        """By content: without an ending, .jfif, .heic, GIF, Ogg, whatever the command."""
+        faults = Path(MEDIA, "media_faults")
+        names = {path.name for path in faults.iterdir() if path.is_file()} - {"README.md"}
+        assert {"noext", "named.jfif", "pic.heic", "anim.gif", "theora.ogv"} <= names
+        for name in names:
+            (tmp_path / "real").mkdir(exist_ok=True)
+            (tmp_path / "real" / name).symlink_to(faults / name)
+        make(tmp_path, "fake/a.mp4")
+        indexed = build_manifest(tmp_path, "auto", "auto", 0.15, 0.15, 1)
+        assert not indexed.problems
+        scored, problems = _any_clips(tmp_path, tmp_path / "hashes.json", ())
+        problems = [problem for problem in problems if problem.path != "hashes.json"]
+        expected = {f"real/{name}" for name in names} | {"fake/a.mp4"}
+        assert {c.path for c in indexed.clips} == {c.path for c in scored} == expected
+        assert not problems
