@@ -286,7 +286,8 @@ class TestTable:
             "groups         10    3     3   16",
             "split: by person (data.split=identity)",
             "3 problems:",
-            "  2 not a video or picture by its ending: fake/labels.md, fake/readme.md",
+            "  2 not a video or picture by its ending, nor by its content: fake/labels.md, "
+            "fake/readme.md",
             "  1 not part of the layout, not read: notes.txt",
             "no leak: no known person, target clip, group or content in two splits",
             "16 clips do not tell their persons, who may leak",
