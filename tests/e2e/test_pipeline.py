@@ -94,13 +94,13 @@ def test_second_run_computes_nothing(workspace, first_run):
 
 def test_gate_that_cannot_be_met_pushes_nothing_and_exits_with_3(workspace, first_run):
     before = versions(workspace)
-    status, summary = workspace.run("evaluation.gate.min_auc=1.01")
+    status, summary = workspace.run("evaluation.gate.min_auc=1.0")
     assert status == 3
     assert executed(summary) == JUDGING
     assert summary["pushed"] == ""
     assert not summary["blessed"]
     refused = [row for row in summary["gate"] if not row["held"]]
-    assert [(row["metric"], row["bound"]) for row in refused] == [("auc", 1.01)]
+    assert [(row["metric"], row["bound"]) for row in refused] == [("auc", 1.0)]
     assert list(summary["refused_by"]) == ["gate"]
     assert "the gate refused the model" in summary["serving_check"]["skipped"]
     assert versions(workspace) == before
