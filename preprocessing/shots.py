@@ -29,8 +29,7 @@ _SMOOTHING = np.array([0.25, 0.5, 0.25], np.float32)
 # Grey levels of L (0 to 100) by which a picture must vary for its layout to mean anything.
 _PLAIN = 1.0
 # Two frames are of two shots where both similarities are below this. Of 1,363 pairs of frames three
-# samples apart, in 47 clips of FaceForensics++ with walking persons and turning cameras, none is;
-# of pairs from different scenes 99 in 100 are.
+# samples apart, in 47 clips of FaceForensics++ with walking persons and turning cameras, none is.
 DIFFERENT = 0.7
 # They are of one camera where both similarities are above this.
 SAME = 0.9

@@ -22,9 +22,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 MEDIA = Path(__file__).parents[1] / "media"
 FRAMES = 32
 # Clips of the demo's test split: the model has not seen them.
-FILES = ("fake122.mp4", "int70_fake122.mp4", "apart70_fake122.mp4", "bg_fake121_0.36.mp4")
+FILES = (
+    *("fake122.mp4", "int70_fake122.mp4", "apart70_fake122.mp4", "bg_fake121_0.36.mp4"),
+    *("fake_with_real_cover.mp4", "anafake122.mp4", "ctlfake122.mp4", "anareal121.mp4"),
+)
 # Of a folder that tests name: made from FaceForensics++, on which the demo's model knows nothing.
-FOREIGN = ("montage.mp4", "brief_face.mp4", "still_head.mp4")
+SHOTS = ("montage.mp4", "brief_face.mp4", "still_head.mp4")
+FOREIGN = (
+    *SHOTS,
+    *("exif6.jpg", "exif6.webp", "tiff6.tif", "named.jfif", "noext", "pic.avif", "pic.heic"),
+    *("pic.gif", "anim.gif", "anim.webp", "av1.mp4", "theora.ogv"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +125,27 @@ def test_a_person_in_the_background_is_counted_and_judged_when_asked_for(answers
     assert everyone["faces"] == everyone["faces_found"] == answer["faces_found"]
 
 
+def test_the_film_is_judged_as_players_show_it(answers):
+    predicted = answers["predict"]
+    alone = predicted["fake122.mp4"]
+    cover = predicted["fake_with_real_cover.mp4"]
+    assert cover["logit"] == pytest.approx(alone["logit"], abs=1e-3), "the cover is not the film"
+    # Frames are wider than they are stored; the control lost the same width.
+    assert predicted["ctlfake122.mp4"]["verdict"] == "fake"
+    assert predicted["anafake122.mp4"]["verdict"] == "fake"
+    assert predicted["anareal121.mp4"]["verdict"] != "fake"
+
+
+def test_one_picture_has_one_score_whatever_holds_it(answers, media):
+    predicted = answers["predict"]
+    assert predicted["noext"]["score"] == predicted["named.jfif"]["score"]
+    # One picture, compressed anew: sideways it would be off by .88.
+    upright, turned = predicted["exif6.jpg"]["score"], predicted["exif6.webp"]["score"]
+    assert turned == pytest.approx(upright, abs=0.25)
+
+
 def test_clear_faces_are_never_no_face(answers, media):
-    for name in FOREIGN:
+    for name in SHOTS:
         answer = answers["predict"][name]
         assert answer["score"] is not None
         assert bool(answer["note"]) == (name == "montage.mp4")

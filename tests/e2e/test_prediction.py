@@ -112,7 +112,7 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
     assert (answers[1]["verdict"], answers[1]["thresholds"]) == ("", used)
     assert (answers[1]["score"], answers[1]["reason"]) == (None, "no face")
     assert answers[2]["score"] is None
-    assert "no video file" in answers[2]["reason"]
+    assert "no video or picture" in answers[2]["reason"]
 
 
 def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_path, capsys):
