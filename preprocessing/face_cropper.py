@@ -203,6 +203,8 @@ class FaceCropper:
         self, path: str | Path, original: str | Path, tell: Callable[[MediaInfo], None]
     ) -> Iterator[tuple[Frame, list[Face]]]:
         """The frames of `path` with the faces of `original`."""
+        if not Path(original).exists():
+            raise _NoPartner
         try:
             known = {
                 frame.index: (frame.pixels.shape, faces)

@@ -235,7 +235,7 @@ def test_what_is_beyond_reading_says_why(folder, rows):
     assert len(reasons) >= 8, reasons
     for name, reason in {
         "zero bytes.mp4": "the file is empty",
-        "folder.mp4": "it is a folder",
+        "folder.mp4": "the folder of frames is empty",
         "pipe.mp4": "it is no regular file",
         "missing.mp4": "the file cannot be opened: No such file or directory",
         "text.mp4": "it is no video or picture: it begins like none",

@@ -182,7 +182,7 @@ assert "path" in messages.receive(read)[0]
 assert "cancel" in messages.receive(read)[0]
 say({"failure": "dropped"})
 assert "path" in messages.receive(read)[0]
-say({"crops": [], "counts": {"frames": 1}, "shown": []})
+say({"crops": [], "counts": {"frames": 1, "dropped": {}, "notes": []}, "shown": []})
 read()
 """
 
@@ -199,7 +199,7 @@ def test_a_worker_that_stops_when_its_client_leaves_is_kept(monkeypatch):
         with pytest.raises(Disconnected):
             worker.find(Path("x"), SETTINGS, 60, gone)
         assert worker.alive
-        assert worker.find(Path("y"), SETTINGS, 60, lambda: None).counts == {"frames": 1}
+        assert worker.find(Path("y"), SETTINGS, 60, lambda: None).counts == FaceCounts(frames=1)
     finally:
         worker.kill()
 
