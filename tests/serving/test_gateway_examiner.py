@@ -15,6 +15,7 @@ import pytest
 from made_media import write_video
 from serving_support.gateway import SETTINGS
 
+from preprocessing.face_selection import FaceCounts
 from preprocessing.verdict import Thresholds
 from serving.clients import Scores, ScoringError
 from serving.clients import Settings as ClientSettings
