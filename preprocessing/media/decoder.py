@@ -45,6 +45,8 @@ from preprocessing.media.source import open_media
 
 # Not one step of decoding takes so long; a full disk cache or a loaded machine may take seconds.
 TIMEOUT_SECONDS = 60.0
+# Until a child is ready; imports take seconds on a busy machine.
+_START_SECONDS = 60.0
 FRAME = struct.Struct("<qqii")
 LENGTH = struct.Struct("<i")
 _MOST_TEXT = 1 << 16
@@ -210,7 +212,7 @@ class _Child:
         environment = dict(os.environ, **_ENVIRONMENT)
         paths = [str(_ROOT), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        self._timeout = max(timeout, TIMEOUT_SECONDS)  # Imports take seconds on a busy machine.
+        self._timeout = max(timeout, _START_SECONDS)
         self._worked = 0.0
         self._deadline = deadline
         self._limits = Limits()
