@@ -219,7 +219,7 @@ def test_hostile_uploads_harm_nobody(gateway, picture, clip, tmp_path):
 
 def slow_clip(tmp_path):
     """A video of large frames, whose detection takes far longer than a short deadline."""
-    frames = [face_frame([(100, 100, 1.0)], 4000, 4000) for _ in range(16)]
+    frames = [face_frame([(100, 100, 1.0)], 3600, 3600) for _ in range(16)]
     return write_video(tmp_path / "large.avi", frames, codec="MJPG").read_bytes()
 
 
