@@ -229,7 +229,7 @@ def test_the_deadline_ends_the_work(tmp_path, arguments, picture):
     """And so does a SIGKILL of the gateway; what it left behind goes with the next start."""
     body = slow_clip(tmp_path)
     folder = tmp_path / "run"
-    short = [*arguments, "--timeout", "8", "--max-bytes", 100_000_000]
+    short = [*arguments, "--timeout", "3", "--max-bytes", 100_000_000]
     with GatewayProcess(folder, *short) as gateway:
         # Until the worker's graphs are built, a picture alone may take longer than the deadline.
         until(lambda: gateway.verdict(picture)[0] == 200, "a picture is answered in time", 240)
@@ -237,8 +237,8 @@ def test_the_deadline_ends_the_work(tmp_path, arguments, picture):
             start = time.monotonic()
             late = threads.submit(gateway.verdict, body)
             assert late.result()[0] == 504
-            # The upload has 8 s of its own.
-            assert time.monotonic() - start < 8 + 8 + GRACE
+            # The upload has 3 s of its own.
+            assert time.monotonic() - start < 3 + 3 + GRACE
         assert not gateway.uploads()
         until(lambda: gateway.verdict(picture)[0] == 200, "a worker is free again", 240)
 
