@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from preprocessing.errors import UsageError
 from preprocessing.quiet import load_tensorflow
 from preprocessing.verdict import FALSE_ALARMS
+from serving.gateway.limits import FileLimits
 from serving.server.main import (
     add_cors_argument,
     check_cors,
@@ -122,12 +123,13 @@ def _add_security(group: argparse._ArgumentGroup) -> None:
 
 def add_limits(group: argparse._ArgumentGroup) -> None:
     """Adds what bounds a file."""
+    limits, memory = FileLimits(), "data in the memory of a worker, TensorFlow's included"
     for name, default, unit, text in (
-        ("--max-bytes", 200_000_000, "N", "size, after gzip"),
-        ("--max-pixels", 16_000_000, "N", "pixels of a frame"),
-        ("--max-packets", 400_000, "N", "packets of a video"),
-        ("--max-seconds", 3600.0, "SECONDS", "that a video plays"),
-        ("--worker-memory-mb", 2048, "MB", "data in the memory of a worker, TensorFlow's included"),
+        ("--max-bytes", limits.bytes, "N", "size, after gzip"),
+        ("--max-pixels", limits.pixels, "N", "pixels of a frame"),
+        ("--max-packets", limits.packets, "N", "packets of a video"),
+        ("--max-seconds", limits.seconds, "SECONDS", "that a video plays"),
+        ("--worker-memory-mb", limits.worker_bytes >> 20, "MB", memory),
     ):
         group.add_argument(
             name, type=type(default), default=default, metavar=unit, help=f"{text} (%(default)s)"
@@ -216,7 +218,6 @@ def _parts(
     from serving.gateway import spool
     from serving.gateway.app import Gateway, GatewayOptions
     from serving.gateway.examiner import Examiner
-    from serving.gateway.limits import FileLimits
     from serving.gateway.metrics import GatewayMetrics
     from serving.server.config import ServerOptions
     from serving.server.cors import Cors
