@@ -27,10 +27,12 @@ FILES = (
     *("fake_with_real_cover.mp4", "anafake122.mp4", "ctlfake122.mp4", "anareal121.mp4"),
 )
 # Of a folder that tests name: made from FaceForensics++, on which the demo's model knows nothing.
+# Stored upright and marked as turned by 90 degrees: shown as marked, the face lies on its side.
+LYING = "tiff6.tif"
 SHOTS = ("montage.mp4", "brief_face.mp4", "still_head.mp4")
 FOREIGN = (
     *SHOTS,
-    *("exif6.jpg", "exif6.webp", "tiff6.tif", "named.jfif", "noext", "pic.avif", "pic.heic"),
+    *("exif6.jpg", "exif6.webp", LYING, "named.jfif", "noext", "pic.avif", "pic.heic"),
     *("pic.gif", "anim.gif", "anim.webp", "av1.mp4", "theora.ogv"),
 )
 
@@ -89,6 +91,10 @@ def answers(model, files, tmp_path_factory):
 
 def test_all_ways_agree_on_every_file(answers):
     for name, answer in answers["predict"].items():
+        if name == LYING:
+            assert answer["reason"] == answers["gateway"][name]["reason"] == "no face"
+            assert answers["score"][name]["faces_found"] == 0
+            continue
         assert answer["reason"] == "" and answer["faces"] > 0, name
         found = answer["faces"] + sum(answer["left_out"].values())
         assert answer["faces_found"] == found, name

@@ -19,7 +19,7 @@ RATES = (5, 8, 12, 16, 18, 20, 23, 26, 28)
 def narrowed(frames):
     """As much width lost as by the squeezed wrappings."""
     size = frames[0].shape[1::-1]
-    return [cv2.resize(s, size, interpolation=cv2.INTER_CUBIC) for s in squeezed(frames)]
+    return [cv2.resize(small, size, interpolation=cv2.INTER_CUBIC) for small in squeezed(frames)]
 
 
 # What is lost before coding -> the wrappings that lose it; the others lose by coding only.
@@ -36,7 +36,10 @@ def test_one_clip_in_many_wrappings_has_one_verdict(demo_model, tmp_path):
 
 
 def check(model, folder):
-    """Each logit may be as far from the clip's as a re-encoded clip's with the same loss is."""
+    """Each logit may be as far from the clip's as a re-encoded clip's with the same loss is.
+
+    The plain wrapping is a control as well: the clip re-encoded with the settings of the others.
+    """
     predictor = Predictor(model)
     frames = [frame.pixels for frame in sample_frames(CLIP, 100)]
     plain = predictor.predict(CLIP)
@@ -47,6 +50,7 @@ def check(model, folder):
             predictor.predict(encode(folder / "a.mp4", loss(frames), options={"crf": str(rate)}))
             for rate in RATES
         ]
+        controls.append(predictor.predict(WRAPPINGS["plain.mp4"](folder / "a.mp4", loss(frames))))
         bound = max(abs(control.logit - plain.logit) for control in controls)
         print(f"\ncontrols ({loss.__name__}) are up to {bound:.3f} away")
         for name in names:
