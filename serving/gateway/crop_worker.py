@@ -35,6 +35,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = (sys.executable, "-c", "from serving.gateway.crop_child import serve; serve()")
 # Between looks whether anybody still waits for the answer.
 _LOOK_SECONDS = 0.1
+# For a worker to get ready: it takes seconds alone, a minute on a machine with no core free.
+_START_SECONDS = 300.0
 # For a worker that was told to stop, before it is killed: starting another costs seconds of CPU.
 _STOP_SECONDS = 2.0
 # Before the deadline, so that a worker which can still end by itself does.
@@ -79,6 +81,7 @@ class CropWorker:
         environment["TMPDIR"] = str(self._spool.folder / "tmp")
         os.mkdir(environment["TMPDIR"])
         self._ready = False
+        self._start_by = time.monotonic() + _START_SECONDS
         self._process = subprocess.Popen(
             _COMMAND,
             stdin=subprocess.PIPE,
@@ -106,12 +109,19 @@ class CropWorker:
         """Waits until the process is ready.
 
         Raises:
-          RuntimeError: it ended; its log, on standard error, says why.
+          RuntimeError: it ended, and its log, on standard error, says why; or it hung, and was
+            ended.
         """
         if self._ready:
             return
+
+        def check_start() -> None:
+            check()
+            if time.monotonic() > self._start_by:
+                raise _Ended(f"it was not ready after {_START_SECONDS:g} s")
+
         try:
-            header, _ = messages.receive(self._reader(check, only_idle=True))
+            header, _ = messages.receive(self._reader(check_start, only_idle=True))
         except (_Ended, messages.BrokenMessage) as error:
             self.kill()
             raise RuntimeError(f"the process that finds faces did not start: {error}") from error

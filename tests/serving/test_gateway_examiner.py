@@ -240,3 +240,48 @@ def test_what_a_worker_sends_is_not_believed(data):
         assert raised.value.status == 500
     finally:
         worker.kill()
+
+
+def test_a_worker_that_hangs_before_it_is_ready_is_ended(monkeypatch):
+    monkeypatch.setattr(crop_worker, "_START_SECONDS", 0.5)
+    monkeypatch.setattr(crop_worker, "_COMMAND", (sys.executable, "-c", "input(); input()"))
+    worker = crop_worker.CropWorker(SETTINGS, FileLimits())
+    try:
+        with pytest.raises(RuntimeError, match="not ready after 0.5 s"):
+            worker.wait(lambda: None)
+        assert not worker.alive
+    finally:
+        worker.kill()
+
+
+def test_a_file_that_needs_more_memory_than_a_worker_may_have_is_refused(picture, tmp_path):
+    """By the real worker, which lives on; the limit holds for its decoder too."""
+    settings = dataclasses.replace(SETTINGS, precropped=True)
+    large = tmp_path / "large.png"
+    assert cv2.imwrite(str(large), np.full((3900, 3900, 3), 127, np.uint8))
+
+    def worker_with(limit):
+        worker = crop_worker.CropWorker(settings, FileLimits(worker_bytes=limit))
+        worker.wait(lambda: None)
+        return worker
+
+    def crops_of(worker, path):
+        return len(worker.find(path, settings, 60, lambda: None).crops)
+
+    worker = worker_with(2 << 30)
+    try:
+        status = Path(f"/proc/{worker._process.pid}/status").read_text()
+        needed = int(status.split("VmData:")[1].split()[0]) << 10
+        assert crops_of(worker, large) == 1
+    finally:
+        worker.kill()
+    # Less than the 46 MB that the pixels take.
+    worker = worker_with(needed + (32 << 20))
+    try:
+        assert crops_of(worker, picture) == 1
+        with pytest.raises(Refused, match="memory"):
+            crops_of(worker, large)
+        assert worker.alive
+        assert crops_of(worker, picture) == 1
+    finally:
+        worker.kill()
