@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from serving_support.gateway import until
 from serving_support.models import echo, half_plus_two
 from tensorflow_serving.apis import (
     model_management_pb2,
@@ -225,35 +226,35 @@ TOKEN = (("authorization", "Bearer secret-of-the-test"),)
 REFUSED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def fill(stub, steps):
-    """Two requests that the narrow server is answering for sure."""
-    running = []
-    end = time.monotonic() + 60
-    while True:
-        assert time.monotonic() < end
-        # The probe below may overtake one of them, which is then the one to be refused.
-        running = [call for call in running if not call.done()]
-        while len(running) < 2:
-            running.append(stub.Predict.future(work(steps), timeout=120, metadata=TOKEN))
-        try:
-            stub.Predict(work(1), timeout=30, metadata=TOKEN)
-        except grpc.RpcError as error:
-            assert error.code() == REFUSED
-            if not any(call.done() for call in running):
-                return running
+def in_flight(narrow, trusting):
+    """Requests that the server says it is answering."""
+    request = urllib.request.Request(f"{narrow.rest}/monitoring/prometheus/metrics")
+    request.add_header("Authorization", "Bearer secret-of-the-test")
+    with urllib.request.urlopen(request, timeout=60, context=trusting) as answer:
+        page = answer.read().decode()
+    gauge = re.search(r"^:deepfake:serving:in_flight\S* (\d+)$", page, re.M)
+    assert gauge, page
+    return int(gauge[1])
 
 
 def test_full_server_refuses_and_stays_healthy(narrow, certificate):
     trusting = ssl.create_default_context(cafile=str(certificate[0]))
     with _secure(narrow, certificate) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        running = fill(stub, 10_000_000)
+        running = [
+            stub.Predict.future(work(10_000_000), timeout=300, metadata=TOKEN) for _ in range(2)
+        ]
+        until(lambda: in_flight(narrow, trusting) == 2, "both are being answered")
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.Predict(work(1), timeout=60, metadata=TOKEN)
+        assert raised.value.code() == REFUSED
         body = {"signature_name": "int32", "instances": [1]}
         url = f"{narrow.rest}/v1/models/echo:predict"
         assert post(url, body, trusting, "secret-of-the-test")[0] == 429
         health = health_pb2_grpc.HealthStub(channel)
-        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        assert not any(call.done() for call in running)
         for call in running:
             call.cancel()
 
