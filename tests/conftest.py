@@ -22,8 +22,19 @@ _SHARED = ("demo", "workspace", "workbench", "server")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups the tests for pytest-xdist's `--dist loadgroup`."""
+    """Groups the tests for pytest-xdist's `--dist loadgroup`, the longest groups first.
+
+    A group that takes minutes and starts last would run while the other workers have ended.
+    """
     for item in items:
         shared = [name for name in _SHARED if name in item.fixturenames]
         group = shared[0] if shared else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group").args[0]
+    if group in _SHARED:
+        return _SHARED.index(group)
+    return len(_SHARED) + (item.get_closest_marker("integration") is None)
