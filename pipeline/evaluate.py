@@ -113,9 +113,9 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     for warning in _warnings(manifest.clips, request):
         console.say(f"warning: {warning}")
 
-    from components.clip_evaluator import results
-    from components.clip_evaluator.evaluation import evaluate as measure
-    from components.clip_evaluator.evaluation import find
+    from components.evaluation import results
+    from components.evaluation.evaluation import evaluate as measure
+    from components.evaluation.evaluation import find
     from components.report.build import build
     from components.report.data import Sources
     from preprocessing import extraction_report
@@ -175,7 +175,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     import numpy as np
     import pandas as pd
 
-    from components.clip_evaluator.scores import clip_tables
+    from components.evaluation.scores import clip_tables
 
     scored = _scored(request, clips, str(root), work, faces_needed=False)
     _, found = clip_tables(scored.crops)

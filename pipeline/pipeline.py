@@ -48,14 +48,15 @@ _TRAINER_SOURCES = (
 _TUNER_SOURCES = (*_TRAINER_SOURCES, "components/tuner")
 _EVALUATION_SOURCES = (
     "components/clip_evaluator",
+    "components/evaluation",
     "components/evaluator",
     "pipeline/bounds.py",
     "pipeline/eval_config.py",
     "preprocessing/aggregation.py",
-    "preprocessing/slices.py",
 )
 _SERVING_SOURCES = (
     "components/clip_evaluator",
+    "components/evaluation",
     "components/serving_check",
     "components/trainer/warmup.py",
     "preprocessing/face_example.py",
@@ -64,6 +65,7 @@ _SERVING_SOURCES = (
 )
 _REPORT_SOURCES = (
     "components/clip_evaluator",
+    "components/evaluation",
     "components/report",
     "preprocessing/operating_points.py",
 )

@@ -10,8 +10,8 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from components.serving_check import report as serving_report
-from components.serving_check.report import Report
+from components.evaluation import serving_result as serving_report
+from components.evaluation.serving_result import Report
 from pipeline.bounds import Row
 from pipeline.config import Config
 from preprocessing import extraction_report
@@ -32,7 +32,7 @@ class RunSummary:
       clips: overall metrics of the test split's clips, by name.
       gate: one row a bound, see `pipeline.bounds.Row`.
       blessed: whether both gates, on frames and on clips, blessed the model.
-      serving_check: what ServingCheck found, see components/serving_check/report.py.
+      serving_check: what ServingCheck found, see components/evaluation/serving_result.py.
       refused_by: who kept the model from being pushed (`gate`, `InfraValidator`, `serving check`),
         with the reasons; empty when nobody did.
       model: folder of the trained model.
@@ -140,9 +140,9 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
       run: id of the run's context.
     """
     # Loads TFMA and TensorFlow, which the message of a failed run can do without.
-    from components.clip_evaluator import results
-    from components.clip_evaluator.evaluation import find
-    from components.evaluator import verdict
+    from components.evaluation import frame_gate as verdict
+    from components.evaluation import results
+    from components.evaluation.evaluation import find
 
     nodes: dict[str, str] = {}
     outputs: dict[tuple[str, str], Any] = {}

@@ -18,7 +18,7 @@ import apache_beam as beam
 import pandas as pd
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.clip_evaluator.scores import ExampleScorer, crop_row, crop_table, read_records
+from components.evaluation.scores import ExampleScorer, crop_row, crop_table, read_records
 from preprocessing import model_metadata, progress
 from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.datasets.clip import Clip

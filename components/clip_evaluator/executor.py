@@ -16,10 +16,10 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.clip_evaluator import results
-from components.clip_evaluator.evaluation import compare, evaluate
-from components.clip_evaluator.gate import judge
-from components.clip_evaluator.scores import ExampleScorer, clip_tables
+from components.evaluation import results
+from components.evaluation.clip_gate import judge
+from components.evaluation.evaluation import compare, evaluate
+from components.evaluation.scores import ExampleScorer, clip_tables
 from pipeline.config import GateConfig, from_dict
 
 # On the blessing: it is the last word, frames and clips together (see BlessedBeforeCandidate).

@@ -17,7 +17,7 @@ from tfx.utils import io_utils, proto_utils
 class Executor(tfx_executor.Executor):
     """TFX's executor without the baselines that hold no model (see BlessedModel).
 
-    Beside TFMA's files the evaluation holds `verdict.json`, see verdict.py.
+    Beside TFMA's files the evaluation holds `verdict.json`, see evaluation/frame_gate.py.
     """
 
     def Do(
@@ -30,7 +30,8 @@ class Executor(tfx_executor.Executor):
         # Imported late: compiling a pipeline needs neither TFMA nor TensorFlow.
         from tensorflow_model_analysis.proto import config_pb2
 
-        from components.evaluator import slicing, verdict
+        from components.evaluation import frame_gate as verdict
+        from components.evaluator import slicing
 
         eval_config = config_pb2.EvalConfig()
         proto_utils.json_to_proto(exec_properties["eval_config"], eval_config)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.clip_evaluator import results
+from components.evaluation import results
 from components.report import mistakes as wrong
 from components.report.data import Sources, gather
 from components.report.page import Pictures, render

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from components.clip_evaluator import results
+from components.evaluation import results
+from components.evaluation import serving_result as serving_report
 from components.report.curves import confusion, curves
-from components.serving_check import report as serving_report
 from preprocessing import extraction_report, model_metadata, splits
 from preprocessing import face_example as names
 from preprocessing.aggregation import probability
@@ -99,7 +99,7 @@ def _gate(sources: Sources) -> list[dict[str, Any]]:
     rows = results.read_verdict(sources.clip_evaluation)
     if sources.evaluation:
         # Loads TFMA, which a report without frames can do without.
-        from components.evaluator import verdict
+        from components.evaluation import frame_gate as verdict
 
         rows = [*verdict.read(sources.evaluation), *rows]
     return [row.as_json() for row in rows]

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from components.clip_evaluator.scores import full_float32
-from components.serving_check.report import Report
+from components.evaluation.scores import full_float32
+from components.evaluation.serving_result import Report
 from components.trainer.warmup import FILE as WARMUP_FILE
 from serving.clients import ScoringError, Settings, connect
 from serving.clients.scorer import Scorer

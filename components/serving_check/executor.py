@@ -19,10 +19,10 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.clip_evaluator import results
-from components.clip_evaluator.scores import crop_row
+from components.evaluation import results
+from components.evaluation.scores import crop_row
+from components.evaluation.serving_result import MODEL_ID_PROPERTY, Report
 from components.serving_check.check import Evaluated, Limits, check_model, on_gpu
-from components.serving_check.report import MODEL_ID_PROPERTY, Report
 from preprocessing import face_example as names
 from preprocessing import progress
 from preprocessing.errors import UsageError

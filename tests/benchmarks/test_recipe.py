@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import recipe
 from benchmarks._recipe_picture import draw
-from components.clip_evaluator.metrics import calibration_error
+from components.evaluation.metrics import calibration_error
 from preprocessing.aggregation import probability
 
 

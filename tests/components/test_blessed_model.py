@@ -35,7 +35,7 @@ def served(of, blessed):
     from tfx.components.evaluator import constants
     from tfx.types import standard_artifacts
 
-    from components.serving_check.report import MODEL_ID_PROPERTY
+    from components.evaluation.serving_result import MODEL_ID_PROPERTY
 
     artifact = standard_artifacts.InfraBlessing()
     artifact.set_int_custom_property(MODEL_ID_PROPERTY, of)

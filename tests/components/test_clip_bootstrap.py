@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.clip_evaluator import bootstrap
-from components.clip_evaluator.scores import clusters_of
+from components.evaluation import bootstrap
+from components.evaluation.scores import clusters_of
 from preprocessing import face_example as names
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.clip_evaluator import bootstrap
-from components.clip_evaluator.evaluation import compare, evaluate
-from components.clip_evaluator.gate import FINITE, judge
-from components.clip_evaluator.scores import clip_tables, clusters_of
+from components.evaluation import bootstrap
+from components.evaluation.clip_gate import FINITE, judge
+from components.evaluation.evaluation import compare, evaluate
+from components.evaluation.scores import clip_tables, clusters_of
 from pipeline.bounds import AUC_CHANGE, AUC_CHANGE_LOW
 from pipeline.config import GateConfig
 

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from components.clip_evaluator import bootstrap
-from components.clip_evaluator.metrics import (
+from components.evaluation import bootstrap
+from components.evaluation.metrics import (
     METRICS,
     RANKING,
     calibration_bin,

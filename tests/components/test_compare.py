@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.clip_evaluator import results
-from components.clip_evaluator.evaluation import evaluate
-from components.clip_evaluator.scores import CROP_COLUMNS
+from components.evaluation import results
+from components.evaluation.evaluation import evaluate
+from components.evaluation.scores import CROP_COLUMNS
 from components.report.compare import compare_runs
 from preprocessing.datasets.clip import Clip
 from preprocessing.errors import UsageError

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.clip_evaluator.evaluation import evaluate
-from components.clip_evaluator.scores import CROP_COLUMNS, clip_tables
+from components.evaluation.evaluation import evaluate
+from components.evaluation.scores import CROP_COLUMNS, clip_tables
 from components.report import background, charts
 from components.report.curves import confusion, curves
 from components.report.mistakes import Mistake, occlusion, worst

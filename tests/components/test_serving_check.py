@@ -14,9 +14,9 @@ from tfx.types import channel_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 from tfx.utils import proto_utils
 
-from components.clip_evaluator import results
-from components.clip_evaluator.scores import ExampleScorer
-from components.serving_check import report
+from components.evaluation import results
+from components.evaluation import serving_result as report
+from components.evaluation.scores import ExampleScorer
 from components.serving_check.check import Evaluated, Limits, check_model
 from components.serving_check.component import ServingCheck
 from components.serving_check.executor import Executor

@@ -108,9 +108,9 @@ def judge(
     from tfx.utils import proto_utils
 
     from components.clip_evaluator import executor as clip_evaluator
-    from components.clip_evaluator import results
+    from components.evaluation import frame_gate as verdict
+    from components.evaluation import results
     from components.evaluator import component as evaluator
-    from components.evaluator import verdict
     from pipeline.eval_config import make_eval_config
 
     def artifact(kind, name):

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from e2e import browser
 
-from components.clip_evaluator import bulk, results
+from components.clip_evaluator import bulk
+from components.evaluation import results
 from components.report import markup
 from components.report.style import CSS
 from pipeline import evaluate

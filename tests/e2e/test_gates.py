@@ -20,8 +20,8 @@ def gate(**changes):
 
 def test_a_model_that_holds_every_bound_is_pushed_and_measured_alike(tmp_path):
     """Also that TFMA's frame metrics, ours, and scikit-learn's on the dumped scores agree."""
-    from components.clip_evaluator import results
-    from components.evaluator import verdict
+    from components.evaluation import frame_gate as verdict
+    from components.evaluation import results
 
     strict = gate(min_accuracy=0.7, min_auc=0.8, slices=("method: auc >= 0.8",))
     found = judge(tmp_path, GOOD, gate=strict, clip_gate=strict)

@@ -9,8 +9,8 @@ import pytest
 from e2e.kubeflow_interpreter import KubeflowInterpreter
 from e2e.workspace import SMALL
 
-from components.clip_evaluator import results
-from components.serving_check import report as serving_report
+from components.evaluation import results
+from components.evaluation import serving_result as serving_report
 from preprocessing import extraction_report
 
 pytestmark = pytest.mark.slow

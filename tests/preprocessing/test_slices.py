@@ -1,6 +1,6 @@
 import pytest
 
-from preprocessing.slices import face_size_of, methods_of, slices_of
+from components.evaluation.slices import face_size_of, methods_of, slices_of
 
 METHODS = {"faceforensics": ["Deepfakes", "FaceSwap"]}
 REAL = "original_sequences/youtube/c23/videos/000.mp4"

@@ -68,7 +68,7 @@ def weighted(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> dic
     Returns:
       Metric -> float [resamples].
     """
-    from components.clip_evaluator.metrics import CALIBRATION_BINS, LOW_FPRS, calibration_bin
+    from components.evaluation.metrics import CALIBRATION_BINS, LOW_FPRS, calibration_bin
 
     scores = probability(logits)
     total = weights.sum(axis=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from components.clip_evaluator.scores import clip_tables
+from components.evaluation.scores import clip_tables
 from pipeline.bounds import Row
 from preprocessing.files import replacing
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.clip_evaluator import bootstrap
-from components.clip_evaluator.metrics import Measure, measure, measure_with_intervals
-from components.clip_evaluator.scores import clip_tables, clusters_of
+from components.evaluation import bootstrap
+from components.evaluation.metrics import Measure, measure, measure_with_intervals
+from components.evaluation.scores import clip_tables, clusters_of
+from components.evaluation.slices import KEYS, methods_of, slices_of
 from preprocessing import face_example as names
-from preprocessing.slices import KEYS, methods_of, slices_of
 
 OVERALL = "overall"
 

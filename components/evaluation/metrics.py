@@ -8,7 +8,7 @@ import math
 import numpy as np
 from sklearn import metrics as sk
 
-from components.clip_evaluator import bootstrap
+from components.evaluation import bootstrap
 from preprocessing.aggregation import probability
 
 # TPR at a small rate of false alarms: what a user of a detector lives with.
