@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.console import Console
 from pipeline.inputs import INCOMPLETE, make_output
-from preprocessing import datasets, model_metadata
+from preprocessing import datasets
 from preprocessing.datasets.clip import (
     IMAGE_ENDINGS,
     VIDEO_ENDINGS,
@@ -34,7 +34,8 @@ from preprocessing.manifest import (
     problem_lines,
 )
 from preprocessing.output_lock import locked
-from preprocessing.verdict import NO_BAND, thresholds_of
+from serving.model import card as model_metadata
+from serving.model.verdict import NO_BAND, thresholds_of
 
 if TYPE_CHECKING:
     from components.clip_evaluator.bulk import Scored

@@ -39,11 +39,12 @@ from preprocessing.fingerprint import code_digest
 _TRANSFORM_SOURCES = ("components/transform",)
 _TRAINER_SOURCES = (
     "components/trainer",
-    "preprocessing/aggregation.py",
     "preprocessing/crop.py",
     "preprocessing/face_example.py",
-    "preprocessing/model_metadata.py",
-    "preprocessing/operating_points.py",
+    "serving/model/aggregation.py",
+    "serving/model/card.py",
+    "serving/model/operating_points.py",
+    "serving/model/warmup_requests.py",
 )
 _TUNER_SOURCES = (*_TRAINER_SOURCES, "components/tuner")
 _EVALUATION_SOURCES = (
@@ -52,22 +53,22 @@ _EVALUATION_SOURCES = (
     "components/evaluator",
     "pipeline/bounds.py",
     "pipeline/eval_config.py",
-    "preprocessing/aggregation.py",
+    "serving/model/aggregation.py",
 )
 _SERVING_SOURCES = (
     "components/clip_evaluator",
     "components/evaluation",
     "components/serving_check",
-    "components/trainer/warmup.py",
     "preprocessing/face_example.py",
     "serving/clients",
+    "serving/model/warmup_requests.py",
     "serving/server",
 )
 _REPORT_SOURCES = (
     "components/clip_evaluator",
     "components/evaluation",
     "components/report",
-    "preprocessing/operating_points.py",
+    "serving/model/operating_points.py",
 )
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from preprocessing import model_metadata
-from preprocessing.aggregation import NonFiniteLogits, aggregate, probability
 from preprocessing.datasets.clip import printable
 from preprocessing.errors import UsageError
 from preprocessing.face_selection import ALL, ANSWER, FaceCounts, by_reason
 from preprocessing.quiet import quiet
-from preprocessing.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
+from serving.model import card as model_metadata
+from serving.model.aggregation import NonFiniteLogits, aggregate, probability
+from serving.model.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
 
 if TYPE_CHECKING:
     from preprocessing.face_cropper import Crop, Settings
@@ -51,7 +51,7 @@ class Verdict:
       tracks: that were judged, most suspicious first.
       counts: frames looked at, faces found, judged and left out.
       reason: why there is no score; empty when there is one.
-      verdict: `fake`, `real` or `uncertain`, see `preprocessing.verdict`; empty without a score,
+      verdict: `fake`, `real` or `uncertain`, see `serving.model.verdict`; empty without a score,
         and for a model without operating points.
       thresholds: what the verdict follows from; None where there are none.
       logit: of the score, and what the thresholds are compared with; None when there is none.
@@ -89,7 +89,7 @@ def crop_settings(metadata: dict[str, Any]) -> Settings:
     """The crops that a model wants of a picture or video.
 
     Raises:
-      UsageError: see `preprocessing.model_metadata.settings_of`.
+      UsageError: see `serving.model.card.settings_of`.
     """
     # A model that was trained on given crops takes pictures for crops.
     given = bool(metadata.get("extraction", {}).get("precropped"))
@@ -151,7 +151,7 @@ class Predictor:
 
     Args:
       model: folder of a model version, or of versions (the highest is taken).
-      false_alarms: share of real clips that may be called fake, see `preprocessing.verdict`.
+      false_alarms: share of real clips that may be called fake, see `serving.model.verdict`.
       all_faces: judge every face that is found, bystanders and short tracks as well.
 
     Attributes:

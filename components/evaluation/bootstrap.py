@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from preprocessing.aggregation import probability
+from serving.model.aggregation import probability
 
 RESAMPLES = 1000
 # Weights held at once: 16 MB.

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn import metrics as sk
 
 from components.evaluation import bootstrap
-from preprocessing.aggregation import probability
+from serving.model.aggregation import probability
 
 # TPR at a small rate of false alarms: what a user of a detector lives with.
 LOW_FPRS = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_0.1pct": 0.001}

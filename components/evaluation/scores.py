@@ -11,7 +11,7 @@ import pandas as pd
 
 from preprocessing import face_example as names
 from preprocessing import progress
-from preprocessing.aggregation import aggregate, probability
+from serving.model.aggregation import aggregate, probability
 
 # Records scored at once; more gain nothing on a CPU.
 _BATCH = 32
@@ -109,7 +109,7 @@ def crop_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Joins crops to tracks and clips by `preprocessing.aggregation`.
+    """Joins crops to tracks and clips by `serving.model.aggregation`.
 
     Logits that are NaN or infinite are carried on: the gate counts them and refuses the model.
 

@@ -13,11 +13,12 @@ import numpy as np
 from components.evaluation import results
 from components.evaluation import serving_result as serving_report
 from components.report.curves import confusion, curves
-from preprocessing import extraction_report, model_metadata, splits
+from preprocessing import extraction_report, splits
 from preprocessing import face_example as names
-from preprocessing.aggregation import probability
 from preprocessing.manifest import Manifest
-from preprocessing.operating_points import threshold_logit
+from serving.model import card as model_metadata
+from serving.model.aggregation import probability
+from serving.model.operating_points import threshold_logit
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from components.evaluation.scores import full_float32
 from components.evaluation.serving_result import Report
-from components.trainer.warmup import FILE as WARMUP_FILE
 from serving.clients import ScoringError, Settings, connect
 from serving.clients.scorer import Scorer
+from serving.model.warmup_requests import FILE as WARMUP_FILE
 from serving.server.process import ServerProcess
 
 MODEL = "candidate"

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.aggregation import NonFiniteLogits
 from preprocessing.face_cropper import Settings
 from preprocessing.face_selection import ALL, ANSWER
 from serving import clients
@@ -26,6 +25,7 @@ from serving.gateway.errors import Disconnected, too_late
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.versions import ModelOptions, Version, Versions, refusal
+from serving.model.aggregation import NonFiniteLogits
 from serving.predict import Verdict, judge
 
 _LOG = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import recipe
 from benchmarks._recipe_picture import draw
 from components.evaluation.metrics import calibration_error
-from preprocessing.aggregation import probability
+from serving.model.aggregation import probability
 
 
 def made(auc_shift, seed=0, count=400):

@@ -20,9 +20,9 @@ from components.evaluation.scores import ExampleScorer
 from components.serving_check.check import Evaluated, Limits, check_model
 from components.serving_check.component import ServingCheck
 from components.serving_check.executor import Executor
-from components.trainer.warmup import FILE, write_warmup_requests
 from preprocessing.errors import UsageError
 from preprocessing.face_example import make_example
+from serving.model.warmup_requests import FILE, write_warmup_requests
 
 pytestmark = pytest.mark.integration
 

@@ -21,9 +21,10 @@ from components.trainer.crop_store import CropTable
 from components.trainer.model import build_model
 from components.transform.preprocessing import decode_images
 from pipeline.config import ModelConfig
-from preprocessing import model_metadata, progress
-from preprocessing.aggregation import probability
+from preprocessing import progress
 from preprocessing.errors import UsageError
+from serving.model import card as model_metadata
+from serving.model.aggregation import probability
 
 pytestmark = pytest.mark.integration
 
@@ -116,8 +117,8 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
     """What was fitted on clips gives the same clip scores when the graph applies it to crops."""
     from components.trainer.calibration import Calibration, fit_calibration
     from preprocessing import face_example as names
-    from preprocessing.aggregation import aggregate
-    from preprocessing.operating_points import operating_points
+    from serving.model.aggregation import aggregate
+    from serving.model.operating_points import operating_points
 
     crops, labels, records = workbench.crops("val")
     metadata = model_metadata.read(trained)

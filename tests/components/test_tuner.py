@@ -9,8 +9,8 @@ from trainer_workbench import MODEL, TRAINING, write_split
 
 from components.tuner.tuner_fn import search_space, tuner_fn
 from pipeline.config import TunerConfig
-from preprocessing import model_metadata
 from preprocessing.errors import UsageError
+from serving.model import card as model_metadata
 
 pytestmark = pytest.mark.integration
 

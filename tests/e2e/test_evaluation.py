@@ -222,7 +222,7 @@ def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
 
 
 def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
-    from preprocessing import model_metadata
+    from serving.model import card as model_metadata
 
     metadata = model_metadata.read(pushed_model)
     metadata["extraction"]["precropped"] = True

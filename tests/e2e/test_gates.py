@@ -7,7 +7,7 @@ import pytest
 from e2e.gate_bench import PERMISSIVE, Crops, judge, normal
 from sklearn import metrics as sk
 
-from preprocessing.aggregation import probability
+from serving.model.aggregation import probability
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 

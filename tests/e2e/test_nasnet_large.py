@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from e2e.workspace import Workspace
 
-from preprocessing import model_metadata
 from preprocessing.datasets.demo import make_demo_data
+from serving.model import card as model_metadata
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from e2e.workspace import SMALL
 
-from preprocessing import model_metadata
 from preprocessing.versions import supported_tfx
+from serving.model import card as model_metadata
 
 # It uses all cores itself.
 pytestmark = [

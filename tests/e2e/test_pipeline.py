@@ -10,8 +10,8 @@ import pytest
 from e2e.workspace import Workspace, executed
 
 from pipeline.pipeline import models_folder
-from preprocessing import model_metadata
 from preprocessing.manifest import Manifest
+from serving.model import card as model_metadata
 
 pytestmark = pytest.mark.integration
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from preprocessing.aggregation import NonFiniteLogits, aggregate, probability
+from serving.model.aggregation import NonFiniteLogits, aggregate, probability
 
 
 def test_track_is_the_mean_and_clip_the_highest_track():

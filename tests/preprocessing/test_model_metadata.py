@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from preprocessing import model_metadata
 from preprocessing.errors import UsageError
+from serving.model import card as model_metadata
 
 GOOD = {
     "version": model_metadata.VERSION,
@@ -72,5 +72,5 @@ def test_no_model_at_all(tmp_path):
 
 
 def test_needs_no_tensorflow():
-    program = "import sys, preprocessing.model_metadata; assert 'tensorflow' not in sys.modules"
+    program = "import sys, serving.model.card; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

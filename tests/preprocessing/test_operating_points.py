@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from preprocessing.aggregation import probability
-from preprocessing.operating_points import (
+from serving.model.aggregation import probability
+from serving.model.operating_points import (
     FALSE_POSITIVE_RATES,
     operating_points,
     threshold_logit,

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from preprocessing.aggregation import probability
 from preprocessing.errors import UsageError
-from preprocessing.operating_points import operating_points
-from preprocessing.verdict import FALSE_ALARMS, Thresholds, thresholds_of
+from serving.model.aggregation import probability
+from serving.model.operating_points import operating_points
+from serving.model.verdict import FALSE_ALARMS, Thresholds, thresholds_of
 
 # What the version before this one wrote beside a model: thresholds as P(fake) only.
 OLD_CARD = {

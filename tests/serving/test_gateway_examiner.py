@@ -16,7 +16,6 @@ from made_media import write_video
 from serving_support.gateway import SETTINGS
 
 from preprocessing.face_selection import FaceCounts
-from preprocessing.verdict import Thresholds
 from serving.clients import Scores, ScoringError
 from serving.clients import Settings as ClientSettings
 from serving.gateway import crop_worker, messages
@@ -25,6 +24,7 @@ from serving.gateway.examiner import Examiner, Job
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.versions import ModelOptions, Version
+from serving.model.verdict import Thresholds
 
 BAND = Thresholds(0.01, 0.9, 0.5, 400)
 

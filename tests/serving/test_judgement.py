@@ -13,10 +13,10 @@ from serving_support.gateway import SETTINGS
 from serving_support.models import face_detector
 
 from pipeline.cli import main
-from preprocessing import model_metadata
-from preprocessing.aggregation import NonFiniteLogits
-from preprocessing.operating_points import operating_points
-from preprocessing.verdict import Thresholds
+from serving.model import card as model_metadata
+from serving.model.aggregation import NonFiniteLogits
+from serving.model.operating_points import operating_points
+from serving.model.verdict import Thresholds
 from serving.predict import judge
 
 # Crops are taken as they are: a picture's brightness is its logit, through `logit_of`.

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import serving
 from preprocessing.face_cropper import Settings
-from preprocessing.model_metadata import FILE
+from serving.model.card import FILE
 
 ROOT = Path(serving.__file__).resolve().parents[1]
 

@@ -17,7 +17,7 @@ from components.evaluation.metrics import (
     measure,
     measure_with_intervals,
 )
-from preprocessing.aggregation import probability
+from serving.model.aggregation import probability
 
 # What the names promise, not what the code computes them at.
 TPR_AT = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_0.1pct": 0.001}

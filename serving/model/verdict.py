@@ -86,7 +86,7 @@ def thresholds_of(
     """The band of a model, from its operating points.
 
     Args:
-      metadata: see `preprocessing.model_metadata`.
+      metadata: see `serving.model.card`.
       false_alarms: share of real clips that may be called fake, one that the model has a point for.
 
     Returns:
@@ -97,7 +97,7 @@ def thresholds_of(
     Raises:
       UsageError: the model has no point for this share.
     """
-    from preprocessing.operating_points import threshold_logit
+    from serving.model.operating_points import threshold_logit
 
     stored = metadata.get("operating_points", {})
     points = {point["name"]: threshold_logit(point) for point in stored.get("points", [])}
@@ -124,6 +124,6 @@ def _readable(logit: float) -> str:
 
 def _probability(logit: float) -> float:
     # Imported here, because `deepfake --help` reads FALSE_ALARMS and must not load numpy.
-    from preprocessing.aggregation import probability
+    from serving.model.aggregation import probability
 
     return float(probability(logit))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.aggregation import probability
+from serving.model.aggregation import probability
 
 # Shares of real clips called fake that users ask for; the smallest ones need many real clips.
 FALSE_POSITIVE_RATES = (0.1, 0.05, 0.01, 0.001)
