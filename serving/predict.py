@@ -15,7 +15,7 @@ from preprocessing.datasets.clip import printable
 from preprocessing.errors import UsageError
 from preprocessing.face_selection import ALL, ANSWER, FaceCounts, by_reason
 from preprocessing.quiet import quiet
-from serving.model import card as model_metadata
+from serving.model import card
 from serving.model.aggregation import NonFiniteLogits, aggregate, probability
 from serving.model.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
 
@@ -93,7 +93,7 @@ def crop_settings(metadata: dict[str, Any]) -> Settings:
     """
     # A model that was trained on given crops takes pictures for crops.
     given = bool(metadata.get("extraction", {}).get("precropped"))
-    return model_metadata.settings_of(metadata, precropped=given)
+    return card.settings_of(metadata, precropped=given)
 
 
 def judge(
@@ -165,8 +165,8 @@ class Predictor:
     def __init__(
         self, model: str | Path, false_alarms: float = FALSE_ALARMS, all_faces: bool = False
     ):
-        self.model = model_metadata.find_saved_model(model)
-        metadata = model_metadata.read(self.model)
+        self.model = card.find_saved_model(model)
+        metadata = card.read(self.model)
         settings = dataclasses.replace(crop_settings(metadata), policy=ALL if all_faces else ANSWER)
         self.thresholds = thresholds_of(metadata, false_alarms)
         import tensorflow as tf

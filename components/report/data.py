@@ -16,7 +16,7 @@ from components.report.curves import confusion, curves
 from preprocessing import extraction_report, splits
 from preprocessing import face_example as names
 from preprocessing.manifest import Manifest
-from serving.model import card as model_metadata
+from serving.model import card
 from serving.model.aggregation import probability
 from serving.model.operating_points import threshold_logit
 
@@ -59,7 +59,7 @@ class Sources:
 def gather(sources: Sources) -> dict[str, Any]:
     """Reads all sources; the result is what JSON can hold."""
     measured = results.read(sources.clip_evaluation)
-    metadata = model_metadata.read(sources.model)
+    metadata = card.read(sources.model)
     clips = results.read_scores(sources.clip_evaluation, "test", "clips")
     labels, logits = clips[names.LABEL].to_numpy(int), clips["logit"].to_numpy(float)
     finite = bool(len(clips)) and bool(np.isfinite(logits).all())

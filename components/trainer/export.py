@@ -13,7 +13,7 @@ from components.trainer.calibration import Calibration
 from components.transform.preprocessing import PIXELS
 from preprocessing import face_example as names
 from preprocessing.errors import UsageError
-from serving.model import card as model_metadata
+from serving.model import card
 from serving.model.warmup_requests import write_warmup_requests
 
 
@@ -101,7 +101,7 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
     size = detector.raw_logits.input_signature[0].shape[1]
     complete = {
         **metadata,
-        "version": model_metadata.VERSION,
+        "version": card.VERSION,
         "input_size": size,
         "positive_class": "fake",
         "offset": float(detector.offset),
@@ -116,7 +116,7 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
             "transform_features": detector.transform_features,
         },
     )
-    path = f"{folder}/{model_metadata.FILE}"
+    path = f"{folder}/{card.FILE}"
     tf.io.gfile.makedirs(path.rpartition("/")[0])
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(complete, indent=1, sort_keys=True) + "\n")

@@ -11,7 +11,7 @@ from preprocessing.errors import UsageError
 from preprocessing.face_cropper import Settings
 from serving import clients
 from serving.gateway.errors import Refused, unavailable
-from serving.model import card as model_metadata
+from serving.model import card
 from serving.model.verdict import Thresholds, thresholds_of
 from serving.predict import crop_settings
 
@@ -114,7 +114,7 @@ class Versions:
         Raises:
           UsageError: as `newest`.
         """
-        metadata = model_metadata.read(self._options.base / str(number))
+        metadata = card.read(self._options.base / str(number))
         return Version(
             number,
             crop_settings(metadata),

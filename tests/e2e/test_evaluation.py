@@ -222,16 +222,16 @@ def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
 
 
 def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
-    from serving.model import card as model_metadata
+    from serving.model import card
 
-    metadata = model_metadata.read(pushed_model)
+    metadata = card.read(pushed_model)
     metadata["extraction"]["precropped"] = True
     with pytest.raises(UsageError, match="--precropped"):
-        model_metadata.settings_of(metadata)
-    assert model_metadata.settings_of(metadata, precropped=True).precropped
+        card.settings_of(metadata)
+    assert card.settings_of(metadata, precropped=True).precropped
     metadata["extraction"]["tilt"] = 3
     with pytest.raises(UsageError, match="tilt"):
-        model_metadata.settings_of(metadata)
+        card.settings_of(metadata)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score"])

@@ -5,10 +5,10 @@ import sys
 import pytest
 
 from preprocessing.errors import UsageError
-from serving.model import card as model_metadata
+from serving.model import card
 
 GOOD = {
-    "version": model_metadata.VERSION,
+    "version": card.VERSION,
     "input_size": 224,
     "positive_class": "fake",
     "temperature": 1.5,
@@ -20,17 +20,17 @@ def _model(folder, metadata=None):
     (folder / "assets.extra").mkdir(parents=True)
     (folder / "saved_model.pb").touch()
     if metadata is not None:
-        (folder / model_metadata.FILE).write_text(json.dumps(metadata))
+        (folder / card.FILE).write_text(json.dumps(metadata))
     return folder
 
 
 def test_reads_a_model_a_trainer_output_and_the_newest_version(tmp_path):
-    assert model_metadata.read(_model(tmp_path / "one", GOOD)) == GOOD
+    assert card.read(_model(tmp_path / "one", GOOD)) == GOOD
     _model(tmp_path / "two" / "Format-Serving", GOOD)
-    assert model_metadata.read(tmp_path / "two") == GOOD
+    assert card.read(tmp_path / "two") == GOOD
     for version in ("9", "10"):
         _model(tmp_path / "pushed" / version, {**GOOD, "backbone": version})
-    assert model_metadata.read(str(tmp_path / "pushed"))["backbone"] == "10"
+    assert card.read(str(tmp_path / "pushed"))["backbone"] == "10"
 
 
 @pytest.mark.parametrize("name", ["²", "１", "৩"])
@@ -38,9 +38,9 @@ def test_folders_named_by_other_digits_are_no_versions(tmp_path, name):
     """`"²".isdigit()` is true, and `int` does not read it."""
     _model(tmp_path / name, {**GOOD, "backbone": "wrong"})
     with pytest.raises(UsageError, match="holds no exported model"):
-        model_metadata.find_saved_model(tmp_path)
+        card.find_saved_model(tmp_path)
     _model(tmp_path / "3", GOOD)
-    assert model_metadata.find_saved_model(tmp_path) == tmp_path / "3"
+    assert card.find_saved_model(tmp_path) == tmp_path / "3"
 
 
 @pytest.mark.parametrize(
@@ -54,21 +54,21 @@ def test_folders_named_by_other_digits_are_no_versions(tmp_path, name):
 )
 def test_other_models_are_refused(tmp_path, metadata, message):
     with pytest.raises(UsageError, match=message):
-        model_metadata.read(_model(tmp_path / "model", metadata))
+        card.read(_model(tmp_path / "model", metadata))
 
 
 def test_damaged_metadata(tmp_path):
     _model(tmp_path / "model", GOOD)
-    (tmp_path / "model" / model_metadata.FILE).write_text("{")
+    (tmp_path / "model" / card.FILE).write_text("{")
     with pytest.raises(UsageError, match="cannot be read"):
-        model_metadata.read(tmp_path / "model")
+        card.read(tmp_path / "model")
 
 
 def test_no_model_at_all(tmp_path):
     with pytest.raises(UsageError, match="is not a folder"):
-        model_metadata.read(tmp_path / "absent")
+        card.read(tmp_path / "absent")
     with pytest.raises(UsageError, match="holds no exported model"):
-        model_metadata.read(tmp_path)
+        card.read(tmp_path)
 
 
 def test_needs_no_tensorflow():

@@ -13,7 +13,7 @@ from serving_support.gateway import SETTINGS
 from serving_support.models import face_detector
 
 from pipeline.cli import main
-from serving.model import card as model_metadata
+from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.operating_points import operating_points
 from serving.model.verdict import Thresholds
@@ -31,8 +31,8 @@ def picture(path: Path, brightness: int) -> str:
 
 def make_model(folder: Path, logit_of, points: dict) -> Path:
     face_detector(folder, logit_of=logit_of)
-    card = {
-        "version": model_metadata.VERSION,
+    content = {
+        "version": card.VERSION,
         "input_size": 96,
         "positive_class": "fake",
         "temperature": 1.0,
@@ -40,9 +40,9 @@ def make_model(folder: Path, logit_of, points: dict) -> Path:
         "extraction": EXTRACTION,
         "operating_points": points,
     }
-    path = folder / model_metadata.FILE
+    path = folder / card.FILE
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(card))
+    path.write_text(json.dumps(content))
     return folder
 
 
