@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from pipeline.config_checks import DIFFICULTIES
 from preprocessing.errors import UsageError
-from serving.model.verdict import FALSE_ALARMS
+from serving.model.thresholds import FALSE_ALARMS
 
 WRONG_USAGE = 2
 _ACCOUNT = (

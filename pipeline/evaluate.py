@@ -35,7 +35,7 @@ from preprocessing.manifest import (
 )
 from preprocessing.output_lock import locked
 from serving.model import card as model_metadata
-from serving.model.verdict import NO_BAND, thresholds_of
+from serving.model.thresholds import NO_BAND, thresholds_of
 
 if TYPE_CHECKING:
     from components.clip_evaluator.bulk import Scored

@@ -17,7 +17,7 @@ from preprocessing.face_selection import ALL, ANSWER, FaceCounts, by_reason
 from preprocessing.quiet import quiet
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits, aggregate, probability
-from serving.model.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
+from serving.model.thresholds import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
 
 if TYPE_CHECKING:
     from preprocessing.face_cropper import Crop, Settings
@@ -51,7 +51,7 @@ class Verdict:
       tracks: that were judged, most suspicious first.
       counts: frames looked at, faces found, judged and left out.
       reason: why there is no score; empty when there is one.
-      verdict: `fake`, `real` or `uncertain`, see `serving.model.verdict`; empty without a score,
+      verdict: `fake`, `real` or `uncertain`, see `serving.model.thresholds`; empty without a score,
         and for a model without operating points.
       thresholds: what the verdict follows from; None where there are none.
       logit: of the score, and what the thresholds are compared with; None when there is none.
@@ -151,7 +151,7 @@ class Predictor:
 
     Args:
       model: folder of a model version, or of versions (the highest is taken).
-      false_alarms: share of real clips that may be called fake, see `serving.model.verdict`.
+      false_alarms: share of real clips that may be called fake, see `serving.model.thresholds`.
       all_faces: judge every face that is found, bystanders and short tracks as well.
 
     Attributes:

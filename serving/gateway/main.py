@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from preprocessing.errors import UsageError
 from preprocessing.quiet import load_tensorflow
 from serving.gateway.limits import FileLimits
-from serving.model.verdict import FALSE_ALARMS
+from serving.model.thresholds import FALSE_ALARMS
 from serving.server.main import (
     add_cors_argument,
     check_cors,

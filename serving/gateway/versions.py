@@ -12,7 +12,7 @@ from preprocessing.face_cropper import Settings
 from serving import clients
 from serving.gateway.errors import Refused, unavailable
 from serving.model import card
-from serving.model.verdict import Thresholds, thresholds_of
+from serving.model.thresholds import Thresholds, thresholds_of
 from serving.predict import crop_settings
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class ModelOptions:
       server: address, see `serving.clients.connect`.
       model: its name on the server.
       base: folder of the version folders that the server serves.
-      false_alarms: share of real clips that may be called fake, see `serving.model.verdict`.
+      false_alarms: share of real clips that may be called fake, see `serving.model.thresholds`.
       client: how the server is asked.
     """
 

@@ -24,7 +24,7 @@ from serving.gateway.examiner import Examiner, Job
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.versions import ModelOptions, Version
-from serving.model.verdict import Thresholds
+from serving.model.thresholds import Thresholds
 
 BAND = Thresholds(0.01, 0.9, 0.5, 400)
 

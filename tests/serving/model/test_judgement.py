@@ -16,7 +16,7 @@ from pipeline.cli import main
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.operating_points import operating_points
-from serving.model.verdict import Thresholds
+from serving.model.thresholds import Thresholds
 from serving.predict import judge
 
 # Crops are taken as they are: a picture's brightness is its logit, through `logit_of`.

@@ -6,7 +6,7 @@ import pytest
 from preprocessing.errors import UsageError
 from serving.model.aggregation import probability
 from serving.model.operating_points import operating_points
-from serving.model.verdict import FALSE_ALARMS, Thresholds, thresholds_of
+from serving.model.thresholds import FALSE_ALARMS, Thresholds, thresholds_of
 
 # What the version before this one wrote beside a model: thresholds as P(fake) only.
 OLD_CARD = {
