@@ -26,7 +26,7 @@ from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.versions import ModelOptions, Version, Versions, refusal
 from serving.model.aggregation import NonFiniteLogits
-from serving.predict import Verdict, judge
+from serving.model.verdict import Verdict, judge
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from preprocessing.face_cropper import Settings
 from serving import clients
 from serving.gateway.errors import Refused, unavailable
 from serving.model import card
+from serving.model.card import crop_settings
 from serving.model.thresholds import Thresholds, thresholds_of
-from serving.predict import crop_settings
 
 _LOG = logging.getLogger(__name__)
 

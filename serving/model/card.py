@@ -112,3 +112,14 @@ def settings_of(metadata: dict[str, Any], precropped: bool = False) -> Settings:
             "faces for it; give it such crops, with --precropped"
         )
     return dataclasses.replace(settings, precropped=precropped)
+
+
+def crop_settings(metadata: dict[str, Any]) -> Settings:
+    """The crops that a model wants of a picture or video.
+
+    Raises:
+      UsageError: see `settings_of`.
+    """
+    # A model that was trained on given crops takes pictures for crops.
+    given = bool(metadata.get("extraction", {}).get("precropped"))
+    return settings_of(metadata, precropped=given)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from preprocessing.quiet import load_tensorflow, quiet
 from serving import clients
-from serving.predict import Predictor
+from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 
 

@@ -14,7 +14,7 @@ from serving_support.gateway import GatewayProcess
 
 from pipeline import evaluate
 from preprocessing.face_selection import BYSTANDER
-from serving.predict import Predictor
+from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

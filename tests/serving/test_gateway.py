@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving_support.gateway import ROOT, GatewayProcess, add_version, until, write_metadata
 from serving_support.models import face_detector
 
-from serving.predict import Predictor
+from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 
 pytestmark = pytest.mark.integration

@@ -11,7 +11,7 @@ from made_media import face_frame, write_video
 from serving_support.gateway import GatewayProcess, add_version, until
 from serving_support.models import face_detector
 
-from serving.predict import Predictor
+from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 
 pytestmark = pytest.mark.integration

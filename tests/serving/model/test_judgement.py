@@ -17,7 +17,7 @@ from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.operating_points import operating_points
 from serving.model.thresholds import Thresholds
-from serving.predict import judge
+from serving.model.verdict import judge
 
 # Crops are taken as they are: a picture's brightness is its logit, through `logit_of`.
 EXTRACTION = dataclasses.replace(SETTINGS, precropped=True).as_dict()
