@@ -61,6 +61,7 @@ _SERVING_SOURCES = (
     "components/serving_check",
     "preprocessing/face_example.py",
     "serving/clients",
+    "serving/http",
     "serving/model/warmup_requests.py",
     "serving/server",
 )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from serving.gateway.app import Gateway
     from serving.gateway.examiner import Examiner
     from serving.gateway.versions import ModelOptions
-    from serving.server.http_server import HttpServer
+    from serving.http.http_server import HttpServer
 
 _LOG = logging.getLogger(__name__)
 
@@ -219,9 +219,9 @@ def _parts(
     from serving.gateway.app import Gateway, GatewayOptions
     from serving.gateway.examiner import Examiner
     from serving.gateway.metrics import GatewayMetrics
+    from serving.http.cors import Cors
+    from serving.http.http_server import HttpServer
     from serving.server.config import ServerOptions
-    from serving.server.cors import Cors
-    from serving.server.http_server import HttpServer
 
     limits = FileLimits(
         bytes=arguments.max_bytes,

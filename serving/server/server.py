@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from serving.http.cors import Cors
+from serving.http.http_server import HttpServer
 from serving.server import warmup
 from serving.server.config import ModelConfig, ServerOptions
-from serving.server.cors import Cors
 from serving.server.grpc_service import GrpcServer
-from serving.server.http_server import HttpServer
 from serving.server.inference import Inference
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics

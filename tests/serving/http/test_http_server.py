@@ -9,9 +9,9 @@ import time
 import pytest
 
 from preprocessing.errors import UsageError
+from serving.http.cors import Cors
+from serving.http.http_server import HttpServer
 from serving.server.config import ServerOptions
-from serving.server.cors import Cors
-from serving.server.http_server import HttpServer
 from serving.server.main import check_cors
 
 pytestmark = pytest.mark.integration
