@@ -22,7 +22,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from preprocessing.errors import UsageError
-from serving.server.config import ServerOptions
+from serving.http.options import HttpOptions
 
 _LOG = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class HttpServer:
 
     def __init__(
         self,
-        options: ServerOptions,
+        options: HttpOptions,
         app: Callable[..., Any],
         on_failure: Callable[[], None] = lambda: None,
     ):
@@ -178,7 +178,7 @@ class HttpServer:
         self.failure: BaseException | None = None
         self._on_failure = on_failure
         protocol = functools.partial(
-            TimedProtocol, head_seconds=options.head_timeout, body_seconds=options.rest_timeout
+            TimedProtocol, head_seconds=options.head_timeout, body_seconds=options.timeout
         )
         config = uvicorn.Config(
             app,
@@ -234,17 +234,17 @@ class HttpServer:
         self._on_failure()
 
 
-def _listen(options: ServerOptions) -> socket.socket:
+def _listen(options: HttpOptions) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     # With the protocol named, asyncio turns Nagle's algorithm off: without that, answers wait
     # 40 ms for the client's delayed acknowledgement.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((options.host, options.rest_port))
+        listening.bind((options.host, options.port))
     except OSError as error:
         listening.close()
         raise UsageError(
-            f"REST cannot listen on {options.host}:{options.rest_port}: {error.strerror}"
+            f"REST cannot listen on {options.host}:{options.port}: {error.strerror}"
         ) from error
     return listening

@@ -15,6 +15,7 @@ from google.protobuf import (
 
 from preprocessing.errors import UsageError
 from preprocessing.versions import message_class
+from serving.http.options import HttpOptions
 from serving.server.errors import invalid
 
 # Switches of TensorFlow Serving's batching that are refused when they are on.
@@ -115,6 +116,21 @@ class ServerOptions:
     reload_config: bool = True
     reload_token: str = dataclasses.field(default="", repr=False)
     drain_seconds: float = 30.0
+
+    @property
+    def http(self) -> HttpOptions:
+        """What of it concerns REST's connections."""
+        return HttpOptions(
+            host=self.host,
+            port=self.rest_port,
+            timeout=self.rest_timeout,
+            head_timeout=self.head_timeout,
+            max_connections=self.max_connections,
+            tls_cert=self.tls_cert,
+            tls_key=self.tls_key,
+            tls_client_ca=self.tls_client_ca,
+            drain_seconds=self.drain_seconds,
+        )
 
 
 def models_from_proto(config, folder: str = "") -> list[ModelConfig]:

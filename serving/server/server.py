@@ -58,7 +58,7 @@ class Server:
         self._grpc = GrpcServer(options, inference, self._admission, metrics)
         api = RestApi(options, inference, self._admission, metrics)
         app = Cors(api, options.cors_origins) if options.cors_origins else api
-        self._rest = HttpServer(options, app, on_failure)
+        self._rest = HttpServer(options.http, app, on_failure)
         self.grpc_port = self._grpc.port
         self.rest_port = self._rest.port
 

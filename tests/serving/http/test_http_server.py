@@ -9,10 +9,10 @@ import time
 import pytest
 
 from preprocessing.errors import UsageError
+from serving.http.arguments import check_cors
 from serving.http.cors import Cors
 from serving.http.http_server import HttpServer
-from serving.server.config import ServerOptions
-from serving.server.main import check_cors
+from serving.http.options import HttpOptions
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +40,7 @@ async def app(scope, receive, send):
 
 @pytest.fixture(scope="module")
 def port():
-    options = ServerOptions(rest_port=0, rest_timeout=1.0, head_timeout=0.5, drain_seconds=1.0)
+    options = HttpOptions(port=0, timeout=1.0, head_timeout=0.5, drain_seconds=1.0)
     server = HttpServer(options, app)
     server.start()
     yield server.port
@@ -126,7 +126,7 @@ def test_refusals_reach_clients_that_are_still_sending(port, headers):
 
 
 def test_connections_beyond_the_limit_get_503():
-    server = HttpServer(ServerOptions(rest_port=0, max_connections=3, drain_seconds=1.0), app)
+    server = HttpServer(HttpOptions(port=0, max_connections=3, drain_seconds=1.0), app)
     server.start()
     try:
         with contextlib.ExitStack() as stack:
@@ -140,7 +140,7 @@ def test_connections_beyond_the_limit_get_503():
 
 
 def test_a_thread_that_dies_at_the_start_is_an_error():
-    server = HttpServer(ServerOptions(rest_port=0), app)
+    server = HttpServer(HttpOptions(port=0), app)
     server._socket.close()  # What listening on it then raises is the operating system's.
     with pytest.raises(RuntimeError, match="Bad file descriptor"):
         server.start()
@@ -148,7 +148,7 @@ def test_a_thread_that_dies_at_the_start_is_an_error():
 
 def test_a_thread_that_dies_later_is_told():
     died = threading.Event()
-    server = HttpServer(ServerOptions(rest_port=0), app, on_failure=died.set)
+    server = HttpServer(HttpOptions(port=0), app, on_failure=died.set)
     server.start()
     server._server.on_tick = None  # The next tick of its loop fails.
     assert died.wait(60)
@@ -176,7 +176,7 @@ def ask(port, method, headers):
     ],
 )
 def test_pages_of_the_given_origins_may_ask(origins, origin, allowed):
-    server = HttpServer(ServerOptions(rest_port=0, drain_seconds=1.0), Cors(app, origins))
+    server = HttpServer(HttpOptions(port=0, drain_seconds=1.0), Cors(app, origins))
     server.start()
     try:
         status, headers = ask(server.port, "GET", {"Origin": origin})
