@@ -31,9 +31,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks._harness import Figure, clips, finish, parser, spread
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing.beam_args import RUNNER
 from preprocessing.face_cropper import FaceCropper, Settings
 from preprocessing.media.frame import middles
+from preprocessing.support.beam_args import RUNNER
 
 _LEAST_OVERLAP = 0.5
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.evaluation.slices import FIXED_VALUES, KEYS
 from pipeline.config_values import nearest
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.config import GateConfig

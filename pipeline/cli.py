@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.config_checks import DIFFICULTIES
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.model.thresholds import FALSE_ALARMS
 
 WRONG_USAGE = 2
@@ -316,7 +316,7 @@ def _extract(arguments: argparse.Namespace) -> int:
 
 def _augment_preview(arguments: argparse.Namespace) -> int:
     from pipeline.config_checks import AUGMENTATIONS
-    from preprocessing.quiet import quiet
+    from preprocessing.support.quiet import quiet
 
     config = _config(arguments, None, None)
     data = arguments.data or config.output
@@ -383,7 +383,7 @@ def _report(arguments: argparse.Namespace) -> int:
     import os
     import webbrowser
 
-    from preprocessing.quiet import quiet
+    from preprocessing.support.quiet import quiet
 
     with quiet():
         from components.report.compare import page_of

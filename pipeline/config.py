@@ -20,9 +20,9 @@ import yaml
 
 from pipeline.config_checks import IMAGE_SIZES, check
 from pipeline.config_values import DuplicateKey, build, nearest, override, read_yaml
-from preprocessing.beam_args import RUNNER
-from preprocessing.errors import UsageError
-from preprocessing.versions import TENSORFLOW_SERVING
+from preprocessing.support.beam_args import RUNNER
+from preprocessing.support.errors import UsageError
+from preprocessing.support.versions import TENSORFLOW_SERVING
 
 PRESET_DIR = Path(__file__).parent / "presets"
 

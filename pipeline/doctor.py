@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 
-from preprocessing.quiet import quiet
-from preprocessing.versions import TFX, supported_tfx
+from preprocessing.support.quiet import quiet
+from preprocessing.support.versions import TFX, supported_tfx
 
 # Every node of the DAG, ours and TFX's, and the runners.
 _MODULES = (

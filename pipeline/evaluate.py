@@ -23,9 +23,7 @@ from preprocessing.datasets.clip import (
     media,
     printable,
 )
-from preprocessing.errors import UsageError, cause
 from preprocessing.face_selection import ALL, ANSWER
-from preprocessing.files import hash_clips
 from preprocessing.manifest import (
     Manifest,
     build_manifest,
@@ -33,7 +31,9 @@ from preprocessing.manifest import (
     left_out,
     problem_lines,
 )
-from preprocessing.output_lock import locked
+from preprocessing.support.errors import UsageError, cause
+from preprocessing.support.files import hash_clips
+from preprocessing.support.output_lock import locked
 from serving.model import card as model_metadata
 from serving.model.thresholds import NO_BAND, thresholds_of
 

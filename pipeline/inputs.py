@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config import Config, needs_fakes
-from preprocessing import progress
-from preprocessing.errors import UsageError
 from preprocessing.face_store import Failures
 from preprocessing.fingerprint import code_digest
 from preprocessing.manifest import Manifest, build_manifest, check_trainable
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
 # the result. Not 1, so that a caller can tell it from a failure.

@@ -30,9 +30,9 @@ from pipeline.eval_config import make_eval_config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
 from preprocessing import face_extraction
-from preprocessing.beam_args import worker_args
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.fingerprint import code_digest
+from preprocessing.support.beam_args import worker_args
 
 # What the results of the nodes depend on besides their inputs and parameters: TFX's cache keys
 # do not know the code of importable functions.

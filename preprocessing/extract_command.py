@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing import extraction_report
-from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.face_extraction import Settings, run_extraction
 from preprocessing.manifest import Manifest, problem_lines
-from preprocessing.output_lock import locked
+from preprocessing.support.beam_args import RUNNER, worker_args
+from preprocessing.support.output_lock import locked
 
 
 def extract(

@@ -29,8 +29,8 @@ from preprocessing.datasets.clip import (
     is_document,
     printable,
 )
-from preprocessing.errors import UsageError
-from preprocessing.files import TEXT, hash_clips, replacing
+from preprocessing.support.errors import UsageError
+from preprocessing.support.files import TEXT, hash_clips, replacing
 
 COLUMNS = (
     "path",

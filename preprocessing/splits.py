@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from preprocessing.datasets.clip import FAKE, SPLITS, Clip, printable
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 # Empty files all have this hash, and have no content in common.
 EMPTY_SHA256 = hashlib.sha256().hexdigest()

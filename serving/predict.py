@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preprocessing.datasets.clip import printable
-from preprocessing.errors import UsageError
 from preprocessing.face_selection import by_reason
-from preprocessing.quiet import quiet
+from preprocessing.support.errors import UsageError
+from preprocessing.support.quiet import quiet
 from serving.model.predictor import Predictor
 from serving.model.thresholds import FALSE_ALARMS, NO_BAND
 from serving.model.verdict import Verdict

@@ -19,12 +19,12 @@ import pandas as pd
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.evaluation.scores import ExampleScorer, crop_row, crop_table, read_records
-from preprocessing import progress
-from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.datasets.clip import Clip
 from preprocessing.face_extraction import run_extraction
 from preprocessing.face_selection import ANSWER
-from preprocessing.files import replacing
+from preprocessing.support import progress
+from preprocessing.support.beam_args import RUNNER, worker_args
+from preprocessing.support.files import replacing
 from serving.model import card as model_metadata
 
 _SPLIT = "test"

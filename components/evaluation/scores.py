@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing import face_example as names
-from preprocessing import progress
+from preprocessing.support import progress
 from serving.model.aggregation import aggregate, probability
 
 # Records scored at once; more gain nothing on a CPU.

@@ -11,7 +11,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 class Executor(tfx_executor.Executor):

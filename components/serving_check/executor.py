@@ -24,8 +24,8 @@ from components.evaluation.scores import crop_row
 from components.evaluation.serving_result import MODEL_ID_PROPERTY, Report
 from components.serving_check.check import Evaluated, Limits, check_model, on_gpu
 from preprocessing import face_example as names
-from preprocessing import progress
-from preprocessing.errors import UsageError
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from components.trainer.crop_store import CropTable
 from components.trainer.hardware import inner_optimizer, learning_rate
-from preprocessing import progress
-from preprocessing.errors import UsageError
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 from serving.model.aggregation import aggregate
 
 # Seconds between two lines of progress.

@@ -21,7 +21,7 @@ import tensorflow as tf
 from pipeline.config import ExtractionConfig
 from preprocessing import face_example as names
 from preprocessing.crop import places_in_crop, roll
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 _BATCH = 64
 _COLUMNS = (

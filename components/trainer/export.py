@@ -12,7 +12,7 @@ import tensorflow_transform as tft
 from components.trainer.calibration import Calibration
 from components.transform.preprocessing import PIXELS
 from preprocessing import face_example as names
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.model import card
 from serving.model.warmup_requests import write_warmup_requests
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.clients.upright import upright
 
 

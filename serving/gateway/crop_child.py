@@ -121,7 +121,7 @@ class _Worker:
     def prepare(self, settings: Settings) -> None:
         """Makes the cropper, which takes seconds for the first settings."""
         from preprocessing.face_cropper import FaceCropper
-        from preprocessing.quiet import quiet
+        from preprocessing.support.quiet import quiet
 
         if self._cropper is None or settings != self._cropper.settings:
             if self._cropper:

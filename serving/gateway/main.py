@@ -12,8 +12,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.errors import UsageError
-from preprocessing.quiet import load_tensorflow
+from preprocessing.support.errors import UsageError
+from preprocessing.support.quiet import load_tensorflow
 from serving.gateway.limits import FileLimits
 from serving.http import lifetime
 from serving.http.arguments import (

@@ -7,8 +7,8 @@ import logging
 import threading
 from pathlib import Path
 
-from preprocessing.errors import UsageError
 from preprocessing.face_cropper import Settings
+from preprocessing.support.errors import UsageError
 from serving import clients
 from serving.gateway.errors import Refused, unavailable
 from serving.model import card

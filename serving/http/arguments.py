@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 def add_tls_arguments(group: argparse._ArgumentGroup) -> None:

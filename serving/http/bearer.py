@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from pathlib import Path
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 def read_token(path: str | None) -> str:

@@ -21,7 +21,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.http.options import HttpOptions
 
 _LOG = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
 

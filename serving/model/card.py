@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from preprocessing.face_cropper import Settings

@@ -15,7 +15,7 @@ import dataclasses
 import math
 from typing import Any
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 FAKE, REAL, UNCERTAIN = "fake", "real", "uncertain"
 # Share of real clips that may be called fake.

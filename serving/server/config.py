@@ -13,8 +13,8 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
-from preprocessing.errors import UsageError
-from preprocessing.versions import message_class
+from preprocessing.support.errors import UsageError
+from preprocessing.support.versions import message_class
 from serving.http.options import HttpOptions
 from serving.server.errors import invalid
 

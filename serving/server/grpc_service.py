@@ -19,8 +19,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from preprocessing.errors import UsageError
-from preprocessing.versions import serving_service_names
+from preprocessing.support.errors import UsageError
+from preprocessing.support.versions import serving_service_names
 from serving.http.bearer import authorized
 from serving.server import protos
 from serving.server.config import ServerOptions, models_from_proto

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preprocessing.errors import UsageError
-from preprocessing.quiet import load_tensorflow
+from preprocessing.support.errors import UsageError
+from preprocessing.support.quiet import load_tensorflow
 from serving.http import lifetime
 from serving.http.arguments import (
     add_cors_argument,

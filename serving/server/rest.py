@@ -18,7 +18,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from preprocessing.versions import json_with_defaults
+from preprocessing.support.versions import json_with_defaults
 from serving.http.bearer import authorized
 from serving.server import json_answer, json_request, protos
 from serving.server.config import ServerOptions

@@ -13,8 +13,8 @@ from components.evaluation.evaluation import evaluate
 from components.evaluation.scores import CROP_COLUMNS
 from components.report.compare import compare_runs
 from preprocessing.datasets.clip import Clip
-from preprocessing.errors import UsageError
 from preprocessing.manifest import Manifest
+from preprocessing.support.errors import UsageError
 
 
 def make_run(folder, names, contents, labels, logits=None):

@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 import pipeline
 from preprocessing import face_example
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 SCHEMA = Path(pipeline.__file__).parent / "schema" / "schema.pbtxt"
 

@@ -20,8 +20,8 @@ from components.evaluation.scores import ExampleScorer
 from components.serving_check.check import Evaluated, Limits, check_model
 from components.serving_check.component import ServingCheck
 from components.serving_check.executor import Executor
-from preprocessing.errors import UsageError
 from preprocessing.face_example import make_example
+from preprocessing.support.errors import UsageError
 from serving.model.warmup_requests import FILE, write_warmup_requests
 
 pytestmark = pytest.mark.integration

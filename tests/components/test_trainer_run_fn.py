@@ -21,8 +21,8 @@ from components.trainer.crop_store import CropTable
 from components.trainer.model import build_model
 from components.transform.preprocessing import decode_images
 from pipeline.config import ModelConfig
-from preprocessing import progress
-from preprocessing.errors import UsageError
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 from serving.model import card
 from serving.model.aggregation import probability
 

@@ -9,7 +9,7 @@ from trainer_workbench import MODEL, TRAINING, write_split
 
 from components.tuner.tuner_fn import search_space, tuner_fn
 from pipeline.config import TunerConfig
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.model import card
 
 pytestmark = pytest.mark.integration

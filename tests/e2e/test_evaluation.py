@@ -14,7 +14,7 @@ from components.report import markup
 from components.report.style import CSS
 from pipeline import evaluate
 from pipeline.cli import main
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from e2e.workspace import SMALL
 
-from preprocessing.versions import supported_tfx
+from preprocessing.support.versions import supported_tfx
 from serving.model import card
 
 # It uses all cores itself.

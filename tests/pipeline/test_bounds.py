@@ -13,7 +13,7 @@ from pipeline.bounds import (
     parse,
 )
 from pipeline.config import GateConfig, load_config
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 def test_bounds_of_slices_are_read():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from preprocessing.datasets import demo
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 # Makes whole datasets.
 pytestmark = pytest.mark.integration

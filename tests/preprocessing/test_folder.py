@@ -10,7 +10,7 @@ from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
 from preprocessing import datasets
 from preprocessing.datasets import folder
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 class TestFolder:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing import files
 from preprocessing.datasets.clip import Clip, Problem
-from preprocessing.errors import UsageError
 from preprocessing.manifest import COLUMNS, Manifest, build_manifest, check_trainable
 from preprocessing.splits import leaks
+from preprocessing.support import files
+from preprocessing.support.errors import UsageError
 
 MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
 needs_media = pytest.mark.skipif(

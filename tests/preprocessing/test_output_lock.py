@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from preprocessing.errors import UsageError
-from preprocessing.output_lock import FILE, locked
+from preprocessing.support.errors import UsageError
+from preprocessing.support.output_lock import FILE, locked
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from preprocessing.output_lock import locked
+from preprocessing.support.output_lock import locked
 with locked(Path(sys.argv[1]), "the run of 'mine'"):
     print("locked", flush=True)
     sys.stdin.read()

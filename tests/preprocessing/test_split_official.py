@@ -6,8 +6,8 @@ import pytest
 from split_clips import divide, fake, faults, real, split_of
 
 from preprocessing.datasets.clip import SPLITS
-from preprocessing.errors import UsageError
 from preprocessing.splits import leaks
+from preprocessing.support.errors import UsageError
 
 
 def test_lists_are_followed():

@@ -11,8 +11,8 @@ import pytest
 from split_clips import divide, fake, real, split_of
 
 from preprocessing.datasets.clip import SPLITS, Clip
-from preprocessing.errors import UsageError
 from preprocessing.splits import EMPTY_SHA256, LeakReport, clusters, leaks
+from preprocessing.support.errors import UsageError
 
 
 def swap_graph(rng: random.Random) -> list[Clip]:

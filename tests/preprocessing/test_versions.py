@@ -8,7 +8,8 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-from preprocessing import fingerprint, versions
+from preprocessing import fingerprint
+from preprocessing.support import versions
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "serving" / "deploy"
@@ -127,7 +128,7 @@ def test_json_with_default_values():
 
 
 def test_versions_are_asked_for_in_one_place():
-    """No branch on a version of Python or of a library outside preprocessing/versions.py."""
+    """No branch on a version of Python or of a library outside support/versions.py."""
     branch = re.compile(r"sys\.version_info|__version__\s*(?:[<>=!]=?|\.)|hasattr\(message_factory")
     sources = [
         path
@@ -135,5 +136,5 @@ def test_versions_are_asked_for_in_one_place():
         for path in (ROOT / folder).rglob("*.py")
     ]
     found = {str(path.relative_to(ROOT)) for path in sources if branch.search(path.read_text())}
-    assert found == {"preprocessing/versions.py"}
+    assert found == {"preprocessing/support/versions.py"}
     assert sys.version_info[:2] in versions.TFX

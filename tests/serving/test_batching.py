@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.server.batching import Batcher
 from serving.server.config import BatchingConfig, read_batching_config
 from serving.server.errors import Code, ServingError

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.clients import ScoringError, Settings, connect
 
 FAST = {"first_wait": 0.01, "longest_wait": 0.02}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import parser
 from tensorflow_serving.config import model_server_config_pb2
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.server import json_answer, json_request
 from serving.server.config import VersionPolicy, models_from_proto, read_models_config
 from serving.server.errors import HTTP_STATUS, Code, ServingError

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.http.arguments import check_cors
 from serving.http.cors import Cors
 from serving.http.http_server import HttpServer

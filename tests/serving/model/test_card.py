@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.model import card
 
 GOOD = {

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 from serving.model.aggregation import probability
 from serving.model.operating_points import operating_points
 from serving.model.thresholds import FALSE_ALARMS, Thresholds, thresholds_of

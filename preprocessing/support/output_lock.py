@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 FILE = ".lock"
 _LOG = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
-from preprocessing import progress
 from preprocessing.datasets.clip import Clip, Problem
 from preprocessing.frame_folder import frame_files
+from preprocessing.support import progress
 
 # Names that are not UTF-8 come from Python's file functions with surrogates in them.
 TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
