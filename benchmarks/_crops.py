@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config import DemoConfig, ExtractionConfig, to_dict
 from preprocessing.extract_command import extract
-from preprocessing.face_cropper import Settings
+from preprocessing.faces.face_cropper import Settings
 from preprocessing.fingerprint import code_digest, settings_digest
 from preprocessing.manifest import build_manifest
 

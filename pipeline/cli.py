@@ -305,7 +305,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     manifest = index(config)
     with Console(output / "logs" / "extract.log") as console:
         from preprocessing.extract_command import extract
-        from preprocessing.face_cropper import Settings
+        from preprocessing.faces.face_cropper import Settings
 
         settings = Settings.of(to_dict(config.extraction), config.data.precropped)
         workers = config.extraction.workers

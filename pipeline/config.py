@@ -60,7 +60,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionConfig:
-    """From clip to face crops; see preprocessing/face_cropper.py."""
+    """From clip to face crops; see preprocessing/faces/face_cropper.py."""
 
     # 32 evenly sampled frames a clip is what DeepfakeBench and the DFDC winner use.
     frames_per_clip: int = 32

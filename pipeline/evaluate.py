@@ -23,7 +23,7 @@ from preprocessing.datasets.clip import (
     media,
     printable,
 )
-from preprocessing.face_selection import ALL, ANSWER
+from preprocessing.faces.face_selection import ALL, ANSWER
 from preprocessing.manifest import (
     Manifest,
     build_manifest,

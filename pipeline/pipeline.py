@@ -39,7 +39,7 @@ from preprocessing.support.beam_args import worker_args
 _TRANSFORM_SOURCES = ("components/transform",)
 _TRAINER_SOURCES = (
     "components/trainer",
-    "preprocessing/crop.py",
+    "preprocessing/faces/crop.py",
     "preprocessing/face_example.py",
     "serving/model/aggregation.py",
     "serving/model/card.py",

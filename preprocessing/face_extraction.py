@@ -19,9 +19,7 @@ from typing import Any
 import apache_beam as beam
 
 from preprocessing.datasets.clip import Clip
-from preprocessing.face_cropper import Crop, FaceCropper, Settings
 from preprocessing.face_example import make_example
-from preprocessing.face_selection import FaceCounts
 from preprocessing.face_store import (
     SOURCES,
     read_examples,
@@ -30,6 +28,8 @@ from preprocessing.face_store import (
     stored_clip,
     write_clip,
 )
+from preprocessing.faces.face_cropper import Crop, FaceCropper, Settings
+from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.media.errors import DecodingFailed, UnreadableMedia
 
 __all__ = [

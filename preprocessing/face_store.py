@@ -20,12 +20,12 @@ from preprocessing.fingerprint import code_digest, settings_digest
 from preprocessing.support.files import replacing
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Settings
+    from preprocessing.faces.face_cropper import Settings
 
 _FAILURES = "failures.json"
 # What the result for one clip depends on besides the clip and the settings.
 SOURCES = (
-    "preprocessing/crop.py",
+    "preprocessing/faces/crop.py",
     "preprocessing/media/child.py",
     "preprocessing/media/container.py",
     "preprocessing/media/headers.py",
@@ -40,17 +40,17 @@ SOURCES = (
     "preprocessing/media/reader.py",
     "preprocessing/media/sandbox.py",
     "preprocessing/media/source.py",
-    "preprocessing/detector.py",
-    "preprocessing/face_cropper.py",
+    "preprocessing/faces/detector.py",
+    "preprocessing/faces/face_cropper.py",
     "preprocessing/face_example.py",
     "preprocessing/face_extraction.py",
-    "preprocessing/face_selection.py",
-    "preprocessing/frame_folder.py",
-    "preprocessing/persons.py",
-    "preprocessing/quality.py",
-    "preprocessing/search.py",
-    "preprocessing/shots.py",
-    "preprocessing/tracking.py",
+    "preprocessing/faces/face_selection.py",
+    "preprocessing/media/frame_folder.py",
+    "preprocessing/faces/persons.py",
+    "preprocessing/faces/quality.py",
+    "preprocessing/faces/search.py",
+    "preprocessing/faces/shots.py",
+    "preprocessing/faces/tracking.py",
     "preprocessing/media/video.py",
 )
 

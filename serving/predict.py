@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preprocessing.datasets.clip import printable
-from preprocessing.face_selection import by_reason
+from preprocessing.faces.face_selection import by_reason
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import quiet
 from serving.model.predictor import Predictor

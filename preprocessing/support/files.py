@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from preprocessing.datasets.clip import Clip, Problem
-from preprocessing.frame_folder import frame_files
+from preprocessing.media.frame_folder import frame_files
 from preprocessing.support import progress
 
 # Names that are not UTF-8 come from Python's file functions with surrogates in them.

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.face_cropper import Settings
-from preprocessing.face_selection import ALL, ANSWER
+from preprocessing.faces.face_cropper import Settings
+from preprocessing.faces.face_selection import ALL, ANSWER
 from serving import clients
 from serving.gateway.crop_worker import CropWorker, Found
 from serving.gateway.errors import Disconnected, too_late

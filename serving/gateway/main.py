@@ -39,7 +39,7 @@ from serving.http.lifetime import (
 from serving.model.thresholds import FALSE_ALARMS
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Settings
+    from preprocessing.faces.face_cropper import Settings
     from serving.gateway.app import Gateway
     from serving.gateway.examiner import Examiner
     from serving.gateway.versions import ModelOptions

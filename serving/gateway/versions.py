@@ -7,7 +7,7 @@ import logging
 import threading
 from pathlib import Path
 
-from preprocessing.face_cropper import Settings
+from preprocessing.faces.face_cropper import Settings
 from preprocessing.support.errors import UsageError
 from serving import clients
 from serving.gateway.errors import Refused, unavailable

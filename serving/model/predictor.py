@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.face_selection import ALL, ANSWER
+from preprocessing.faces.face_selection import ALL, ANSWER
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.thresholds import FALSE_ALARMS, thresholds_of
@@ -46,7 +46,7 @@ class Predictor:
         self.thresholds = thresholds_of(metadata, false_alarms)
         import tensorflow as tf
 
-        from preprocessing.face_cropper import FaceCropper
+        from preprocessing.faces.face_cropper import FaceCropper
 
         self._cropper = FaceCropper(settings)
         loaded = tf.saved_model.load(str(self.model))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from preprocessing.face_selection import FaceCounts
+from preprocessing.faces.face_selection import FaceCounts
 from serving.model.aggregation import NonFiniteLogits, aggregate, probability
 from serving.model.thresholds import NO_BAND, Thresholds
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Crop
+    from preprocessing.faces.face_cropper import Crop
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from serving_support.gateway import GatewayProcess
 
 from pipeline import evaluate
-from preprocessing.face_selection import BYSTANDER
+from preprocessing.faces.face_selection import BYSTANDER
 from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 

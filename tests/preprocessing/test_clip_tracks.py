@@ -11,8 +11,8 @@ from made_media import write_video
 
 from pipeline.config import DemoConfig, ExtractionConfig, to_dict
 from preprocessing.datasets.demo import make_demo_data
-from preprocessing.face_cropper import FaceCropper, Settings
-from preprocessing.face_selection import ANSWER, BYSTANDER
+from preprocessing.faces.face_cropper import FaceCropper, Settings
+from preprocessing.faces.face_selection import ANSWER, BYSTANDER
 
 MEDIA = Path(__file__).parents[1] / "media"
 SETTINGS = Settings.of(to_dict(ExtractionConfig()), precropped=False)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing.crop import limit_size, places_in_crop, roll, square_crop
+from preprocessing.faces.crop import limit_size, places_in_crop, roll, square_crop
 
 HEIGHT, WIDTH = 40, 60
 NO_LIMIT = 10_000

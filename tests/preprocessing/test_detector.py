@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_media import face_frame, portrait
 
-from preprocessing.detector import FaceDetector, _suppress, overlap
+from preprocessing.faces.detector import FaceDetector, _suppress, overlap
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing import face_cropper, quality
-from preprocessing.detector import overlap
-from preprocessing.face_cropper import BYSTANDER, TOO_SHORT, FaceCounts, FaceCropper, Settings
-from preprocessing.face_selection import ALL, ANSWER
+from preprocessing.faces import face_cropper, quality
+from preprocessing.faces.detector import overlap
+from preprocessing.faces.face_cropper import BYSTANDER, TOO_SHORT, FaceCounts, FaceCropper, Settings
+from preprocessing.faces.face_selection import ALL, ANSWER
 
 SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 6}, precropped=False)
 PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from preprocessing import quality
-from preprocessing.face_selection import (
+from preprocessing.faces import quality
+from preprocessing.faces.face_selection import (
     ALL,
     ANSWER,
     BYSTANDER,

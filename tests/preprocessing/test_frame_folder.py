@@ -6,10 +6,10 @@ import pytest
 from made_media import face_frame, number_of, numbered_frame, write_image
 
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing.face_cropper import FaceCropper, Settings
-from preprocessing.frame_folder import frame_files, sample_folder
+from preprocessing.faces.face_cropper import FaceCropper, Settings
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.frame_folder import frame_files, sample_folder
 
 PRECROPPED = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 4}, precropped=True)
 

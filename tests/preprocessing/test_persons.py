@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from made_media import portrait
 
-from preprocessing import persons
-from preprocessing.detector import Face
-from preprocessing.persons import difference, patch, persons_of, split
+from preprocessing.faces import persons
+from preprocessing.faces.detector import Face
+from preprocessing.faces.persons import difference, patch, persons_of, split
 
 BOX = np.array([180, 70, 265, 177], np.float32)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from made_media import portrait
 
-from preprocessing import quality
-from preprocessing.detector import Face
-from preprocessing.quality import QualityFilter, sharpness, yaw
+from preprocessing.faces import quality
+from preprocessing.faces.detector import Face
+from preprocessing.faces.quality import QualityFilter, sharpness, yaw
 
 KEEP_ALL = QualityFilter(min_size=1, min_score=0, max_yaw=90, min_sharpness=0)
 

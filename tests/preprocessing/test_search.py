@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from preprocessing.detector import Face
+from preprocessing.faces.detector import Face
+from preprocessing.faces.search import FaceSearch
 from preprocessing.media.frame import Frame
-from preprocessing.search import FaceSearch
 
 
 class Script:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from made_media import portrait
 
-from preprocessing import shots
-from preprocessing.shots import Look, ShotDetector
+from preprocessing.faces import shots
+from preprocessing.faces.shots import Look, ShotDetector
 
 
 def scene(number: int, shift: float = 0.0, light: float = 1.0) -> np.ndarray:

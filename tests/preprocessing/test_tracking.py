@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from preprocessing.detector import Face
-from preprocessing.tracking import Tracker
+from preprocessing.faces.detector import Face
+from preprocessing.faces.tracking import Tracker
 
 
 def face(x, y, size=100.0):

@@ -80,12 +80,12 @@ def test_one_tensorflow_serving_is_named():
 
 
 def test_another_version_of_a_library_is_another_key(monkeypatch):
-    key = fingerprint.code_digest(["preprocessing/crop.py"])
+    key = fingerprint.code_digest(["preprocessing/faces/crop.py"])
     installed = versions.result_libraries()
     for name in ("tensorflow", "opencv-python-headless", "av"):
         assert re.search(rf"(?:^| ){name}==\d", installed)
     monkeypatch.setattr(fingerprint, "result_libraries", lambda: installed + "1")
-    assert fingerprint.code_digest(["preprocessing/crop.py"]) != key
+    assert fingerprint.code_digest(["preprocessing/faces/crop.py"]) != key
 
 
 def test_a_missing_library_does_not_stop_the_key(monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 from made_media import write_video
 from serving_support.gateway import SETTINGS
 
-from preprocessing.face_selection import FaceCounts
+from preprocessing.faces.face_selection import FaceCounts
 from serving.clients import Scores, ScoringError
 from serving.clients import Settings as ClientSettings
 from serving.gateway import crop_worker, messages

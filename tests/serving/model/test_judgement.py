@@ -123,7 +123,7 @@ def test_clips_beyond_the_precision_of_probabilities_are_told_apart(tmp_path, ca
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("thresholds", [None, Thresholds(0.01, 2.0, 0.0, 400)])
 def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
-    from preprocessing.face_cropper import Crop, FaceCounts
+    from preprocessing.faces.face_cropper import Crop, FaceCounts
 
     fields = [field.name for field in dataclasses.fields(Crop)]
     crops = [Crop(**{**dict.fromkeys(fields), "jpeg": b"-", "track": t}) for t in (0, 0, 1)]

@@ -1,10 +1,10 @@
 """Where a track goes from one person to another, or to another version of a face.
 
-A track follows a place (`preprocessing.tracking`). At a place another person may appear after a cut
-that the picture as a whole does not show: in one studio, in another framing, or where a forged part
-was put between parts of the original. So the faces of a track are laid over each other. How much
-they differ within a track depends on light, speech and compression; a change counts where the faces
-on both sides of it differ twice as much as those on either side do among themselves.
+A track follows a place (`preprocessing.faces.tracking`). At a place another person may appear after
+a cut that the picture as a whole does not show: in one studio, in another framing, or where a
+forged part was put between parts of the original. So the faces of a track are laid over each other.
+How much they differ within a track depends on light, speech and compression; a change counts where
+the faces on both sides of it differ twice as much as those on either side do among themselves.
 
 Limits: this is no face recognition. Persons whose faces differ less than one of them does while
 speaking and turning stay one track, and so does who is seen in a single sampled frame in sequence.
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from preprocessing.detector import Face
+from preprocessing.faces.detector import Face
 
 SIDE = 64
 # Half axes of the oval in which faces are compared, in pixels of the patch: little background.

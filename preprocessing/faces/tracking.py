@@ -4,8 +4,8 @@ Sampled frames may be seconds apart, so within a shot the place is the evidence,
 across a cut: a cut ends every track, also that of a person who is seen on both sides of it. So a
 forged shot is never averaged with others; what it costs is that clips of many shots have more
 tracks, and the highest of more scores is higher by chance. Where a shot goes on after a cut away
-(`preprocessing.shots`), its tracks go on with it. Another person at the place of a track is told
-by the faces, afterwards (`preprocessing.persons`).
+(`preprocessing.faces.shots`), its tracks go on with it. Another person at the place of a track is
+told by the faces, afterwards (`preprocessing.faces.persons`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import collections
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from preprocessing.detector import Face
+from preprocessing.faces.detector import Face
 
 # Sampled frames are up to seconds apart, so a face may have moved by most of its own size.
 MAX_SHIFT = 1.0
@@ -44,7 +44,7 @@ class Tracker:
 
         Args:
           faces: of the frame.
-          shot: number of the frame's shot, see `preprocessing.shots`.
+          shot: number of the frame's shot, see `preprocessing.faces.shots`.
         """
         known = self._last[shot]
         numbers = list(known)

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from preprocessing import persons
-from preprocessing.crop import limit_size, roll, square_crop
-from preprocessing.detector import Face
-from preprocessing.face_selection import (
+from preprocessing.faces import persons
+from preprocessing.faces.crop import limit_size, roll, square_crop
+from preprocessing.faces.detector import Face
+from preprocessing.faces.face_selection import (
     BYSTANDER,
     OUTSIDE,
     TOO_SHORT,
@@ -23,14 +23,14 @@ from preprocessing.face_selection import (
     FoundFace,
     select,
 )
-from preprocessing.frame_folder import sample_folder
+from preprocessing.faces.quality import QualityFilter
+from preprocessing.faces.shots import ShotDetector
+from preprocessing.faces.tracking import Tracker
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.errors import UnreadableMedia
 from preprocessing.media.frame import Frame, MediaInfo
+from preprocessing.media.frame_folder import sample_folder
 from preprocessing.media.limits import Limits
-from preprocessing.quality import QualityFilter
-from preprocessing.shots import ShotDetector
-from preprocessing.tracking import Tracker
 
 __all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper", "Settings"]
 
@@ -49,7 +49,8 @@ class Settings:
 
     Attributes:
       policy: what is kept where the other settings leave little, see
-        `preprocessing.face_selection`. Whoever uses a model sets it; training has one policy only.
+        `preprocessing.faces.face_selection`. Whoever uses a model sets it; training has one policy
+        only.
     """
 
     frames_per_clip: int
@@ -91,7 +92,7 @@ class Crop:
       track: number of the face's track within the clip.
       frame: its frame, without the pixels.
       box: [4], x1, y1, x2, y2 in pixels of the frame.
-      landmarks: [5, 2], see `preprocessing.detector.Face`.
+      landmarks: [5, 2], see `preprocessing.faces.detector.Face`.
       score: the detector's probability of a face.
     """
 
@@ -125,8 +126,8 @@ class FaceCropper:
             min_sharpness=settings.min_sharpness,
         )
         if not settings.precropped:
-            from preprocessing.detector import FaceDetector
-            from preprocessing.search import FaceSearch
+            from preprocessing.faces.detector import FaceDetector
+            from preprocessing.faces.search import FaceSearch
 
             score = min(settings.min_face_score, _FLOOR_SCORE)
             self._search = FaceSearch(FaceDetector(settings.min_face_size, score))

@@ -12,8 +12,8 @@ import math
 import cv2
 import numpy as np
 
-from preprocessing.crop import roll
-from preprocessing.detector import Face
+from preprocessing.faces.crop import roll
+from preprocessing.faces.detector import Face
 
 TOO_SMALL = "smaller than the smallest size"
 TOO_UNSURE = "detector score too low"

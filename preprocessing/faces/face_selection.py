@@ -15,10 +15,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from preprocessing import quality
+from preprocessing.faces import quality
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Crop
+    from preprocessing.faces.face_cropper import Crop
 
 TRAINING, ANSWER, ALL = "training", "answer", "all"
 POLICIES = (TRAINING, ANSWER, ALL)
@@ -47,7 +47,7 @@ class FaceCounts:
     Attributes:
       frames: sampled frames that were read.
       frames_with_face: of them, those in which a face was found.
-      shots: shots that the sampled frames show; see `preprocessing.shots`.
+      shots: shots that the sampled frames show; see `preprocessing.faces.shots`.
       faces: faces found.
       tracks: tracks kept.
       crops: faces kept; with those of `dropped` they add up to `faces`.

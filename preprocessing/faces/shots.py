@@ -8,8 +8,8 @@ A shot is what one camera shows: where the picture returns to one that was seen 
 interview filmed with two cameras, the earlier shot goes on.
 
 Limits: a cut between pictures of similar colours or of similar layout is not seen, such as one to
-another framing of the same room (`preprocessing.persons` looks at the faces for that); a camera
-that turns to a place of other colours between two sampled frames counts as a cut.
+another framing of the same room (`preprocessing.faces.persons` looks at the faces for that); a
+camera that turns to a place of other colours between two sampled frames counts as a cut.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Faces hardly move between sampled frames, so every fourth frame is searched as a whole (a key
 frame), and the frames between two key frames near the faces of both. A frame in which fewer faces
 turn up than in its key frames is searched as a whole after all, and so is one that differs from
-both (`preprocessing.shots`): their faces tell nothing about another shot.
+both (`preprocessing.faces.shots`): their faces tell nothing about another shot.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from preprocessing.detector import Face, FaceDetector
+from preprocessing.faces.detector import Face, FaceDetector
+from preprocessing.faces.shots import Look
 from preprocessing.media.frame import Frame
-from preprocessing.shots import Look
 
 # Frames from one key frame to the next. They are held in memory, so it also bounds that.
 INTERVAL = 4
