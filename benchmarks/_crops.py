@@ -98,7 +98,7 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
     from components.transform.preprocessing import preprocessing_fn
     from pipeline.inputs import SCHEMA
     from preprocessing.extract_command import worker_args
-    from preprocessing.face_example import IMAGE
+    from preprocessing.extraction.face_example import IMAGE
 
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
     spec = schema_utils.schema_as_feature_spec(schema).feature_spec

@@ -191,7 +191,7 @@ class _Crop(beam.DoFn):
 
     def process(self, path: str) -> Iterator[_Work]:
         if self._cropper is None:
-            from preprocessing.face_extraction import _limit_threads
+            from preprocessing.extraction.face_extraction import _limit_threads
 
             _limit_threads(1)
             self._cropper = FaceCropper(self._settings, threads=1)

@@ -119,7 +119,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     from components.evaluation.evaluation import find
     from components.report.build import build
     from components.report.data import Sources
-    from preprocessing import extraction_report
+    from preprocessing.extraction import extraction_report
 
     scored = _scored(request, manifest.clips, str(manifest.root), output)
     folder = output / "clip_evaluation"

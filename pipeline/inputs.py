@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config import Config, needs_fakes
-from preprocessing.face_store import Failures
+from preprocessing.extraction.face_store import Failures
 from preprocessing.fingerprint import code_digest
 from preprocessing.manifest import Manifest, build_manifest, check_trainable
 from preprocessing.support import progress
@@ -32,7 +32,7 @@ class Inputs:
       root: folder that the clips' paths start from.
       schema: path of the schema file; its name holds its digest, because ImportSchemaGen's cache
         key knows the path only.
-      attempt: see `preprocessing.face_store.Failures`.
+      attempt: see `preprocessing.extraction.face_store.Failures`.
     """
 
     manifest: str

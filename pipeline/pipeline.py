@@ -29,8 +29,8 @@ from pipeline.config import Config, image_size_of, to_dict
 from pipeline.eval_config import make_eval_config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
-from preprocessing import face_extraction
 from preprocessing.datasets.clip import SPLITS
+from preprocessing.extraction import face_extraction
 from preprocessing.fingerprint import code_digest
 from preprocessing.support.beam_args import worker_args
 
@@ -40,7 +40,7 @@ _TRANSFORM_SOURCES = ("components/transform",)
 _TRAINER_SOURCES = (
     "components/trainer",
     "preprocessing/faces/crop.py",
-    "preprocessing/face_example.py",
+    "preprocessing/extraction/face_example.py",
     "serving/model/aggregation.py",
     "serving/model/card.py",
     "serving/model/operating_points.py",
@@ -59,7 +59,7 @@ _SERVING_SOURCES = (
     "components/clip_evaluator",
     "components/evaluation",
     "components/serving_check",
-    "preprocessing/face_example.py",
+    "preprocessing/extraction/face_example.py",
     "serving/clients",
     "serving/http",
     "serving/model/warmup_requests.py",

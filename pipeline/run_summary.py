@@ -14,7 +14,7 @@ from components.evaluation import serving_result as serving_report
 from components.evaluation.serving_result import Report
 from pipeline.bounds import Row
 from pipeline.config import Config
-from preprocessing import extraction_report
+from preprocessing.extraction import extraction_report
 
 # Of the clips' measures, those in the table; the report has all of them.
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")

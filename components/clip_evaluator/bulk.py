@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.evaluation.scores import ExampleScorer, crop_row, crop_table, read_records
 from preprocessing.datasets.clip import Clip
-from preprocessing.face_extraction import run_extraction
+from preprocessing.extraction.face_extraction import run_extraction
 from preprocessing.faces.face_selection import ANSWER
 from preprocessing.support import progress
 from preprocessing.support.beam_args import RUNNER, worker_args

@@ -13,7 +13,7 @@ from components.evaluation import bootstrap
 from components.evaluation.metrics import Measure, measure, measure_with_intervals
 from components.evaluation.scores import clip_tables, clusters_of
 from components.evaluation.slices import KEYS, methods_of, slices_of
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 
 OVERALL = "overall"
 

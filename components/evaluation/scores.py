@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 from preprocessing.support import progress
 from serving.model.aggregation import aggregate, probability
 

@@ -14,7 +14,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.scores import read_records
 from components.evaluation.slices import methods_of, slices_of
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 
 # The eval config carries, as slices, which methods the reals are paired with: extractors get
 # nothing else of what an executor knows.

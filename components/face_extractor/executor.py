@@ -11,10 +11,15 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from preprocessing import extraction_report
 from preprocessing.datasets.clip import SPLITS, printable
-from preprocessing.face_extraction import Settings, run_extraction, store_key, stored_clip
-from preprocessing.face_store import Failures
+from preprocessing.extraction import extraction_report
+from preprocessing.extraction.face_extraction import (
+    Settings,
+    run_extraction,
+    store_key,
+    stored_clip,
+)
+from preprocessing.extraction.face_store import Failures
 from preprocessing.manifest import Manifest
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError

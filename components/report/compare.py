@@ -11,7 +11,7 @@ from components.report.build import DATA, PAGE, build
 from components.report.data import Sources
 from components.report.markup import NAMES, Html, measure, number, page, tag
 from components.report.style import CSS
-from preprocessing.face_example import CLIP_ID, LABEL
+from preprocessing.extraction.face_example import CLIP_ID, LABEL
 from preprocessing.manifest import Manifest
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import replacing

@@ -13,8 +13,9 @@ import numpy as np
 from components.evaluation import results
 from components.evaluation import serving_result as serving_report
 from components.report.curves import confusion, curves
-from preprocessing import extraction_report, splits
-from preprocessing import face_example as names
+from preprocessing import splits
+from preprocessing.extraction import extraction_report
+from preprocessing.extraction import face_example as names
 from preprocessing.manifest import Manifest
 from serving.model import card
 from serving.model.aggregation import probability

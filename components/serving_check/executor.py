@@ -23,7 +23,7 @@ from components.evaluation import results
 from components.evaluation.scores import crop_row
 from components.evaluation.serving_result import MODEL_ID_PROPERTY, Report
 from components.serving_check.check import Evaluated, Limits, check_model, on_gpu
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config import ExtractionConfig
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 from preprocessing.faces.crop import places_in_crop, roll
 from preprocessing.support.errors import UsageError
 

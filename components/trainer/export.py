@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 
 from components.trainer.calibration import Calibration
 from components.transform.preprocessing import PIXELS
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 from preprocessing.support.errors import UsageError
 from serving.model import card
 from serving.model.warmup_requests import write_warmup_requests

@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 import pipeline
-from preprocessing import face_example
+from preprocessing.extraction import face_example
 from preprocessing.support.errors import UsageError
 
 SCHEMA = Path(pipeline.__file__).parent / "schema" / "schema.pbtxt"

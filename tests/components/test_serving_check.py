@@ -20,7 +20,7 @@ from components.evaluation.scores import ExampleScorer
 from components.serving_check.check import Evaluated, Limits, check_model
 from components.serving_check.component import ServingCheck
 from components.serving_check.executor import Executor
-from preprocessing.face_example import make_example
+from preprocessing.extraction.face_example import make_example
 from preprocessing.support.errors import UsageError
 from serving.model.warmup_requests import FILE, write_warmup_requests
 

@@ -11,7 +11,7 @@ from components.trainer.input import evaluation_dataset, training_dataset
 from components.trainer.sampling import build_sampler
 from components.transform.preprocessing import decode_images
 from pipeline.config import TrainingConfig
-from preprocessing.face_example import make_example
+from preprocessing.extraction.face_example import make_example
 from preprocessing.support.errors import UsageError
 
 

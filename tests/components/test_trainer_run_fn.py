@@ -116,7 +116,7 @@ def test_metadata_stands_beside_the_model(trained):
 def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbench, trained):
     """What was fitted on clips gives the same clip scores when the graph applies it to crops."""
     from components.trainer.calibration import Calibration, fit_calibration
-    from preprocessing import face_example as names
+    from preprocessing.extraction import face_example as names
     from serving.model.aggregation import aggregate
     from serving.model.operating_points import operating_points
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import EvaluationConfig, GateConfig, to_dict
-from preprocessing.face_example import SCORE, make_example
+from preprocessing.extraction.face_example import SCORE, make_example
 
 PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
 

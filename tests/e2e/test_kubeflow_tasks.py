@@ -11,7 +11,7 @@ from e2e.workspace import SMALL
 
 from components.evaluation import results
 from components.evaluation import serving_result as serving_report
-from preprocessing import extraction_report
+from preprocessing.extraction import extraction_report
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing import face_example
+from preprocessing.extraction import face_example
 
 pytestmark = pytest.mark.integration
 

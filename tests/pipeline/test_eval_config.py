@@ -45,7 +45,7 @@ def test_bounds_are_those_of_the_configuration_and_overall_only():
 def test_scores_come_from_the_signature_that_reads_examples():
     from components.evaluation import slices
     from pipeline.eval_config import make_eval_config
-    from preprocessing import face_example
+    from preprocessing.extraction import face_example
 
     (model,) = make_eval_config(GATE).model_specs
     assert (model.signature_name, model.prediction_key) == ("serving_examples", "score")

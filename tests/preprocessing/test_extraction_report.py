@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing import contact_sheet, extraction_report
-from preprocessing.face_example import make_example
-from preprocessing.face_store import write_clip
+from preprocessing.extraction import contact_sheet, extraction_report
+from preprocessing.extraction.face_example import make_example
+from preprocessing.extraction.face_store import write_clip
 
 
 def row(path, crops=0, split="train", reason="", dropped=None, **fields):

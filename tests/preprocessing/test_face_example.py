@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 
 VALUES = {
     "jpeg": b"\xff\xd8",

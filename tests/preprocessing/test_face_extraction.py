@@ -17,9 +17,14 @@ import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing import face_example, face_extraction, face_store
 from preprocessing.datasets.clip import Clip
-from preprocessing.face_extraction import ExtractFaces, FaceCropper, Settings, extract_clip
+from preprocessing.extraction import face_example, face_extraction, face_store
+from preprocessing.extraction.face_extraction import (
+    ExtractFaces,
+    FaceCropper,
+    Settings,
+    extract_clip,
+)
 
 # In full, because short names mean other runners in other versions of Beam.
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -188,7 +193,7 @@ def test_every_source_counts_for_the_store():
     """What a source imports decides what crops come out, too."""
     package = Path(face_store.__file__).parent.parent
     # Where results are kept, and the record that the digest of a clip's row stands for.
-    elsewhere = {"preprocessing/face_store.py", "preprocessing/datasets/clip.py"}
+    elsewhere = {"preprocessing/extraction/face_store.py", "preprocessing/datasets/clip.py"}
     for source in face_store.SOURCES:
         for node in ast.walk(ast.parse((package / source).read_text())):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("preprocessing."):

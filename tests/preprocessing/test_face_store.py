@@ -2,7 +2,7 @@
 
 import pytest
 
-from preprocessing.face_store import Failures, read_examples, read_row, write_clip
+from preprocessing.extraction.face_store import Failures, read_examples, read_row, write_clip
 
 ROW = {"path": "a.mp4", "crops": 3, "reason": ""}
 EXAMPLES = [b"x" * 40, b"y" * 400, b"z" * 40]

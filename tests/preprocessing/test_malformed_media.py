@@ -23,7 +23,7 @@ from made_media import (
 
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.datasets.clip import Clip
-from preprocessing.face_extraction import ExtractFaces, Settings
+from preprocessing.extraction.face_extraction import ExtractFaces, Settings
 from preprocessing.media import decoder
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"

@@ -8,7 +8,7 @@ import pytest
 
 from components.evaluation import bootstrap
 from components.evaluation.scores import clusters_of
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 
 
 def clip(identity: str, pair: str, dataset: str = "made") -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Manifest rows -> faces: a Beam transform that loses nothing silently.
 
-Each clip goes through `extract_clip` and lands in the face store (preprocessing/face_store.py).
+Each clip goes through `extract_clip` and lands in the face store (face_store.py).
 Runs that were killed, and runs in which other clips changed, find finished clips there. Shards
 are then put together from the store.
 """
@@ -19,8 +19,8 @@ from typing import Any
 import apache_beam as beam
 
 from preprocessing.datasets.clip import Clip
-from preprocessing.face_example import make_example
-from preprocessing.face_store import (
+from preprocessing.extraction.face_example import make_example
+from preprocessing.extraction.face_store import (
     SOURCES,
     read_examples,
     read_row,

@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from preprocessing import face_example
-from preprocessing.face_store import read_examples
+from preprocessing.extraction import face_example
+from preprocessing.extraction.face_store import read_examples
 from preprocessing.media.frame import middles
 
 _CELL = 128

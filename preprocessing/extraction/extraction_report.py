@@ -18,7 +18,8 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Adds report rows up.
 
     Args:
-      rows: report rows as `preprocessing.face_extraction.extract_clip` makes them, with `split`.
+      rows: report rows as `preprocessing.extraction.face_extraction.extract_clip` makes them, with
+        `split`.
 
     Returns:
       Counts over all clips (`clips`, `clips_with_faces`, `clips_reported`, of those `clips_failed`
@@ -69,7 +70,7 @@ def write(
     folder = Path(folder)
     (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     (folder / "report.txt").write_text(_text(summary, kept, problems), encoding="utf-8")
-    from preprocessing import contact_sheet  # Not above: reading a report needs no OpenCV.
+    from preprocessing.extraction import contact_sheet
 
     contact_sheet.write(folder / "contact_sheet.png", rows)
     return summary
