@@ -24,7 +24,7 @@ from preprocessing.datasets.clip import (
     printable,
 )
 from preprocessing.faces.face_selection import ALL, ANSWER
-from preprocessing.manifest import (
+from preprocessing.manifest.manifest import (
     Manifest,
     build_manifest,
     check_labels,

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.config import Config, needs_fakes
 from preprocessing.extraction.face_store import Failures
 from preprocessing.fingerprint import code_digest
-from preprocessing.manifest import Manifest, build_manifest, check_trainable
+from preprocessing.manifest.manifest import Manifest, build_manifest, check_trainable
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from preprocessing.extraction import extraction_report
 from preprocessing.extraction.face_extraction import Settings, run_extraction
-from preprocessing.manifest import Manifest, problem_lines
+from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.beam_args import RUNNER, worker_args
 from preprocessing.support.output_lock import locked
 

@@ -58,7 +58,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
         """Constructs the component.
 
         Args:
-          manifest: path of the manifest (CSV; see preprocessing/manifest.py).
+          manifest: path of the manifest (CSV; see preprocessing/manifest/manifest.py).
           manifest_digest: its digest; a changed, added or removed clip changes it.
           root: folder that the clips' paths start from.
           store: folder of finished clips, shared by runs.

@@ -20,7 +20,7 @@ from preprocessing.extraction.face_extraction import (
     stored_clip,
 )
 from preprocessing.extraction.face_store import Failures
-from preprocessing.manifest import Manifest
+from preprocessing.manifest.manifest import Manifest
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 

@@ -12,7 +12,7 @@ from components.report.data import Sources
 from components.report.markup import NAMES, Html, measure, number, page, tag
 from components.report.style import CSS
 from preprocessing.extraction.face_example import CLIP_ID, LABEL
-from preprocessing.manifest import Manifest
+from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import replacing
 

@@ -13,10 +13,10 @@ import numpy as np
 from components.evaluation import results
 from components.evaluation import serving_result as serving_report
 from components.report.curves import confusion, curves
-from preprocessing import splits
 from preprocessing.extraction import extraction_report
 from preprocessing.extraction import face_example as names
-from preprocessing.manifest import Manifest
+from preprocessing.manifest import splits
+from preprocessing.manifest.manifest import Manifest
 from serving.model import card
 from serving.model.aggregation import probability
 from serving.model.operating_points import threshold_logit

@@ -13,7 +13,7 @@ from components.evaluation.evaluation import evaluate
 from components.evaluation.scores import CROP_COLUMNS
 from components.report.compare import compare_runs
 from preprocessing.datasets.clip import Clip
-from preprocessing.manifest import Manifest
+from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 
 

@@ -13,7 +13,7 @@ from preprocessing.extraction import extraction_report, face_example
 from preprocessing.extraction.face_extraction import SOURCES, Settings, store_key
 from preprocessing.extraction.face_store import Failures
 from preprocessing.fingerprint import code_digest
-from preprocessing.manifest import Manifest
+from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,7 @@ import pytest
 from e2e.workspace import Workspace, executed
 
 from pipeline.pipeline import models_folder
-from preprocessing.manifest import Manifest
+from preprocessing.manifest.manifest import Manifest
 from serving.model import card
 
 pytestmark = pytest.mark.integration

@@ -49,7 +49,7 @@ def test_help_loads_nothing_heavy():
 
 def test_preprocessing_and_serving_import_without_tfx_or_tensorflow():
     modules = [
-        "preprocessing.manifest",
+        "preprocessing.manifest.manifest",
         "preprocessing.media.video",
         "preprocessing.faces.detector",
     ]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from preprocessing.datasets.clip import Clip, Problem
-from preprocessing.manifest import COLUMNS, Manifest, build_manifest, check_trainable
-from preprocessing.splits import leaks
+from preprocessing.manifest.manifest import COLUMNS, Manifest, build_manifest, check_trainable
+from preprocessing.manifest.splits import leaks
 from preprocessing.support import files
 from preprocessing.support.errors import UsageError
 

@@ -11,7 +11,7 @@ import pytest
 from split_clips import divide, fake, real, split_of
 
 from preprocessing.datasets.clip import SPLITS, Clip
-from preprocessing.splits import EMPTY_SHA256, LeakReport, clusters, leaks
+from preprocessing.manifest.splits import EMPTY_SHA256, LeakReport, clusters, leaks
 from preprocessing.support.errors import UsageError
 
 
@@ -93,7 +93,7 @@ def test_order_of_the_listing_does_not_matter():
 def test_other_processes_divide_alike():
     code = (
         "from preprocessing.datasets.clip import Clip\n"
-        "from preprocessing.splits import assign\n"
+        "from preprocessing.manifest.splits import assign\n"
         "clips = [Clip(f'{k}/{i}.mp4', k, 'd', 'm', (f'p{i % 9}',)) for i in range(40)"
         " for k in (0, 1)]\n"
         "for p in ('identity', 'clip'):\n"

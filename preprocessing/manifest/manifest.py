@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from preprocessing import datasets, splits
+from preprocessing import datasets
 from preprocessing.datasets.clip import (
     FAKE,
     REAL,
@@ -29,6 +29,7 @@ from preprocessing.datasets.clip import (
     is_document,
     printable,
 )
+from preprocessing.manifest import splits
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import TEXT, hash_clips, replacing
 
