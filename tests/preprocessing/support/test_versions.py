@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from preprocessing import fingerprint
 from preprocessing.support import versions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "serving" / "deploy"
 
 

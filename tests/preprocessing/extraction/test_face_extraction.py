@@ -191,7 +191,7 @@ def test_other_settings_have_another_store():
 
 def test_every_source_counts_for_the_store():
     """What a source imports decides what crops come out, too."""
-    package = Path(face_store.__file__).parent.parent
+    package = Path(face_store.__file__).parents[2]
     # Where results are kept, and the record that the digest of a clip's row stands for.
     elsewhere = {"preprocessing/extraction/face_store.py", "preprocessing/datasets/clip.py"}
     for source in face_store.SOURCES:

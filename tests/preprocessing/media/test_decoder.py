@@ -33,7 +33,7 @@ def decoder():
 @pytest.fixture(autouse=True)
 def tests_on_the_path(monkeypatch):
     """Children find `broken_decoder`."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 
 
 def copy_of(clip, tmp_path, fault):

@@ -12,7 +12,7 @@ from pipeline.cli import main
 from preprocessing.support.errors import UsageError
 from preprocessing.support.output_lock import FILE, locked
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys
 from pathlib import Path

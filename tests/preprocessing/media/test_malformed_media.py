@@ -291,7 +291,7 @@ def test_a_decoder_that_crashes_or_hangs_takes_no_worker_down(folder, tmp_path, 
     for name in names:
         fault = name.removesuffix(".mp4").encode()  # What `broken_decoder` looks for.
         (tmp_path / name).write_bytes((folder[0] / "good.mp4").read_bytes() + fault)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     command = (decoder.sys.executable, "-c", "from broken_decoder import serve; serve()")
     monkeypatch.setattr(decoder, "_COMMAND", command)
     monkeypatch.setattr(decoder, "TIMEOUT_SECONDS", 8.0)

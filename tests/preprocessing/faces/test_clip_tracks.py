@@ -14,7 +14,7 @@ from preprocessing.datasets.demo import make_demo_data
 from preprocessing.faces.face_cropper import FaceCropper, Settings
 from preprocessing.faces.face_selection import ANSWER, BYSTANDER
 
-MEDIA = Path(__file__).parents[1] / "media"
+MEDIA = Path(__file__).parents[2] / "media"
 SETTINGS = Settings.of(to_dict(ExtractionConfig()), precropped=False)
 
 
