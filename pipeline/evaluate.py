@@ -24,6 +24,7 @@ from preprocessing.datasets.clip import (
     printable,
 )
 from preprocessing.faces.face_selection import ALL, ANSWER
+from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import (
     Manifest,
     build_manifest,
@@ -32,7 +33,6 @@ from preprocessing.manifest.manifest import (
     problem_lines,
 )
 from preprocessing.support.errors import UsageError, cause
-from preprocessing.support.files import hash_clips
 from preprocessing.support.output_lock import locked
 from serving.model import card as model_metadata
 from serving.model.thresholds import NO_BAND, thresholds_of

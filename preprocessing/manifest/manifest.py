@@ -30,8 +30,9 @@ from preprocessing.datasets.clip import (
     printable,
 )
 from preprocessing.manifest import splits
+from preprocessing.manifest.hashes import hash_clips
 from preprocessing.support.errors import UsageError
-from preprocessing.support.files import TEXT, hash_clips, replacing
+from preprocessing.support.files import TEXT, replacing
 
 COLUMNS = (
     "path",

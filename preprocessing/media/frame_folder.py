@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.datasets.clip import IMAGE_ENDINGS
+from preprocessing.media.container import IMAGE_ENDINGS
 
 if TYPE_CHECKING:
     from preprocessing.media.frame import Frame

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from preprocessing.datasets.clip import Clip, Problem
+from preprocessing.manifest import hashes
 from preprocessing.manifest.manifest import COLUMNS, Manifest, build_manifest, check_trainable
 from preprocessing.manifest.splits import leaks
 from preprocessing.support import files
@@ -180,13 +181,13 @@ class TestHashes:
     @pytest.fixture
     def hashed(self, monkeypatch) -> list[str]:
         names: list[str] = []
-        original = files._sha256
+        original = hashes._sha256
 
         def spy(file):
             names.append(file.name)
             return original(file)
 
-        monkeypatch.setattr(files, "_sha256", spy)
+        monkeypatch.setattr(hashes, "_sha256", spy)
         return names
 
     def test_only_what_changed_is_read_again(self, root, tmp_path, hashed):
@@ -211,14 +212,14 @@ class TestHashes:
         assert build(root, hash_cache=cache).digest == build(root).digest
 
     def test_what_was_hashed_is_kept_when_a_run_is_stopped(self, root, tmp_path, monkeypatch):
-        original = files._sha256
+        original = hashes._sha256
 
         def stop(file):
             if file.name == "5.mp4":
                 raise KeyboardInterrupt
             return original(file)
 
-        monkeypatch.setattr(files, "_sha256", stop)
+        monkeypatch.setattr(hashes, "_sha256", stop)
         with pytest.raises(KeyboardInterrupt):
             build(root, hash_cache=tmp_path / "hashes.json")
         assert len(json.loads((tmp_path / "hashes.json").read_text())) == 5
@@ -238,7 +239,7 @@ class TestHashes:
     def test_several_files_are_read_at_once_and_few_ahead(self, root, monkeypatch):
         """Until one hash waits for another, one thread alone would wait for ever."""
         together = threading.Barrier(2, timeout=60)
-        original = files._sha256
+        original = hashes._sha256
         begun = []
 
         def meet(file):
@@ -247,23 +248,23 @@ class TestHashes:
                 together.wait()
             return original(file)
 
-        monkeypatch.setattr(files, "_sha256", meet)
+        monkeypatch.setattr(hashes, "_sha256", meet)
         for number in range(40):
             put(root, f"real/more{number}.mp4")
-        results = files._in_threads(lambda path: files._sha256(path), sorted(root.rglob("*.mp4")))
+        results = hashes._in_threads(lambda path: hashes._sha256(path), sorted(root.rglob("*.mp4")))
         next(results)
-        assert len(begun) <= 3 * files._THREADS + 1
+        assert len(begun) <= 3 * hashes._THREADS + 1
         assert len(list(results)) == 55
 
     def test_a_file_that_vanishes_is_told(self, root, monkeypatch):
-        original = files._sha256
+        original = hashes._sha256
 
         def vanish(file):
             if file.name == "5.mp4":
                 raise FileNotFoundError(2, "No such file or directory")
             return original(file)
 
-        monkeypatch.setattr(files, "_sha256", vanish)
+        monkeypatch.setattr(hashes, "_sha256", vanish)
         manifest = build(root)
         assert set(reasons(manifest)) == {"fake/5.mp4", "real/5.mp4"}
         assert len(manifest.clips) == 14
