@@ -12,7 +12,7 @@ from pipeline.config import DemoConfig, ExtractionConfig, to_dict
 from preprocessing.extract_command import extract
 from preprocessing.faces.face_cropper import Settings
 from preprocessing.fingerprint import code_digest, settings_digest
-from preprocessing.manifest.manifest import build_manifest
+from preprocessing.manifest.build import build_manifest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -298,7 +298,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     from pipeline.config import to_dict
     from pipeline.console import Console
     from pipeline.inputs import INCOMPLETE, index, make_output
-    from preprocessing.manifest.manifest import left_out
+    from preprocessing.manifest.checks import left_out
 
     config = _config_of_any_layout(arguments, arguments.output)
     output = make_output(config.output)
@@ -337,7 +337,7 @@ def _index(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pipeline.inputs import index
-    from preprocessing.manifest.manifest import check_trainable
+    from preprocessing.manifest.checks import check_trainable
 
     manifest = index(_config_of_any_layout(arguments, None))
     print(manifest.table())

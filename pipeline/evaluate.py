@@ -24,14 +24,10 @@ from preprocessing.datasets.clip import (
     printable,
 )
 from preprocessing.faces.face_selection import ALL, ANSWER
+from preprocessing.manifest.build import build_manifest
+from preprocessing.manifest.checks import check_labels, left_out
 from preprocessing.manifest.hashes import hash_clips
-from preprocessing.manifest.manifest import (
-    Manifest,
-    build_manifest,
-    check_labels,
-    left_out,
-    problem_lines,
-)
+from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.errors import UsageError, cause
 from preprocessing.support.output_lock import locked
 from serving.model import card as model_metadata

@@ -12,7 +12,9 @@ from pathlib import Path
 from pipeline.config import Config, needs_fakes
 from preprocessing.extraction.face_store import Failures
 from preprocessing.fingerprint import code_digest
-from preprocessing.manifest.manifest import Manifest, build_manifest, check_trainable
+from preprocessing.manifest.build import build_manifest
+from preprocessing.manifest.checks import check_trainable
+from preprocessing.manifest.manifest import Manifest
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 

@@ -13,9 +13,10 @@ import numpy as np
 from components.evaluation import results
 from components.evaluation import serving_result as serving_report
 from components.report.curves import confusion, curves
+from preprocessing.datasets.clip import SPLITS
 from preprocessing.extraction import extraction_report
 from preprocessing.extraction import face_example as names
-from preprocessing.manifest import splits
+from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.manifest import Manifest
 from serving.model import card
 from serving.model.aggregation import probability
@@ -114,7 +115,7 @@ def _serving_check(folder: str) -> dict[str, Any]:
 
 def _dataset(sources: Sources) -> dict[str, Any]:
     manifest = Manifest.read_csv(sources.manifest, sources.root)
-    leaks = splits.leaks(manifest.clips)
+    leaking = leaks(manifest.clips)
     # Alone, a test set has nothing to leak from; what the model was trained on is not known here.
     alone = {clip.split for clip in manifest.clips} == {"test"}
     unknown = ["what the model was trained on is not known here: these clips may be among it"]
@@ -126,11 +127,11 @@ def _dataset(sources: Sources) -> dict[str, Any]:
         "counts": manifest.counts(),
         "identities": {
             split: len({p for c in manifest.clips if c.split == split for p in c.identities})
-            for split in splits.SPLITS
+            for split in SPLITS
         },
         "problems": len(manifest.problems),
-        "clean": leaks.clean and not alone,
-        "leaks": unknown if alone else leaks.lines(),
+        "clean": leaking.clean and not alone,
+        "leaks": unknown if alone else leaking.lines(),
     }
 
 

@@ -1,9 +1,8 @@
-"""Divides clips into train, val and test, and tells what leaks between them.
+"""Divides clips into train, val and test.
 
 As in:
 
     clips = assign(listing.clips, "identity", val_fraction=0.15, test_fraction=0.15, seed=1)
-    print(leaks(clips))
 
 Protocols:
   official: the dataset's own lists. Where they have no val, it is carved out of train by identity
@@ -22,14 +21,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from preprocessing.datasets.clip import FAKE, SPLITS, Clip, printable
+from preprocessing.datasets.clip import SPLITS, Clip
+from preprocessing.manifest.clusters import clusters
 from preprocessing.support.errors import UsageError
 
-# Empty files all have this hash, and have no content in common.
-EMPTY_SHA256 = hashlib.sha256().hexdigest()
 # Up to so many clusters every division is tried: 3^7 are quickly done, and tiny sets are those
 # that a greedy rule divides worst.
 _EXHAUSTIVE = 7
@@ -54,7 +52,7 @@ def assign(
 
     Returns:
       The clips, sorted by path. `group` is the name of the cluster that stays together; only
-      under `official` may a cluster stand in two splits, and `leaks` tells so.
+      under `official` may a cluster stand in two splits, and `leaks.leaks` tells so.
 
     Raises:
       UsageError: fractions that leave nothing for training, an unknown protocol, or `official`
@@ -80,51 +78,6 @@ def assign(
         replace(clip, group=name, split=split)
         for clip, name, split in zip(clips, names, splits, strict=True)
     )
-
-
-def clusters(clips: Sequence[Clip], persons: bool) -> list[str]:
-    """Names the cluster of each clip: what must stay together.
-
-    Args:
-      clips: clips of one dataset.
-      persons: whether clips that share a person belong together.
-
-    Returns:
-      A name for each clip, equal where two clips hang together: the first of the cluster's
-      persons when `persons` and any is known, else of the layouts' groups, else of its paths.
-    """
-    parent: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def find(node: tuple[str, str]) -> tuple[str, str]:
-        parent.setdefault(node, node)
-        while parent[node] != node:
-            parent[node] = node = parent[parent[node]]
-        return node
-
-    for clip in clips:
-        for tie in _ties(clip, persons):
-            parent[find(tie)] = find(("clip", clip.path))
-    names: dict[tuple[str, str], tuple[int, int, str]] = {}
-    for clip in clips:
-        root = find(("clip", clip.path))
-        candidates = [(1, 0, clip.group)] if clip.group else [(2, 0, clip.path)]
-        if persons:  # The length comes first so that id2 stands before id10.
-            candidates += [(0, len(person), person) for person in clip.identities]
-        names[root] = min([*candidates, names.get(root, candidates[0])])
-    return [names[find(("clip", clip.path))][-1] for clip in clips]
-
-
-def _ties(clip: Clip, persons: bool) -> Iterator[tuple[str, str]]:
-    """What a clip shares with the clips that it belongs to."""
-    if clip.source:
-        yield "clip", clip.source
-    if clip.group:
-        yield "group", clip.group
-    if clip.sha256 not in ("", EMPTY_SHA256):
-        yield "content", clip.sha256
-    if persons:
-        for person in clip.identities:
-            yield "person", person
 
 
 def _official(clips: Sequence[Clip], shares: Mapping[str, float], seed: int) -> list[str]:
@@ -276,118 +229,3 @@ def _mend(division: _Division, order: Sequence[str]) -> None:
 def _rank(seed: int, name: str) -> str:
     """A number that depends on seed and name alone (Python's own hash changes by process)."""
     return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).hexdigest()
-
-
-@dataclass(frozen=True)
-class LeakReport:
-    """What of the test split a model may have seen; train and val together are its pool.
-
-    Attributes:
-      test_identities: number of known persons in test.
-      shared_identities: persons both in test and in the pool.
-      train_val_identities: persons both in train and in val.
-      test_fakes: number of fakes in test.
-      test_fakes_of_pool_clips: fakes in test whose target clip is in the pool.
-      pool_fakes_of_test_clips: fakes in the pool whose target clip is in test.
-      divided_groups: groups that stand in several splits.
-      copies: paths of equal content, in several splits.
-      contradictions: paths of equal content with different labels, whatever their splits.
-      unknown_persons: number of clips whose persons are unknown, who may stand in several splits.
-    """
-
-    test_identities: int
-    shared_identities: tuple[str, ...]
-    train_val_identities: tuple[str, ...]
-    test_fakes: int
-    test_fakes_of_pool_clips: tuple[str, ...]
-    pool_fakes_of_test_clips: tuple[str, ...]
-    divided_groups: tuple[str, ...]
-    copies: tuple[tuple[str, ...], ...]
-    contradictions: tuple[tuple[str, ...], ...]
-    unknown_persons: int
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing leaks and no label contradicts another."""
-        return not any(value for value in vars(self).values() if isinstance(value, tuple))
-
-    def lines(self) -> list[str]:
-        """The report in sentences, one for each kind of leak that was found."""
-        found = [
-            (
-                self.shared_identities,
-                f"of {self.test_identities} test identities are also in train or val",
-            ),
-            (self.train_val_identities, "identities are both in train and in val"),
-            (
-                self.test_fakes_of_pool_clips,
-                f"of {self.test_fakes} test fakes have their target clip in train or val",
-            ),
-            (
-                self.pool_fakes_of_test_clips,
-                "fakes in train or val were made from real clips in test",
-            ),
-            (self.divided_groups, "groups (a clip, its frames, its fakes) stand in several splits"),
-            (self.copies, "contents stand in several splits under different names"),
-            (self.contradictions, "contents are labelled both real and fake"),
-        ]
-        lines = [f"{len(what)} {text}: {_examples(what)}" for what, text in found if what]
-        if self.clean:
-            lines.append("no leak: no known person, target clip, group or content in two splits")
-        if self.unknown_persons:
-            lines.append(f"{self.unknown_persons} clips do not tell their persons, who may leak")
-        return lines
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-
-def leaks(clips: Iterable[Clip]) -> LeakReport:
-    """Computes what clips of different splits have in common."""
-    clips = sorted(clips, key=lambda clip: (clip.path, clip.label))
-    split_of = {clip.path: clip.split for clip in clips}
-    persons: dict[str, set[str]] = defaultdict(set)
-    groups: dict[str, set[str]] = defaultdict(set)
-    contents: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        persons[clip.split].update(clip.identities)
-        if clip.group:
-            groups[clip.group].add(clip.split)
-        if clip.sha256 not in ("", EMPTY_SHA256):
-            contents[clip.sha256].append(clip)
-    pool = ("train", "val")
-    fakes = [(c.path, c.split, split_of.get(c.source, "")) for c in clips if c.label == FAKE]
-    return LeakReport(
-        test_identities=len(persons["test"]),
-        shared_identities=_sorted(persons["test"] & (persons["train"] | persons["val"])),
-        train_val_identities=_sorted(persons["train"] & persons["val"]),
-        test_fakes=sum(split == "test" for _, split, _ in fakes),
-        test_fakes_of_pool_clips=tuple(p for p, s, o in fakes if s == "test" and o in pool),
-        pool_fakes_of_test_clips=tuple(p for p, s, o in fakes if s in pool and o == "test"),
-        divided_groups=_sorted(name for name, where in groups.items() if len(where) > 1),
-        copies=_copies(contents, lambda clip: clip.split),
-        contradictions=_copies(contents, lambda clip: clip.label),
-        unknown_persons=sum(not clip.identities for clip in clips),
-    )
-
-
-def _copies(
-    contents: Mapping[str, Sequence[Clip]], differing: Callable[[Clip], object]
-) -> tuple[tuple[str, ...], ...]:
-    return tuple(
-        tuple(clip.path for clip in same)
-        for same in contents.values()
-        if len({differing(clip) for clip in same}) > 1
-    )
-
-
-def _sorted(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(names, key=lambda name: (len(name), name)))
-
-
-def _examples(what: Sequence[str | tuple[str, ...]], limit: int = 3) -> str:
-    shown = [
-        printable(one) if isinstance(one, str) else " = ".join(map(printable, one))
-        for one in what[:limit]
-    ]
-    return ", ".join(shown) + (", ..." if len(what) > limit else "")

@@ -7,7 +7,7 @@ from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.extract_command import extract
 from preprocessing.extraction import extraction_report, face_extraction
 from preprocessing.extraction.face_extraction import Settings
-from preprocessing.manifest.manifest import build_manifest
+from preprocessing.manifest.build import build_manifest
 from preprocessing.support.beam_args import worker_args
 
 PRECROPPED = Settings.of(to_dict(ExtractionConfig()), precropped=True)

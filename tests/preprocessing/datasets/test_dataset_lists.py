@@ -12,7 +12,8 @@ from pipeline.evaluate import _any_clips
 from preprocessing import datasets
 from preprocessing.datasets import celeb_df, dfdc, faceforensics
 from preprocessing.datasets.lists import read_list
-from preprocessing.manifest.manifest import Manifest, build_manifest
+from preprocessing.manifest.build import build_manifest
+from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 
 MARKS = {

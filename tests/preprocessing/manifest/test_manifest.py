@@ -12,8 +12,10 @@ import pytest
 
 from preprocessing.datasets.clip import Clip, Problem
 from preprocessing.manifest import hashes
-from preprocessing.manifest.manifest import COLUMNS, Manifest, build_manifest, check_trainable
-from preprocessing.manifest.splits import leaks
+from preprocessing.manifest.build import build_manifest
+from preprocessing.manifest.checks import check_trainable
+from preprocessing.manifest.leaks import leaks
+from preprocessing.manifest.manifest import COLUMNS, Manifest
 from preprocessing.support import files
 from preprocessing.support.errors import UsageError
 

@@ -6,7 +6,7 @@ import pytest
 from split_clips import divide, fake, faults, real, split_of
 
 from preprocessing.datasets.clip import SPLITS
-from preprocessing.manifest.splits import leaks
+from preprocessing.manifest.leaks import leaks
 from preprocessing.support.errors import UsageError
 
 

@@ -11,7 +11,8 @@ import pytest
 from split_clips import divide, fake, real, split_of
 
 from preprocessing.datasets.clip import SPLITS, Clip
-from preprocessing.manifest.splits import EMPTY_SHA256, LeakReport, clusters, leaks
+from preprocessing.manifest.clusters import EMPTY_SHA256, clusters
+from preprocessing.manifest.leaks import LeakReport, leaks
 from preprocessing.support.errors import UsageError
 
 
