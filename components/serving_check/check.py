@@ -16,7 +16,7 @@ import tensorflow as tf
 from components.evaluation.scores import full_float32
 from components.evaluation.serving_result import Report
 from serving.clients import ScoringError, Settings, connect
-from serving.clients.scorer import Scorer
+from serving.clients.base import Scorer
 from serving.model.warmup_requests import FILE as WARMUP_FILE
 from serving.server.process import ServerProcess
 

@@ -6,7 +6,7 @@
 `connect` imports only what its protocol needs; REST needs no TensorFlow.
 """
 
-from serving.clients.scorer import (
+from serving.clients.base import (
     Scorer,
     Scores,
     ScoringError,

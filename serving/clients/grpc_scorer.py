@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.clients.scorer import Scorer, Scores, ScoringError, Settings
+from serving.clients.base import Scorer, Scores, ScoringError, Settings
 
 
 class GrpcScorer(Scorer):

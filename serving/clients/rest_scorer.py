@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.clients.scorer import Scorer, Scores, ScoringError, Settings
+from serving.clients.base import Scorer, Scores, ScoringError, Settings
 
 # The reverse of model_servers/http_server.cc, where one HTTP status stands for several codes.
 _CODES = {

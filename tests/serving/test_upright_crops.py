@@ -8,7 +8,7 @@ import tensorflow as tf
 from made_media import portrait
 from PIL import Image
 
-from serving.clients.scorer import Scorer, Scores, Settings
+from serving.clients.base import Scorer, Scores, Settings
 from serving.clients.upright import upright
 
 PIXELS = portrait()[20:148, 130:226]
