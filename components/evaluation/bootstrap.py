@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
+from components.evaluation.metrics import CALIBRATION_BINS, LOW_FPRS, calibration_bin
 from serving.model.aggregation import probability
 
 RESAMPLES = 1000
@@ -68,8 +69,6 @@ def weighted(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> dic
     Returns:
       Metric -> float [resamples].
     """
-    from components.evaluation.metrics import CALIBRATION_BINS, LOW_FPRS, calibration_bin
-
     scores = probability(logits)
     total = weights.sum(axis=1)
     losses = np.stack(

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from components.evaluation import bootstrap
-from components.evaluation.metrics import Measure, measure, measure_with_intervals
+from components.evaluation.intervals import measure_with_intervals
+from components.evaluation.metrics import Measure, measure
 from components.evaluation.scores import clip_tables, clusters_of
 from components.evaluation.slices import KEYS, methods_of, slices_of
 from preprocessing.extraction import face_example as names

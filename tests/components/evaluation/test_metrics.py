@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from components.evaluation import bootstrap
+from components.evaluation.intervals import measure_with_intervals
 from components.evaluation.metrics import (
     METRICS,
     RANKING,
@@ -15,7 +16,6 @@ from components.evaluation.metrics import (
     calibration_error,
     equal_error_rate,
     measure,
-    measure_with_intervals,
 )
 from serving.model.aggregation import probability
 
