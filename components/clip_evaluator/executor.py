@@ -17,13 +17,11 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.evaluation import results
+from components.evaluation.blessing import FINAL_PROPERTY
 from components.evaluation.clip_gate import judge
 from components.evaluation.evaluation import compare, evaluate
 from components.evaluation.scores import ExampleScorer, clip_tables
 from pipeline.config import GateConfig, from_dict
-
-# On the blessing: it is the last word, frames and clips together (see BlessedBeforeCandidate).
-FINAL_PROPERTY = "final"
 
 
 class Executor(base_executor.BaseExecutor):

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 FILE = "report.json"
-# On the blessing: the model that it is about. InfraValidator's does not say.
-MODEL_ID_PROPERTY = "current_model_id"
 
 
 @dataclasses.dataclass

@@ -20,8 +20,9 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.evaluation import results
+from components.evaluation.blessing import MODEL_ID_PROPERTY
 from components.evaluation.scores import crop_row
-from components.evaluation.serving_result import MODEL_ID_PROPERTY, Report
+from components.evaluation.serving_result import Report
 from components.serving_check.check import Evaluated, Limits, check_model, on_gpu
 from preprocessing.extraction import face_example as names
 from preprocessing.support import progress

@@ -16,6 +16,7 @@ from tfx.utils import proto_utils
 
 from components.evaluation import results
 from components.evaluation import serving_result as report
+from components.evaluation.blessing import MODEL_ID_PROPERTY
 from components.evaluation.scores import ExampleScorer
 from components.serving_check.check import Evaluated, Limits, check_model
 from components.serving_check.component import ServingCheck
@@ -139,7 +140,7 @@ def test_good_model_is_blessed_and_pushed(candidate):
     assert set(found.p95_ms) == {"gRPC", "REST"}
     assert "8 crops over gRPC and REST" in found.text()
     assert blessing.get_int_custom_property("blessed") == 1
-    assert blessing.get_int_custom_property(report.MODEL_ID_PROPERTY) == 7
+    assert blessing.get_int_custom_property(MODEL_ID_PROPERTY) == 7
     assert candidate.push()
 
 
