@@ -42,9 +42,10 @@ test-slow: env  ## The slow tests only.
 mutation: env  ## Do the tests notice changes of the code? (Long.)
 	@$(BIN)/python .ci/mutation.py
 
-lint: env  ## Check format and style.
+lint: env  ## Check format, style, and which folder imports which.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-logo
 
 lock: env  ## Resolve setup.py's lists anew into uv.lock and constraints.txt.
 	@$(BIN)/uv lock
