@@ -53,4 +53,4 @@ lock: env  ## Resolve setup.py's lists anew into uv.lock and constraints.txt.
 		--output-file constraints.txt --quiet
 
 clean:  ## Delete what runs and tests made; the environment stays.
-	rm -rf runs build mutants .pytest_cache .ruff_cache
+	rm -rf runs build mutants .pytest_cache .ruff_cache .import_linter_cache
