@@ -11,7 +11,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
 from components.evaluation import serving_result as serving_report
-from components.evaluation.serving_result import Report
+from components.evaluation.serving_result import ServingResult
 from pipeline.bounds import Row
 from pipeline.config import Config
 from preprocessing.extraction import extraction_report
@@ -98,7 +98,7 @@ class RunSummary:
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
 
     def _serving_check(self) -> str:
-        found = Report(**self.serving_check)
+        found = ServingResult(**self.serving_check)
         if found.skipped:
             return f"not run: {found.skipped}"
         return f"{'passed' if found.blessed else 'REFUSED'}\n{found.text()}"
@@ -191,7 +191,9 @@ def _blessed(blessing: Any) -> bool:
     return blessing.custom_properties["blessed"].int_value == 1
 
 
-def _refused_by(rows: list[Row], gates: bool, infra: bool, served: Report) -> dict[str, list[str]]:
+def _refused_by(
+    rows: list[Row], gates: bool, infra: bool, served: ServingResult
+) -> dict[str, list[str]]:
     found = {}
     if not gates:
         found["gate"] = [row.text() for row in rows if not row.held]

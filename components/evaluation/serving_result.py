@@ -11,7 +11,7 @@ FILE = "report.json"
 
 
 @dataclasses.dataclass
-class Report:
+class ServingResult:
     """What the check found.
 
     Attributes:
@@ -57,8 +57,8 @@ class Report:
         Path(folder, FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def read(folder: str | Path) -> Report:
-    """Reads what `Report.write` wrote."""
+def read(folder: str | Path) -> ServingResult:
+    """Reads what `ServingResult.write` wrote."""
     document = json.loads(Path(folder, FILE).read_text(encoding="utf-8"))
     del document["blessed"]
-    return Report(**document)
+    return ServingResult(**document)

@@ -26,7 +26,7 @@ class ScoringError(RuntimeError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ClientSettings:
     """How a scorer asks.
 
     Attributes:
@@ -60,7 +60,7 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
+class CropScores:
     """What a model says of crops: `scores` = P(fake) and `logits`, float32 [crops]."""
 
     scores: np.ndarray
@@ -76,7 +76,7 @@ class Scorer(abc.ABC):
       version: a version number; None takes the latest.
     """
 
-    def __init__(self, model: str, settings: Settings, version: int | None = None):
+    def __init__(self, model: str, settings: ClientSettings, version: int | None = None):
         self.model = model
         self.settings = settings
         self.version = version
@@ -86,7 +86,7 @@ class Scorer(abc.ABC):
         crops: Sequence[bytes],
         deadline: float | None = None,
         version: int | None = None,
-    ) -> Scores:
+    ) -> CropScores:
         """Scores encoded crops.
 
         Args:
@@ -109,8 +109,8 @@ class Scorer(abc.ABC):
             for start in range(0, len(crops), size)
         ]
         if not parts:
-            return Scores(np.zeros(0, np.float32), np.zeros(0, np.float32))
-        return Scores(
+            return CropScores(np.zeros(0, np.float32), np.zeros(0, np.float32))
+        return CropScores(
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.logits for part in parts]),
         )
@@ -137,10 +137,10 @@ class Scorer(abc.ABC):
         self.close()
 
     @abc.abstractmethod
-    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> Scores:
+    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
         """One request, one attempt."""
 
-    def _with_retries(self, crops: list[bytes], end: float, version: int | None) -> Scores:
+    def _with_retries(self, crops: list[bytes], end: float, version: int | None) -> CropScores:
         wait = self.settings.first_wait
         for attempt in range(1, self.settings.attempts + 1):
             seconds = end - time.monotonic()
@@ -160,7 +160,7 @@ class Scorer(abc.ABC):
         raise AssertionError("unreachable")
 
     @staticmethod
-    def _checked(scores: Scores, crops: int) -> Scores:
+    def _checked(scores: CropScores, crops: int) -> CropScores:
         if scores.scores.shape != (crops,) or scores.logits.shape != (crops,):
             raise ScoringError(
                 "INTERNAL",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.parse
 
 from preprocessing.support.errors import UsageError
-from serving.clients.base import Scorer, Settings
+from serving.clients.base import ClientSettings, Scorer
 
 
 def check_address(url: str) -> None:
@@ -23,7 +23,7 @@ def check_address(url: str) -> None:
 
 
 def connect(
-    url: str, model: str, settings: Settings | None = None, version: int | None = None
+    url: str, model: str, settings: ClientSettings | None = None, version: int | None = None
 ) -> Scorer:
     """Makes a scorer.
 
@@ -41,7 +41,7 @@ def connect(
     """
     check_address(url)
     parts = urllib.parse.urlsplit(url)
-    settings = settings or Settings()
+    settings = settings or ClientSettings()
     if parts.scheme.startswith("grpc"):
         from serving.clients.grpc_scorer import GrpcScorer
 

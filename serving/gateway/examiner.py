@@ -24,7 +24,7 @@ from serving.gateway.crop_worker import CropWorker, Found
 from serving.gateway.errors import Disconnected, too_late
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
-from serving.gateway.versions import ModelOptions, Version, Versions, refusal
+from serving.gateway.versions import ModelOptions, ServedVersion, Versions, refusal
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.verdict import Verdict, judge
 
@@ -189,7 +189,7 @@ class Examiner:
         self._metrics.seconds.observe("faces", value=time.monotonic() - start)
         return found
 
-    def _judge(self, job: Job, found: Found, version: Version) -> Verdict:
+    def _judge(self, job: Job, found: Found, version: ServedVersion) -> Verdict:
         start = time.monotonic()
 
         def logits_of(jpegs: Sequence[bytes]) -> np.ndarray:
@@ -210,7 +210,9 @@ class Examiner:
         self._metrics.seconds.observe("scores", value=time.monotonic() - start)
         return verdict
 
-    def _answer(self, job: Job, verdict: Verdict, found: Found, version: Version) -> dict[str, Any]:
+    def _answer(
+        self, job: Job, verdict: Verdict, found: Found, version: ServedVersion
+    ) -> dict[str, Any]:
         answer = {"name": job.name, **verdict.as_dict()}
         if job.with_crops:
             for entry in answer["tracks"]:

@@ -161,7 +161,7 @@ def run(arguments: argparse.Namespace) -> int:
         model=arguments.model,
         base=Path(arguments.model_base),
         false_alarms=arguments.false_alarms,
-        client=clients.Settings(token=server_token, tls_ca=arguments.server_ca),
+        client=clients.ClientSettings(token=server_token, tls_ca=arguments.server_ca),
     )
     newest = Versions(model).newest()
     set_up_log()

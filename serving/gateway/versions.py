@@ -22,7 +22,7 @@ ASK_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Version:
+class ServedVersion:
     """A version of the model, and what stands beside it.
 
     Attributes:
@@ -54,7 +54,7 @@ class ModelOptions:
     model: str
     base: Path
     false_alarms: float
-    client: clients.Settings
+    client: clients.ClientSettings
 
 
 class Versions:
@@ -91,7 +91,7 @@ class Versions:
                 self._scorer.close()
                 self._scorer = None
 
-    def newest(self) -> Version:
+    def newest(self) -> ServedVersion:
         """The highest version in the folder.
 
         Raises:
@@ -108,21 +108,21 @@ class Versions:
             )
         return self.read(max(found))
 
-    def read(self, number: int) -> Version:
+    def read(self, number: int) -> ServedVersion:
         """What stands beside a version.
 
         Raises:
           UsageError: as `newest`.
         """
         metadata = card.read(self._options.base / str(number))
-        return Version(
+        return ServedVersion(
             number,
             crop_settings(metadata),
             thresholds_of(metadata, self._options.false_alarms),
             str(metadata["backbone"]),
         )
 
-    def served(self) -> Version:
+    def served(self) -> ServedVersion:
         """The highest version that the server answers for and whose crops can be cut here.
 
         Raises:

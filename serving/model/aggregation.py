@@ -14,7 +14,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
+class AggregatedScores:
     """Logits per clip, and per track within the clips.
 
     Attributes:
@@ -38,7 +38,7 @@ class NonFiniteLogits(Exception):
 
 def aggregate(
     logits: np.ndarray, clips: np.ndarray, tracks: np.ndarray, allow_non_finite: bool = False
-) -> Scores:
+) -> AggregatedScores:
     """Joins the logits of crops to logits of tracks and clips.
 
     Args:
@@ -74,7 +74,7 @@ def aggregate(
     best = np.full(len(names), -np.inf)
     with np.errstate(invalid="ignore"):  # A NaN that is allowed to be there.
         np.maximum.at(best, keys[:, 0], track_logits)
-    return Scores(names, best, names[keys[:, 0]], keys[:, 1], track_logits)
+    return AggregatedScores(names, best, names[keys[:, 0]], keys[:, 1], track_logits)
 
 
 def _refuse_non_finite(logits: np.ndarray, clips: np.ndarray) -> None:

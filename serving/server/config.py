@@ -47,7 +47,7 @@ class VersionPolicy:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ServedModelConfig:
     """One served model: name, folder of its versions, policy, and labels of versions."""
 
     name: str
@@ -133,7 +133,7 @@ class ServerOptions:
         )
 
 
-def models_from_proto(config, folder: str = "") -> list[ModelConfig]:
+def models_from_proto(config, folder: str = "") -> list[ServedModelConfig]:
     """Reads a ModelServerConfig message.
 
     Args:
@@ -149,7 +149,7 @@ def models_from_proto(config, folder: str = "") -> list[ModelConfig]:
             "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
             "ModelConfigList is currently supported"
         )
-    models: dict[str, ModelConfig] = {}
+    models: dict[str, ServedModelConfig] = {}
     for entry in config.model_config_list.config:
         if not entry.name or not entry.base_path:
             raise invalid(f"a model needs a name and a base_path; got name {entry.name!r}")
@@ -157,7 +157,7 @@ def models_from_proto(config, folder: str = "") -> list[ModelConfig]:
             raise invalid(f"Illegal to list model {entry.name} multiple times in config list")
         if entry.model_platform not in ("", "tensorflow"):
             raise invalid(f"model {entry.name}: platform {entry.model_platform!r} is not known")
-        models[entry.name] = ModelConfig(
+        models[entry.name] = ServedModelConfig(
             name=entry.name,
             base_path=os.path.join(folder, entry.base_path),
             policy=_policy(entry),
@@ -177,7 +177,7 @@ def _policy(entry) -> VersionPolicy:
     return policy
 
 
-def read_models_config(path: str) -> list[ModelConfig]:
+def read_models_config(path: str) -> list[ServedModelConfig]:
     """Reads a `models.config` file (text format of ModelServerConfig).
 
     Raises:

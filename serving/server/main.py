@@ -248,7 +248,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _models(arguments: argparse.Namespace) -> list:
-    from serving.server.config import ModelConfig, read_models_config
+    from serving.server.config import ServedModelConfig, read_models_config
 
     if bool(arguments.model_base) == bool(arguments.models_config):
         raise UsageError("give --model-base or --models-config, and not both")
@@ -261,7 +261,7 @@ def _models(arguments: argparse.Namespace) -> list:
         raise UsageError(
             f"{arguments.model_base} is one version; give the folder that it is in ({base.parent})"
         )
-    return [ModelConfig(arguments.model_name or base.name, str(base))]
+    return [ServedModelConfig(arguments.model_name or base.name, str(base))]
 
 
 def _check_free(host: str, port: int) -> None:

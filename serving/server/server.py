@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from serving.http.cors import Cors
 from serving.http.http_server import HttpServer
 from serving.server import warmup
-from serving.server.config import ModelConfig, ServerOptions
+from serving.server.config import ServedModelConfig, ServerOptions
 from serving.server.grpc_service import GrpcServer
 from serving.server.inference import Inference
 from serving.server.manager import ModelManager
@@ -38,7 +38,7 @@ class Server:
 
     def __init__(
         self,
-        models: Sequence[ModelConfig],
+        models: Sequence[ServedModelConfig],
         options: ServerOptions,
         on_failure: Callable[[], None] = lambda: None,
     ):

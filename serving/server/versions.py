@@ -26,7 +26,7 @@ class State(enum.IntEnum):
 
 
 @dataclasses.dataclass
-class Version:
+class ModelVersion:
     """One version of one model.
 
     Attributes:
@@ -85,7 +85,7 @@ def fingerprint(folder: Path) -> tuple:
     return tuple(sorted(found))
 
 
-def forget_ended(versions: dict[int, Version], on_disk: dict[int, Path]) -> None:
+def forget_ended(versions: dict[int, ModelVersion], on_disk: dict[int, Path]) -> None:
     """Drops the oldest ended versions that are gone from disk."""
     ended = [
         number

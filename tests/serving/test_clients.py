@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
 )
 
 from preprocessing.support.errors import UsageError
-from serving.clients import ScoringError, Settings, connect
+from serving.clients import ClientSettings, ScoringError, connect
 
 FAST = {"first_wait": 0.01, "longest_wait": 0.02}
 
@@ -113,14 +113,14 @@ CROPS = [b"123", b"123456", b"123456789"]
 
 def test_unavailable_is_tried_again_and_only_that(serve):
     plan = Plan("UNAVAILABLE", "UNAVAILABLE")
-    with connect(serve(plan), "m", Settings(**FAST)) as scorer:
+    with connect(serve(plan), "m", ClientSettings(**FAST)) as scorer:
         assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
     assert len(plan.batches) == 3
 
 
 def test_attempts_end(serve):
     plan = Plan(*["UNAVAILABLE"] * 9)
-    with connect(serve(plan), "m", Settings(attempts=3, **FAST)) as scorer:
+    with connect(serve(plan), "m", ClientSettings(attempts=3, **FAST)) as scorer:
         with pytest.raises(ScoringError) as raised:
             scorer.score(CROPS)
     assert raised.value.code == "UNAVAILABLE"
@@ -130,7 +130,7 @@ def test_attempts_end(serve):
 @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"])
 def test_other_failures_are_not_tried_again(serve, code):
     plan = Plan(code)
-    with connect(serve(plan), "m", Settings(**FAST)) as scorer:
+    with connect(serve(plan), "m", ClientSettings(**FAST)) as scorer:
         with pytest.raises(ScoringError, match="planned") as raised:
             scorer.score(CROPS)
     assert raised.value.code == code
@@ -140,7 +140,7 @@ def test_other_failures_are_not_tried_again(serve, code):
 def test_deadline_holds_over_all_batches(serve):
     plan = Plan(None, "hang")
     start = time.monotonic()
-    with connect(serve(plan), "m", Settings(batch_size=1, deadline=1.0)) as scorer:
+    with connect(serve(plan), "m", ClientSettings(batch_size=1, deadline=1.0)) as scorer:
         with pytest.raises(ScoringError) as raised:
             scorer.score(CROPS)
     assert raised.value.code == "DEADLINE_EXCEEDED"
@@ -150,7 +150,7 @@ def test_deadline_holds_over_all_batches(serve):
 
 def test_batches_are_split(serve):
     plan = Plan()
-    with connect(serve(plan), "m", Settings(batch_size=2)) as scorer:
+    with connect(serve(plan), "m", ClientSettings(batch_size=2)) as scorer:
         assert scorer.score(CROPS).scores.tolist() == [3, 6, 9]
     assert [len(batch) for batch in plan.batches] == [2, 1]
 
@@ -160,7 +160,9 @@ def test_server_that_is_not_there():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     for scheme in ("grpc", "http"):
-        with connect(f"{scheme}://127.0.0.1:{port}", "m", Settings(attempts=2, **FAST)) as scorer:
+        with connect(
+            f"{scheme}://127.0.0.1:{port}", "m", ClientSettings(attempts=2, **FAST)
+        ) as scorer:
             with pytest.raises(ScoringError) as raised:
                 scorer.score(CROPS)
         assert raised.value.code == "UNAVAILABLE"
@@ -171,7 +173,9 @@ def test_lost_connections_are_opened_again():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), rest_handler(plan))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with connect(f"http://127.0.0.1:{server.server_port}", "m", Settings(**FAST)) as scorer:
+        with connect(
+            f"http://127.0.0.1:{server.server_port}", "m", ClientSettings(**FAST)
+        ) as scorer:
             assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
             assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
     finally:
@@ -205,7 +209,7 @@ def test_rest_deadline_holds_against_a_server_that_trickles(part):
     thread.start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
-        with connect(url, "m", Settings(attempts=1)) as scorer:
+        with connect(url, "m", ClientSettings(attempts=1)) as scorer:
             with pytest.raises(ScoringError) as raised:
                 scorer.score(CROPS, deadline=0.5)
             assert raised.value.code == "DEADLINE_EXCEEDED"
@@ -232,7 +236,9 @@ def test_answers_after_which_the_server_closes_are_read_to_their_end():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with connect(f"http://127.0.0.1:{server.server_port}", "m", Settings(**FAST)) as scorer:
+        with connect(
+            f"http://127.0.0.1:{server.server_port}", "m", ClientSettings(**FAST)
+        ) as scorer:
             for _ in range(2):
                 assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
     finally:
@@ -254,7 +260,7 @@ def test_a_scorer_finds_a_server_that_was_started_again():
 
     server, port = start(0)
     try:
-        with connect(f"grpc://127.0.0.1:{port}", "m", Settings(attempts=1)) as scorer:
+        with connect(f"grpc://127.0.0.1:{port}", "m", ClientSettings(attempts=1)) as scorer:
             assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
             server.stop(None).wait()
             for _ in range(60):  # Enough failures for gRPC's waits to grow.
@@ -262,7 +268,7 @@ def test_a_scorer_finds_a_server_that_was_started_again():
                     scorer.score(CROPS)
                 time.sleep(0.1)
             server, _ = start(port)
-            patient = Settings(attempts=8, first_wait=0.5, longest_wait=0.5, deadline=60)
+            patient = ClientSettings(attempts=8, first_wait=0.5, longest_wait=0.5, deadline=60)
             scorer.settings = patient
             assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
     finally:

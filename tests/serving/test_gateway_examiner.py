@@ -16,14 +16,13 @@ from made_media import write_video
 from serving_support.gateway import SETTINGS
 
 from preprocessing.faces.face_selection import FaceCounts
-from serving.clients import Scores, ScoringError
-from serving.clients import Settings as ClientSettings
+from serving.clients import ClientSettings, CropScores, ScoringError
 from serving.gateway import crop_worker, messages
 from serving.gateway.errors import Disconnected, Refused
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
-from serving.gateway.versions import ModelOptions, Version
+from serving.gateway.versions import ModelOptions, ServedVersion
 from serving.model.thresholds import Thresholds
 
 BAND = Thresholds(0.01, 0.9, 0.5, 400)
@@ -31,7 +30,7 @@ BAND = Thresholds(0.01, 0.9, 0.5, 400)
 
 def version(number, side):
     settings = dataclasses.replace(SETTINGS, precropped=True, max_crop_size=side)
-    return Version(number, settings, BAND, "tiny")
+    return ServedVersion(number, settings, BAND, "tiny")
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def examine(examiner, picture, monkeypatch):
                 sides = [cv2.imdecode(np.frombuffer(j, np.uint8), 1).shape[0] for j in jpegs]
                 asked.append((version, sides))
                 logits = np.array([score(version)] * len(jpegs), np.float32)
-                return Scores(logits, logits)
+                return CropScores(logits, logits)
 
             def close(self):
                 pass

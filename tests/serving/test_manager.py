@@ -12,7 +12,7 @@ from serving_support.models import half_plus_two, write_warmup
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.server import warmup
-from serving.server.config import ModelConfig, VersionPolicy
+from serving.server.config import ServedModelConfig, VersionPolicy
 from serving.server.errors import Code, ServingError
 from serving.server.inference import Inference
 from serving.server.manager import ModelManager, Target
@@ -35,7 +35,7 @@ class Served:
         self._made = made
         self.metrics = Metrics()
         self.manager = ModelManager(
-            [ModelConfig("m", str(base), **config)],
+            [ServedModelConfig("m", str(base), **config)],
             self.metrics,
             warm_up=lambda servable: warmup.replay(self.inference, self.metrics, servable),
         )
@@ -205,18 +205,18 @@ def test_reload_changes_models_and_labels(serve, tmp_path, made):
     other = tmp_path / "other"
     shutil.copytree(made[3], other / "1")
     every = VersionPolicy("all")
-    m = ModelConfig("m", str(served.base), every, {"stable": 1})
-    served.manager.reload([m, ModelConfig("o", str(other))])
+    m = ServedModelConfig("m", str(served.base), every, {"stable": 1})
+    served.manager.reload([m, ServedModelConfig("o", str(other))])
     assert served.ask(label="stable") == 1.0
     assert served.manager.summary() == {"m": [1], "o": [1]}
 
     with pytest.raises(ServingError) as raised:
-        served.manager.reload([ModelConfig("m", str(served.base), every, {"stable": 7})])
+        served.manager.reload([ServedModelConfig("m", str(served.base), every, {"stable": 7})])
     assert raised.value.code is Code.FAILED_PRECONDITION
     assert served.ask(label="stable") == 1.0
 
     with pytest.raises(ServingError) as raised:
-        served.manager.reload([m, ModelConfig("empty", str(tmp_path / "empty"))])
+        served.manager.reload([m, ServedModelConfig("empty", str(tmp_path / "empty"))])
     assert raised.value.code is Code.UNKNOWN
     assert "empty" in raised.value.message
     assert not served.manager.ready()
@@ -327,9 +327,9 @@ def test_ended_versions_are_forgotten_in_time(serve, made):
     served = serve().add(1)
     model = served.manager._models["m"]
     for number in range(100, 200):
-        from serving.server.versions import Version
+        from serving.server.versions import ModelVersion
 
-        model.versions[number] = Version(number, State.END)
+        model.versions[number] = ModelVersion(number, State.END)
     served.manager.look()
     assert 20 < len(served.states()) < 50
     assert served.ask() == 1.0

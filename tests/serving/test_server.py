@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.clients import ScoringError, Settings, connect
+from serving.clients import ClientSettings, ScoringError, connect
 from serving.server.main import main
 from serving.server.process import ServerProcess
 
@@ -137,7 +137,7 @@ def test_no_http_keeps_the_server(server):
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_scorers_split_batches_and_keep_the_order(server, protocol):
     url = f"grpc://{server.grpc}" if protocol == "grpc" else server.rest
-    settings = Settings(batch_size=3, signature="lengths")
+    settings = ClientSettings(batch_size=3, signature="lengths")
     crops = [b"\0" * n for n in (5, 1, 9, 4, 2, 8, 3)]
     with connect(url, "echo", settings) as scorer:
         found = scorer.score(crops)
@@ -159,7 +159,7 @@ def test_scorers_split_batches_and_keep_the_order(server, protocol):
 )
 def test_scorers_report_what_the_server_says(server, protocol, model, settings, version, code):
     url = f"grpc://{server.grpc}" if protocol == "grpc" else server.rest
-    settings = Settings(**{"signature": "lengths", **settings})
+    settings = ClientSettings(**{"signature": "lengths", **settings})
     with connect(url, model, settings, version) as scorer:
         with pytest.raises(ScoringError) as raised:
             scorer.score([b"x"])
@@ -192,7 +192,7 @@ def test_tls_and_token(narrow, certificate):
         post(url, body, ssl.create_default_context(), "secret-of-the-test")
 
     for token, error in (("secret-of-the-test", None), ("", "UNAUTHENTICATED")):
-        settings = Settings(signature="lengths", token=token, tls_ca=str(certificate[0]))
+        settings = ClientSettings(signature="lengths", token=token, tls_ca=str(certificate[0]))
         for address in (f"grpcs://{narrow.grpc}", narrow.rest):
             with connect(address, "echo", settings) as scorer:
                 if error is None:

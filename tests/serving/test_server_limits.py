@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
 
 import serving
 from serving.clients import ScoringError, connect
-from serving.server.config import BatchingConfig, ModelConfig, ServerOptions
+from serving.server.config import BatchingConfig, ServedModelConfig, ServerOptions
 from serving.server.process import ServerProcess
 from serving.server.server import Server
 
@@ -167,7 +167,7 @@ def pictures(tmp_path_factory):
     face_detector(base / "1")
     batching = BatchingConfig(max_batch_size=8, batch_timeout_micros=500_000)
     running = Server(
-        [ModelConfig("m", str(base))],
+        [ServedModelConfig("m", str(base))],
         ServerOptions(port=0, rest_port=0, drain_seconds=1, batching=batching),
     )
     running.start()
@@ -229,7 +229,7 @@ OK, DENIED, UNKNOWN_TOKEN = (
 def test_who_may_reload_the_configuration(base, options, expected):
     """`expected`: the statuses of a reload and of a question for the status, by token."""
     running = Server(
-        [ModelConfig("m", str(base))],
+        [ServedModelConfig("m", str(base))],
         ServerOptions(port=0, rest_port=0, drain_seconds=1, **options),
     )
     running.start()

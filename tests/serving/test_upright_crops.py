@@ -8,7 +8,7 @@ import tensorflow as tf
 from made_media import portrait
 from PIL import Image
 
-from serving.clients.base import Scorer, Scores, Settings
+from serving.clients.base import ClientSettings, CropScores, Scorer
 from serving.clients.upright import upright
 
 PIXELS = portrait()[20:148, 130:226]
@@ -18,7 +18,7 @@ class Recorder(Scorer):
     """A scorer that keeps what it would send."""
 
     def __init__(self):
-        super().__init__("model", Settings())
+        super().__init__("model", ClientSettings())
         self.sent = []
 
     def versions(self):
@@ -29,7 +29,7 @@ class Recorder(Scorer):
 
     def _request(self, crops, *_):
         self.sent += crops
-        return Scores(np.zeros(len(crops), np.float32), np.zeros(len(crops), np.float32))
+        return CropScores(np.zeros(len(crops), np.float32), np.zeros(len(crops), np.float32))
 
 
 def encoded(orientation, file_format, turn=None):

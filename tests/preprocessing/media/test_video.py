@@ -20,7 +20,7 @@ from wrapped_media import encode
 
 from preprocessing.media import film
 from preprocessing.media.errors import DecodingFailed, UnreadableMedia
-from preprocessing.media.frame import Request, middles
+from preprocessing.media.frame import FrameRequest, middles
 from preprocessing.media.limits import Limits
 from preprocessing.media.video import sample_file, sample_frames
 
@@ -209,7 +209,7 @@ def test_a_file_that_cannot_be_read_is_a_passing_fault(tmp_path):
     ):
         assert path.stat().st_size > 50_000
         with pytest.raises(DecodingFailed, match="cannot be read: Input/output error"):
-            list(sample_file(Failing(path), Request(4), Limits()))
+            list(sample_file(Failing(path), FrameRequest(4), Limits()))
 
 
 def test_frames_that_cannot_be_converted_are_no_empty_clip(tmp_path, monkeypatch):
