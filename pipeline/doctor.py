@@ -139,7 +139,7 @@ def _packages() -> Iterator[Finding]:
 def _sandbox() -> Finding:
     """Starts a decoding child and lets it try what it should have given up."""
     from preprocessing.media.decoder import Decoder
-    from preprocessing.media.errors import DecodingFailed
+    from preprocessing.media.media_errors import DecodingFailed
 
     need = "keeps a media file that takes the decoder over from other files, network and processes"
     try:

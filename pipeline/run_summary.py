@@ -142,7 +142,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     # Loads TFMA and TensorFlow, which the message of a failed run can do without.
     from components.evaluation import frame_gate as verdict
     from components.evaluation import results
-    from components.evaluation.evaluation import find
+    from components.evaluation.measurement import find
 
     nodes: dict[str, str] = {}
     outputs: dict[tuple[str, str], Any] = {}

@@ -19,7 +19,7 @@ from tfx.utils import io_utils, path_utils
 from components.evaluation import results
 from components.evaluation.blessing import FINAL_PROPERTY
 from components.evaluation.clip_gate import judge
-from components.evaluation.evaluation import compare, evaluate
+from components.evaluation.measurement import compare, evaluate
 from components.evaluation.scores import ExampleScorer, clip_tables
 from pipeline.config import GateConfig, from_dict
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.evaluation.evaluation import find
+from components.evaluation.measurement import find
 from pipeline.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row, bounds_of
 from pipeline.config import GateConfig
 

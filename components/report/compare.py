@@ -138,7 +138,7 @@ def compare_runs(first: str, second: str) -> Comparison:
       UsageError: one of them has no report, its scores or its manifest are gone, or one content is
         labelled real in one run and fake in the other.
     """
-    from components.evaluation.evaluation import compare
+    from components.evaluation.measurement import compare
 
     reports = [_read(locate(run)) for run in (first, second)]
     tables = [_scores(run, report) for run, report in zip((first, second), reports, strict=True)]

@@ -214,7 +214,7 @@ def _time(
 
 def _warmup_requests(model: Path) -> list[list[bytes]]:
     """The batches of crops in the model's warm-up file; none when it has no file."""
-    from serving.server.errors import ServingError
+    from serving.server.status_codes import ServingError
     from serving.server.warmup import read_records
 
     path = model / WARMUP_FILE

@@ -30,7 +30,7 @@ from preprocessing.extraction.face_store import (
 )
 from preprocessing.faces.face_cropper import Crop, FaceCropper, Settings
 from preprocessing.faces.face_selection import FaceCounts
-from preprocessing.media.errors import DecodingFailed, UnreadableMedia
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
 __all__ = [
     "SOURCES",

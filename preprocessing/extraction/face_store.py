@@ -31,7 +31,7 @@ SOURCES = (
     "preprocessing/media/headers.py",
     "preprocessing/media/decoder.py",
     "preprocessing/media/display.py",
-    "preprocessing/media/errors.py",
+    "preprocessing/media/media_errors.py",
     "preprocessing/media/film.py",
     "preprocessing/media/frame.py",
     "preprocessing/media/limits.py",

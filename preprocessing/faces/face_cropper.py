@@ -27,10 +27,10 @@ from preprocessing.faces.quality import QualityFilter
 from preprocessing.faces.shots import ShotDetector
 from preprocessing.faces.tracking import Tracker
 from preprocessing.media.decoder import Decoder
-from preprocessing.media.errors import UnreadableMedia
 from preprocessing.media.frame import Frame, MediaInfo
 from preprocessing.media.frame_folder import sample_folder
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import UnreadableMedia
 
 __all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper", "Settings"]
 

@@ -23,9 +23,9 @@ import av
 import numpy as np
 
 from preprocessing.media.decoder import FRAME, LENGTH
-from preprocessing.media.errors import DecodingFailed, UnreadableMedia
 from preprocessing.media.frame import FrameRequest, MediaInfo
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 from preprocessing.media.sandbox import enter, proof
 from preprocessing.media.video import sample_file
 

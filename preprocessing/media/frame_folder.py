@@ -53,8 +53,8 @@ def sample_folder(
       UnreadableMedia: the folder is empty, or a picture cannot be decoded, which is named.
       DecodingFailed: the folder or a picture cannot be read now.
     """
-    from preprocessing.media.errors import DecodingFailed, UnreadableMedia
     from preprocessing.media.frame import middles
+    from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
     try:
         files = frame_files(folder)

@@ -28,9 +28,9 @@ from PIL import (
 )
 
 from preprocessing.media.container import Kind
-from preprocessing.media.errors import UnreadableMedia
 from preprocessing.media.frame import Frame, FrameRequest, MediaInfo, middles
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import UnreadableMedia
 from preprocessing.media.source import Watched
 
 pillow_heif.register_heif_opener()

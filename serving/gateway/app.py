@@ -18,9 +18,9 @@ from concurrent import futures
 from typing import Any
 
 from serving.gateway import page
-from serving.gateway.errors import Disconnected, Refused, too_late, unavailable
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.metrics import CONTENT_TYPE, GatewayMetrics
+from serving.gateway.refusals import Disconnected, Refused, too_late, unavailable
 from serving.gateway.spool import Spool
 from serving.gateway.upload import uploaded
 from serving.http.bearer import authorized

@@ -131,7 +131,7 @@ class _Worker:
 
     def answer(self, request: dict[str, Any]) -> bytes:
         """The message that answers a request."""
-        from preprocessing.media.errors import DecodingFailed, UnreadableMedia
+        from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
         end = time.monotonic() + request["seconds"]
         try:

@@ -27,8 +27,8 @@ from preprocessing.faces.face_cropper import Crop, Settings
 from preprocessing.faces.face_selection import ANSWER, FaceCounts
 from preprocessing.media.frame import Frame
 from serving.gateway import messages
-from serving.gateway.errors import Refused, too_late
 from serving.gateway.limits import FileLimits
+from serving.gateway.refusals import Refused, too_late
 from serving.gateway.spool import Spool
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -21,10 +21,10 @@ from preprocessing.faces.face_cropper import Settings
 from preprocessing.faces.face_selection import ALL, ANSWER
 from serving import clients
 from serving.gateway.crop_worker import CropWorker, Found
-from serving.gateway.errors import Disconnected, too_late
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
-from serving.gateway.versions import ModelOptions, ServedVersion, Versions, refusal
+from serving.gateway.refusals import Disconnected, too_late
+from serving.gateway.served_versions import ModelOptions, ServedVersion, Versions, refusal
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.verdict import Verdict, judge
 

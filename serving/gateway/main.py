@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Settings
     from serving.gateway.app import Gateway
     from serving.gateway.examiner import Examiner
-    from serving.gateway.versions import ModelOptions
+    from serving.gateway.served_versions import ModelOptions
     from serving.http.http_server import HttpServer
 
 _LOG = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_tensorflow()
 
     from serving import clients
-    from serving.gateway.versions import ModelOptions, Versions
+    from serving.gateway.served_versions import ModelOptions, Versions
 
     model = ModelOptions(
         server=arguments.server,

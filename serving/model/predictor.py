@@ -56,7 +56,7 @@ class Predictor:
 
     def predict(self, file: str | Path) -> Verdict:
         """Scores one file; what cannot be scored comes back with its reason."""
-        from preprocessing.media.errors import DecodingFailed, UnreadableMedia
+        from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
         try:
             crops, counts = self._cropper.crops(file)

@@ -16,7 +16,7 @@ from google.protobuf import (
 from preprocessing.support.errors import UsageError
 from preprocessing.support.versions import message_class
 from serving.http.options import HttpOptions
-from serving.server.errors import invalid
+from serving.server.status_codes import invalid
 
 # Switches of TensorFlow Serving's batching that are refused when they are on.
 _UNSUPPORTED = ("pad_variable_length_inputs", "enable_large_batch_splitting")
@@ -185,7 +185,7 @@ def read_models_config(path: str) -> list[ServedModelConfig]:
     """
     from tensorflow_serving.config import model_server_config_pb2
 
-    from serving.server.errors import ServingError
+    from serving.server.status_codes import ServingError
 
     config = model_server_config_pb2.ModelServerConfig()
     try:

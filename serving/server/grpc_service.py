@@ -24,10 +24,10 @@ from preprocessing.support.versions import serving_service_names
 from serving.http.bearer import authorized
 from serving.server import protos
 from serving.server.config import ServerOptions, models_from_proto
-from serving.server.errors import Code, ServingError
 from serving.server.inference import Inference
 from serving.server.metrics import Metrics
 from serving.server.runner import Admission
+from serving.server.status_codes import Code, ServingError
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,10 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from serving.server.config import ServedModelConfig
-from serving.server.errors import Code, ServingError, invalid
 from serving.server.metrics import Metrics
+from serving.server.model_versions import (
+    ModelVersion,
+    State,
+    fingerprint,
+    forget_ended,
+    list_versions,
+)
 from serving.server.servable import Servable, is_complete
-from serving.server.versions import ModelVersion, State, fingerprint, forget_ended, list_versions
+from serving.server.status_codes import Code, ServingError, invalid
 
 _LOG = logging.getLogger(__name__)
 

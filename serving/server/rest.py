@@ -22,11 +22,11 @@ from preprocessing.support.versions import json_with_defaults
 from serving.http.bearer import authorized
 from serving.server import json_answer, json_request, protos
 from serving.server.config import ServerOptions
-from serving.server.errors import HTTP_STATUS, Code, ServingError, invalid
 from serving.server.inference import Inference, signature_inputs
 from serving.server.manager import Target
 from serving.server.metrics import Metrics
 from serving.server.runner import Admission, Ticket
+from serving.server.status_codes import HTTP_STATUS, Code, ServingError, invalid
 
 _LOG = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from serving.server import protos
-from serving.server.errors import Code, ServingError, from_tensorflow, invalid
 from serving.server.inference import Inference
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
+from serving.server.status_codes import Code, ServingError, from_tensorflow, invalid
 
 _LOG = logging.getLogger(__name__)
 

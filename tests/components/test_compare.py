@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from components.evaluation import results
-from components.evaluation.evaluation import evaluate
+from components.evaluation.measurement import evaluate
 from components.evaluation.scores import CROP_COLUMNS
 from components.report.compare import compare_runs
 from preprocessing.datasets.clip import Clip

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.evaluation.evaluation import evaluate
+from components.evaluation.measurement import evaluate
 from components.evaluation.scores import CROP_COLUMNS, clip_tables
 from components.report import background, charts
 from components.report.curves import confusion, curves

@@ -11,8 +11,8 @@ from serving_support.gateway import until
 
 from serving.gateway import spool
 from serving.gateway.app import Gateway, GatewayOptions
-from serving.gateway.errors import Disconnected
 from serving.gateway.metrics import GatewayMetrics
+from serving.gateway.refusals import Disconnected
 
 ANSWER = {"score": 0.5, "verdict": "uncertain"}
 

@@ -18,11 +18,11 @@ from serving_support.gateway import SETTINGS
 from preprocessing.faces.face_selection import FaceCounts
 from serving.clients import ClientSettings, CropScores, ScoringError
 from serving.gateway import crop_worker, messages
-from serving.gateway.errors import Disconnected, Refused
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
-from serving.gateway.versions import ModelOptions, ServedVersion
+from serving.gateway.refusals import Disconnected, Refused
+from serving.gateway.served_versions import ModelOptions, ServedVersion
 from serving.model.thresholds import Thresholds
 
 BAND = Thresholds(0.01, 0.9, 0.5, 400)

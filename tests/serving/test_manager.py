@@ -13,11 +13,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.server import warmup
 from serving.server.config import ServedModelConfig, VersionPolicy
-from serving.server.errors import Code, ServingError
 from serving.server.inference import Inference
 from serving.server.manager import ModelManager, Target
 from serving.server.metrics import Metrics
-from serving.server.versions import State
+from serving.server.model_versions import State
+from serving.server.status_codes import Code, ServingError
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +327,7 @@ def test_ended_versions_are_forgotten_in_time(serve, made):
     served = serve().add(1)
     model = served.manager._models["m"]
     for number in range(100, 200):
-        from serving.server.versions import ModelVersion
+        from serving.server.model_versions import ModelVersion
 
         model.versions[number] = ModelVersion(number, State.END)
     served.manager.look()

@@ -14,10 +14,10 @@ from tensorflow_serving.config import model_server_config_pb2
 from preprocessing.support.errors import UsageError
 from serving.server import json_answer, json_request
 from serving.server.config import VersionPolicy, models_from_proto, read_models_config
-from serving.server.errors import HTTP_STATUS, Code, ServingError
 from serving.server.json_tensor import to_array
 from serving.server.metrics import Metrics
 from serving.server.runner import Admission
+from serving.server.status_codes import HTTP_STATUS, Code, ServingError
 
 
 def test_every_code_has_an_http_status():

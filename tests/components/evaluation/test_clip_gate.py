@@ -8,7 +8,7 @@ import pytest
 
 from components.evaluation import bootstrap
 from components.evaluation.clip_gate import FINITE, judge
-from components.evaluation.evaluation import compare, evaluate
+from components.evaluation.measurement import compare, evaluate
 from components.evaluation.scores import clip_tables, clusters_of
 from pipeline.bounds import AUC_CHANGE, AUC_CHANGE_LOW
 from pipeline.config import GateConfig

@@ -11,9 +11,9 @@ import pytest
 from made_media import number_of, numbered_video, write_image
 
 from preprocessing.media.decoder import Decoder
-from preprocessing.media.errors import DeadlinePassed, DecodingFailed, UnreadableMedia
 from preprocessing.media.frame import MediaInfo, middles
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import DeadlinePassed, DecodingFailed, UnreadableMedia
 from preprocessing.media.video import sample_frames
 
 BROKEN_COMMAND = (sys.executable, "-c", "from broken_decoder import serve; serve()")

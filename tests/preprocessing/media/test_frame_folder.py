@@ -8,8 +8,8 @@ from made_media import face_frame, number_of, numbered_frame, write_image
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.faces.face_cropper import FaceCropper, Settings
 from preprocessing.media.decoder import Decoder
-from preprocessing.media.errors import UnreadableMedia
 from preprocessing.media.frame_folder import frame_files, sample_folder
+from preprocessing.media.media_errors import UnreadableMedia
 
 PRECROPPED = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 4}, precropped=True)
 

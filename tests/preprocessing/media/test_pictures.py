@@ -8,9 +8,9 @@ import pytest
 from made_media import portrait
 from PIL import Image
 
-from preprocessing.media.errors import UnreadableMedia
 from preprocessing.media.frame import FrameRequest
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import UnreadableMedia
 from preprocessing.media.source import open_media
 from preprocessing.media.video import sample_file, sample_frames
 

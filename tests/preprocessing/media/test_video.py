@@ -19,9 +19,9 @@ from made_media import (
 from wrapped_media import encode
 
 from preprocessing.media import film
-from preprocessing.media.errors import DecodingFailed, UnreadableMedia
 from preprocessing.media.frame import FrameRequest, middles
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 from preprocessing.media.video import sample_file, sample_frames
 
 

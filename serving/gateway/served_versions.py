@@ -10,7 +10,7 @@ from pathlib import Path
 from preprocessing.faces.face_cropper import Settings
 from preprocessing.support.errors import UsageError
 from serving import clients
-from serving.gateway.errors import Refused, unavailable
+from serving.gateway.refusals import Refused, unavailable
 from serving.model import card
 from serving.model.card import crop_settings
 from serving.model.thresholds import Thresholds, thresholds_of

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from serving.server.errors import Code
+from serving.server.status_codes import Code
 
 # Ended versions that status still shows; a server that swaps for months must not grow.
 _REMEMBERED = 32
