@@ -111,8 +111,8 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         console.say(f"warning: {warning}")
 
     from components.evaluation import results
-    from components.evaluation.measurement import evaluate as measure
     from components.evaluation.measurement import find
+    from components.evaluation.measurement import measure_split as measure
     from components.report.build import build
     from components.report.data import Sources
     from preprocessing.extraction import extraction_report

@@ -10,7 +10,7 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from components.evaluation import serving_result as serving_report
+from components.evaluation import serving_result
 from components.evaluation.serving_result import ServingResult
 from pipeline.bounds import Row
 from pipeline.config import Config
@@ -140,8 +140,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
       run: id of the run's context.
     """
     # Loads TFMA and TensorFlow, which the message of a failed run can do without.
-    from components.evaluation import frame_gate as verdict
-    from components.evaluation import results
+    from components.evaluation import frame_gate, results
     from components.evaluation.measurement import find
 
     nodes: dict[str, str] = {}
@@ -164,13 +163,13 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     blessing = outputs["ClipEvaluator", "blessing"]
     pushed = outputs["Pusher", "pushed_model"]
     report = outputs["FaceExtractor", "report"].uri
-    rows = [*verdict.read(evaluation), *results.read_verdict(clip_evaluation)]
-    served = serving_report.read(outputs["ServingCheck", "report"].uri)
+    rows = [*frame_gate.read(evaluation), *results.read_verdict(clip_evaluation)]
+    served = serving_result.read(outputs["ServingCheck", "report"].uri)
     infra = outputs.get(("InfraValidator", "blessing"))
     return RunSummary(
         nodes=nodes,
         extraction=extraction_report.read(report)["summary"],
-        metrics=verdict.metrics_by_slice(evaluation).get("", {}),
+        metrics=frame_gate.metrics_by_slice(evaluation).get("", {}),
         clips=find(results.read(clip_evaluation)["splits"]["test"]["clips"])["metrics"],
         gate=[row.as_json() for row in rows],
         blessed=_blessed(blessing),

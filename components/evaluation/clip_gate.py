@@ -12,7 +12,7 @@ LEVEL = "clip"
 FINITE = "share of scores that are numbers"
 
 
-def judge(
+def judge_clips(
     gate: GateConfig,
     slices: list[dict[str, Any]],
     finite_share: float,
@@ -22,9 +22,9 @@ def judge(
 
     Args:
       gate: the bounds.
-      slices: of the test split's clips, see `evaluation.evaluate`.
+      slices: of the test split's clips, see `measurement.measure_split`.
       finite_share: share of the crops whose score is a number.
-      comparison: with the last blessed model, see `evaluation.compare`; None without one.
+      comparison: with the last blessed model, see `measurement.compare`; None without one.
 
     Returns:
       A row for each bound and slice. What could not be measured never holds.

@@ -17,7 +17,7 @@ FILE = "verdict.json"
 _NEED_BOTH_CLASSES = ("auc", "average_precision", "tpr_at_fpr_1pct", "tpr_at_fpr_0.1pct")
 
 
-def judge(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Row]:
+def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Row]:
     """Holds TFMA's metrics against the bounds of the configuration.
 
     TFMA gives a slice of one class an AUC of 0 and compares that with the bound; here it is not

@@ -19,7 +19,7 @@ from preprocessing.extraction import face_example as names
 OVERALL = "overall"
 
 
-def evaluate(crops: pd.DataFrame, resamples: int = bootstrap.RESAMPLES) -> dict[str, Any]:
+def measure_split(crops: pd.DataFrame, resamples: int = bootstrap.RESAMPLES) -> dict[str, Any]:
     """Measures the scores of a split.
 
     Args:

@@ -30,7 +30,7 @@ class Executor(tfx_executor.Executor):
         # Imported late: compiling a pipeline needs neither TFMA nor TensorFlow.
         from tensorflow_model_analysis.proto import config_pb2
 
-        from components.evaluation import frame_gate as verdict
+        from components.evaluation import frame_gate
         from components.evaluator import slicing
 
         eval_config = config_pb2.EvalConfig()
@@ -46,8 +46,8 @@ class Executor(tfx_executor.Executor):
         }
         super().Do(inputs, output_dict, properties)
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
-        rows = verdict.judge(evaluation, eval_config)
-        verdict.write(evaluation, rows)
+        rows = frame_gate.judge_frames(evaluation, eval_config)
+        frame_gate.write(evaluation, rows)
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         if not all(row.held for row in rows):
             _refuse(blessing)

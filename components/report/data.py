@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation import results
-from components.evaluation import serving_result as serving_report
+from components.evaluation import results, serving_result
 from components.report.curves import confusion, curves
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.extraction import extraction_report
@@ -102,14 +101,14 @@ def _gate(sources: Sources) -> list[dict[str, Any]]:
     rows = results.read_verdict(sources.clip_evaluation)
     if sources.evaluation:
         # Loads TFMA, which a report without frames can do without.
-        from components.evaluation import frame_gate as verdict
+        from components.evaluation import frame_gate
 
-        rows = [*verdict.read(sources.evaluation), *rows]
+        rows = [*frame_gate.read(sources.evaluation), *rows]
     return [row.as_json() for row in rows]
 
 
 def _serving_check(folder: str) -> dict[str, Any]:
-    found = serving_report.read(folder)
+    found = serving_result.read(folder)
     return {"blessed": found.blessed, "text": found.text(), **dataclasses.asdict(found)}
 
 

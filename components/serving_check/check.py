@@ -215,13 +215,13 @@ def _time(
 def _warmup_requests(model: Path) -> list[list[bytes]]:
     """The batches of crops in the model's warm-up file; none when it has no file."""
     from serving.server.status_codes import ServingError
-    from serving.server.warmup import read_records
+    from serving.server.warmup import read_warmup_records
 
     path = model / WARMUP_FILE
     if not path.is_file():
         return []
     try:
-        requests = [record.predict_log.request for record in read_records(path)]
+        requests = [record.predict_log.request for record in read_warmup_records(path)]
     except ServingError:  # The server will refuse the model for it, and say why.
         return []
     return [list(request.inputs["image"].string_val) for request in requests if request.inputs]

@@ -42,7 +42,7 @@ def replay(inference: Inference, metrics: Metrics, servable: Servable) -> int:
     count = 0
     status = "OK"
     try:
-        for record in read_records(path):
+        for record in read_warmup_records(path):
             if count == MAX_RECORDS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS})")
             _run(inference, servable, record)
@@ -63,7 +63,7 @@ def replay(inference: Inference, metrics: Metrics, servable: Servable) -> int:
     return count
 
 
-def read_records(path: str | Path):
+def read_warmup_records(path: str | Path):
     """Yields the PredictionLog messages of a warm-up file.
 
     Raises:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from components.evaluation import results
-from components.evaluation.measurement import evaluate
+from components.evaluation.measurement import measure_split
 from components.evaluation.scores import CROP_COLUMNS
 from components.report.compare import compare_runs
 from preprocessing.datasets.clip import Clip
@@ -55,7 +55,7 @@ def make_run(folder, names, contents, labels, logits=None):
             "manifest": str(folder / "manifest.csv"),
             "root": str(folder),
         },
-        "splits": {"test": evaluate(crops, 0)},
+        "splits": {"test": measure_split(crops, 0)},
     }
     (folder / "report.json").write_text(json.dumps(report))
     return str(folder)

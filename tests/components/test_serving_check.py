@@ -14,8 +14,7 @@ from tfx.types import channel_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 from tfx.utils import proto_utils
 
-from components.evaluation import results
-from components.evaluation import serving_result as report
+from components.evaluation import results, serving_result
 from components.evaluation.blessing import MODEL_ID_PROPERTY
 from components.evaluation.scores import ExampleScorer
 from components.serving_check.check import Evaluated, ServingLimits, check_model
@@ -67,7 +66,7 @@ class Candidate:
         properties = {"limits": json.dumps(limits), "crops": 8, "split": split, "code": ""}
         Executor().Do(self.inputs, self.outputs, properties)
         (blessing,), (file,) = self.outputs["blessing"], self.outputs["report"]
-        return blessing, report.read(file.uri)
+        return blessing, serving_result.read(file.uri)
 
     def push(self):
         """Whether Pusher pushes with the blessing of this check."""

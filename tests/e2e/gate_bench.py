@@ -108,8 +108,7 @@ def judge(
     from tfx.utils import proto_utils
 
     from components.clip_evaluator import executor as clip_evaluator
-    from components.evaluation import frame_gate as verdict
-    from components.evaluation import results
+    from components.evaluation import frame_gate, results
     from components.evaluator import component as evaluator
     from pipeline.eval_config import make_eval_config
 
@@ -159,7 +158,7 @@ def judge(
     versions = list((folder / "pushed").glob("*")) if (folder / "pushed").exists() else []
     assert len(versions) <= 1
     return Outcome(
-        frames=verdict.read(evaluation.uri),
+        frames=frame_gate.read(evaluation.uri),
         clips=results.read_verdict(clip_evaluation.uri),
         frames_blessed=frame_blessing.get_int_custom_property("blessed") == 1,
         blessed=blessing.get_int_custom_property("blessed") == 1,

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from components.evaluation import bootstrap
-from components.evaluation.clip_gate import FINITE, judge
-from components.evaluation.measurement import compare, evaluate
+from components.evaluation.clip_gate import FINITE, judge_clips
+from components.evaluation.measurement import compare, measure_split
 from components.evaluation.scores import clip_tables, clusters_of
 from pipeline.bounds import AUC_CHANGE, AUC_CHANGE_LOW
 from pipeline.config import GateConfig
@@ -44,8 +44,8 @@ def crops(logits) -> pd.DataFrame:
 
 
 def gated(comparison, logits=None, **changes):
-    slices = evaluate(crops(drawn(0) if logits is None else logits), RESAMPLES)["clips"]
-    return judge(dataclasses.replace(PERMISSIVE, **changes), slices, 1.0, comparison)
+    slices = measure_split(crops(drawn(0) if logits is None else logits), RESAMPLES)["clips"]
+    return judge_clips(dataclasses.replace(PERMISSIVE, **changes), slices, 1.0, comparison)
 
 
 def test_persons_are_clusters_and_donors_are_not():
@@ -63,7 +63,7 @@ def test_persons_widen_the_interval():
 
     def width(identity):
         clips = table(logits, identity=identity, track_id=0, frame_index=0, score=0.5)
-        overall = evaluate(clips, 400)["clips"][0]["metrics"]["accuracy"]
+        overall = measure_split(clips, 400)["clips"][0]["metrics"]["accuracy"]
         return overall["high"] - overall["low"]
 
     alone = width([f"q{n}" for n in range(40)])
@@ -139,7 +139,7 @@ def test_an_equal_model_holds_by_interval_and_one_without_an_interval_does_not()
 
 
 def test_every_measure_is_held_against_its_bounds():
-    slices = evaluate(crops(BASE), 0)["clips"]
+    slices = measure_split(crops(BASE), 0)["clips"]
     values = {name: row["value"] for name, row in slices[0]["metrics"].items()}
     for name, value in values.items():
         for text, held in (
@@ -150,7 +150,7 @@ def test_every_measure_is_held_against_its_bounds():
         ):
             if not 0 <= float(text.split()[-1]) <= 1 and name != "log_loss":
                 continue
-            row = judge(dataclasses.replace(PERMISSIVE, bounds=(text,)), slices, 1.0, None)[3]
+            row = judge_clips(dataclasses.replace(PERMISSIVE, bounds=(text,)), slices, 1.0, None)[3]
             assert (row.metric, row.value, row.held) == (name, value, held), text
 
 
@@ -169,8 +169,8 @@ def test_rows_are_the_share_of_finite_scores_then_the_bounds():
 def test_scores_that_are_not_finite_refuse_the_model():
     logits = BASE.copy()
     logits[0] = np.nan
-    slices = evaluate(crops(logits), RESAMPLES)["clips"]
-    rows = judge(PERMISSIVE, slices, 119 / 120, None)
+    slices = measure_split(crops(logits), RESAMPLES)["clips"]
+    rows = judge_clips(PERMISSIVE, slices, 119 / 120, None)
     assert [row.held for row in rows] == [False, False, False]
     assert rows[0].text() == f"clip {FINITE} 0.992 < 1.000"
     assert rows[2].reason == "1 of 120 scores are not numbers"
@@ -188,9 +188,9 @@ def test_slices_that_were_not_tested_refuse_the_model():
 def test_every_slice_of_a_key_has_a_row():
     both = crops(BASE)
     both.loc[both.index % 4 == 3, "method"] = "morph"
-    slices = evaluate(both, RESAMPLES)["clips"]
+    slices = measure_split(both, RESAMPLES)["clips"]
     gate = dataclasses.replace(PERMISSIVE, slices=("method: auc >= 0.1", "method=morph: eer <= 1"))
-    rows = judge(gate, slices, 1.0, None)[3:]
+    rows = judge_clips(gate, slices, 1.0, None)[3:]
     names = [(row.metric, row.slice) for row in rows]
     assert names == [("auc", "method=morph"), ("auc", "method=swap"), ("eer", "method=morph")]
 
