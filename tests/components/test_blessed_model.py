@@ -141,7 +141,7 @@ def latest(tmp_path):
     """Runs the executor on what was pushed; returns the artifact and its folder's files."""
     from tfx.types import standard_artifacts
 
-    from components.blessed_model.component import Executor
+    from components.blessed_model.executor import Executor
 
     def latest():
         artifact = standard_artifacts.Model()

@@ -75,7 +75,7 @@ def validate(tmp_path):
     from tfx.types import artifact_utils, standard_artifacts
     from tfx_bsl.coders import example_coder
 
-    from components.example_validator.component import Executor
+    from components.example_validator.executor import Executor
 
     def validate(**records):
         statistics = standard_artifacts.ExampleStatistics()
