@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -27,6 +28,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+import serving
 from serving.clients import ClientSettings, ScoringError, connect
 from serving.server.main import main
 from serving.server.process import ServerProcess
@@ -297,7 +299,7 @@ def test_kill_and_restart_serve_the_last_good_version(tmp_path):
     hidden = tmp_path / "hidden" / "tfx"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ImportError('the server must not need tfx')")
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = str(Path(serving.__file__).resolve().parents[1])
     environment = {"PYTHONPATH": os.pathsep.join([str(hidden.parent), root])}
     log = tmp_path / "log"
     with ServerProcess(["--model-base", models], log, environment=environment) as process:
