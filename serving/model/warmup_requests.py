@@ -6,9 +6,7 @@ unless the new model was run before. TensorFlow Serving reads the file by its ow
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import tensorflow as tf
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -36,6 +34,7 @@ def write_warmup_requests(
       signature: of the requests.
       input_name: of the signature's string input.
     """
+    import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     crops = crops or [_noise(size)]
@@ -57,6 +56,8 @@ def write_warmup_requests(
 
 
 def _noise(size: int) -> bytes:
+    import cv2
+
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     # JPEG of pure noise is several times the size of a face's; blurred it is like one.
     done, encoded = cv2.imencode(".jpg", cv2.GaussianBlur(pixels, (0, 0), 2))

@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 
+from serving.model.warmup_requests import FILE
 from serving.server import protos
 from serving.server.inference import Inference
 from serving.server.metrics import Metrics
@@ -14,7 +15,6 @@ from serving.server.status_codes import Code, ServingError, from_tensorflow, inv
 
 _LOG = logging.getLogger(__name__)
 
-FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 # A record that runs longer says that the model cannot be served.
 _SECONDS_A_RECORD = 300.0
