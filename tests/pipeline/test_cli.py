@@ -49,11 +49,17 @@ def test_help_loads_nothing_heavy():
 
 def test_preprocessing_and_serving_import_without_tfx_or_tensorflow():
     modules = [
-        "preprocessing.manifest.manifest",
+        "preprocessing.extraction.face_store",
+        "preprocessing.faces.face_cropper",
+        "preprocessing.manifest.build",
         "preprocessing.media.video",
-        "preprocessing.faces.detector",
+        "serving.gateway.main",
+        "serving.http.http_server",
+        "serving.model.predictor",
+        "serving.model.warmup_requests",
+        "serving.predict",
+        "serving.server.main",
     ]
-    modules += ["serving.model.card", "serving.predict"]
     code = (
         f"import importlib, sys\n"
         f"for name in {modules}: importlib.import_module(name)\n"
