@@ -44,9 +44,10 @@ test-slow: env  ## The slow tests only.
 mutation: env  ## Do the tests notice changes of the code? (Long.)
 	@$(BIN)/python .ci/mutation.py
 
-lint: env  ## Check format and style.
+lint: env  ## Check format, style, and which folder imports which.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-logo
 
 lock: env  ## Resolve setup.py's lists anew into uv.lock and constraints.txt.
 	@$(BIN)/uv lock
@@ -54,4 +55,4 @@ lock: env  ## Resolve setup.py's lists anew into uv.lock and constraints.txt.
 		--output-file constraints.txt --quiet
 
 clean:  ## Delete what runs and tests made; the environment stays.
-	rm -rf runs build mutants .pytest_cache .ruff_cache
+	rm -rf runs build mutants .pytest_cache .ruff_cache .import_linter_cache

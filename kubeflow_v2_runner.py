@@ -19,8 +19,8 @@ from pathlib import Path
 from pipeline.config import config_from_environment
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
-from preprocessing.errors import UsageError
-from preprocessing.quiet import load_tensorflow, quiet
+from preprocessing.support.errors import UsageError
+from preprocessing.support.quiet import load_tensorflow, quiet
 
 DEFAULT_IMAGE = "deepfake-detection:latest"
 

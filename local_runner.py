@@ -14,7 +14,7 @@ import sys
 
 from pipeline.config import config_from_environment
 from pipeline.run import WRONG_USAGE, run
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 def main() -> int:

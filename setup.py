@@ -103,6 +103,8 @@ EXTRAS_REQUIRE = {
         # Two workers on two cores: most tests wait for TensorFlow's single-threaded tracing.
         "pytest-xdist==3.8.0",
         "ruff==0.14.6",
+        # `make lint`: which folder may import which, see [tool.importlinter] in pyproject.toml.
+        "import-linter==2.15",
         # Random and mutated requests for the server.
         "hypothesis==6.168.5",
         # `make mutation`. Its mutants run in forks of one process that has the libraries loaded;

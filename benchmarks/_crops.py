@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.config import DemoConfig, ExtractionConfig, to_dict
 from preprocessing.extract_command import extract
-from preprocessing.face_cropper import Settings
+from preprocessing.faces.face_cropper import Settings
 from preprocessing.fingerprint import code_digest, settings_digest
-from preprocessing.manifest import build_manifest
+from preprocessing.manifest.build import build_manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
     from components.transform.preprocessing import preprocessing_fn
     from pipeline.inputs import SCHEMA
     from preprocessing.extract_command import worker_args
-    from preprocessing.face_example import IMAGE
+    from preprocessing.extraction.face_example import IMAGE
 
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
     spec = schema_utils.schema_as_feature_spec(schema).feature_spec

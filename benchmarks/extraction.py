@@ -31,9 +31,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks._harness import Figure, clips, finish, parser, spread
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing.beam_args import RUNNER
-from preprocessing.face_cropper import FaceCropper, Settings
+from preprocessing.faces.face_cropper import FaceCropper, Settings
 from preprocessing.media.frame import middles
+from preprocessing.support.beam_args import RUNNER
 
 _LEAST_OVERLAP = 0.5
 
@@ -90,9 +90,9 @@ def _plain_loop(detector: Any, path: Path, count: int) -> dict[int, list[list[fl
 def _against_plain_loop(paths: list[Path], frames: int, facenet: str | None) -> dict[str, Figure]:
     from mtcnn import MTCNN
 
-    from preprocessing.detector import FaceDetector, overlap
+    from preprocessing.faces.detector import FaceDetector, overlap
+    from preprocessing.faces.search import FaceSearch
     from preprocessing.media.decoder import Decoder
-    from preprocessing.search import FaceSearch
 
     settings = _settings(frames)
     cropper, plain = FaceCropper(settings), MTCNN()
@@ -191,7 +191,7 @@ class _Crop(beam.DoFn):
 
     def process(self, path: str) -> Iterator[_Work]:
         if self._cropper is None:
-            from preprocessing.face_extraction import _limit_threads
+            from preprocessing.extraction.face_extraction import _limit_threads
 
             _limit_threads(1)
             self._cropper = FaceCropper(self._settings, threads=1)

@@ -36,7 +36,7 @@ import numpy as np
 
 from benchmarks._harness import Figure, finish, parser
 from benchmarks.serving import BATCHING, detector, export_detector, make_crops
-from serving.clients import ScoringError, Settings, connect
+from serving.clients import ClientSettings, ScoringError, connect
 from serving.server.process import ServerProcess
 
 GOALS = {
@@ -51,7 +51,7 @@ GOALS = {
 OVERLOAD = 4
 REFUSALS = ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
 # No retries: they would hide refusals.
-ONCE = Settings(attempts=1, deadline=60.0)
+ONCE = ClientSettings(attempts=1, deadline=60.0)
 
 
 def main() -> None:

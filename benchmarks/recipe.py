@@ -36,10 +36,10 @@ from sklearn.metrics import roc_auc_score
 from benchmarks._crops import Crops, make_crops
 from benchmarks._harness import Figure, finish, parser
 from benchmarks._sharpness import two_energy_auc
-from components.clip_evaluator.metrics import calibration_error
+from components.evaluation.metrics import calibration_error
 from pipeline.config import Config, DemoConfig, image_size_of, load_config, to_dict
-from preprocessing.aggregation import aggregate, probability
 from preprocessing.fingerprint import code_digest, settings_digest
+from serving.model.aggregation import aggregate, probability
 
 
 @dataclasses.dataclass(frozen=True)

@@ -162,7 +162,7 @@ def export_detector(kind: str, folder: Path, bias: float = 0.0) -> None:
     import keras
     import tensorflow as tf
 
-    from components.trainer.warmup import write_warmup_requests
+    from serving.model.warmup_requests import write_warmup_requests
 
     keras.utils.set_random_seed(1)
     size = 64 if kind == "small" else 224

@@ -13,14 +13,14 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from components.evaluation.slices import FIXED_VALUES, KEYS
 from pipeline.config_values import nearest
-from preprocessing.errors import UsageError
-from preprocessing.slices import FIXED_VALUES, KEYS
+from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.config import GateConfig
 
-# The measures of components/clip_evaluator/metrics.py and the values that each can have.
+# The measures of components/evaluation/metrics.py and the values that each can have.
 RANGES = {
     "accuracy": (0.0, 1.0),
     "auc": (0.0, 1.0),

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.config_checks import DIFFICULTIES
-from preprocessing.errors import UsageError
-from preprocessing.verdict import FALSE_ALARMS
+from preprocessing.support.errors import UsageError
+from serving.model.thresholds import FALSE_ALARMS
 
 WRONG_USAGE = 2
 _ACCOUNT = (
@@ -298,14 +298,14 @@ def _extract(arguments: argparse.Namespace) -> int:
     from pipeline.config import to_dict
     from pipeline.console import Console
     from pipeline.inputs import INCOMPLETE, index, make_output
-    from preprocessing.manifest import left_out
+    from preprocessing.manifest.checks import left_out
 
     config = _config_of_any_layout(arguments, arguments.output)
     output = make_output(config.output)
     manifest = index(config)
     with Console(output / "logs" / "extract.log") as console:
         from preprocessing.extract_command import extract
-        from preprocessing.face_cropper import Settings
+        from preprocessing.faces.face_cropper import Settings
 
         settings = Settings.of(to_dict(config.extraction), config.data.precropped)
         workers = config.extraction.workers
@@ -316,7 +316,7 @@ def _extract(arguments: argparse.Namespace) -> int:
 
 def _augment_preview(arguments: argparse.Namespace) -> int:
     from pipeline.config_checks import AUGMENTATIONS
-    from preprocessing.quiet import quiet
+    from preprocessing.support.quiet import quiet
 
     config = _config(arguments, None, None)
     data = arguments.data or config.output
@@ -337,7 +337,7 @@ def _index(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pipeline.inputs import index
-    from preprocessing.manifest import check_trainable
+    from preprocessing.manifest.checks import check_trainable
 
     manifest = index(_config_of_any_layout(arguments, None))
     print(manifest.table())
@@ -383,7 +383,7 @@ def _report(arguments: argparse.Namespace) -> int:
     import os
     import webbrowser
 
-    from preprocessing.quiet import quiet
+    from preprocessing.support.quiet import quiet
 
     with quiet():
         from components.report.compare import page_of

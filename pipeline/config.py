@@ -20,9 +20,9 @@ import yaml
 
 from pipeline.config_checks import IMAGE_SIZES, check
 from pipeline.config_values import DuplicateKey, build, nearest, override, read_yaml
-from preprocessing.beam_args import RUNNER
-from preprocessing.errors import UsageError
-from preprocessing.versions import TENSORFLOW_SERVING
+from preprocessing.support.beam_args import RUNNER
+from preprocessing.support.errors import UsageError
+from preprocessing.support.versions import TENSORFLOW_SERVING
 
 PRESET_DIR = Path(__file__).parent / "presets"
 
@@ -60,7 +60,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionConfig:
-    """From clip to face crops; see preprocessing/face_cropper.py."""
+    """From clip to face crops; see preprocessing/faces/face_cropper.py."""
 
     # 32 evenly sampled frames a clip is what DeepfakeBench and the DFDC winner use.
     frames_per_clip: int = 32

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.bounds import FRAME_METRICS, bounds_of
 from pipeline.config_values import one_of, within
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.config import Config, EvaluationConfig, ModelConfig, TrainingConfig, TunerConfig

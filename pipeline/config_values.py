@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 Section = TypeVar("Section")
 

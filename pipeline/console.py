@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from preprocessing import progress
+from preprocessing.support import progress
 
 
 class Console:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 
-from preprocessing.quiet import quiet
-from preprocessing.versions import TFX, supported_tfx
+from preprocessing.support.quiet import quiet
+from preprocessing.support.versions import TFX, supported_tfx
 
 # Every node of the DAG, ours and TFX's, and the runners.
 _MODULES = (
@@ -139,7 +139,7 @@ def _packages() -> Iterator[Finding]:
 def _sandbox() -> Finding:
     """Starts a decoding child and lets it try what it should have given up."""
     from preprocessing.media.decoder import Decoder
-    from preprocessing.media.errors import DecodingFailed
+    from preprocessing.media.media_errors import DecodingFailed
 
     need = "keeps a media file that takes the decoder over from other files, network and processes"
     try:

@@ -6,9 +6,9 @@ import json
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluation.slices import KEYS
 from pipeline.bounds import AT_LEAST, Bound, bounds_of
 from pipeline.config import EvaluationConfig
-from preprocessing.slices import KEYS
 
 # TFMA's names of the metrics that the gate reads.
 BINARY_ACCURACY, AUC, AUC_DIFF, MEAN_LABEL = "binary_accuracy", "auc", "auc_diff", "mean_label"
@@ -38,7 +38,7 @@ _THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 def make_eval_config(evaluation: EvaluationConfig) -> config_pb2.EvalConfig:
     """Metrics per face crop, their slices, and the bounds that a model must hold to be blessed.
 
-    Slices are those of preprocessing/slices.py: in that of a method, fakes are paired with reals.
+    Slices are those of components/evaluation/slices.py: that of a method pairs fakes with reals.
     Bounds hold for all crops together, and for the slices that the configuration names.
     """
     gate = evaluation.gate

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.console import Console
 from pipeline.inputs import INCOMPLETE, make_output
-from preprocessing import datasets, model_metadata
+from preprocessing import datasets
 from preprocessing.datasets.clip import (
     IMAGE_ENDINGS,
     VIDEO_ENDINGS,
@@ -23,18 +23,15 @@ from preprocessing.datasets.clip import (
     media,
     printable,
 )
-from preprocessing.errors import UsageError, cause
-from preprocessing.face_selection import ALL, ANSWER
-from preprocessing.files import hash_clips
-from preprocessing.manifest import (
-    Manifest,
-    build_manifest,
-    check_labels,
-    left_out,
-    problem_lines,
-)
-from preprocessing.output_lock import locked
-from preprocessing.verdict import NO_BAND, thresholds_of
+from preprocessing.faces.face_selection import ALL, ANSWER
+from preprocessing.manifest.build import build_manifest
+from preprocessing.manifest.checks import check_labels, left_out
+from preprocessing.manifest.hashes import hash_clips
+from preprocessing.manifest.manifest import Manifest, problem_lines
+from preprocessing.support.errors import UsageError, cause
+from preprocessing.support.output_lock import locked
+from serving.model import card as model_metadata
+from serving.model.thresholds import NO_BAND, thresholds_of
 
 if TYPE_CHECKING:
     from components.clip_evaluator.bulk import Scored
@@ -113,12 +110,12 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     for warning in _warnings(manifest.clips, request):
         console.say(f"warning: {warning}")
 
-    from components.clip_evaluator import results
-    from components.clip_evaluator.evaluation import evaluate as measure
-    from components.clip_evaluator.evaluation import find
+    from components.evaluation import results
+    from components.evaluation.measurement import find
+    from components.evaluation.measurement import measure_split as measure
     from components.report.build import build
     from components.report.data import Sources
-    from preprocessing import extraction_report
+    from preprocessing.extraction import extraction_report
 
     scored = _scored(request, manifest.clips, str(manifest.root), output)
     folder = output / "clip_evaluation"
@@ -175,7 +172,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     import numpy as np
     import pandas as pd
 
-    from components.clip_evaluator.scores import clip_tables
+    from components.evaluation.scores import clip_tables
 
     scored = _scored(request, clips, str(root), work, faces_needed=False)
     _, found = clip_tables(scored.crops)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.config import ServingConfig
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from tfx import types

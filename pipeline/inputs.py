@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config import Config, needs_fakes
-from preprocessing import progress
-from preprocessing.errors import UsageError
-from preprocessing.face_store import Failures
+from preprocessing.extraction.face_store import Failures
 from preprocessing.fingerprint import code_digest
-from preprocessing.manifest import Manifest, build_manifest, check_trainable
+from preprocessing.manifest.build import build_manifest
+from preprocessing.manifest.checks import check_trainable
+from preprocessing.manifest.manifest import Manifest
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
 # the result. Not 1, so that a caller can tell it from a failure.
@@ -32,7 +34,7 @@ class Inputs:
       root: folder that the clips' paths start from.
       schema: path of the schema file; its name holds its digest, because ImportSchemaGen's cache
         key knows the path only.
-      attempt: see `preprocessing.face_store.Failures`.
+      attempt: see `preprocessing.extraction.face_store.Failures`.
     """
 
     manifest: str

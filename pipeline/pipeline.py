@@ -29,43 +29,47 @@ from pipeline.config import Config, image_size_of, to_dict
 from pipeline.eval_config import make_eval_config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
-from preprocessing import face_extraction
-from preprocessing.beam_args import worker_args
 from preprocessing.datasets.clip import SPLITS
+from preprocessing.extraction import face_extraction
 from preprocessing.fingerprint import code_digest
+from preprocessing.support.beam_args import worker_args
 
 # What the results of the nodes depend on besides their inputs and parameters: TFX's cache keys
 # do not know the code of importable functions.
 _TRANSFORM_SOURCES = ("components/transform",)
 _TRAINER_SOURCES = (
     "components/trainer",
-    "preprocessing/aggregation.py",
-    "preprocessing/crop.py",
-    "preprocessing/face_example.py",
-    "preprocessing/model_metadata.py",
-    "preprocessing/operating_points.py",
+    "preprocessing/faces/crop.py",
+    "preprocessing/extraction/face_example.py",
+    "serving/model/aggregation.py",
+    "serving/model/card.py",
+    "serving/model/operating_points.py",
+    "serving/model/warmup_requests.py",
 )
 _TUNER_SOURCES = (*_TRAINER_SOURCES, "components/tuner")
 _EVALUATION_SOURCES = (
     "components/clip_evaluator",
+    "components/evaluation",
     "components/evaluator",
     "pipeline/bounds.py",
     "pipeline/eval_config.py",
-    "preprocessing/aggregation.py",
-    "preprocessing/slices.py",
+    "serving/model/aggregation.py",
 )
 _SERVING_SOURCES = (
     "components/clip_evaluator",
+    "components/evaluation",
     "components/serving_check",
-    "components/trainer/warmup.py",
-    "preprocessing/face_example.py",
+    "preprocessing/extraction/face_example.py",
     "serving/clients",
+    "serving/http",
+    "serving/model/warmup_requests.py",
     "serving/server",
 )
 _REPORT_SOURCES = (
     "components/clip_evaluator",
+    "components/evaluation",
     "components/report",
-    "preprocessing/operating_points.py",
+    "serving/model/operating_points.py",
 )
 
 

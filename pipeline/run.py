@@ -12,8 +12,8 @@ from pipeline.config import Config, ModelConfig
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
-from preprocessing.errors import UsageError, cause
-from preprocessing.output_lock import locked
+from preprocessing.support.errors import UsageError, cause
+from preprocessing.support.output_lock import locked
 
 PUSHED, FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
 

@@ -10,11 +10,11 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from components.serving_check import report as serving_report
-from components.serving_check.report import Report
+from components.evaluation import serving_result
+from components.evaluation.serving_result import ServingResult
 from pipeline.bounds import Row
 from pipeline.config import Config
-from preprocessing import extraction_report
+from preprocessing.extraction import extraction_report
 
 # Of the clips' measures, those in the table; the report has all of them.
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
@@ -32,7 +32,7 @@ class RunSummary:
       clips: overall metrics of the test split's clips, by name.
       gate: one row a bound, see `pipeline.bounds.Row`.
       blessed: whether both gates, on frames and on clips, blessed the model.
-      serving_check: what ServingCheck found, see components/serving_check/report.py.
+      serving_check: what ServingCheck found, see components/evaluation/serving_result.py.
       refused_by: who kept the model from being pushed (`gate`, `InfraValidator`, `serving check`),
         with the reasons; empty when nobody did.
       model: folder of the trained model.
@@ -98,7 +98,7 @@ class RunSummary:
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
 
     def _serving_check(self) -> str:
-        found = Report(**self.serving_check)
+        found = ServingResult(**self.serving_check)
         if found.skipped:
             return f"not run: {found.skipped}"
         return f"{'passed' if found.blessed else 'REFUSED'}\n{found.text()}"
@@ -140,9 +140,8 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
       run: id of the run's context.
     """
     # Loads TFMA and TensorFlow, which the message of a failed run can do without.
-    from components.clip_evaluator import results
-    from components.clip_evaluator.evaluation import find
-    from components.evaluator import verdict
+    from components.evaluation import frame_gate, results
+    from components.evaluation.measurement import find
 
     nodes: dict[str, str] = {}
     outputs: dict[tuple[str, str], Any] = {}
@@ -164,13 +163,13 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     blessing = outputs["ClipEvaluator", "blessing"]
     pushed = outputs["Pusher", "pushed_model"]
     report = outputs["FaceExtractor", "report"].uri
-    rows = [*verdict.read(evaluation), *results.read_verdict(clip_evaluation)]
-    served = serving_report.read(outputs["ServingCheck", "report"].uri)
+    rows = [*frame_gate.read(evaluation), *results.read_verdict(clip_evaluation)]
+    served = serving_result.read(outputs["ServingCheck", "report"].uri)
     infra = outputs.get(("InfraValidator", "blessing"))
     return RunSummary(
         nodes=nodes,
         extraction=extraction_report.read(report)["summary"],
-        metrics=verdict.metrics_by_slice(evaluation).get("", {}),
+        metrics=frame_gate.metrics_by_slice(evaluation).get("", {}),
         clips=find(results.read(clip_evaluation)["splits"]["test"]["clips"])["metrics"],
         gate=[row.as_json() for row in rows],
         blessed=_blessed(blessing),
@@ -191,7 +190,9 @@ def _blessed(blessing: Any) -> bool:
     return blessing.custom_properties["blessed"].int_value == 1
 
 
-def _refused_by(rows: list[Row], gates: bool, infra: bool, served: Report) -> dict[str, list[str]]:
+def _refused_by(
+    rows: list[Row], gates: bool, infra: bool, served: ServingResult
+) -> dict[str, list[str]]:
     found = {}
     if not gates:
         found["gate"] = [row.text() for row in rows if not row.held]

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from preprocessing import extraction_report
-from preprocessing.beam_args import RUNNER, worker_args
-from preprocessing.face_extraction import Settings, run_extraction
-from preprocessing.manifest import Manifest, problem_lines
-from preprocessing.output_lock import locked
+from preprocessing.extraction import extraction_report
+from preprocessing.extraction.face_extraction import Settings, run_extraction
+from preprocessing.manifest.manifest import Manifest, problem_lines
+from preprocessing.support.beam_args import RUNNER, worker_args
+from preprocessing.support.output_lock import locked
 
 
 def extract(
@@ -37,7 +37,7 @@ def extract(
       say: told what was found, one text each.
 
     Returns:
-      The report's summary; see `preprocessing.extraction_report.summarise`.
+      The report's summary; see `preprocessing.extraction.extraction_report.summarise`.
 
     Raises:
       RuntimeError: a clip of the manifest is missing in the report.

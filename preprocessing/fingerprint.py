@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from preprocessing.versions import result_libraries
+from preprocessing.support.versions import result_libraries
 
 _ROOT = Path(__file__).resolve().parent.parent
 

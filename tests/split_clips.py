@@ -1,7 +1,7 @@
 """Clips for tests of splits, and what a division of them lacks."""
 
 from preprocessing.datasets.clip import SPLITS, Clip
-from preprocessing.splits import assign
+from preprocessing.manifest.splits import assign
 
 
 def real(name: str, *persons: str, **more) -> Clip:

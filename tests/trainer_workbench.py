@@ -50,7 +50,7 @@ def write_split(folder: Path, split: str, clips: int, seed: int, labels=(0, 1)) 
     """Records of `clips` originals and their fakes, two crops each; returns the split's folder."""
     import tensorflow as tf
 
-    from preprocessing.face_example import make_example
+    from preprocessing.extraction.face_example import make_example
 
     rng = np.random.default_rng(seed)
     target = folder / f"Split-{split}"
@@ -193,7 +193,7 @@ class Workbench:
         """Encoded crops, labels and serialized records of a split."""
         import tensorflow as tf
 
-        from preprocessing.face_example import IMAGE, LABEL
+        from preprocessing.extraction.face_example import IMAGE, LABEL
 
         files = [str(path) for path in (self.records / f"Split-{split}").iterdir()]
         records = list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())

@@ -7,8 +7,7 @@ from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.common import resolver
 
-from components.clip_evaluator.executor import FINAL_PROPERTY
-from components.serving_check.report import MODEL_ID_PROPERTY
+from components.evaluation.blessing import FINAL_PROPERTY, MODEL_ID_PROPERTY
 
 
 class BlessedBeforeCandidate(resolver.ResolverStrategy):

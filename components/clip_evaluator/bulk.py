@@ -18,13 +18,14 @@ import apache_beam as beam
 import pandas as pd
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.clip_evaluator.scores import ExampleScorer, crop_row, crop_table, read_records
-from preprocessing import model_metadata, progress
-from preprocessing.beam_args import RUNNER, worker_args
+from components.evaluation.scores import ExampleScorer, crop_row, crop_table, read_records
 from preprocessing.datasets.clip import Clip
-from preprocessing.face_extraction import run_extraction
-from preprocessing.face_selection import ANSWER
-from preprocessing.files import replacing
+from preprocessing.extraction.face_extraction import run_extraction
+from preprocessing.faces.face_selection import ANSWER
+from preprocessing.support import progress
+from preprocessing.support.beam_args import RUNNER, worker_args
+from preprocessing.support.files import replacing
+from serving.model import card as model_metadata
 
 _SPLIT = "test"
 
@@ -62,8 +63,8 @@ def score_clips(
       work: folder of finished clips; may hold those of earlier runs and of other models.
       precropped: whether the files are crops already.
       workers: Beam worker processes.
-      policy: which faces are judged, see `preprocessing.face_selection`; as `deepfake predict`
-        does where training's policy leaves none, an answer judges the best.
+      policy: which faces are judged, see `preprocessing.faces.face_selection`; as `deepfake
+        predict` does where training's policy leaves none, an answer judges the best.
 
     Raises:
       UsageError: see `model_metadata.settings_of`, or the model is none of ours.

@@ -40,7 +40,7 @@ class ClipEvaluator(base_component.BaseComponent):
 
     Component `outputs` contains:
      - `evaluation`: Channel of type `File`: scores of crops, tracks and clips (CSV), and
-       `metrics.json` and `verdict.json` (see results.py).
+       `metrics.json` and `verdict.json` (see evaluation/results.py).
      - `blessing`: Channel of type `standard_artifacts.ModelBlessing`: given when the Evaluator
        blessed the model and every bound on clips holds.
     """

@@ -16,14 +16,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.clip_evaluator import results
-from components.clip_evaluator.evaluation import compare, evaluate
-from components.clip_evaluator.gate import judge
-from components.clip_evaluator.scores import ExampleScorer, clip_tables
+from components.evaluation import results
+from components.evaluation.blessing import FINAL_PROPERTY
+from components.evaluation.clip_gate import judge_clips
+from components.evaluation.measurement import compare, measure_split
+from components.evaluation.scores import ExampleScorer, clip_tables
 from pipeline.config import GateConfig, from_dict
-
-# On the blessing: it is the last word, frames and clips together (see BlessedBeforeCandidate).
-FINAL_PROPERTY = "final"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -55,7 +53,7 @@ class Executor(base_executor.BaseExecutor):
             files = _files(input_dict["examples"], split)
             crops = scorer.table(files, f"evaluate {split}")
             results.write_scores(folder, split, crops)
-            measured[split] = evaluate(crops, resamples)
+            measured[split] = measure_split(crops, resamples)
             if split == "test":
                 clips = clip_tables(crops)[1]
                 finite = float(np.isfinite(crops["logit"]).mean())
@@ -68,7 +66,7 @@ class Executor(base_executor.BaseExecutor):
                 comparison = compare(clips, clip_tables(crops)[1], resamples)
                 comparison["baseline"] = baseline.uri
         gate = from_dict(GateConfig, json.loads(exec_properties["gate"]))
-        rows = judge(gate, measured["test"]["clips"], finite, comparison)
+        rows = judge_clips(gate, measured["test"]["clips"], finite, comparison)
         results.write(folder, measured, rows, comparison)
 
         frames = artifact_utils.get_single_instance(input_dict["model_blessing"])

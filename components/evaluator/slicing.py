@@ -1,4 +1,4 @@
-"""What TFMA slices by: the slices of preprocessing/slices.py instead of the raw features."""
+"""What TFMA slices by: those of components/evaluation/slices.py instead of the raw features."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import slice_key_extractor
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.clip_evaluator.scores import read_records
-from preprocessing import face_example as names
-from preprocessing.slices import methods_of, slices_of
+from components.evaluation.scores import read_records
+from components.evaluation.slices import methods_of, slices_of
+from preprocessing.extraction import face_example as names
 
 # The eval config carries, as slices, which methods the reals are paired with: extractors get
 # nothing else of what an executor knows.

@@ -37,7 +37,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
 
     Component `outputs` contains:
      - `examples`: Channel of type `standard_artifacts.Examples` with the splits train, val and
-       test; gzip TFRecords of the features in preprocessing/face_example.py.
+       test; gzip TFRecords of the features in preprocessing/extraction/face_example.py.
      - `report`: Channel of type `File`: `report.json`, one row a clip, and `report.txt`.
     """
 
@@ -58,14 +58,15 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
         """Constructs the component.
 
         Args:
-          manifest: path of the manifest (CSV; see preprocessing/manifest.py).
+          manifest: path of the manifest (CSV; see preprocessing/manifest/manifest.py).
           manifest_digest: its digest; a changed, added or removed clip changes it.
           root: folder that the clips' paths start from.
           store: folder of finished clips, shared by runs.
-          settings: what `preprocessing.face_extraction.Settings` holds, as plain values.
+          settings: what `preprocessing.extraction.face_extraction.Settings` holds, as plain values.
           code: digest of the extraction's code.
           attempt: rises after a run in which clips failed for a passing reason, so that TFX does
-            not reuse what was made without them; see `preprocessing.face_store.Failures`.
+            not reuse what was made without them; see
+            `preprocessing.extraction.face_store.Failures`.
           workers: Beam worker processes.
         """
         spec = FaceExtractorSpec(

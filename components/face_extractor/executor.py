@@ -11,12 +11,18 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from preprocessing import extraction_report, progress
 from preprocessing.datasets.clip import SPLITS, printable
-from preprocessing.errors import UsageError
-from preprocessing.face_extraction import Settings, run_extraction, store_key, stored_clip
-from preprocessing.face_store import Failures
-from preprocessing.manifest import Manifest
+from preprocessing.extraction import extraction_report
+from preprocessing.extraction.face_extraction import (
+    Settings,
+    run_extraction,
+    store_key,
+    stored_clip,
+)
+from preprocessing.extraction.face_store import Failures
+from preprocessing.manifest.manifest import Manifest
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 
 # A share above this is a disk, network or memory that fails, not single clips: what would be
 # trained on the rest is not what was asked for, and going on later costs nothing.

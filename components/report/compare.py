@@ -11,10 +11,10 @@ from components.report.build import DATA, PAGE, build
 from components.report.data import Sources
 from components.report.markup import NAMES, Html, measure, number, page, tag
 from components.report.style import CSS
-from preprocessing.errors import UsageError
-from preprocessing.face_example import CLIP_ID, LABEL
-from preprocessing.files import replacing
-from preprocessing.manifest import Manifest
+from preprocessing.extraction.face_example import CLIP_ID, LABEL
+from preprocessing.manifest.manifest import Manifest
+from preprocessing.support.errors import UsageError
+from preprocessing.support.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +138,7 @@ def compare_runs(first: str, second: str) -> Comparison:
       UsageError: one of them has no report, its scores or its manifest are gone, or one content is
         labelled real in one run and fake in the other.
     """
-    from components.clip_evaluator.evaluation import compare
+    from components.evaluation.measurement import compare
 
     reports = [_read(locate(run)) for run in (first, second)]
     tables = [_scores(run, report) for run, report in zip((first, second), reports, strict=True)]
@@ -162,7 +162,7 @@ def compare_runs(first: str, second: str) -> Comparison:
 
 def _scores(run: str, report: dict[str, Any]) -> pd.DataFrame:
     """The test clips of a run with their content's hash."""
-    from components.clip_evaluator import results
+    from components.evaluation import results
 
     sources = report["sources"]
     folder, manifest = sources["clip_evaluation"], sources["manifest"]

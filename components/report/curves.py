@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sk
 
-from preprocessing.aggregation import probability
+from serving.model.aggregation import probability
 
 # Points of a curve that a chart can show; more only make the page heavy.
 _POINTS = 200

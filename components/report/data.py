@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from components.clip_evaluator import results
+from components.evaluation import results, serving_result
 from components.report.curves import confusion, curves
-from components.serving_check import report as serving_report
-from preprocessing import extraction_report, model_metadata, splits
-from preprocessing import face_example as names
-from preprocessing.aggregation import probability
-from preprocessing.manifest import Manifest
-from preprocessing.operating_points import threshold_logit
+from preprocessing.datasets.clip import SPLITS
+from preprocessing.extraction import extraction_report
+from preprocessing.extraction import face_example as names
+from preprocessing.manifest.leaks import leaks
+from preprocessing.manifest.manifest import Manifest
+from serving.model import card
+from serving.model.aggregation import probability
+from serving.model.operating_points import threshold_logit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Sources:
 def gather(sources: Sources) -> dict[str, Any]:
     """Reads all sources; the result is what JSON can hold."""
     measured = results.read(sources.clip_evaluation)
-    metadata = model_metadata.read(sources.model)
+    metadata = card.read(sources.model)
     clips = results.read_scores(sources.clip_evaluation, "test", "clips")
     labels, logits = clips[names.LABEL].to_numpy(int), clips["logit"].to_numpy(float)
     finite = bool(len(clips)) and bool(np.isfinite(logits).all())
@@ -99,20 +101,20 @@ def _gate(sources: Sources) -> list[dict[str, Any]]:
     rows = results.read_verdict(sources.clip_evaluation)
     if sources.evaluation:
         # Loads TFMA, which a report without frames can do without.
-        from components.evaluator import verdict
+        from components.evaluation import frame_gate
 
-        rows = [*verdict.read(sources.evaluation), *rows]
+        rows = [*frame_gate.read(sources.evaluation), *rows]
     return [row.as_json() for row in rows]
 
 
 def _serving_check(folder: str) -> dict[str, Any]:
-    found = serving_report.read(folder)
+    found = serving_result.read(folder)
     return {"blessed": found.blessed, "text": found.text(), **dataclasses.asdict(found)}
 
 
 def _dataset(sources: Sources) -> dict[str, Any]:
     manifest = Manifest.read_csv(sources.manifest, sources.root)
-    leaks = splits.leaks(manifest.clips)
+    leaking = leaks(manifest.clips)
     # Alone, a test set has nothing to leak from; what the model was trained on is not known here.
     alone = {clip.split for clip in manifest.clips} == {"test"}
     unknown = ["what the model was trained on is not known here: these clips may be among it"]
@@ -124,11 +126,11 @@ def _dataset(sources: Sources) -> dict[str, Any]:
         "counts": manifest.counts(),
         "identities": {
             split: len({p for c in manifest.clips if c.split == split for p in c.identities})
-            for split in splits.SPLITS
+            for split in SPLITS
         },
         "problems": len(manifest.problems),
-        "clean": leaks.clean and not alone,
-        "leaks": unknown if alone else leaks.lines(),
+        "clean": leaking.clean and not alone,
+        "leaks": unknown if alone else leaking.lines(),
     }
 
 

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from components.clip_evaluator.scores import read_records
-from preprocessing import face_example as names
+from components.evaluation.scores import read_records
+from preprocessing.extraction import face_example as names
 
 # Positions of the patch along a side; their square is the number of pictures scored per crop.
 _GRID = 6

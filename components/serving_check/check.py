@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from components.clip_evaluator.scores import full_float32
-from components.serving_check.report import Report
-from components.trainer.warmup import FILE as WARMUP_FILE
-from serving.clients import ScoringError, Settings, connect
-from serving.clients.scorer import Scorer
+from components.evaluation.scores import full_float32
+from components.evaluation.serving_result import ServingResult
+from serving.clients import ClientSettings, ScoringError, connect
+from serving.clients.base import Scorer
+from serving.model.warmup_requests import FILE as WARMUP_FILE
 from serving.server.process import ServerProcess
 
 MODEL = "candidate"
@@ -31,7 +31,7 @@ _START_SECONDS = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class ServingLimits:
     """What the check allows.
 
     Attributes:
@@ -70,7 +70,7 @@ class Evaluated:
     on_gpu: bool = False
 
 
-def check_model(model: str | Path, evaluated: Evaluated, limits: Limits) -> Report:
+def check_model(model: str | Path, evaluated: Evaluated, limits: ServingLimits) -> ServingResult:
     """Serves a model in a child process and asks it.
 
     Args:
@@ -81,7 +81,7 @@ def check_model(model: str | Path, evaluated: Evaluated, limits: Limits) -> Repo
     Returns:
       The report. A model that cannot be served is a finding, no error.
     """
-    report = Report()
+    report = ServingResult()
     full_float32()
     signature = _signature(model, report)
     if not report.blessed:
@@ -109,7 +109,7 @@ def check_model(model: str | Path, evaluated: Evaluated, limits: Limits) -> Repo
     return report
 
 
-def _signature(model: str | Path, report: Report):
+def _signature(model: str | Path, report: ServingResult):
     """The model and the signature that is served, as (loaded, signature)."""
     try:
         # The signature does not keep its model alive.
@@ -122,12 +122,12 @@ def _signature(model: str | Path, report: Report):
     return None
 
 
-def _ask(process, signature, requests, evaluated: Evaluated, limits, report: Report) -> None:
+def _ask(process, signature, requests, evaluated: Evaluated, limits, report: ServingResult) -> None:
     if process.models.get(MODEL) != [1]:
         report.problems.append("the server did not announce the model: " + _reason(process))
         return
     # Warm-up batches must not be split: their sizes are what is tried.
-    settings = Settings(batch_size=max([limits.batch_size, *map(len, requests)]))
+    settings = ClientSettings(batch_size=max([limits.batch_size, *map(len, requests)]))
     for protocol, url in (("gRPC", f"grpc://{process.grpc}"), ("REST", process.rest)):
         with connect(url, MODEL, settings) as scorer:
             try:
@@ -151,7 +151,7 @@ def _reason(process) -> str:
 
 
 def _replay(
-    protocol: str, scorer: Scorer, direct, requests, allowed: float, report: Report
+    protocol: str, scorer: Scorer, direct, requests, allowed: float, report: ServingResult
 ) -> None:
     """Equal batches must give equal bits, when both run on a CPU; `allowed` is 0 then."""
     for batch in requests:
@@ -169,7 +169,11 @@ def _replay(
 
 
 def _compare(
-    protocol: str, scorer: Scorer, evaluated: Evaluated, limits: Limits, report: Report
+    protocol: str,
+    scorer: Scorer,
+    evaluated: Evaluated,
+    limits: ServingLimits,
+    report: ServingResult,
 ) -> None:
     """Served logits of crops against those that evaluation had."""
     crops, size = evaluated.crops, limits.batch_size
@@ -192,7 +196,7 @@ def _compare(
 
 
 def _time(
-    protocol: str, scorer: Scorer, crops: list[bytes], limits: Limits, report: Report
+    protocol: str, scorer: Scorer, crops: list[bytes], limits: ServingLimits, report: ServingResult
 ) -> None:
     times = []
     for _ in range(limits.latency_requests):
@@ -210,14 +214,14 @@ def _time(
 
 def _warmup_requests(model: Path) -> list[list[bytes]]:
     """The batches of crops in the model's warm-up file; none when it has no file."""
-    from serving.server.errors import ServingError
-    from serving.server.warmup import read_records
+    from serving.server.status_codes import ServingError
+    from serving.server.warmup import read_warmup_records
 
     path = model / WARMUP_FILE
     if not path.is_file():
         return []
     try:
-        requests = [record.predict_log.request for record in read_records(path)]
+        requests = [record.predict_log.request for record in read_warmup_records(path)]
     except ServingError:  # The server will refuse the model for it, and say why.
         return []
     return [list(request.inputs["image"].string_val) for request in requests if request.inputs]

@@ -75,7 +75,7 @@ class ServingCheck(base_component.BaseComponent):
             gates.
           infra_blessing: Channel of type `standard_artifacts.InfraBlessing`: InfraValidator's.
             Pusher takes one such blessing, so this component's stands for both.
-          limits: fields of `components.serving_check.check.Limits` that differ from the defaults.
+          limits: fields of `serving_check.check.ServingLimits` that differ from the defaults.
           crops: how many examples are compared.
           split: of the examples.
           code: digest of the check's code.

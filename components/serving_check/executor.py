@@ -19,13 +19,14 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.clip_evaluator import results
-from components.clip_evaluator.scores import crop_row
-from components.serving_check.check import Evaluated, Limits, check_model, on_gpu
-from components.serving_check.report import MODEL_ID_PROPERTY, Report
-from preprocessing import face_example as names
-from preprocessing import progress
-from preprocessing.errors import UsageError
+from components.evaluation import results
+from components.evaluation.blessing import MODEL_ID_PROPERTY
+from components.evaluation.scores import crop_row
+from components.evaluation.serving_result import ServingResult
+from components.serving_check.check import Evaluated, ServingLimits, check_model, on_gpu
+from preprocessing.extraction import face_example as names
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,20 +60,20 @@ class Executor(base_executor.BaseExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         refusal = _refusal(input_dict)
         if refusal:
-            report = Report(skipped=refusal)
+            report = ServingResult(skipped=refusal)
         else:
             evaluated = _evaluated(input_dict, exec_properties["split"], exec_properties["crops"])
             detail = f"serving the candidate to {len(evaluated.crops)} crops"
             progress.report("serving check", 0, 0, detail)
             path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
             with _local(path) as folder:
-                limits = Limits(**json.loads(exec_properties["limits"]))
+                limits = ServingLimits(**json.loads(exec_properties["limits"]))
                 report = check_model(folder, evaluated, limits)
         self._write(report, model, output_dict)
 
     @staticmethod
     def _write(
-        report: Report, model: types.Artifact, output_dict: dict[str, list[types.Artifact]]
+        report: ServingResult, model: types.Artifact, output_dict: dict[str, list[types.Artifact]]
     ) -> None:
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         # What InfraValidator writes and Pusher reads.

@@ -22,8 +22,8 @@ from components.trainer.input import training_dataset
 from components.trainer.sampling import Sampler, ShuffledSampler, build_sampler
 from components.transform.preprocessing import decode_images
 from pipeline.config import Config, image_size_of, needs_fakes, to_dict
-from preprocessing import face_example as names
-from preprocessing.errors import UsageError
+from preprocessing.extraction import face_example as names
+from preprocessing.support.errors import UsageError
 
 PICTURES = (".jpg", ".jpeg", ".png")
 # Names of a folder's real and fake pictures, as in the layout of plain folders.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ BOUNDS = (0.05, 20.0)
 class Calibration:
     """The calibrated logit of a raw one is (raw + offset) / temperature.
 
-    With a temperature above 0 it may be applied to crops before `preprocessing.aggregation` joins
+    With a temperature above 0 it may be applied to crops before `serving.model.aggregation` joins
     them, or to clips afterwards: it commutes with their means and maxima.
     """
 
@@ -42,7 +42,7 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     temperature to nothing.
 
     Args:
-      logits: float [clips], of clips not trained on, see `preprocessing.aggregation`.
+      logits: float [clips], of clips not trained on, see `serving.model.aggregation`.
       labels: int [clips], 1 = fake.
 
     Returns:

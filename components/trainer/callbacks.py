@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from components.trainer.crop_store import CropTable
 from components.trainer.hardware import inner_optimizer, learning_rate
-from preprocessing import progress
-from preprocessing.aggregation import aggregate
-from preprocessing.errors import UsageError
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
+from serving.model.aggregation import aggregate
 
 # Seconds between two lines of progress.
 _REPORT_EVERY = 5.0
@@ -79,7 +79,7 @@ class Validation:
 
     @classmethod
     def of(cls, logits: np.ndarray, table: CropTable) -> Validation:
-        """Measures logits [crops]; clips are scored by `preprocessing.aggregation`.
+        """Measures logits [crops]; clips are scored by `serving.model.aggregation`.
 
         Raises:
           UsageError: a logit is NaN or infinite.

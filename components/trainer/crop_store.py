@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config import ExtractionConfig
-from preprocessing import face_example as names
-from preprocessing.crop import places_in_crop, roll
-from preprocessing.errors import UsageError
+from preprocessing.extraction import face_example as names
+from preprocessing.faces.crop import places_in_crop, roll
+from preprocessing.support.errors import UsageError
 
 _BATCH = 64
 _COLUMNS = (
@@ -86,8 +86,8 @@ class CropStore:
       patterns: globs of gzip TFRecord files.
       split: name of the split, for messages.
       extraction: the settings that the crops were cut with (plain values of
-        `preprocessing.face_cropper.Settings`); `margin`, `align` and `jpeg_quality` are read, and
-        default to those of ExtractionConfig.
+        `preprocessing.faces.face_cropper.Settings`); `margin`, `align` and `jpeg_quality` are read,
+        and default to those of ExtractionConfig.
 
     Attributes:
       table: the CropTable.

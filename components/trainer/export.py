@@ -10,11 +10,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.trainer.calibration import Calibration
-from components.trainer.warmup import write_warmup_requests
 from components.transform.preprocessing import PIXELS
-from preprocessing import face_example as names
-from preprocessing import model_metadata
-from preprocessing.errors import UsageError
+from preprocessing.extraction import face_example as names
+from preprocessing.support.errors import UsageError
+from serving.model import card
+from serving.model.warmup_requests import write_warmup_requests
 
 
 class Detector(tf.Module):
@@ -95,13 +95,13 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
     Args:
       detector: the calibrated module.
       folder: where `saved_model.pb` will be.
-      metadata: see `preprocessing.model_metadata`; version, input size, label meaning,
+      metadata: see `serving.model.card`; version, input size, label meaning,
         offset and temperature are filled in here.
     """
     size = detector.raw_logits.input_signature[0].shape[1]
     complete = {
         **metadata,
-        "version": model_metadata.VERSION,
+        "version": card.VERSION,
         "input_size": size,
         "positive_class": "fake",
         "offset": float(detector.offset),
@@ -116,7 +116,7 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
             "transform_features": detector.transform_features,
         },
     )
-    path = f"{folder}/{model_metadata.FILE}"
+    path = f"{folder}/{card.FILE}"
     tf.io.gfile.makedirs(path.rpartition("/")[0])
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(complete, indent=1, sort_keys=True) + "\n")

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.config import TrainingConfig
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
 

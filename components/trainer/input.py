@@ -15,7 +15,7 @@ from components.trainer.augmentation import augment
 from components.trainer.crop_store import CropStore
 from components.trainer.pseudo_fakes import encoded_pair
 from components.trainer.sampling import Sampler
-from preprocessing.face_example import FAKE
+from preprocessing.extraction.face_example import FAKE
 
 # Seconds without a call into Python after which a dataset has filled its buffers, and seconds after
 # which an ending process waits no longer for that.

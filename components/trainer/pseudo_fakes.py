@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from components.trainer.crop_store import TYPICAL_LANDMARKS, TYPICAL_MARGIN, CropStore
-from preprocessing import face_example as names
+from preprocessing.extraction import face_example as names
 
 METHOD = "self_blended"
 

@@ -18,9 +18,9 @@ from components.trainer.export import export
 from components.trainer.history import write_history
 from components.trainer.setup import make_training, open_crops, read_config
 from components.trainer.training_state import TrainingState
-from preprocessing import progress
-from preprocessing.aggregation import aggregate
-from preprocessing.operating_points import operating_points
+from preprocessing.support import progress
+from serving.model.aggregation import aggregate
+from serving.model.operating_points import operating_points
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs

@@ -22,8 +22,8 @@ import numpy as np
 
 from components.trainer.crop_store import CropTable, missing_classes
 from pipeline.config import needs_fakes
-from preprocessing.errors import UsageError
-from preprocessing.face_example import FAKE, REAL
+from preprocessing.extraction.face_example import FAKE, REAL
+from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.config import TrainingConfig

@@ -21,7 +21,7 @@ from components.trainer.training import Training
 from components.trainer.training_state import TrainingState
 from pipeline.config import ModelConfig, TrainingConfig, from_dict, needs_fakes
 from pipeline.config_checks import check_training
-from preprocessing import progress
+from preprocessing.support import progress
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from preprocessing.face_example import IMAGE, LABEL
+from preprocessing.extraction.face_example import IMAGE, LABEL
 
 # Names of the transformed features.
 PIXELS = "image"

@@ -12,8 +12,8 @@ from tfx.components.tuner.component import TunerFnResult
 from components.trainer.callbacks import Validation
 from components.trainer.setup import make_training, open_crops, read_config
 from pipeline.config import TunerConfig, from_dict
-from preprocessing import progress
-from preprocessing.errors import UsageError
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs

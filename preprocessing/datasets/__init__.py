@@ -14,7 +14,7 @@ from pathlib import Path
 
 from preprocessing.datasets import celeb_df, dfdc, faceforensics, folder
 from preprocessing.datasets.clip import Clip, Listing, Problem, printable, subfolders
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 __all__ = ["LAYOUTS", "Clip", "Listing", "Problem", "detect", "list_clips"]
 

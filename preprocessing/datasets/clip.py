@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from preprocessing.media.container import FILM, IMAGE_ENDINGS, PICTURE, VIDEO_ENDINGS, sniff
-from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.media_errors import UnreadableMedia
 
 REAL, FAKE = 0, 1
+LABEL_NAMES = {REAL: "real", FAKE: "fake"}
 SPLITS = ("train", "val", "test")
 NOT_READ = "not part of the layout, not read"
 _DOCUMENT_ENDINGS = frozenset(".csv .html .json .md .pdf .tsv .txt .xml .yaml .yml".split())

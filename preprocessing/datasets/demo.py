@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from preprocessing.datasets import demo_pictures as pictures
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 NOTICE = (
     "Made data: every face here is a variation of one picture, NASA's public-domain portrait of "

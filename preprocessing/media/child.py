@@ -23,9 +23,9 @@ import av
 import numpy as np
 
 from preprocessing.media.decoder import FRAME, LENGTH
-from preprocessing.media.errors import DecodingFailed, UnreadableMedia
-from preprocessing.media.frame import MediaInfo, Request
+from preprocessing.media.frame import FrameRequest, MediaInfo
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 from preprocessing.media.sandbox import enter, proof
 from preprocessing.media.video import sample_file
 
@@ -79,7 +79,7 @@ def _serve(output: BinaryIO, file: BinaryIO, request: dict[str, Any]) -> None:
         found = {"kind": info.kind, "codec": info.codec, "frames": info.frames, "notes": notes}
         _say(output, b"I", json.dumps(found))
 
-    wanted, limits = Request(*request["args"]), Limits(**request["limits"])
+    wanted, limits = FrameRequest(*request["args"]), Limits(**request["limits"])
     try:
         for frame in sample_file(file, wanted, limits, request["threads"], sign, tell):
             head = FRAME.pack(frame.index, frame.timestamp_ms, *frame.pixels.shape[:2])

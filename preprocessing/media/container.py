@@ -11,7 +11,7 @@ import dataclasses
 import os
 from pathlib import Path, PurePath
 
-from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.media_errors import UnreadableMedia
 
 # Bytes of a file's beginning that `identify` wants; fewer only where the file has no more.
 HEAD_BYTES = 4096

@@ -38,9 +38,9 @@ from typing import Any
 import numpy as np
 
 from preprocessing.media.container import misnamed
-from preprocessing.media.errors import DeadlinePassed, DecodingFailed, UnreadableMedia
 from preprocessing.media.frame import Frame, MediaInfo
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import DeadlinePassed, DecodingFailed, UnreadableMedia
 from preprocessing.media.source import open_media
 
 # Not one step of decoding takes so long; a full disk cache or a loaded machine may take seconds.

@@ -9,7 +9,7 @@ import av.filter
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from preprocessing.media.headers import Crop
+from preprocessing.media.headers import CropRectangle
 
 # A sample aspect ratio nearer to 1 is rounding of the frame's size, and resampling costs detail.
 _SQUARE = 0.01
@@ -34,7 +34,9 @@ class Display:
       notes: where sentences for the reader of the answer are added.
     """
 
-    def __init__(self, stream: av.video.stream.VideoStream, crop: Crop | None, notes: list[str]):
+    def __init__(
+        self, stream: av.video.stream.VideoStream, crop: CropRectangle | None, notes: list[str]
+    ):
         self._crop = crop
         self._notes = notes
         self._ratio = self._pixel_ratio(stream)

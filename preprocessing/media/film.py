@@ -20,10 +20,10 @@ from av.stream import Discard, Disposition
 
 from preprocessing.media.container import Kind
 from preprocessing.media.display import Display
-from preprocessing.media.errors import UnreadableMedia
-from preprocessing.media.frame import Frame, MediaInfo, Request, middles
+from preprocessing.media.frame import Frame, FrameRequest, MediaInfo, middles
 from preprocessing.media.headers import Header, read_headers
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import UnreadableMedia
 from preprocessing.media.packets import NO_KEYS, Packets, PacketTimes
 from preprocessing.media.reader import FilmReader, raise_passing
 from preprocessing.media.source import Watched
@@ -78,7 +78,7 @@ class Film:
         notes = tuple(dict.fromkeys(self._notes))
         return MediaInfo(self._kind.name, self._codec, self._packets.total, notes)
 
-    def frames(self, request: Request) -> Iterator[Frame]:
+    def frames(self, request: FrameRequest) -> Iterator[Frame]:
         """Yields the wanted frames, in order; where decoding ends early, those up to there.
 
         Raises:

@@ -42,7 +42,7 @@ class MediaInfo:
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class FrameRequest:
     """Which frames are wanted.
 
     Attributes:

@@ -19,7 +19,7 @@ _MOST_ELEMENTS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Crop:
+class CropRectangle:
     """Pixels of the stored frame that are not shown, at each side.
 
     Attributes:
@@ -56,7 +56,7 @@ class Header:
     """
 
     codec: str = ""
-    crop: Crop | None = None
+    crop: CropRectangle | None = None
 
 
 def read_headers(file: BinaryIO, demuxer: str) -> dict[int, Header]:
@@ -139,7 +139,7 @@ def _boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int
         start += size
 
 
-def _clean_aperture(entry: bytes) -> Crop | None:
+def _clean_aperture(entry: bytes) -> CropRectangle | None:
     """The `clap` box of a sample entry (ISO/IEC 14496-12, 12.1.4)."""
     if len(entry) < 78:
         return None
@@ -156,7 +156,7 @@ def _clean_aperture(entry: bytes) -> Crop | None:
     edges = (left, top, width - wide - left, height - high - top)
     if min(edges) < -0.5 or not any(round(edge) for edge in edges):
         return None
-    return Crop(*(max(0, round(edge)) for edge in edges))
+    return CropRectangle(*(max(0, round(edge)) for edge in edges))
 
 
 def _inner(data: bytes, *names: bytes) -> bytes | None:
@@ -210,7 +210,7 @@ def _entry(file: BinaryIO, start: int, end: int) -> Header:
                 if inner in _CROPS and stop - begin <= 8:
                     file.seek(begin)
                     edges[_CROPS[inner]] = int.from_bytes(file.read(stop - begin), "big")
-    return Header(codec, Crop(**edges) if any(edges.values()) else None)
+    return Header(codec, CropRectangle(**edges) if any(edges.values()) else None)
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -28,9 +28,9 @@ from PIL import (
 )
 
 from preprocessing.media.container import Kind
-from preprocessing.media.errors import UnreadableMedia
-from preprocessing.media.frame import Frame, MediaInfo, Request, middles
+from preprocessing.media.frame import Frame, FrameRequest, MediaInfo, middles
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import UnreadableMedia
 from preprocessing.media.source import Watched
 
 pillow_heif.register_heif_opener()
@@ -76,7 +76,7 @@ class Picture:
         """What is known so far; complete when all frames were taken."""
         return MediaInfo(self._kind.name, "", self._total, tuple(self._notes))
 
-    def frames(self, request: Request) -> Iterator[Frame]:
+    def frames(self, request: FrameRequest) -> Iterator[Frame]:
         """Yields the wanted frames, in order."""
         self._tick()
         self._file.seek(0)
@@ -105,7 +105,7 @@ class Picture:
             f"the picture cannot be decoded as {self._kind.name}: {detail}; {_REMEDY}"
         )
 
-    def _shown(self, image: Image.Image, request: Request) -> Iterator[Frame]:
+    def _shown(self, image: Image.Image, request: FrameRequest) -> Iterator[Frame]:
         width, height = image.size
         if width * height > self._limits.pixels:
             raise UnreadableMedia(
@@ -134,7 +134,7 @@ class Picture:
             raise UnreadableMedia(f"it holds more than {most} frames, the limit")
         return number
 
-    def _animation(self, image: Image.Image, request: Request) -> Iterator[Frame]:
+    def _animation(self, image: Image.Image, request: FrameRequest) -> Iterator[Frame]:
         """Frames build on each other, so all up to the last wanted one are decoded."""
         starts = None
         count = request.count

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from preprocessing.media.container import check_regular
-from preprocessing.media.errors import DecodingFailed, UnreadableMedia
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
 
 def open_media(path: str | Path, limits: Limits) -> int:

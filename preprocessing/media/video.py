@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from preprocessing.media.container import HEAD_BYTES, PICTURE, identify
 from preprocessing.media.film import Film
-from preprocessing.media.frame import Frame, MediaInfo, Request, middles
+from preprocessing.media.frame import Frame, FrameRequest, MediaInfo, middles
 from preprocessing.media.limits import Limits
 from preprocessing.media.pictures import Picture
 from preprocessing.media.source import Watched, open_media
@@ -59,13 +59,13 @@ def sample_frames(
     """
     limits = limits or Limits()
     with open(open_media(path, limits), "rb", buffering=0) as file:
-        request = Request(count, per_second, indices)
+        request = FrameRequest(count, per_second, indices)
         yield from sample_file(file, request, limits, threads, tick)
 
 
 def sample_file(
     file: BinaryIO,
-    request: Request,
+    request: FrameRequest,
     limits: Limits,
     threads: int = 0,
     tick: Callable[[], None] = lambda: None,

@@ -6,13 +6,7 @@
 `connect` imports only what its protocol needs; REST needs no TensorFlow.
 """
 
-from serving.clients.scorer import (
-    Scorer,
-    Scores,
-    ScoringError,
-    Settings,
-    check_address,
-    connect,
-)
+from serving.clients.base import ClientSettings, CropScores, Scorer, ScoringError
+from serving.clients.connection import check_address, connect
 
-__all__ = ["Scorer", "Scores", "ScoringError", "Settings", "check_address", "connect"]
+__all__ = ["ClientSettings", "CropScores", "Scorer", "ScoringError", "check_address", "connect"]

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.clients.scorer import Scorer, Scores, ScoringError, Settings
+from serving.clients.base import ClientSettings, CropScores, Scorer, ScoringError
 
 
 class GrpcScorer(Scorer):
@@ -33,7 +33,7 @@ class GrpcScorer(Scorer):
         self,
         address: str,
         model: str,
-        settings: Settings,
+        settings: ClientSettings,
         version: int | None = None,
         tls: bool = False,
     ):
@@ -71,7 +71,7 @@ class GrpcScorer(Scorer):
     def close(self) -> None:
         self._channel.close()
 
-    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> Scores:
+    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
         settings = self.settings
         request = predict_pb2.PredictRequest(output_filter=[settings.score_name])
         if settings.output_name != settings.score_name:
@@ -85,7 +85,9 @@ class GrpcScorer(Scorer):
         tensor.tensor_shape.dim.add(size=len(crops))
         tensor.string_val.extend(crops)
         outputs = self._call(self._predict, request, seconds).outputs
-        return Scores(_floats(outputs[settings.score_name]), _floats(outputs[settings.output_name]))
+        return CropScores(
+            _floats(outputs[settings.score_name]), _floats(outputs[settings.output_name])
+        )
 
     def _call(self, method, request, seconds: float):
         try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.clients.scorer import Scorer, Scores, ScoringError, Settings
+from serving.clients.base import ClientSettings, CropScores, Scorer, ScoringError
 
 # The reverse of model_servers/http_server.cc, where one HTTP status stands for several codes.
 _CODES = {
@@ -42,7 +42,7 @@ class RestScorer(Scorer):
       version: see `Scorer`.
     """
 
-    def __init__(self, url: str, model: str, settings: Settings, version: int | None = None):
+    def __init__(self, url: str, model: str, settings: ClientSettings, version: int | None = None):
         super().__init__(model, settings, version)
         parts = urllib.parse.urlsplit(url)
         self._host, self._port = parts.hostname, parts.port
@@ -73,7 +73,7 @@ class RestScorer(Scorer):
                 connection.close()
             self._connections.clear()
 
-    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> Scores:
+    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
         settings = self.settings
         values = [{"b64": base64.b64encode(crop).decode("ascii")} for crop in crops]
         body = json.dumps(
@@ -85,7 +85,7 @@ class RestScorer(Scorer):
         if not isinstance(outputs, dict):  # A model with one output drops its name.
             outputs = {settings.score_name: outputs, settings.output_name: outputs}
         try:
-            return Scores(
+            return CropScores(
                 np.array(outputs[settings.score_name], np.float32),
                 np.array(outputs[settings.output_name], np.float32),
             )

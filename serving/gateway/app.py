@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import hmac
 import json
 import logging
 import threading
@@ -19,11 +18,12 @@ from concurrent import futures
 from typing import Any
 
 from serving.gateway import page
-from serving.gateway.errors import Disconnected, Refused, too_late, unavailable
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.metrics import CONTENT_TYPE, GatewayMetrics
+from serving.gateway.refusals import Disconnected, Refused, too_late, unavailable
 from serving.gateway.spool import Spool
 from serving.gateway.upload import uploaded
+from serving.http.bearer import authorized
 
 _LOG = logging.getLogger(__name__)
 
@@ -139,9 +139,7 @@ class Gateway:
         return 200, _JSON, await self._counted_verdict(scope, headers, receive), ()
 
     def _check_token(self, headers: dict[bytes, bytes]) -> None:
-        expected = f"Bearer {self._options.token}".encode()
-        given = headers.get(b"authorization", b"")
-        if self._options.token and not hmac.compare_digest(given, expected):
+        if not authorized(headers.get(b"authorization", b""), self._options.token):
             ask = ((b"www-authenticate", b"Bearer"),)
             raise Refused(401, "a bearer token is needed", "unauthorized", ask)
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from serving.gateway.errors import Refused
+from serving.gateway.refusals import Refused
 
 HOW_TO_SEND = (
     "send the picture or video itself as the body (curl --data-binary @FILE URL) or as a form "

@@ -23,8 +23,8 @@ from serving.gateway import messages
 from serving.gateway.limits import FileLimits
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Crop, FaceCropper, Settings
-    from preprocessing.face_selection import FaceCounts
+    from preprocessing.faces.face_cropper import Crop, FaceCropper, Settings
+    from preprocessing.faces.face_selection import FaceCounts
 
 _LOG = logging.getLogger(__name__)
 
@@ -120,8 +120,8 @@ class _Worker:
 
     def prepare(self, settings: Settings) -> None:
         """Makes the cropper, which takes seconds for the first settings."""
-        from preprocessing.face_cropper import FaceCropper
-        from preprocessing.quiet import quiet
+        from preprocessing.faces.face_cropper import FaceCropper
+        from preprocessing.support.quiet import quiet
 
         if self._cropper is None or settings != self._cropper.settings:
             if self._cropper:
@@ -131,7 +131,7 @@ class _Worker:
 
     def answer(self, request: dict[str, Any]) -> bytes:
         """The message that answers a request."""
-        from preprocessing.media.errors import DecodingFailed, UnreadableMedia
+        from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
         end = time.monotonic() + request["seconds"]
         try:
@@ -160,7 +160,7 @@ class _Worker:
 
 
 def _settings(request: dict[str, Any]) -> Settings:
-    from preprocessing.face_cropper import Settings
+    from preprocessing.faces.face_cropper import Settings
 
     return Settings(**request["settings"])
 

@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.face_cropper import Crop, Settings
-from preprocessing.face_selection import ANSWER, FaceCounts
+from preprocessing.faces.face_cropper import Crop, Settings
+from preprocessing.faces.face_selection import ANSWER, FaceCounts
 from preprocessing.media.frame import Frame
 from serving.gateway import messages
-from serving.gateway.errors import Refused, too_late
 from serving.gateway.limits import FileLimits
+from serving.gateway.refusals import Refused, too_late
 from serving.gateway.spool import Spool
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -144,7 +144,7 @@ class CropWorker:
           seconds: after which `check` will raise.
           check: called now and then; what it raises ends the work, with the process if need be.
           shown: whether small pictures of the tracks are wanted.
-          policy: which faces are kept, see `preprocessing.face_selection`.
+          policy: which faces are kept, see `preprocessing.faces.face_selection`.
 
         Raises:
           Refused: the file is unreadable or beyond a limit, or looking at it ended the process.

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.aggregation import NonFiniteLogits
-from preprocessing.face_cropper import Settings
-from preprocessing.face_selection import ALL, ANSWER
+from preprocessing.faces.face_cropper import Settings
+from preprocessing.faces.face_selection import ALL, ANSWER
 from serving import clients
 from serving.gateway.crop_worker import CropWorker, Found
-from serving.gateway.errors import Disconnected, too_late
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
-from serving.gateway.versions import ModelOptions, Version, Versions, refusal
-from serving.predict import Verdict, judge
+from serving.gateway.refusals import Disconnected, too_late
+from serving.gateway.served_versions import ModelOptions, ServedVersion, Versions, refusal
+from serving.model.aggregation import NonFiniteLogits
+from serving.model.verdict import Verdict, judge
 
 _LOG = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ class Examiner:
         self._metrics.seconds.observe("faces", value=time.monotonic() - start)
         return found
 
-    def _judge(self, job: Job, found: Found, version: Version) -> Verdict:
+    def _judge(self, job: Job, found: Found, version: ServedVersion) -> Verdict:
         start = time.monotonic()
 
         def logits_of(jpegs: Sequence[bytes]) -> np.ndarray:
@@ -210,7 +210,9 @@ class Examiner:
         self._metrics.seconds.observe("scores", value=time.monotonic() - start)
         return verdict
 
-    def _answer(self, job: Job, verdict: Verdict, found: Found, version: Version) -> dict[str, Any]:
+    def _answer(
+        self, job: Job, verdict: Verdict, found: Found, version: ServedVersion
+    ) -> dict[str, Any]:
         answer = {"name": job.name, **verdict.as_dict()}
         if job.with_crops:
             for entry in answer["tracks"]:

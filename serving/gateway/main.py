@@ -7,38 +7,45 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import logging
-import os
-import signal
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.errors import UsageError
-from preprocessing.quiet import load_tensorflow
-from preprocessing.verdict import FALSE_ALARMS
+from preprocessing.support.errors import UsageError
+from preprocessing.support.quiet import load_tensorflow
 from serving.gateway.limits import FileLimits
-from serving.server.main import (
+from serving.http import lifetime
+from serving.http.arguments import (
     add_cors_argument,
+    add_stdin_argument,
+    add_tls_arguments,
+    add_token_argument,
     check_cors,
-    end_with_threads,
-    read_token,
-    set_up_log,
+    check_files,
+    check_ports,
+    check_positive,
+    check_tls,
 )
+from serving.http.bearer import read_token
+from serving.http.lifetime import (
+    end_with_threads,
+    exit_without_threads,
+    set_up_log,
+    stop_on_signals,
+    tell_ready,
+    wait_for_end,
+)
+from serving.model.thresholds import FALSE_ALARMS
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Settings
+    from preprocessing.faces.face_cropper import Settings
     from serving.gateway.app import Gateway
     from serving.gateway.examiner import Examiner
-    from serving.gateway.versions import ModelOptions
-    from serving.server.http_server import HttpServer
+    from serving.gateway.served_versions import ModelOptions
+    from serving.http.http_server import HttpServer
 
 _LOG = logging.getLogger(__name__)
-
-# Between looks for a signal.
-_LOOK_SECONDS = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,18 +113,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--drain", type=float, default=120.0, metavar="SECONDS", help="after SIGTERM (120)"
     )
-    # For parents that start a gateway: it must not outlive them, however they end.
-    how.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    add_stdin_argument(how)
     add_limits(parser.add_argument_group("what a file may need; beyond it is refused"))
     _add_security(parser.add_argument_group("security"))
 
 
 def _add_security(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--tls-cert", default="", metavar="FILE", help="certificate chain (PEM)")
-    group.add_argument("--tls-key", default="", metavar="FILE", help="private key (PEM)")
-    group.add_argument(
-        "--token-file", metavar="FILE", help="ask for `Authorization: Bearer` and what it holds"
-    )
+    add_tls_arguments(group)
+    add_token_argument(group)
     add_cors_argument(group)
 
 
@@ -151,20 +154,18 @@ def run(arguments: argparse.Namespace) -> int:
     load_tensorflow()
 
     from serving import clients
-    from serving.gateway.versions import ModelOptions, Versions
+    from serving.gateway.served_versions import ModelOptions, Versions
 
     model = ModelOptions(
         server=arguments.server,
         model=arguments.model,
         base=Path(arguments.model_base),
         false_alarms=arguments.false_alarms,
-        client=clients.Settings(token=server_token, tls_ca=arguments.server_ca),
+        client=clients.ClientSettings(token=server_token, tls_ca=arguments.server_ca),
     )
     newest = Versions(model).newest()
     set_up_log()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     thread_failures = end_with_threads(stop)
     examiner, gateway, server = _parts(arguments, model, token, stop)
     _start(examiner, gateway, server, newest.settings)
@@ -174,14 +175,8 @@ def run(arguments: argparse.Namespace) -> int:
         "version": newest.number,
     }
     if not (server.failure or thread_failures):
-        print(json.dumps({"gateway": ready}), flush=True)
-    if arguments.until_stdin_closes:
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    # A signal that comes while a worker starts a decoder process can be noted without waking this
-    # thread (9 of 150 in a trial of CPython 3.10); it runs the handler when it runs at all.
-    while not stop.wait(_LOOK_SECONDS):
-        pass
-    _LOG.info("draining")
+        tell_ready("gateway", ready)
+    wait_for_end(stop, arguments.until_stdin_closes)
     server.stop()
     failed = bool(server.failure or thread_failures)
     answered = gateway.close()
@@ -192,9 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
         gc.collect()
         return 1 if failed else 0
     _LOG.warning("some requests were cut off after %.0f s", arguments.drain)
-    # A thread that cannot be interrupted may be left, and an orderly end would wait for it.
-    logging.shutdown()
-    os._exit(1)
+    exit_without_threads()
 
 
 def _start(examiner: Examiner, gateway: Gateway, server: HttpServer, settings: Settings) -> None:
@@ -219,9 +212,9 @@ def _parts(
     from serving.gateway.app import Gateway, GatewayOptions
     from serving.gateway.examiner import Examiner
     from serving.gateway.metrics import GatewayMetrics
-    from serving.server.config import ServerOptions
-    from serving.server.cors import Cors
-    from serving.server.http_server import HttpServer
+    from serving.http.cors import Cors
+    from serving.http.http_server import HttpServer
+    from serving.http.options import HttpOptions
 
     limits = FileLimits(
         bytes=arguments.max_bytes,
@@ -237,10 +230,10 @@ def _parts(
         timeout=arguments.timeout,
         token=token,
     )
-    listening = ServerOptions(
+    listening = HttpOptions(
         host=arguments.host,
-        rest_port=arguments.port,
-        rest_timeout=arguments.timeout,
+        port=arguments.port,
+        timeout=arguments.timeout,
         head_timeout=arguments.head_timeout,
         max_connections=arguments.max_connections,
         tls_cert=arguments.tls_cert,
@@ -262,32 +255,23 @@ def _parts(
 
 def main() -> int:
     """`python -m serving.gateway`, which is what `deepfake gateway` does."""
-    parser = argparse.ArgumentParser(prog="python -m serving.gateway", description=__doc__)
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args())
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return lifetime.main("serving.gateway", __doc__, add_arguments, run)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    for name in (
-        "max_bytes", "workers", "timeout", "head_timeout", "max_connections", "max_pixels",
-        "max_packets", "max_seconds", "worker_memory_mb",
-    ):  # fmt: skip
-        if getattr(arguments, name) <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
+    check_positive(
+        arguments,
+        (
+            "max_bytes", "workers", "timeout", "head_timeout", "max_connections", "max_pixels",
+            "max_packets", "max_seconds", "worker_memory_mb",
+        ),
+    )  # fmt: skip
     for name in ("waiting", "drain"):
         if getattr(arguments, name) < 0:
             raise UsageError(f"--{name} must not be below 0")
     check_cors(arguments.cors_origin)
-    if not 0 <= arguments.port < 1 << 16:
-        raise UsageError("--port must be 0 to 65535")
-    if bool(arguments.tls_cert) != bool(arguments.tls_key):
-        raise UsageError("--tls-cert and --tls-key go together")
-    for path in (arguments.tls_cert, arguments.tls_key, arguments.server_ca):
-        if path and not Path(path).is_file():
-            raise UsageError(f"there is no file {path}")
+    check_ports(arguments, ("port",))
+    check_tls(arguments)
+    check_files((arguments.tls_cert, arguments.tls_key, arguments.server_ca))
     if not Path(arguments.model_base).is_dir():
         raise UsageError(f"{arguments.model_base} is not a folder; give the folder of versions")

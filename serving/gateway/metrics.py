@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.server.metrics import Counter, Gauge, Histogram, MetricsPage
+from serving.http.prometheus_page import Counter, Gauge, Histogram, MetricsPage
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 

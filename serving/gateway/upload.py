@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 from serving.gateway.body import FORM_BYTES, Body, guess, too_large
-from serving.gateway.errors import Disconnected, Refused, unavailable
+from serving.gateway.refusals import Disconnected, Refused, unavailable
 
 # Bytes gathered before a thread writes them: a full disk or a slow one must not hold the loop.
 _WRITE_BYTES = 1 << 20

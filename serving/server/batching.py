@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from serving.server.config import BatchingConfig
-from serving.server.errors import Code, ServingError, from_tensorflow, invalid
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
+from serving.server.status_codes import Code, ServingError, from_tensorflow, invalid
 
 _LOG = logging.getLogger(__name__)
 

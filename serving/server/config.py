@@ -13,9 +13,10 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
-from preprocessing.errors import UsageError
-from preprocessing.versions import message_class
-from serving.server.errors import invalid
+from preprocessing.support.errors import UsageError
+from preprocessing.support.versions import message_class
+from serving.http.options import HttpOptions
+from serving.server.status_codes import invalid
 
 # Switches of TensorFlow Serving's batching that are refused when they are on.
 _UNSUPPORTED = ("pad_variable_length_inputs", "enable_large_batch_splitting")
@@ -46,7 +47,7 @@ class VersionPolicy:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ServedModelConfig:
     """One served model: name, folder of its versions, policy, and labels of versions."""
 
     name: str
@@ -116,8 +117,23 @@ class ServerOptions:
     reload_token: str = dataclasses.field(default="", repr=False)
     drain_seconds: float = 30.0
 
+    @property
+    def http(self) -> HttpOptions:
+        """What of it concerns REST's connections."""
+        return HttpOptions(
+            host=self.host,
+            port=self.rest_port,
+            timeout=self.rest_timeout,
+            head_timeout=self.head_timeout,
+            max_connections=self.max_connections,
+            tls_cert=self.tls_cert,
+            tls_key=self.tls_key,
+            tls_client_ca=self.tls_client_ca,
+            drain_seconds=self.drain_seconds,
+        )
 
-def models_from_proto(config, folder: str = "") -> list[ModelConfig]:
+
+def models_from_proto(config, folder: str = "") -> list[ServedModelConfig]:
     """Reads a ModelServerConfig message.
 
     Args:
@@ -133,7 +149,7 @@ def models_from_proto(config, folder: str = "") -> list[ModelConfig]:
             "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
             "ModelConfigList is currently supported"
         )
-    models: dict[str, ModelConfig] = {}
+    models: dict[str, ServedModelConfig] = {}
     for entry in config.model_config_list.config:
         if not entry.name or not entry.base_path:
             raise invalid(f"a model needs a name and a base_path; got name {entry.name!r}")
@@ -141,7 +157,7 @@ def models_from_proto(config, folder: str = "") -> list[ModelConfig]:
             raise invalid(f"Illegal to list model {entry.name} multiple times in config list")
         if entry.model_platform not in ("", "tensorflow"):
             raise invalid(f"model {entry.name}: platform {entry.model_platform!r} is not known")
-        models[entry.name] = ModelConfig(
+        models[entry.name] = ServedModelConfig(
             name=entry.name,
             base_path=os.path.join(folder, entry.base_path),
             policy=_policy(entry),
@@ -161,7 +177,7 @@ def _policy(entry) -> VersionPolicy:
     return policy
 
 
-def read_models_config(path: str) -> list[ModelConfig]:
+def read_models_config(path: str) -> list[ServedModelConfig]:
     """Reads a `models.config` file (text format of ModelServerConfig).
 
     Raises:
@@ -169,7 +185,7 @@ def read_models_config(path: str) -> list[ModelConfig]:
     """
     from tensorflow_serving.config import model_server_config_pb2
 
-    from serving.server.errors import ServingError
+    from serving.server.status_codes import ServingError
 
     config = model_server_config_pb2.ModelServerConfig()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 import threading
 import time
@@ -20,14 +19,15 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from preprocessing.errors import UsageError
-from preprocessing.versions import serving_service_names
+from preprocessing.support.errors import UsageError
+from preprocessing.support.versions import serving_service_names
+from serving.http.bearer import authorized
 from serving.server import protos
 from serving.server.config import ServerOptions, models_from_proto
-from serving.server.errors import Code, ServingError
 from serving.server.inference import Inference
 from serving.server.metrics import Metrics
 from serving.server.runner import Admission
+from serving.server.status_codes import Code, ServingError
 
 _LOG = logging.getLogger(__name__)
 
@@ -227,10 +227,10 @@ class _TokenCheck(grpc.ServerInterceptor):
     def intercept_service(self, continuation, handler_call_details):
         method = handler_call_details.method
         token = self._reload_token if method == _RELOAD_METHOD else self._token
-        if not token or method.startswith(f"/{health.SERVICE_NAME}/"):
+        if method.startswith(f"/{health.SERVICE_NAME}/"):
             return continuation(handler_call_details)
         given = dict(handler_call_details.invocation_metadata).get("authorization", "")
-        if hmac.compare_digest(str(given).encode(), f"Bearer {token}".encode()):
+        if authorized(str(given).encode(), token):
             return continuation(handler_call_details)
         return self._refuse
 

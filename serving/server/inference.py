@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving.server.errors import Code, ServingError, invalid
 from serving.server.manager import ModelManager, Target
 from serving.server.metrics import Metrics
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.status_codes import Code, ServingError, invalid
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"

@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 import tensorflow as tf
 
-from serving.server.errors import ServingError, invalid
 from serving.server.inference import Classifications, type_name
+from serving.server.status_codes import ServingError, invalid
 
 # Outputs of this ending are bytes, others are text.
 _BYTES_SUFFIX = "_bytes"

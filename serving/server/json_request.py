@@ -11,7 +11,6 @@ import numpy as np
 import orjson
 import tensorflow as tf
 
-from serving.server.errors import ServingError, invalid
 from serving.server.json_tensor import (
     is_base64,
     kind_of,
@@ -22,6 +21,7 @@ from serving.server.json_tensor import (
     to_floats,
     utf8,
 )
+from serving.server.status_codes import ServingError, invalid
 
 
 def parse(body: bytes) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving.server.errors import Code, ServingError, invalid
 from serving.server.inference import as_strings, type_name
+from serving.server.status_codes import Code, ServingError, invalid
 
 # NumPy has no more dimensions.
 _MAX_RANK = 32

@@ -7,25 +7,39 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import logging
 import os
-import re
-import signal
 import socket
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from preprocessing.errors import UsageError
-from preprocessing.quiet import load_tensorflow
+from preprocessing.support.errors import UsageError
+from preprocessing.support.quiet import load_tensorflow
+from serving.http import lifetime
+from serving.http.arguments import (
+    add_cors_argument,
+    add_stdin_argument,
+    add_tls_arguments,
+    add_token_argument,
+    check_cors,
+    check_files,
+    check_ports,
+    check_positive,
+    check_tls,
+)
+from serving.http.bearer import read_token
+from serving.http.lifetime import (
+    end_with_threads,
+    exit_without_threads,
+    set_up_log,
+    stop_on_signals,
+    tell_ready,
+    wait_for_end,
+)
 
 if TYPE_CHECKING:
     from serving.server.config import ServerOptions
     from serving.server.server import Server
-
-_LOG = logging.getLogger(__name__)
 
 # CPython lets a thread run for 5 ms before another that waits gets its turn; an answer waits for
 # several turns.
@@ -75,8 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--drain", type=float, default=30.0, metavar="SECONDS", help="after SIGTERM (30)"
     )
-    # For parents that start a server: it must not outlive them, however they end.
-    how.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    add_stdin_argument(how)
     _add_rest_limits(parser.add_argument_group("limits of REST"))
     _add_security(parser.add_argument_group("security"))
 
@@ -106,14 +119,11 @@ def _add_rest_limits(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_security(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--tls-cert", default="", metavar="FILE", help="certificate chain (PEM)")
-    group.add_argument("--tls-key", default="", metavar="FILE", help="private key (PEM)")
+    add_tls_arguments(group)
     group.add_argument(
         "--tls-client-ca", default="", metavar="FILE", help="ask clients for certificates of it"
     )
-    group.add_argument(
-        "--token-file", metavar="FILE", help="ask for `Authorization: Bearer` and what it holds"
-    )
+    add_token_argument(group)
     group.add_argument(
         "--reload-config",
         choices=("on", "off"),
@@ -128,28 +138,6 @@ def _add_security(group: argparse._ArgumentGroup) -> None:
         help="bearer token of HandleReloadConfigRequest, instead of that of --token-file",
     )
     add_cors_argument(group)
-
-
-def add_cors_argument(group: argparse._ArgumentGroup) -> None:
-    """Adds `--cors-origin`, which server and gateway share."""
-    group.add_argument(
-        "--cors-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="let pages of this origin ask (https://example.org; may be given again; * for all; "
-        "default: none)",
-    )
-
-
-def check_cors(origins: list[str]) -> None:
-    """Raises UsageError unless each origin is `*` or scheme://host[:port]."""
-    for origin in origins:
-        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", origin):
-            raise UsageError(
-                f"--cors-origin {origin!r} is no origin; write https://HOST or https://HOST:PORT, "
-                "without a path"
-            )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -172,9 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from serving.server.server import Server
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     sys.setswitchinterval(_SWITCH_SECONDS)
     thread_failures = end_with_threads(stop)
     server = Server(models, options, on_failure=stop.set)
@@ -187,62 +173,25 @@ def run(arguments: argparse.Namespace) -> int:
     gc.collect()
     gc.freeze()
     if not (server.failed or thread_failures):
-        print(_ready_line(options, server), flush=True)
-    if arguments.until_stdin_closes:
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    stop.wait()
-    _LOG.info("draining")
+        tell_ready("serving", _ready(options, server))
+    wait_for_end(stop, arguments.until_stdin_closes)
     if server.stop():
         return 1 if server.failed or thread_failures else 0
-    # A request that cannot be interrupted still holds its thread, and an orderly end would wait.
-    logging.shutdown()
-    os._exit(1)
+    exit_without_threads()
 
 
-def _ready_line(options: ServerOptions, server: Server) -> str:
+def _ready(options: ServerOptions, server: Server) -> dict[str, Any]:
     scheme = "https" if options.tls_cert else "http"
-    ready = {
+    return {
         "grpc": f"{options.host}:{server.grpc_port}",
         "rest": f"{scheme}://{options.host}:{server.rest_port}",
         "models": server.manager.summary(),
     }
-    return json.dumps({"serving": ready})
-
-
-def end_with_threads(stop: threading.Event) -> list[str]:
-    """Has an exception that ends a thread end the process, too.
-
-    The threads of a server are there for its whole life: without the one that polls versions,
-    say, it would answer, and never serve a new version.
-
-    Args:
-      stop: set when a thread died.
-
-    Returns:
-      A list to which the names of threads that died are added.
-    """
-    names: list[str] = []
-
-    def ended(failure: threading.ExceptHookArgs) -> None:
-        name = failure.thread.name if failure.thread else "unknown"
-        given = (failure.exc_type, failure.exc_value, failure.exc_traceback)
-        _LOG.critical("the thread %s died; this process ends", name, exc_info=given)
-        names.append(name)
-        stop.set()
-
-    threading.excepthook = ended
-    return names
 
 
 def main() -> int:
     """`python -m serving.server`, which is what `deepfake serve` does."""
-    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args())
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return lifetime.main("serving.server", __doc__, add_arguments, run)
 
 
 def _options(arguments: argparse.Namespace) -> ServerOptions:
@@ -274,22 +223,18 @@ def _options(arguments: argparse.Namespace) -> ServerOptions:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if bool(arguments.tls_cert) != bool(arguments.tls_key):
-        raise UsageError("--tls-cert and --tls-key go together")
+    check_tls(arguments)
     if arguments.tls_client_ca and not arguments.tls_cert:
         raise UsageError("--tls-client-ca needs --tls-cert and --tls-key")
-    for path in (arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca):
-        if path and not Path(path).is_file():
-            raise UsageError(f"there is no file {path}")
-    for name in (
-        "max_in_flight", "max_message_mb", "rest_timeout", "poll", "max_connections",
-        "head_timeout",
-    ):  # fmt: skip
-        if getattr(arguments, name) <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
-    for name in ("port", "rest_port"):
-        if not 0 <= getattr(arguments, name) < 1 << 16:
-            raise UsageError(f"--{name.replace('_', '-')} must be 0 to 65535")
+    check_files((arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca))
+    check_positive(
+        arguments,
+        (
+            "max_in_flight", "max_message_mb", "rest_timeout", "poll", "max_connections",
+            "head_timeout",
+        ),
+    )  # fmt: skip
+    check_ports(arguments, ("port", "rest_port"))
     if arguments.max_body_mb is not None and arguments.max_body_mb < arguments.max_message_mb:
         raise UsageError(
             f"--max-body-mb {arguments.max_body_mb} must be at least --max-message-mb "
@@ -302,25 +247,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--slots must be at least 1")
 
 
-def read_token(path: str | None) -> str:
-    """The token in a file; empty without one.
-
-    Raises:
-      UsageError: the file cannot be read, or is empty.
-    """
-    if not path:
-        return ""
-    try:
-        token = Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the token file {path} cannot be read: {error}") from error
-    if not token:
-        raise UsageError(f"the token file {path} is empty")
-    return token
-
-
 def _models(arguments: argparse.Namespace) -> list:
-    from serving.server.config import ModelConfig, read_models_config
+    from serving.server.config import ServedModelConfig, read_models_config
 
     if bool(arguments.model_base) == bool(arguments.models_config):
         raise UsageError("give --model-base or --models-config, and not both")
@@ -333,7 +261,7 @@ def _models(arguments: argparse.Namespace) -> list:
         raise UsageError(
             f"{arguments.model_base} is one version; give the folder that it is in ({base.parent})"
         )
-    return [ModelConfig(arguments.model_name or base.name, str(base))]
+    return [ServedModelConfig(arguments.model_name or base.name, str(base))]
 
 
 def _check_free(host: str, port: int) -> None:
@@ -351,16 +279,3 @@ def _check_free(host: str, port: int) -> None:
             f"cannot listen on {host}:{port}: {error.strerror}; choose --host, --port or "
             "--rest-port"
         ) from error
-
-
-def set_up_log() -> None:
-    """Logs to standard error, the libraries' own lines from warnings on."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    # A full disk below the log must not end the server, nor print a traceback per line.
-    logging.raiseExceptions = False
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("absl").setLevel(logging.WARNING)

@@ -10,11 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from serving.server.config import ModelConfig
-from serving.server.errors import Code, ServingError, invalid
+from serving.server.config import ServedModelConfig
 from serving.server.metrics import Metrics
+from serving.server.model_versions import (
+    ModelVersion,
+    State,
+    fingerprint,
+    forget_ended,
+    list_versions,
+)
 from serving.server.servable import Servable, is_complete
-from serving.server.versions import State, Version, fingerprint, forget_ended, list_versions
+from serving.server.status_codes import Code, ServingError, invalid
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,9 +44,9 @@ class Target:
 
 
 class _Model:
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ServedModelConfig):
         self.config = config
-        self.versions: dict[int, Version] = {}
+        self.versions: dict[int, ModelVersion] = {}
         self.problem = ""
 
     def live(self) -> list[int]:
@@ -66,7 +72,7 @@ class ModelManager:
 
     def __init__(
         self,
-        models: Sequence[ModelConfig],
+        models: Sequence[ServedModelConfig],
         metrics: Metrics,
         poll_seconds: float = 1.0,
         warm_up: Callable[[Servable], None] = lambda servable: None,
@@ -79,7 +85,7 @@ class ModelManager:
         self._lock = threading.Lock()
         self._models = {config.name: _Model(config) for config in models}
         # Versions that are no longer announced and wait for their last request.
-        self._draining: list[tuple[str, Version]] = []
+        self._draining: list[tuple[str, ModelVersion]] = []
         self._wake = threading.Event()
         self._stopped = False
         # Held while folders are looked at: by the thread, or by a reload.
@@ -126,7 +132,7 @@ class ModelManager:
             if last:
                 self._wake.set()
 
-    def status(self, target: Target) -> list[Version]:
+    def status(self, target: Target) -> list[ModelVersion]:
         """Copies of the versions that a status request asks for, highest first.
 
         Raises:
@@ -168,7 +174,7 @@ class ModelManager:
         with self._lock:
             return {name: model.live() for name, model in self._models.items()}
 
-    def reload(self, models: Sequence[ModelConfig]) -> None:
+    def reload(self, models: Sequence[ServedModelConfig]) -> None:
         """Serves other models from now on; returns when they are loaded.
 
         Raises:
@@ -259,7 +265,7 @@ class ModelManager:
             version = model.versions.get(number)
             if version is None or version.state is State.END:
                 with self._lock:
-                    version = model.versions[number] = Version(number)
+                    version = model.versions[number] = ModelVersion(number)
                     version.set(State.START, Code.UNAVAILABLE, "waiting for saved_model.pb")
                 _LOG.warning(
                     "model %s: version %d has no saved_model.pb yet", model.config.name, number
@@ -281,7 +287,7 @@ class ModelManager:
     def _load(self, model: _Model, number: int, path: Path) -> bool:
         name = model.config.name
         before = model.versions.get(number)
-        version = Version(number, attempts=before.attempts if before else 0)
+        version = ModelVersion(number, attempts=before.attempts if before else 0)
         version.fingerprint = fingerprint(path)
         with self._lock:
             model.versions[number] = version
@@ -326,7 +332,7 @@ class ModelManager:
         )
         return True
 
-    def _retire(self, model: _Model, version: Version, why: str) -> None:
+    def _retire(self, model: _Model, version: ModelVersion, why: str) -> None:
         with self._lock:
             version.set(State.UNLOADING)
             self._draining.append((model.config.name, version))
@@ -343,7 +349,7 @@ class ModelManager:
                 version.set(State.END)
             _LOG.info("model %s: version %d was unloaded", name, version.number)
 
-    def _find(self, target: Target) -> Version:
+    def _find(self, target: Target) -> ModelVersion:
         if not target.name:
             raise invalid("ModelSpec has no name specified.")
         model = self._models.get(target.name)
@@ -358,7 +364,7 @@ class ModelManager:
                 return version
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {target}")
 
-    def _check_labels(self, models: Sequence[ModelConfig]) -> None:
+    def _check_labels(self, models: Sequence[ServedModelConfig]) -> None:
         for config in models:
             for number in config.labels.values():
                 if number not in self._models[config.name].live():

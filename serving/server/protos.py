@@ -18,10 +18,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server.errors import Code, ServingError, invalid
 from serving.server.inference import CLASSIFY, Classifications, Inference, as_strings
 from serving.server.manager import ModelManager, Target
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.status_codes import Code, ServingError, invalid
 
 SIGNATURE_DEF = "signature_def"
 

@@ -8,7 +8,6 @@ answerable when all threads are taken.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import re
 import time
@@ -19,14 +18,15 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from preprocessing.versions import json_with_defaults
+from preprocessing.support.versions import json_with_defaults
+from serving.http.bearer import authorized
 from serving.server import json_answer, json_request, protos
 from serving.server.config import ServerOptions
-from serving.server.errors import HTTP_STATUS, Code, ServingError, invalid
 from serving.server.inference import Inference, signature_inputs
 from serving.server.manager import Target
 from serving.server.metrics import Metrics
 from serving.server.runner import Admission, Ticket
+from serving.server.status_codes import HTTP_STATUS, Code, ServingError, invalid
 
 _LOG = logging.getLogger(__name__)
 
@@ -102,9 +102,7 @@ class RestApi:
         raise invalid(f"Malformed request: {method} {path[:200]}")
 
     def _check_token(self, headers: dict[bytes, bytes]) -> None:
-        expected = f"Bearer {self._options.token}".encode()
-        given = headers.get(b"authorization", b"")
-        if self._options.token and not hmac.compare_digest(given, expected):
+        if not authorized(headers.get(b"authorization", b""), self._options.token):
             raise ServingError(Code.UNAUTHENTICATED, "a bearer token is needed")
 
     async def _body(self, receive: Any, headers: dict[bytes, bytes], ticket: Ticket) -> bytearray:

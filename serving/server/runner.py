@@ -11,9 +11,9 @@ import numpy as np
 
 from serving.server.batching import Batcher
 from serving.server.config import BatchingConfig
-from serving.server.errors import Code, ServingError
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
+from serving.server.status_codes import Code, ServingError
 
 
 class Admission:

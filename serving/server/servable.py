@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from serving.server.errors import Code, ServingError, from_tensorflow, invalid
+from serving.server.status_codes import Code, ServingError, from_tensorflow, invalid
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from serving.http.cors import Cors
+from serving.http.http_server import HttpServer
 from serving.server import warmup
-from serving.server.config import ModelConfig, ServerOptions
-from serving.server.cors import Cors
+from serving.server.config import ServedModelConfig, ServerOptions
 from serving.server.grpc_service import GrpcServer
-from serving.server.http_server import HttpServer
 from serving.server.inference import Inference
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
@@ -38,7 +38,7 @@ class Server:
 
     def __init__(
         self,
-        models: Sequence[ModelConfig],
+        models: Sequence[ServedModelConfig],
         options: ServerOptions,
         on_failure: Callable[[], None] = lambda: None,
     ):
@@ -58,7 +58,7 @@ class Server:
         self._grpc = GrpcServer(options, inference, self._admission, metrics)
         api = RestApi(options, inference, self._admission, metrics)
         app = Cors(api, options.cors_origins) if options.cors_origins else api
-        self._rest = HttpServer(options, app, on_failure)
+        self._rest = HttpServer(options.http, app, on_failure)
         self.grpc_port = self._grpc.port
         self.rest_port = self._rest.port
 

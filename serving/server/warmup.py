@@ -6,15 +6,15 @@ import logging
 import time
 from pathlib import Path
 
+from serving.model.warmup_requests import FILE
 from serving.server import protos
-from serving.server.errors import Code, ServingError, from_tensorflow, invalid
 from serving.server.inference import Inference
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
+from serving.server.status_codes import Code, ServingError, from_tensorflow, invalid
 
 _LOG = logging.getLogger(__name__)
 
-FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 # A record that runs longer says that the model cannot be served.
 _SECONDS_A_RECORD = 300.0
@@ -42,7 +42,7 @@ def replay(inference: Inference, metrics: Metrics, servable: Servable) -> int:
     count = 0
     status = "OK"
     try:
-        for record in read_records(path):
+        for record in read_warmup_records(path):
             if count == MAX_RECORDS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS})")
             _run(inference, servable, record)
@@ -63,7 +63,7 @@ def replay(inference: Inference, metrics: Metrics, servable: Servable) -> int:
     return count
 
 
-def read_records(path: str | Path):
+def read_warmup_records(path: str | Path):
     """Yields the PredictionLog messages of a warm-up file.
 
     Raises:

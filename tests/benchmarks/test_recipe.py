@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import recipe
 from benchmarks._recipe_picture import draw
-from components.clip_evaluator.metrics import calibration_error
-from preprocessing.aggregation import probability
+from components.evaluation.metrics import calibration_error
+from serving.model.aggregation import probability
 
 
 def made(auc_shift, seed=0, count=400):

@@ -5,7 +5,7 @@ from trainer_workbench import MODEL, SIZE, encode, face_like
 
 from components.trainer.augment_preview import write_preview
 from pipeline.config import Config, ModelConfig, TrainingConfig, from_dict
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 CELL, LINE = 192, 22
 

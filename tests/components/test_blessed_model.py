@@ -19,7 +19,7 @@ def blessing(of, blessed, final=True):
     from tfx.components.evaluator import constants
     from tfx.types import standard_artifacts
 
-    from components.clip_evaluator.executor import FINAL_PROPERTY
+    from components.evaluation.blessing import FINAL_PROPERTY
 
     artifact = standard_artifacts.ModelBlessing()
     artifact.id = 100 + of
@@ -35,7 +35,7 @@ def served(of, blessed):
     from tfx.components.evaluator import constants
     from tfx.types import standard_artifacts
 
-    from components.serving_check.report import MODEL_ID_PROPERTY
+    from components.evaluation.blessing import MODEL_ID_PROPERTY
 
     artifact = standard_artifacts.InfraBlessing()
     artifact.set_int_custom_property(MODEL_ID_PROPERTY, of)
@@ -141,7 +141,7 @@ def latest(tmp_path):
     """Runs the executor on what was pushed; returns the artifact and its folder's files."""
     from tfx.types import standard_artifacts
 
-    from components.blessed_model.component import Executor
+    from components.blessed_model.executor import Executor
 
     def latest():
         artifact = standard_artifacts.Model()

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.clip_evaluator import results
-from components.clip_evaluator.evaluation import evaluate
-from components.clip_evaluator.scores import CROP_COLUMNS
+from components.evaluation import results
+from components.evaluation.measurement import measure_split
+from components.evaluation.scores import CROP_COLUMNS
 from components.report.compare import compare_runs
 from preprocessing.datasets.clip import Clip
-from preprocessing.errors import UsageError
-from preprocessing.manifest import Manifest
+from preprocessing.manifest.manifest import Manifest
+from preprocessing.support.errors import UsageError
 
 
 def make_run(folder, names, contents, labels, logits=None):
@@ -55,7 +55,7 @@ def make_run(folder, names, contents, labels, logits=None):
             "manifest": str(folder / "manifest.csv"),
             "root": str(folder),
         },
-        "splits": {"test": evaluate(crops, 0)},
+        "splits": {"test": measure_split(crops, 0)},
     }
     (folder / "report.json").write_text(json.dumps(report))
     return str(folder)

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def handed_on():
     """What reaches TFX's executor; what that does with it is shown end to end."""
-    from components.evaluator.component import without_empty_baselines
+    from components.evaluator.executor import without_empty_baselines
 
     return without_empty_baselines
 

@@ -8,8 +8,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 import pipeline
-from preprocessing import face_example
-from preprocessing.errors import UsageError
+from preprocessing.extraction import face_example
+from preprocessing.support.errors import UsageError
 
 SCHEMA = Path(pipeline.__file__).parent / "schema" / "schema.pbtxt"
 
@@ -75,7 +75,7 @@ def validate(tmp_path):
     from tfx.types import artifact_utils, standard_artifacts
     from tfx_bsl.coders import example_coder
 
-    from components.example_validator.component import Executor
+    from components.example_validator.executor import Executor
 
     def validate(**records):
         statistics = standard_artifacts.ExampleStatistics()

@@ -8,13 +8,13 @@ import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing import extraction_report, face_example
 from preprocessing.datasets.clip import Clip
-from preprocessing.errors import UsageError
-from preprocessing.face_extraction import SOURCES, Settings, store_key
-from preprocessing.face_store import Failures
+from preprocessing.extraction import extraction_report, face_example
+from preprocessing.extraction.face_extraction import SOURCES, Settings, store_key
+from preprocessing.extraction.face_store import Failures
 from preprocessing.fingerprint import code_digest
-from preprocessing.manifest import Manifest
+from preprocessing.manifest.manifest import Manifest
+from preprocessing.support.errors import UsageError
 
 pytestmark = pytest.mark.integration
 
@@ -120,7 +120,7 @@ def test_the_report_accounts_for_every_clip(done, manifest):
 
 
 def test_finished_clips_come_from_the_store(done, manifest, tmp_path, monkeypatch):
-    from preprocessing import face_extraction
+    from preprocessing.extraction import face_extraction
 
     def no_cropper(*_):
         raise AssertionError("the detector was built")
@@ -137,7 +137,7 @@ def test_finished_clips_come_from_the_store(done, manifest, tmp_path, monkeypatc
 
 def test_progress_counts_the_clips_of_the_store(done, manifest):
     from components.face_extractor import executor
-    from preprocessing import progress
+    from preprocessing.support import progress
 
     events = []
     progress.set_sink(events.append)

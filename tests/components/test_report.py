@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.clip_evaluator.evaluation import evaluate
-from components.clip_evaluator.scores import CROP_COLUMNS, clip_tables
+from components.evaluation.measurement import measure_split
+from components.evaluation.scores import CROP_COLUMNS, clip_tables
 from components.report import background, charts
 from components.report.curves import confusion, curves
 from components.report.mistakes import Mistake, occlusion, worst
@@ -68,7 +68,7 @@ def data(table: pd.DataFrame) -> dict:
         "history": [
             {"epoch": 1.0, "loss": 0.7, "val_loss": 0.6, "val_auc": 0.5, "accuracy": 0.5},
         ],
-        "splits": {"test": evaluate(table, 100)},
+        "splits": {"test": measure_split(table, 100)},
         "curves": None if not len(clips) else curves(labels, logits),
         "confusion": [{"name": "0.5", "threshold": 0.5, **confusion(labels, logits, 0.0)}],
         "comparison": None,

@@ -14,15 +14,15 @@ from tfx.types import channel_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 from tfx.utils import proto_utils
 
-from components.clip_evaluator import results
-from components.clip_evaluator.scores import ExampleScorer
-from components.serving_check import report
-from components.serving_check.check import Evaluated, Limits, check_model
+from components.evaluation import results, serving_result
+from components.evaluation.blessing import MODEL_ID_PROPERTY
+from components.evaluation.scores import ExampleScorer
+from components.serving_check.check import Evaluated, ServingLimits, check_model
 from components.serving_check.component import ServingCheck
 from components.serving_check.executor import Executor
-from components.trainer.warmup import FILE, write_warmup_requests
-from preprocessing.errors import UsageError
-from preprocessing.face_example import make_example
+from preprocessing.extraction.face_example import make_example
+from preprocessing.support.errors import UsageError
+from serving.model.warmup_requests import FILE, write_warmup_requests
 
 pytestmark = pytest.mark.integration
 
@@ -66,7 +66,7 @@ class Candidate:
         properties = {"limits": json.dumps(limits), "crops": 8, "split": split, "code": ""}
         Executor().Do(self.inputs, self.outputs, properties)
         (blessing,), (file,) = self.outputs["blessing"], self.outputs["report"]
-        return blessing, report.read(file.uri)
+        return blessing, serving_result.read(file.uri)
 
     def push(self):
         """Whether Pusher pushes with the blessing of this check."""
@@ -139,7 +139,7 @@ def test_good_model_is_blessed_and_pushed(candidate):
     assert set(found.p95_ms) == {"gRPC", "REST"}
     assert "8 crops over gRPC and REST" in found.text()
     assert blessing.get_int_custom_property("blessed") == 1
-    assert blessing.get_int_custom_property(report.MODEL_ID_PROPERTY) == 7
+    assert blessing.get_int_custom_property(MODEL_ID_PROPERTY) == 7
     assert candidate.push()
 
 
@@ -185,11 +185,11 @@ def test_scores_of_other_crops_are_an_error(candidate):
 
 def test_model_without_signature_or_graph(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
-    found = check_model(tmp_path / "bare", NOTHING, Limits())
+    found = check_model(tmp_path / "bare", NOTHING, ServingLimits())
     assert "no signature" in found.problems[0]
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "saved_model.pb").write_bytes(b"\xff\xff")
-    found = check_model(tmp_path / "broken", NOTHING, Limits())
+    found = check_model(tmp_path / "broken", NOTHING, ServingLimits())
     assert "cannot be loaded" in found.problems[0]
 
 
@@ -197,28 +197,28 @@ def test_model_without_signature_or_graph(tmp_path):
 def test_model_that_fails_at_warm_up(tmp_path):
     model = face_detector(tmp_path / "model")
     write_warmup_requests(str(model), crops=[b"this is no picture"], batch_sizes=(1,))
-    found = check_model(model, NOTHING, Limits())
+    found = check_model(model, NOTHING, ServingLimits())
     assert not found.blessed
     assert "did not announce the model" in found.problems[0]
     assert "warm-up failed" in found.problems[0]
 
 
 def test_one_tolerance_holds_on_every_device_unless_a_gpu_has_its_own():
-    limits = Limits(tolerance=1e-6)
+    limits = ServingLimits(tolerance=1e-6)
     assert (limits.allowed(on_gpu=False), limits.allowed(on_gpu=True)) == (1e-6, 1e-6)
-    own = Limits(tolerance=1e-6, gpu_tolerance=0.5)
+    own = ServingLimits(tolerance=1e-6, gpu_tolerance=0.5)
     assert (own.allowed(on_gpu=False), own.allowed(on_gpu=True)) == (1e-6, 0.5)
 
 
 @pytest.mark.parametrize(
     ("on_gpu", "limits", "refusals"),
     [
-        (True, Limits(), ["(serving.gpu_tolerance)"] * 2),
+        (True, ServingLimits(), ["(serving.gpu_tolerance)"] * 2),
         # Each starts a server: the one above in every run.
-        pytest.param(True, Limits(gpu_tolerance=0.1), [], marks=pytest.mark.slow),
+        pytest.param(True, ServingLimits(gpu_tolerance=0.1), [], marks=pytest.mark.slow),
         pytest.param(
             False,
-            Limits(gpu_tolerance=0.1),
+            ServingLimits(gpu_tolerance=0.1),
             ["(serving.tolerance)"] * 2,
             marks=pytest.mark.slow,
         ),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from components.trainer.calibration import BOUNDS, Calibration, fit_calibration
-from preprocessing.aggregation import aggregate, probability
+from serving.model.aggregation import aggregate, probability
 
 
 def _sample(rng, temperature: float, offset: float, number: int = 40_000):

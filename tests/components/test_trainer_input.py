@@ -11,8 +11,8 @@ from components.trainer.input import evaluation_dataset, training_dataset
 from components.trainer.sampling import build_sampler
 from components.transform.preprocessing import decode_images
 from pipeline.config import TrainingConfig
-from preprocessing.errors import UsageError
-from preprocessing.face_example import make_example
+from preprocessing.extraction.face_example import make_example
+from preprocessing.support.errors import UsageError
 
 
 def test_store_returns_the_crops_that_were_written(tmp_path):

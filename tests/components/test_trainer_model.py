@@ -18,7 +18,7 @@ from components.trainer.model import (
 )
 from pipeline.config import ModelConfig
 from pipeline.config_checks import BACKBONES, BLOCKS
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 def test_model_maps_pixels_to_one_logit():

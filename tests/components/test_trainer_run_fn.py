@@ -21,9 +21,10 @@ from components.trainer.crop_store import CropTable
 from components.trainer.model import build_model
 from components.transform.preprocessing import decode_images
 from pipeline.config import ModelConfig
-from preprocessing import model_metadata, progress
-from preprocessing.aggregation import probability
-from preprocessing.errors import UsageError
+from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
+from serving.model import card
+from serving.model.aggregation import probability
 
 pytestmark = pytest.mark.integration
 
@@ -55,7 +56,7 @@ def test_signatures_and_plain_python_agree(workbench, trained):
 
     network = load_network(trained, ModelConfig(**MODEL))
     pixels = decode_images(tf.constant(crops), SIZE)
-    metadata = model_metadata.read(trained)
+    metadata = card.read(trained)
     plain = (network(pixels)[:, 0] + metadata["offset"]) / metadata["temperature"]
     np.testing.assert_allclose(tf.sigmoid(plain), default["score"], atol=1e-5)
 
@@ -100,7 +101,7 @@ def test_only_the_network_is_exported(trained):
 
 
 def test_metadata_stands_beside_the_model(trained):
-    metadata = model_metadata.read(trained)
+    metadata = card.read(trained)
     assert metadata["extraction"] == {"margin": 1.3}
     assert metadata["input_size"] == SIZE
     assert metadata["positive_class"] == "fake"
@@ -109,18 +110,18 @@ def test_metadata_stands_beside_the_model(trained):
     assert metadata["training"]["epochs"] == TRAINING["epochs"]
     assert metadata["libraries"]["tensorflow"] == tf.__version__
     assert metadata["temperature"] > 0 and metadata["offset"] != 0
-    assert model_metadata.read(trained.parent) == metadata
+    assert card.read(trained.parent) == metadata
 
 
 def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbench, trained):
     """What was fitted on clips gives the same clip scores when the graph applies it to crops."""
     from components.trainer.calibration import Calibration, fit_calibration
-    from preprocessing import face_example as names
-    from preprocessing.aggregation import aggregate
-    from preprocessing.operating_points import operating_points
+    from preprocessing.extraction import face_example as names
+    from serving.model.aggregation import aggregate
+    from serving.model.operating_points import operating_points
 
     crops, labels, records = workbench.crops("val")
-    metadata = model_metadata.read(trained)
+    metadata = card.read(trained)
     exported = Calibration(metadata["temperature"], metadata["offset"])
     signature = tf.saved_model.load(str(trained)).signatures["serving_default"]
     calibrated = signature(image=tf.constant(crops))["logit"].numpy().astype(np.float64)
@@ -242,7 +243,7 @@ def test_without_a_class_in_val_the_lowest_loss_decides(workbench, tmp_path):
     write_split(tmp_path, "train", clips=2, seed=0)
     write_split(tmp_path, "val", clips=2, seed=0, labels=(1,))
     folder = workbench.train(tmp_path / "out", records=tmp_path)
-    metadata = model_metadata.read(folder)
+    metadata = card.read(folder)
     assert math.isnan(metadata["validation"]["clip_auc"])
     assert (metadata["temperature"], metadata["offset"]) == (1.0, 0.0)
     with next((tmp_path / "out").rglob("history.csv")).open() as file:
@@ -285,5 +286,5 @@ def test_validation_scores_clips_by_their_highest_track():
 
 
 def test_metadata_is_json_for_people_too(trained):
-    text = (trained / model_metadata.FILE).read_text()
+    text = (trained / card.FILE).read_text()
     assert json.loads(text) and "\n" in text

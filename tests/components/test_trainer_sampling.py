@@ -11,7 +11,7 @@ from components.trainer.sampling import (
     find_partners,
 )
 from pipeline.config import TrainingConfig
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 def _table(rows) -> CropTable:

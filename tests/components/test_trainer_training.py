@@ -23,7 +23,7 @@ from components.trainer.hardware import check_batch_size, dtype_policy, out_of_m
 from components.trainer.optimizer import build_optimizer
 from components.trainer.training_state import TrainingState
 from pipeline.config import TrainingConfig
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 pytestmark = pytest.mark.integration
 

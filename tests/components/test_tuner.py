@@ -9,8 +9,8 @@ from trainer_workbench import MODEL, TRAINING, write_split
 
 from components.tuner.tuner_fn import search_space, tuner_fn
 from pipeline.config import TunerConfig
-from preprocessing import model_metadata
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
+from serving.model import card
 
 pytestmark = pytest.mark.integration
 
@@ -69,7 +69,7 @@ def test_best_values_are_found_and_trained_with(workbench, tmp_path):
     model = workbench.train(
         tmp_path, training={"epochs": 1, "steps_per_epoch": 2}, hyperparameters=hyperparameters
     )
-    metadata = model_metadata.read(model)
+    metadata = card.read(model)
     for key in ("learning_rate", "unfreeze_from", "augmentation"):
         assert metadata["training"][key] == values[key]
     assert metadata["model"]["dropout"] == values["dropout"]

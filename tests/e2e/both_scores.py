@@ -9,9 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-from preprocessing.quiet import load_tensorflow, quiet
+from preprocessing.support.quiet import load_tensorflow, quiet
 from serving import clients
-from serving.predict import Predictor
+from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import EvaluationConfig, GateConfig, to_dict
-from preprocessing.face_example import SCORE, make_example
+from preprocessing.extraction.face_example import SCORE, make_example
 
 PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
 
@@ -108,9 +108,8 @@ def judge(
     from tfx.utils import proto_utils
 
     from components.clip_evaluator import executor as clip_evaluator
-    from components.clip_evaluator import results
+    from components.evaluation import frame_gate, results
     from components.evaluator import component as evaluator
-    from components.evaluator import verdict
     from pipeline.eval_config import make_eval_config
 
     def artifact(kind, name):
@@ -159,7 +158,7 @@ def judge(
     versions = list((folder / "pushed").glob("*")) if (folder / "pushed").exists() else []
     assert len(versions) <= 1
     return Outcome(
-        frames=verdict.read(evaluation.uri),
+        frames=frame_gate.read(evaluation.uri),
         clips=results.read_verdict(clip_evaluation.uri),
         frames_blessed=frame_blessing.get_int_custom_property("blessed") == 1,
         blessed=blessing.get_int_custom_property("blessed") == 1,

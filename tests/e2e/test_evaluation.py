@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from e2e import browser
 
-from components.clip_evaluator import bulk, results
+from components.clip_evaluator import bulk
+from components.evaluation import results
 from components.report import markup
 from components.report.style import CSS
 from pipeline import evaluate
 from pipeline.cli import main
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 pytestmark = pytest.mark.integration
 
@@ -221,16 +222,16 @@ def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
 
 
 def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
-    from preprocessing import model_metadata
+    from serving.model import card
 
-    metadata = model_metadata.read(pushed_model)
+    metadata = card.read(pushed_model)
     metadata["extraction"]["precropped"] = True
     with pytest.raises(UsageError, match="--precropped"):
-        model_metadata.settings_of(metadata)
-    assert model_metadata.settings_of(metadata, precropped=True).precropped
+        card.settings_of(metadata)
+    assert card.settings_of(metadata, precropped=True).precropped
     metadata["extraction"]["tilt"] = 3
     with pytest.raises(UsageError, match="tilt"):
-        model_metadata.settings_of(metadata)
+        card.settings_of(metadata)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score"])

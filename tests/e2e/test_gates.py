@@ -7,7 +7,7 @@ import pytest
 from e2e.gate_bench import PERMISSIVE, Crops, judge, normal
 from sklearn import metrics as sk
 
-from preprocessing.aggregation import probability
+from serving.model.aggregation import probability
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
@@ -20,8 +20,7 @@ def gate(**changes):
 
 def test_a_model_that_holds_every_bound_is_pushed_and_measured_alike(tmp_path):
     """Also that TFMA's frame metrics, ours, and scikit-learn's on the dumped scores agree."""
-    from components.clip_evaluator import results
-    from components.evaluator import verdict
+    from components.evaluation import frame_gate, results
 
     strict = gate(min_accuracy=0.7, min_auc=0.8, slices=("method: auc >= 0.8",))
     found = judge(tmp_path, GOOD, gate=strict, clip_gate=strict)
@@ -43,7 +42,7 @@ def test_a_model_that_holds_every_bound_is_pushed_and_measured_alike(tmp_path):
     }
     for name, value in independent.items():
         assert frames[name] == pytest.approx(value, abs=1e-6)
-    tfma = verdict.metrics_by_slice(str(found.evaluation))
+    tfma = frame_gate.metrics_by_slice(str(found.evaluation))
     assert tfma[""]["auc"] == pytest.approx(frames["auc"], abs=1e-3)
     assert tfma[""]["binary_accuracy"] == pytest.approx(frames["accuracy"], abs=1e-3)
     for one in ours["crops"][1:]:

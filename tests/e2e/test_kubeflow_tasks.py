@@ -9,9 +9,8 @@ import pytest
 from e2e.kubeflow_interpreter import KubeflowInterpreter
 from e2e.workspace import SMALL
 
-from components.clip_evaluator import results
-from components.serving_check import report as serving_report
-from preprocessing import extraction_report
+from components.evaluation import results, serving_result
+from preprocessing.extraction import extraction_report
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +64,7 @@ def test_every_task_runs_and_the_model_is_pushed(interpreter, order, output):
     assert set(order) == set(interpreter.tasks)
     assert order.index("ExampleValidator") < order.index("Transform")
     assert order[-4:] == ["ClipEvaluator", "ServingCheck", "Pusher", "Report"]
-    served = serving_report.read(interpreter.outputs["ServingCheck"]["report"]["uri"])
+    served = serving_result.read(interpreter.outputs["ServingCheck"]["report"]["uri"])
     assert served.blessed and served.crops
     report = Path(interpreter.outputs["Report"]["report"]["uri"])
     assert "passed the gate" in (report / "report.html").read_text()

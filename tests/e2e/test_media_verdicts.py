@@ -13,8 +13,8 @@ import pytest
 from serving_support.gateway import GatewayProcess
 
 from pipeline import evaluate
-from preprocessing.face_selection import BYSTANDER
-from serving.predict import Predictor
+from preprocessing.faces.face_selection import BYSTANDER
+from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from e2e.workspace import Workspace
 
-from preprocessing import model_metadata
 from preprocessing.datasets.demo import make_demo_data
+from serving.model import card
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_trains_exports_loads_and_scores(tmp_path, capsys):
     seconds = time.monotonic() - started
     assert status == 0
     pushed = Path(summary["pushed"])
-    metadata = model_metadata.read(pushed)
+    metadata = card.read(pushed)
     assert metadata["backbone"] == "nasnet_large" and metadata["input_size"] == 331
 
     began = time.monotonic()

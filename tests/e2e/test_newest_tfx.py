@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from e2e.workspace import SMALL
 
-from preprocessing import model_metadata
-from preprocessing.versions import supported_tfx
+from preprocessing.support.versions import supported_tfx
+from serving.model import card
 
 # It uses all cores itself.
 pytestmark = [
@@ -126,7 +126,7 @@ def models(newest, tmp_path_factory) -> dict[str, Path]:
     # Both must see both.
     shared = newest.clone / "models"
     for tfx, run in (("1.16", here / "run"), ("1.21", newest.clone / "run")):
-        metadata = model_metadata.read(run / "models" / "demo")
+        metadata = card.read(run / "models" / "demo")
         assert metadata["libraries"]["tensorflow-transform"].startswith(tfx)
         shutil.copytree(run / "models" / "demo", shared / tfx)
     return {tfx: shared / tfx for tfx in ("1.16", "1.21")}

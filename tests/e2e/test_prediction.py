@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing import face_example
+from preprocessing.extraction import face_example
 
 pytestmark = pytest.mark.integration
 
@@ -147,7 +147,7 @@ def test_prediction_cuts_the_same_crops_as_extraction(workspace, pushed_model, r
     """One crop function: bytes of the crops of a test clip are those that were evaluated."""
     import tensorflow as tf
 
-    from serving.predict import Predictor
+    from serving.model.predictor import Predictor
 
     example = tf.train.Example.FromString(records[0])
     clip = example.features.feature[face_example.CLIP_ID].bytes_list.value[0].decode()

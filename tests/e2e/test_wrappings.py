@@ -7,7 +7,7 @@ import pytest
 from wrapped_media import WRAPPINGS, encode, squeezed
 
 from preprocessing.media.video import sample_frames
-from serving.predict import Predictor
+from serving.model.predictor import Predictor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -15,7 +15,7 @@ from serving_support.models import face_detector
 
 from pipeline.cli import main
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing.face_cropper import Settings
+from preprocessing.faces.face_cropper import Settings
 
 pytestmark = pytest.mark.integration
 

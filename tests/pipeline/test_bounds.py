@@ -13,7 +13,7 @@ from pipeline.bounds import (
     parse,
 )
 from pipeline.config import GateConfig, load_config
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 def test_bounds_of_slices_are_read():
@@ -47,7 +47,7 @@ def test_any_measure_is_bounded_from_below_or_above(text, bound):
 
 
 def test_all_measures_of_the_evaluation_can_be_bounded():
-    from components.clip_evaluator import metrics
+    from components.evaluation import metrics
 
     assert set(METRICS) == set(metrics.METRICS)
     assert set(FRAME_METRICS) < set(METRICS)

@@ -48,8 +48,18 @@ def test_help_loads_nothing_heavy():
 
 
 def test_preprocessing_and_serving_import_without_tfx_or_tensorflow():
-    modules = ["preprocessing.manifest", "preprocessing.media.video", "preprocessing.detector"]
-    modules += ["preprocessing.model_metadata", "serving.predict"]
+    modules = [
+        "preprocessing.extraction.face_store",
+        "preprocessing.faces.face_cropper",
+        "preprocessing.manifest.build",
+        "preprocessing.media.video",
+        "serving.gateway.main",
+        "serving.http.http_server",
+        "serving.model.predictor",
+        "serving.model.warmup_requests",
+        "serving.predict",
+        "serving.server.main",
+    ]
     code = (
         f"import importlib, sys\n"
         f"for name in {modules}: importlib.import_module(name)\n"

@@ -8,7 +8,7 @@ import pytest
 from pipeline import config as config_lib
 from pipeline.config import Config, config_from_environment, from_dict, load_config, to_dict
 from pipeline.config_checks import LAYOUTS
-from preprocessing.errors import UsageError
+from preprocessing.support.errors import UsageError
 
 
 @pytest.mark.parametrize("preset", config_lib.presets())

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import doctor
 from pipeline.doctor import Finding
-from preprocessing.versions import supported_tfx
+from preprocessing.support.versions import supported_tfx
 
 ROOT = Path(__file__).parents[2]
 DEEPFAKE = str(Path(sys.executable).parent / "deepfake")

@@ -43,8 +43,9 @@ def test_bounds_are_those_of_the_configuration_and_overall_only():
 
 
 def test_scores_come_from_the_signature_that_reads_examples():
+    from components.evaluation import slices
     from pipeline.eval_config import make_eval_config
-    from preprocessing import face_example, slices
+    from preprocessing.extraction import face_example
 
     (model,) = make_eval_config(GATE).model_specs
     assert (model.signature_name, model.prediction_key) == ("serving_examples", "score")
@@ -119,7 +120,7 @@ def evaluate(tmp_path):
     import tensorflow_model_analysis as tfma
     from tensorflow_model_analysis.utils import config_util
 
-    from components.evaluator import verdict
+    from components.evaluation import frame_gate
     from pipeline.eval_config import make_eval_config
 
     def evaluate(scores, gate=GATE):
@@ -136,7 +137,7 @@ def evaluate(tmp_path):
             make_eval_config(gate), has_baseline=False, rubber_stamp=True
         )
         result = tfma.analyze_raw_data(rows, config, output_path=str(tmp_path))
-        rows = verdict.judge(str(tmp_path), make_eval_config(gate))
+        rows = frame_gate.judge_frames(str(tmp_path), make_eval_config(gate))
         return result, {row.metric for row in rows if not row.held}
 
     return evaluate
@@ -166,8 +167,8 @@ def test_failed_bounds_are_named(evaluate):
 def test_every_metric_that_can_be_bounded_is_measured_by_tfma_and_by_us_alike(evaluate, tmp_path):
     import numpy as np
 
-    from components.clip_evaluator.metrics import measure
-    from components.evaluator import verdict
+    from components.evaluation import frame_gate
+    from components.evaluation.metrics import measure
     from pipeline.eval_config import make_eval_config, tfma_name
 
     rng = np.random.default_rng(0)
@@ -184,5 +185,5 @@ def test_every_metric_that_can_be_bounded_is_measured_by_tfma_and_by_us_alike(ev
     for name in FRAME_METRICS:
         found = overall[tfma_name(name)]["doubleValue"]
         assert found == pytest.approx(ours[name].value, abs=5e-3), name
-    rows = verdict.judge(str(tmp_path), make_eval_config(config))
+    rows = frame_gate.judge_frames(str(tmp_path), make_eval_config(config))
     assert {row.relation for row in rows if not row.held} == {">=", "<="}

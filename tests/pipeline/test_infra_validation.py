@@ -10,8 +10,8 @@ import pytest
 from pipeline.config import ServingConfig, load_config
 from pipeline.infra_validation import check_platform
 from pipeline.run import WRONG_USAGE, run
-from preprocessing.errors import UsageError
-from preprocessing.versions import TENSORFLOW_SERVING
+from preprocessing.support.errors import UsageError
+from preprocessing.support.versions import TENSORFLOW_SERVING
 
 
 def test_none_asks_nobody():

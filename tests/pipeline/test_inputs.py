@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.config import load_config, override_of
 from pipeline.inputs import SCHEMA, index, make_output, prepare
-from preprocessing.errors import UsageError
-from preprocessing.manifest import Manifest
+from preprocessing.manifest.manifest import Manifest
+from preprocessing.support.errors import UsageError
 
 
 @pytest.fixture

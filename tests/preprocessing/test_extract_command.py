@@ -4,11 +4,11 @@ import pytest
 from made_media import portrait, write_image
 
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing import extraction_report, face_extraction
-from preprocessing.beam_args import worker_args
 from preprocessing.extract_command import extract
-from preprocessing.face_extraction import Settings
-from preprocessing.manifest import build_manifest
+from preprocessing.extraction import extraction_report, face_extraction
+from preprocessing.extraction.face_extraction import Settings
+from preprocessing.manifest.build import build_manifest
+from preprocessing.support.beam_args import worker_args
 
 PRECROPPED = Settings.of(to_dict(ExtractionConfig()), precropped=True)
 

@@ -11,8 +11,8 @@ from kubernetes import client
 from tensorflow_serving.config import model_server_config_pb2
 
 import serving
-from components.trainer.warmup import BATCH_SIZES
 from serving.gateway.metrics import GatewayMetrics
+from serving.model.warmup_requests import BATCH_SIZES
 from serving.server.config import models_from_proto, read_batching_config
 from serving.server.metrics import Metrics
 from serving.server.rest import METRICS_PATH

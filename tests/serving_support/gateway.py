@@ -18,8 +18,8 @@ import urllib.parse
 from pathlib import Path
 
 import serving
-from preprocessing.face_cropper import Settings
-from preprocessing.model_metadata import FILE
+from preprocessing.faces.face_cropper import Settings
+from serving.model.card import FILE
 
 ROOT = Path(serving.__file__).resolve().parents[1]
 

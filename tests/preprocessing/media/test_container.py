@@ -6,7 +6,7 @@ import pytest
 
 from preprocessing.datasets.clip import IMAGE_ENDINGS, VIDEO_ENDINGS, media
 from preprocessing.media.container import KINDS, identify, is_picture, misnamed, sniff
-from preprocessing.media.errors import UnreadableMedia
+from preprocessing.media.media_errors import UnreadableMedia
 
 
 def ts(length, first, packets):

@@ -12,8 +12,8 @@ import pytest
 from made_media import number_of, numbered_video
 
 from preprocessing.media.decoder import Decoder
-from preprocessing.media.errors import DecodingFailed, UnreadableMedia
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
 LIMITS = Limits(pixels=16_000_000, packets=100_000, seconds=3600, bytes=200_000_000)
 SECONDS = 20.0

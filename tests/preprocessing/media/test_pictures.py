@@ -8,9 +8,9 @@ import pytest
 from made_media import portrait
 from PIL import Image
 
-from preprocessing.media.errors import UnreadableMedia
-from preprocessing.media.frame import Request
+from preprocessing.media.frame import FrameRequest
 from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import UnreadableMedia
 from preprocessing.media.source import open_media
 from preprocessing.media.video import sample_file, sample_frames
 
@@ -47,7 +47,7 @@ def read(path):
     """The one frame of a picture, and what is noted."""
     told = []
     with open(open_media(path, Limits()), "rb", buffering=0) as file:
-        (frame,) = sample_file(file, Request(4), Limits(), tell=told.append)
+        (frame,) = sample_file(file, FrameRequest(4), Limits(), tell=told.append)
     return frame.pixels, told[0]
 
 

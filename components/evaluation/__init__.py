@@ -1,0 +1,1 @@
+"""What the evaluators, the report and the serving check share: scores, metrics, slices, gates."""

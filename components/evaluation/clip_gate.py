@@ -1,0 +1,68 @@
+"""The gate on clips: the same kinds of bounds as on frames, and scores that are numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.evaluation.measurement import find
+from pipeline.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row, bounds_of
+from pipeline.config import GateConfig
+
+LEVEL = "clip"
+FINITE = "share of scores that are numbers"
+
+
+def judge_clips(
+    gate: GateConfig,
+    slices: list[dict[str, Any]],
+    finite_share: float,
+    comparison: dict[str, Any] | None,
+) -> list[Row]:
+    """Holds the measures of clips against the bounds.
+
+    Args:
+      gate: the bounds.
+      slices: of the test split's clips, see `measurement.measure_split`.
+      finite_share: share of the crops whose score is a number.
+      comparison: with the last blessed model, see `measurement.compare`; None without one.
+
+    Returns:
+      A row for each bound and slice. What could not be measured never holds.
+    """
+    rows = [Row.of(LEVEL, Bound(FINITE, 1.0), "", finite_share, "nothing was scored")]
+    for bound in bounds_of(gate):
+        rows += _rows(bound, slices)
+    if comparison is not None:
+        rows.append(_change(gate, comparison["metrics"]["auc"]))
+    return rows
+
+
+def _change(gate: GateConfig, change: dict[str, Any]) -> Row:
+    """The row about the last blessed model; `change` is the measure of the difference of AUC."""
+    if gate.drop_by == "interval":
+        bound = Bound(AUC_CHANGE_LOW, -gate.max_auc_drop)
+        note = change["note"]
+        if change["low"] is not None:
+            note = f"the difference itself is {change['value']:+.3f}"
+        return Row.of(LEVEL, bound, "", change["low"], note)
+    return Row.of(LEVEL, Bound(AUC_CHANGE, -gate.max_auc_drop), "", change["value"], change["note"])
+
+
+def _rows(bound: Bound, slices: list[dict[str, Any]]) -> list[Row]:
+    if not bound.key:
+        where = [find(slices)]
+    else:
+        where = [
+            one
+            for one in slices
+            if one["key"] == bound.key and (not bound.value or one["value"] == bound.value)
+        ]
+    if not where:
+        name = f"{bound.key}={bound.value}" if bound.value else bound.key
+        return [Row.of(LEVEL, bound, name, None, "no clip of it was tested")]
+    rows = []
+    for one in where:
+        name = f"{one['key']}={one['value']}" if bound.key else ""
+        metric = one["metrics"][bound.metric]
+        rows.append(Row.of(LEVEL, bound, name, metric["value"], metric["note"]))
+    return rows

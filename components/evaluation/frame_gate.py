@@ -1,0 +1,110 @@
+"""TFMA's verdict in words: each bound, its value, and whether it held."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+
+from pipeline.bounds import AT_LEAST, AT_MOST, AUC_CHANGE, Bound, Row
+from pipeline.eval_config import AUC_DIFF, MEAN_LABEL, bounded_name, tfma_name
+
+FILE = "verdict.json"
+# TFMA gives them a value where a class is missing, too.
+_NEED_BOTH_CLASSES = ("auc", "average_precision", "tpr_at_fpr_1pct", "tpr_at_fpr_0.1pct")
+
+
+def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Row]:
+    """Holds TFMA's metrics against the bounds of the configuration.
+
+    TFMA gives a slice of one class an AUC of 0 and compares that with the bound; here it is not
+    measured, and a bound on it never holds.
+
+    Args:
+      evaluation: folder of TFMA's results.
+      eval_config: with the bounds as `pipeline.eval_config.make_eval_config` writes them.
+    """
+    measured = metrics_by_slice(evaluation)
+    rows = []
+    for metric in eval_config.metrics_specs[0].metrics:
+        name = bounded_name(metric)
+        for threshold in metric.per_slice_thresholds:
+            for spec in threshold.slicing_specs:
+                rows += _rows(name, threshold.threshold, spec, measured)
+    return rows
+
+
+def _rows(
+    name: str,
+    threshold: config_pb2.MetricThreshold,
+    spec: config_pb2.SlicingSpec,
+    measured: dict[str, dict[str, Any]],
+) -> list[Row]:
+    key, value = _named(spec)
+    bound = _bound(name, threshold.value_threshold, key, value)
+    where = [""]
+    if key:
+        wanted = f"{key}={value}"
+        where = sorted(s for s in measured if s == wanted or not value and s.startswith(wanted))
+    if not where:
+        return [Row.of("frame", bound, wanted.rstrip("="), None, "no crop of it was tested")]
+    rows = []
+    for slice_name in where:
+        metrics = measured.get(slice_name, {})
+        found = metrics.get(tfma_name(name))
+        reason = "" if found is not None else "nothing was tested"
+        if name in _NEED_BOTH_CLASSES and metrics.get(MEAN_LABEL) in (0.0, 1.0):
+            found, reason = None, f"only {'fake' if metrics[MEAN_LABEL] else 'real'} crops"
+        rows.append(Row.of("frame", bound, slice_name, found, reason))
+        if threshold.HasField("change_threshold") and AUC_DIFF in metrics:
+            change = Bound(AUC_CHANGE, threshold.change_threshold.absolute.value)
+            difference = None if found is None else metrics[AUC_DIFF]
+            rows.append(Row.of("frame", change, slice_name, difference, reason))
+    return rows
+
+
+def _bound(name: str, threshold: config_pb2.GenericValueThreshold, key: str, value: str) -> Bound:
+    if threshold.HasField("upper_bound"):
+        return Bound(name, threshold.upper_bound.value, key, value, AT_MOST)
+    return Bound(name, threshold.lower_bound.value, key, value, AT_LEAST)
+
+
+def _named(spec: config_pb2.SlicingSpec) -> tuple[str, str]:
+    for key, value in spec.feature_values.items():
+        return key, value
+    return (spec.feature_keys[0], "") if spec.feature_keys else ("", "")
+
+
+def metrics_by_slice(evaluation: str) -> dict[str, dict[str, Any]]:
+    """TFMA's scalar metrics: slice (`method=Deepfakes`, empty for everything) -> metric -> value.
+
+    Differences from the baseline end in `_diff`; the baseline's own values are left out.
+    """
+    result = tfma.load_eval_result(evaluation)
+    found: dict[str, dict[str, Any]] = {}
+    for slice_key, by_output in result.slicing_metrics:
+        if len(slice_key) > 1:
+            continue
+        name = "".join(f"{key}={value}" for key, value in slice_key)
+        values = by_output[""][""]
+        found[name] = {
+            metric: value["doubleValue"]
+            for metric, value in values.items()
+            if isinstance(value.get("doubleValue"), float)
+        }
+    return found
+
+
+def write(folder: str, rows: list[Row]) -> None:
+    """Writes the rows as JSON."""
+    text = json.dumps([row.as_json() for row in rows], indent=1)
+    Path(folder, FILE).write_text(text, encoding="utf-8")
+
+
+def read(folder: str) -> list[Row]:
+    """Reads what `write` wrote."""
+    rows = json.loads(Path(folder, FILE).read_text(encoding="utf-8"))
+    return [Row.from_json(row) for row in rows]

@@ -1,0 +1,157 @@
+"""From tables of scores to all that is said about a model: measures, slices, curves, comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.evaluation import bootstrap
+from components.evaluation.intervals import measure_with_intervals
+from components.evaluation.metrics import Measure, measure
+from components.evaluation.scores import clip_tables, clusters_of
+from components.evaluation.slices import KEYS, methods_of, slices_of
+from preprocessing.extraction import face_example as names
+
+OVERALL = "overall"
+
+
+def measure_split(crops: pd.DataFrame, resamples: int = bootstrap.RESAMPLES) -> dict[str, Any]:
+    """Measures the scores of a split.
+
+    Args:
+      crops: see `scores.CROP_COLUMNS`.
+      resamples: of the bootstrap.
+
+    Returns:
+      JSON's kinds of values: `crops` and `clips`, each a list of slices, the first of which is
+      `overall`. A slice has `key`, `value`, the numbers `real`, `fake` and `clusters`, and
+      `metrics`: metric -> `value`, `low`, `high` (None for NaN) and `note`. Only clips have
+      intervals: crops of one clip are as good as copies.
+    """
+    _, clips = clip_tables(crops)
+    return {
+        "crops": _slices(crops, 0),
+        "clips": _slices(clips, resamples),
+        "resamples": resamples,
+    }
+
+
+def _slices(table: pd.DataFrame, resamples: int) -> list[dict[str, Any]]:
+    labels, logits = table[names.LABEL].to_numpy(int), table["logit"].to_numpy(float)
+    clusters = clusters_of(table)
+    rows = []
+    for key, value, members in _members(table):
+        part = labels[members], logits[members], clusters[members]
+        found = measure_with_intervals(*part, resamples) if resamples else measure(part[0], part[1])
+        rows.append(
+            {
+                "key": key,
+                "value": value,
+                "real": int((part[0] == 0).sum()),
+                "fake": int((part[0] == 1).sum()),
+                "clusters": len(np.unique(part[2])),
+                "metrics": {name: as_json(one) for name, one in found.items()},
+            }
+        )
+    return rows
+
+
+def _members(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
+    """(key, value, numbers of the rows) of every slice, the whole table first."""
+    columns = [table[name] for name in (names.LABEL, names.DATASET, names.METHOD)]
+    methods = methods_of(zip(*columns, strict=True))
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, row in enumerate(table.to_dict("records")):
+        slices = slices_of(
+            label=row[names.LABEL],
+            dataset=row[names.DATASET],
+            method=row[names.METHOD],
+            clip_id=row[names.CLIP_ID],
+            pair_id=row[names.PAIR_ID],
+            face_size=row["face_size"],
+            methods=methods,
+        )
+        for key, values in slices.items():
+            for value in values:
+                found.setdefault((key, value), []).append(number)
+    order = sorted(found, key=lambda one: (KEYS.index(one[0]), one[1]))
+    every = (OVERALL, "", np.arange(len(table)))
+    return [every, *((key, value, np.array(found[key, value])) for key, value in order)]
+
+
+def compare(
+    candidate: pd.DataFrame, baseline: pd.DataFrame, resamples: int, key: str = names.CLIP_ID
+) -> dict[str, Any]:
+    """Differences of two models on the clips that both have scored.
+
+    Both are measured on the same resamples, so what makes a clip hard for both cancels out.
+
+    Args:
+      candidate: table of clips.
+      baseline: table of clips of the other model.
+      resamples: of the bootstrap.
+      key: column that says which clips are the same one; each value stands once in a table.
+
+    Returns:
+      `clips` (in common), `only_candidate`, `only_baseline` (numbers), and `metrics`: metric ->
+      `candidate`, `baseline`, and `value`, `low`, `high`, `note` of candidate minus baseline.
+    """
+    both = candidate.merge(baseline[[key, "logit"]], on=key, suffixes=("", "_baseline"))
+    labels, clusters = both[names.LABEL].to_numpy(int), clusters_of(both)
+    logits = [both[column].to_numpy(float) for column in ("logit", "logit_baseline")]
+    values = [measure(labels, one) for one in logits]
+    draws: dict[str, np.ndarray] = {}
+    if len(both) and all(np.isfinite(one).all() for one in logits):
+        drawn = [bootstrap.resample(labels, one, clusters, resamples) for one in logits]
+        draws = {name: drawn[0][name] - drawn[1][name] for name in drawn[0]}
+    metrics = {}
+    for name, one in values[0].items():
+        other = values[1][name]
+        difference = Measure(one.value - other.value, note=one.note or other.note)
+        if math.isfinite(difference.value) and draws:
+            informative = bootstrap.informative_clusters(labels, clusters)
+            low, high, why = _interval_of_difference(draws[name], informative)
+            difference = Measure(difference.value, low, high, why)
+        metrics[name] = {
+            "candidate": _number(one.value),
+            "baseline": _number(other.value),
+            **as_json(difference),
+        }
+    return {
+        "clips": len(both),
+        "only_candidate": len(candidate) - len(both),
+        "only_baseline": len(baseline) - len(both),
+        "metrics": metrics,
+    }
+
+
+def _interval_of_difference(draws: np.ndarray, informative: int) -> tuple[float, float, str]:
+    """As `bootstrap.interval`; where every resample gives one value, both ends are it.
+
+    Two models that rank all clips alike differ by exactly 0 on every resample. For one model's own
+    measure a width of zero would promise too much, and is left out.
+    """
+    low, high, why = bootstrap.interval(draws, informative)
+    finite = draws[np.isfinite(draws)]
+    if informative >= 2 and len(finite) and np.ptp(finite) == 0:
+        return float(finite[0]), float(finite[0]), why
+    return low, high, why
+
+
+def as_json(one: Measure) -> dict[str, Any]:
+    """A measure as JSON has it: None instead of NaN."""
+    values = dataclasses.asdict(one)
+    return {key: value if key == "note" else _number(value) for key, value in values.items()}
+
+
+def find(slices: list[dict[str, Any]], key: str = OVERALL, value: str = "") -> dict[str, Any]:
+    """The slice of this name, or an empty dict."""
+    return next((row for row in slices if (row["key"], row["value"]) == (key, value)), {})
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,62 @@
+"""The files of an evaluation of clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from components.evaluation.scores import clip_tables
+from pipeline.bounds import Row
+from preprocessing.support.files import replacing
+
+METRICS, VERDICT = "metrics.json", "verdict.json"
+_TEXTS = {"dtype": {"identity": str, "pair_id": str, "clip_id": str}, "keep_default_na": False}
+
+
+def write_scores(folder: Path, split: str, crops: pd.DataFrame) -> None:
+    """Writes `SPLIT_crops.csv`, `SPLIT_tracks.csv` and `SPLIT_clips.csv`."""
+    tracks, clips = clip_tables(crops)
+    for level, table in (("crops", crops), ("tracks", tracks), ("clips", clips)):
+        # The names of clips may hold anything; csv quotes it.
+        table.to_csv(folder / f"{split}_{level}.csv", index=False, na_rep="nan")
+
+
+def read_scores(folder: str | Path, split: str, level: str) -> pd.DataFrame:
+    """Reads one of the tables that `write_scores` wrote.
+
+    Args:
+      folder: of the evaluation.
+      split: `val` or `test`.
+      level: `crops`, `tracks` or `clips`.
+    """
+    table = pd.read_csv(Path(folder) / f"{split}_{level}.csv", **_TEXTS)
+    for column in ("logit", "score"):
+        table[column] = table[column].astype(float)
+    return table
+
+
+def write(
+    folder: Path,
+    measured: dict[str, Any],
+    rows: list[Row],
+    comparison: dict[str, Any] | None,
+) -> None:
+    """Writes `metrics.json` (measures by split, and the comparison) and `verdict.json`."""
+    with replacing(folder / METRICS) as file:
+        json.dump({"splits": measured, "comparison": comparison}, file, indent=1)
+    with replacing(folder / VERDICT) as file:
+        json.dump([row.as_json() for row in rows], file, indent=1)
+
+
+def read(folder: str | Path) -> dict[str, Any]:
+    """Reads `metrics.json`."""
+    return json.loads((Path(folder) / METRICS).read_text(encoding="utf-8"))
+
+
+def read_verdict(folder: str | Path) -> list[Row]:
+    """Reads `verdict.json`."""
+    text = (Path(folder) / VERDICT).read_text(encoding="utf-8")
+    return [Row.from_json(row) for row in json.loads(text)]

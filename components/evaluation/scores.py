@@ -1,0 +1,169 @@
+"""Tables of scores: each crop's from the exported model, and what they make of tracks and clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from preprocessing.extraction import face_example as names
+from preprocessing.support import progress
+from serving.model.aggregation import aggregate, probability
+
+# Records scored at once; more gain nothing on a CPU.
+_BATCH = 32
+_TEXTS = (names.CLIP_ID, names.PAIR_ID, names.DATASET, names.METHOD, names.IDENTITY)
+_NUMBERS = (names.LABEL, names.TRACK_ID, names.FRAME_INDEX)
+CROP_COLUMNS = (*_TEXTS, *_NUMBERS, "face_size", "logit", "score")
+# What is the same for all crops of a clip.
+_CLIP_COLUMNS = (names.PAIR_ID, names.DATASET, names.METHOD, names.IDENTITY, names.LABEL)
+
+
+class ExampleScorer:
+    """Scores records through the signature that TFMA uses too.
+
+    Args:
+      saved_model: folder that holds `saved_model.pb`.
+    """
+
+    def __init__(self, saved_model: str | Path):
+        import tensorflow as tf
+
+        full_float32()
+        # The signature does not keep its model alive.
+        self._loaded = tf.saved_model.load(str(saved_model))
+        self._score = self._loaded.signatures["serving_examples"]
+
+    def logits(self, records: Sequence[bytes]) -> np.ndarray:
+        """Calibrated logits, float32 [records], of serialized tf.Examples."""
+        import tensorflow as tf
+
+        parts = [
+            self._score(examples=tf.constant(records[start : start + _BATCH]))["logit"].numpy()
+            for start in range(0, len(records), _BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+    def table(self, files: Sequence[str], stage: str) -> pd.DataFrame:
+        """Scores all records of TFRecord files.
+
+        Args:
+          files: paths; those ending in .gz are decompressed.
+          stage: name for the progress.
+
+        Returns:
+          `CROP_COLUMNS`, a row a crop, in order of clip, track and frame.
+        """
+        rows: list[dict[str, Any]] = []
+        for batch in _batches(read_records(files)):
+            logits = self.logits(batch)
+            rows += [crop_row(record, logit) for record, logit in zip(batch, logits, strict=True)]
+            progress.report(stage, len(rows), 0, "crops scored")
+        return crop_table(rows)
+
+
+def full_float32() -> None:
+    """Makes GPUs multiply with all bits of float32, as CPUs do, for the rest of the process.
+
+    By default they take 10 bits of each factor (TF32), and would give other scores than the CPUs on
+    which the model is served or asked.
+    """
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def read_records(files: Sequence[str]) -> Iterator[bytes]:
+    """The records of TFRecord files, one after the other."""
+    import tensorflow as tf
+
+    for file in files:
+        compression = "GZIP" if file.endswith(".gz") else ""
+        yield from tf.data.TFRecordDataset(file, compression).as_numpy_iterator()
+
+
+def crop_row(record: bytes, logit: float) -> dict[str, Any]:
+    """A row of the table of crops."""
+    import tensorflow as tf
+
+    feature = tf.train.Example.FromString(record).features.feature
+    x1, y1, x2, y2 = feature[names.BOX].float_list.value
+    texts = {name: feature[name].bytes_list.value[0].decode(errors="replace") for name in _TEXTS}
+    return {
+        **texts,
+        **{name: feature[name].int64_list.value[0] for name in _NUMBERS},
+        "face_size": round(max(x2 - x1, y2 - y1), 1),
+        "logit": float(logit),
+        "score": float(probability(logit)),
+    }
+
+
+def crop_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a table, in order of clip, track and frame."""
+    table = pd.DataFrame(rows, columns=CROP_COLUMNS)
+    order = [names.CLIP_ID, names.TRACK_ID, names.FRAME_INDEX]
+    return table.sort_values(order, kind="stable", ignore_index=True)
+
+
+def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Joins crops to tracks and clips by `serving.model.aggregation`.
+
+    Logits that are NaN or infinite are carried on: the gate counts them and refuses the model.
+
+    Returns:
+      Tracks (`clip_id`, `track_id`, `logit`, `score`) and clips (`clip_id`, what the crops of a
+      clip have in common, `crops`, `tracks`, the median `face_size`, `logit`, `score`).
+    """
+    clip_ids = crops[names.CLIP_ID].to_numpy(str)
+    found = aggregate(
+        crops["logit"].to_numpy(),
+        clip_ids,
+        crops[names.TRACK_ID].to_numpy(int),
+        allow_non_finite=True,
+    )
+    tracks = pd.DataFrame(
+        {
+            names.CLIP_ID: found.track_clips,
+            names.TRACK_ID: found.tracks,
+            "logit": found.track_logits,
+            "score": probability(found.track_logits),
+        }
+    )
+    by_clip = crops.groupby(names.CLIP_ID, sort=True)
+    clips = by_clip[list(_CLIP_COLUMNS)].first()
+    clips["crops"] = by_clip.size()
+    clips["tracks"] = by_clip[names.TRACK_ID].nunique()
+    clips["face_size"] = by_clip["face_size"].median()
+    clips = clips.reset_index()
+    logits = dict(zip(found.clips, found.logits, strict=True))
+    clips["logit"] = clips[names.CLIP_ID].map(logits).astype(float)
+    clips["score"] = probability(clips["logit"].to_numpy())
+    return tracks, clips
+
+
+def clusters_of(table: pd.DataFrame) -> np.ndarray:
+    """What the bootstrap draws as a whole: the clips of one target person.
+
+    A fake's second person, the donor, is not counted: by both, most datasets are one cluster. Where
+    persons are unknown, a fake and its original are a cluster.
+
+    Returns:
+      Strings [rows].
+    """
+    first = table[names.IDENTITY].str.split("|").str[0]
+    known = first.fillna("") != ""
+    return (table[names.DATASET] + ":" + first.where(known, table[names.PAIR_ID])).to_numpy(str)
+
+
+def _batches(records: Iterator[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

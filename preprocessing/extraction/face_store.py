@@ -1,0 +1,150 @@
+"""The face store: one file for each finished clip, written whole or not at all.
+
+The first record of a file is the clip's report row, the others are its Examples. The folder is
+named by settings and code, the file by the clip's content and what its Examples repeat, so what
+is found there is what would be computed again. A file that was damaged since it was written counts
+as absent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preprocessing.datasets.clip import Clip
+from preprocessing.fingerprint import code_digest, settings_digest
+from preprocessing.support.files import replacing
+
+if TYPE_CHECKING:
+    from preprocessing.faces.face_cropper import Settings
+
+_FAILURES = "failures.json"
+# What the result for one clip depends on besides the clip and the settings.
+SOURCES = (
+    "preprocessing/faces/crop.py",
+    "preprocessing/media/child.py",
+    "preprocessing/media/container.py",
+    "preprocessing/media/headers.py",
+    "preprocessing/media/decoder.py",
+    "preprocessing/media/display.py",
+    "preprocessing/media/media_errors.py",
+    "preprocessing/media/film.py",
+    "preprocessing/media/frame.py",
+    "preprocessing/media/limits.py",
+    "preprocessing/media/packets.py",
+    "preprocessing/media/pictures.py",
+    "preprocessing/media/reader.py",
+    "preprocessing/media/sandbox.py",
+    "preprocessing/media/source.py",
+    "preprocessing/faces/detector.py",
+    "preprocessing/faces/face_cropper.py",
+    "preprocessing/extraction/face_example.py",
+    "preprocessing/extraction/face_extraction.py",
+    "preprocessing/faces/face_selection.py",
+    "preprocessing/media/frame_folder.py",
+    "preprocessing/faces/persons.py",
+    "preprocessing/faces/quality.py",
+    "preprocessing/faces/search.py",
+    "preprocessing/faces/shots.py",
+    "preprocessing/faces/tracking.py",
+    "preprocessing/media/video.py",
+)
+
+
+def store_key(settings: Settings) -> str:
+    """Names the part of the face store that holds results of these settings and this code."""
+    return settings_digest(settings.as_dict(), code_digest(SOURCES))
+
+
+def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:
+    """Where the face store keeps a clip's result; what the Examples repeat is part of the name."""
+    row = dataclasses.asdict(dataclasses.replace(clip, group="", split="", official_split=""))
+    return Path(store) / key / f"{settings_digest(row)}.tfrecord"
+
+
+def write_clip(path: Path, row: dict[str, Any], examples: Sequence[bytes]) -> None:
+    """Writes a clip's result; until it is complete, nothing stands under that name."""
+    import tensorflow as tf
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with tf.io.TFRecordWriter(str(temporary)) as writer:
+        for record in (json.dumps(row).encode(), *examples):
+            writer.write(record)
+    # A rename may reach the disk before the content does.
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def read_row(path: Path) -> dict[str, Any] | None:
+    """The report row of a finished clip, after a look at the whole file.
+
+    Returns:
+      None when there is no file, or it is damaged: a checksum of a record does not match, it is
+      cut off, or it does not hold as many Examples as its row says.
+    """
+    import tensorflow as tf
+
+    try:
+        records = _records(path)
+        row = json.loads(next(records))
+        complete = sum(1 for _ in records) == row["crops"]
+    except (tf.errors.DataLossError, StopIteration, ValueError, KeyError, TypeError):
+        return None
+    return row if complete else None
+
+
+def read_examples(path: str | Path) -> Iterator[bytes]:
+    """The serialized Examples of a finished clip."""
+    records = _records(Path(path))
+    next(records)
+    return records
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    """The records of a file, none when it is absent; checksums are verified while reading."""
+    import tensorflow as tf
+
+    if path.exists():
+        yield from tf.compat.v1.io.tf_record_iterator(str(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class Failures:
+    """Clips of the last run that failed for a passing reason, and how often that was tried again.
+
+    TFX reuses what a node made when its parameters are the same. A run that ended with such clips
+    would be reused too, so FaceExtractor has `attempt` as a parameter: the run after it gets a
+    higher one, works again, finds the finished clips in the store, and tries the others.
+
+    Attributes:
+      attempt: parameter of the last run.
+      clips: path -> reason, of those that failed in it.
+    """
+
+    attempt: int = 0
+    clips: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, store: str | Path) -> Failures:
+        """Of a store; no failures where nothing (readable) is written down."""
+        try:
+            found = json.loads((Path(store) / _FAILURES).read_text(encoding="utf-8"))
+            return cls(int(found["attempt"]), dict(found["clips"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            return cls()
+
+    def write(self, store: str | Path) -> None:
+        """Writes them down for the next run."""
+        with replacing(Path(store) / _FAILURES) as file:
+            json.dump(dataclasses.asdict(self), file, indent=1)
+
+    @property
+    def next_attempt(self) -> int:
+        """The parameter of the next run."""
+        return self.attempt + bool(self.clips)

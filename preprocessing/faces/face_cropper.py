@@ -1,0 +1,320 @@
+"""From one media file to its face crops: what extraction and prediction share."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from preprocessing.faces import persons
+from preprocessing.faces.crop import limit_size, roll, square_crop
+from preprocessing.faces.detector import Face
+from preprocessing.faces.face_selection import (
+    BYSTANDER,
+    OUTSIDE,
+    TOO_SHORT,
+    TRAINING,
+    FaceCounts,
+    FoundFace,
+    select,
+)
+from preprocessing.faces.quality import QualityFilter
+from preprocessing.faces.shots import ShotDetector
+from preprocessing.faces.tracking import Tracker
+from preprocessing.media.decoder import Decoder
+from preprocessing.media.frame import Frame, MediaInfo
+from preprocessing.media.frame_folder import sample_folder
+from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import UnreadableMedia
+
+__all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper", "Settings"]
+
+_Item = TypeVar("_Item")
+
+# O-Net's threshold in the original implementation. Faces between it and a higher
+# `min_face_score` are found, left out and counted.
+_FLOOR_SCORE = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What decides which crops come out of a clip; the names are those of ExtractionConfig.
+
+    What has a default came later: models that were trained before it do without.
+
+    Attributes:
+      policy: what is kept where the other settings leave little, see
+        `preprocessing.faces.face_selection`. Whoever uses a model sets it; training has one policy
+        only.
+    """
+
+    frames_per_clip: int
+    margin: float
+    max_crop_size: int
+    min_face_size: int
+    min_face_score: float
+    min_track_share: float
+    jpeg_quality: int
+    precropped: bool
+    frames_per_second: float = 0.0
+    max_yaw: float = 90.0
+    min_sharpness: float = 0.0
+    min_relative_size: float = 0.0
+    align: bool = False
+    boxes_of_original: bool = False
+    policy: str = TRAINING
+
+    @classmethod
+    def of(cls, extraction: dict[str, Any], precropped: bool) -> Settings:
+        """Picks the settings out of an extraction section given as plain values."""
+        names = {field.name for field in dataclasses.fields(cls)} - {"precropped", "policy"}
+        return cls(precropped=precropped, **{name: extraction[name] for name in names})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; training's policy, which is no property of a model, is left out."""
+        values = dataclasses.asdict(self)
+        if self.policy == TRAINING:
+            del values["policy"]
+        return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """One stored face: the JPEG bytes and where they came from.
+
+    Attributes:
+      jpeg: the encoded crop.
+      track: number of the face's track within the clip.
+      frame: its frame, without the pixels.
+      box: [4], x1, y1, x2, y2 in pixels of the frame.
+      landmarks: [5, 2], see `preprocessing.faces.detector.Face`.
+      score: the detector's probability of a face.
+    """
+
+    jpeg: bytes
+    track: int
+    frame: Frame
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: float
+
+
+class FaceCropper:
+    """Cuts the faces out of one media file; used by extraction and prediction alike.
+
+    Files are decoded in a child process, so that none of them can harm this one.
+
+    Args:
+      settings: what to look for and how to cut it.
+      threads: threads that decode; 0 leaves it to FFmpeg.
+      limits: of the files, beyond which they are refused; None for those of datasets.
+    """
+
+    def __init__(self, settings: Settings, threads: int = 0, limits: Limits | None = None):
+        self.settings = settings
+        self._decoder = Decoder(threads, limits=limits)
+        self._search = None
+        self._filter = QualityFilter(
+            min_size=settings.min_face_size,
+            min_score=settings.min_face_score,
+            max_yaw=settings.max_yaw,
+            min_sharpness=settings.min_sharpness,
+        )
+        if not settings.precropped:
+            from preprocessing.faces.detector import FaceDetector
+            from preprocessing.faces.search import FaceSearch
+
+            score = min(settings.min_face_score, _FLOOR_SCORE)
+            self._search = FaceSearch(FaceDetector(settings.min_face_size, score))
+
+    def close(self) -> None:
+        """Ends the child processes; they start again when they are needed."""
+        self._decoder.close()
+
+    def crops(
+        self,
+        path: str | Path,
+        original: str | Path | None = None,
+        check: Callable[[], None] | None = None,
+        policy: str | None = None,
+    ) -> tuple[list[Crop], FaceCounts]:
+        """Returns the crops of a clip in order of frame and track, and what was counted.
+
+        Args:
+          path: a video or picture, or a folder with the frames of a video as pictures.
+          original: the clip that a fake was made from. Where it has frames of the same size, its
+            faces are cut out of `path`, so that crops of both with one frame number are a pair.
+          check: called with each frame of `path`; what it raises ends the work.
+          policy: takes the place of the settings' policy for this file.
+
+        Raises:
+          UnreadableMedia: no frame could be decoded.
+          DecodingFailed: the file could not be read, or its decoder failed, this time.
+          ValueError: there is no such policy.
+        """
+        policy = self.settings.policy if policy is None else policy
+        told: list[MediaInfo] = []
+        crops, counts = self._found(path, original, check, policy, told.append)
+        notes = dict.fromkeys(note for info in told for note in info.notes)
+        return crops, dataclasses.replace(counts, notes=list(notes))
+
+    def _found(
+        self,
+        path: str | Path,
+        original: str | Path | None,
+        check: Callable[[], None] | None,
+        policy: str,
+        tell: Callable[[MediaInfo], None],
+    ) -> tuple[list[Crop], FaceCounts]:
+        frames = _checked(self._frames(path, tell), check)
+        if self._search is None:
+            return self._whole_frames(frames)
+        if original is not None:
+            try:
+                like = self._like(path, original, tell)
+                crops, counts = self._cut(_checked(like, check), policy)
+                if counts.frames:
+                    return crops, dataclasses.replace(counts, boxes="original")
+            except _NoPartner:
+                pass
+        return self._cut(self._search.faces(frames), policy)
+
+    def _frames(
+        self,
+        path: str | Path,
+        tell: Callable[[MediaInfo], None] | None = None,
+        count: int = 0,
+        indices: Sequence[int] | None = None,
+    ) -> Iterator[Frame]:
+        """Frames of a clip: those that the settings want, or `count` with the numbers `indices`."""
+        count = count or self.settings.frames_per_clip
+        if Path(path).is_dir():
+            return sample_folder(
+                Path(path), lambda picture: self._decoder.frames(picture, 1), count, indices
+            )
+        per_second = 0.0 if indices is not None else self.settings.frames_per_second
+        return self._decoder.frames(path, count, per_second, indices, tell=tell)
+
+    def _like(
+        self, path: str | Path, original: str | Path, tell: Callable[[MediaInfo], None]
+    ) -> Iterator[tuple[Frame, list[Face]]]:
+        """The frames of `path` with the faces of `original`."""
+        if not Path(original).exists():
+            raise _NoPartner
+        try:
+            known = {
+                frame.index: (frame.pixels.shape, faces)
+                for frame, faces in self._search.faces(self._frames(original))
+            }
+        except UnreadableMedia as error:
+            raise _NoPartner from error
+        for frame in self._frames(path, tell, len(known), list(known)):
+            shape, faces = known[frame.index]
+            if frame.pixels.shape != shape:
+                raise _NoPartner
+            yield frame, faces
+
+    def _cut(
+        self, searched: Iterable[tuple[Frame, list[Face]]], policy: str
+    ) -> tuple[list[Crop], FaceCounts]:
+        shots, tracker = ShotDetector(), Tracker()
+        found: list[FoundFace] = []
+        patches: list[np.ndarray] = []
+        shot_frames: collections.Counter[int] = collections.Counter()
+        frames_with_face = 0
+        for frame, faces in searched:
+            shot = shots.shot_of(frame.pixels)
+            shot_frames[shot] += 1
+            frames_with_face += bool(faces)
+            for face, track in zip(faces, tracker.assign(faces, shot), strict=True):
+                crop, reason = self._crop(frame, face)
+                found.append(FoundFace(frame.index, shot, track, face.size, crop, reason))
+                patches.append(persons.patch(frame.pixels, face))
+        tracks = persons.split([face.track for face in found], patches)
+        found = [face.of_track(track) for face, track in zip(found, tracks, strict=True)]
+        kept, dropped, note = select(
+            found,
+            shot_frames,
+            self.settings.min_track_share,
+            self.settings.min_relative_size,
+            policy,
+        )
+        return kept, FaceCounts(
+            frames=sum(shot_frames.values()),
+            frames_with_face=frames_with_face,
+            shots=len(shot_frames),
+            faces=len(found),
+            tracks=len({crop.track for crop in kept}),
+            crops=len(kept),
+            dropped=dropped,
+            note=note,
+        )
+
+    def _crop(self, frame: Frame, face: Face) -> tuple[Crop | None, str]:
+        """The crop of a face, None where none can be cut, and the reason against it.
+
+        Its track is known only when the whole clip is.
+        """
+        angle = roll(face.landmarks) if self.settings.align else 0.0
+        try:
+            pixels = square_crop(
+                frame.pixels, face.box, self.settings.margin, self.settings.max_crop_size, angle
+            )
+        except ValueError:
+            return None, OUTSIDE
+        crop = Crop(
+            jpeg=self._encode(pixels),
+            track=-1,
+            frame=_without_pixels(frame),
+            box=face.box,
+            landmarks=face.landmarks,
+            score=face.score,
+        )
+        return crop, self._filter.why_not(face, pixels)
+
+    def _whole_frames(self, frames: Iterator[Frame]) -> tuple[list[Crop], FaceCounts]:
+        """Files that are face crops already: each frame is one face."""
+        crops = []
+        for frame in frames:
+            height, width = frame.pixels.shape[:2]
+            jpeg = self._encode(limit_size(frame.pixels, self.settings.max_crop_size))
+            box = np.array([0, 0, width, height], np.float32)
+            landmarks = np.zeros((5, 2), np.float32)
+            crops.append(Crop(jpeg, 0, _without_pixels(frame), box, landmarks, 1.0))
+        number = len(crops)
+        return crops, FaceCounts(
+            frames=number,
+            frames_with_face=number,
+            shots=min(1, number),
+            faces=number,
+            tracks=min(1, number),
+            crops=number,
+        )
+
+    def _encode(self, pixels: np.ndarray) -> bytes:
+        parameters = [cv2.IMWRITE_JPEG_QUALITY, self.settings.jpeg_quality]
+        ok, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
+        if not ok:
+            raise UnreadableMedia("a crop could not be encoded")
+        return data.tobytes()
+
+
+def _checked(items: Iterable[_Item], check: Callable[[], None] | None) -> Iterator[_Item]:
+    for item in items:
+        if check:
+            check()
+        yield item
+
+
+class _NoPartner(Exception):
+    """The original cannot lend its boxes."""
+
+
+def _without_pixels(frame: Frame) -> Frame:
+    """The frame's number and time; its pixels would be held as long as the crop."""
+    return dataclasses.replace(frame, pixels=np.empty(0, np.uint8))

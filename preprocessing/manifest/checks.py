@@ -1,0 +1,112 @@
+"""What a manifest must have for training and for measuring, and what it leaves out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from preprocessing.datasets.clip import (
+    FAKE,
+    LABEL_NAMES,
+    REAL,
+    SPLITS,
+    Clip,
+    Problem,
+    is_document,
+    printable,
+)
+from preprocessing.manifest.leaks import leaks
+from preprocessing.manifest.manifest import Manifest
+from preprocessing.support.errors import UsageError
+
+
+def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
+    """Refuses a manifest that training would go wrong with.
+
+    Args:
+      manifest: the clips.
+      needs_fakes: False where pseudo-fakes stand for all fakes that are trained on.
+
+    Returns:
+      Warnings: what training can live with, but its user should know.
+
+    Raises:
+      UsageError: no clip, one class, one group, an empty split, train without one of the classes,
+        or labels that contradict each other.
+    """
+    clips, root = manifest.clips, manifest.root
+    if not clips:
+        first = next((f": {printable(p.path)}: {p.reason}" for p in manifest.problems), "")
+        raise UsageError(f"{root} holds no clip that can be used{first}")
+    check_labels(clips)
+    labels = {split: {c.label for c in clips if c.split == split} for split in SPLITS}
+    present = set().union(*labels.values())
+    if len(present) == 1 and (needs_fakes or present == {FAKE}):
+        has, lacks = ("real", "fake") if present == {REAL} else ("fake", "real")
+        raise UsageError(f"{root} holds only {has} clips; add {lacks} ones")
+    other = {"identity": ", or use data.split=clip", "clip": ""}.get(
+        manifest.protocol, ", or use data.split=identity"
+    )
+    if len({clip.group for clip in clips}) == 1:
+        raise UsageError(
+            f"all {len(clips)} clips of {root} hang together (same persons, or frames of the same "
+            f"clip by their names), so they cannot be divided; add clips of others{other}"
+        )
+    for split in SPLITS:
+        if not labels[split]:
+            raise UsageError(f"no clip of {root} falls to {split}; add clips of others{other}")
+    if len(labels["train"]) == 1 and (needs_fakes or labels["train"] == {FAKE}):
+        has, lacks = ("real", "fake") if labels["train"] == {REAL} else ("fake", "real")
+        raise UsageError(
+            f"train holds only {has} clips of {root}; add {lacks} clips that have nothing in "
+            f"common with those of val and test{other}"
+        )
+    warnings = []
+    for split in ("val", "test"):
+        if len(labels[split]) == 1:
+            has = LABEL_NAMES[next(iter(labels[split]))]
+            warnings.append(f"{split} holds only {has} clips: AUC is undefined there")
+    empty = [clip.path for clip in clips if clip.size == 0]
+    if empty:
+        warnings.append(f"{len(empty)} clips are empty files, such as {printable(empty[0])}")
+    return warnings
+
+
+def check_labels(clips: Sequence[Clip]) -> None:
+    """Refuses clips whose labels contradict each other, for training and measuring alike.
+
+    Raises:
+      UsageError: a path or a content is labelled both real and fake.
+    """
+    seen: dict[str, Clip] = {}
+    for clip in clips:
+        other = seen.setdefault(clip.path, clip)
+        if other.label != clip.label:
+            raise UsageError(
+                f"{printable(clip.path)} is labelled both real and fake; remove the wrong label"
+            )
+    for paths in leaks(clips).contradictions:
+        by_label = {seen[path].label: printable(path) for path in paths}
+        raise UsageError(
+            f"{by_label[REAL]} (real) and {by_label[FAKE]} (fake) are the same file; remove the "
+            "one with the wrong label"
+        )
+
+
+def left_out(
+    root: str | os.PathLike[str], clips: Iterable[Clip], problems: Iterable[Problem]
+) -> tuple[Problem, ...]:
+    """The problems that keep something in the folder out of the clips.
+
+    Others concern clips that are there nevertheless, or files that lists name and that are absent.
+    Documents (`README.txt`) are no loss either.
+    """
+    used = {clip.path for clip in clips}
+    return tuple(
+        problem
+        for problem in problems
+        if problem.path not in used
+        and os.path.lexists(os.path.join(root, problem.path))
+        and not is_document(Path(root, problem.path))
+    )

@@ -1,0 +1,221 @@
+"""The manifest: one row for each clip, with hash and split, and a digest over all of them.
+
+As in:
+
+    manifest = build_manifest("/data/Celeb-DF-v2", "auto", "identity", 0.15, 0.15, seed=1)
+    warnings = check_trainable(manifest)
+    manifest.write_csv("manifest.csv")
+    print(manifest.table())
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+from preprocessing.datasets.clip import LABEL_NAMES, SPLITS, Clip, Problem, printable
+from preprocessing.manifest.leaks import leaks
+from preprocessing.support.errors import UsageError
+from preprocessing.support.files import TEXT, replacing
+
+COLUMNS = (
+    "path",
+    "sha256",
+    "size",
+    "label",
+    "dataset",
+    "method",
+    "identities",
+    "source",
+    "group",
+    "split",
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All clips of a dataset with their splits.
+
+    Attributes:
+      root: the dataset's folder; paths of clips are relative to it.
+      layout: name of the layout it was read as; empty when read from CSV.
+      protocol: how it was divided; empty when read from CSV.
+      division: the same in a sentence.
+      clips: sorted by path, with split, sha256 and size filled in.
+      problems: what is wrong with the folder.
+    """
+
+    root: str
+    layout: str
+    clips: tuple[Clip, ...]
+    problems: tuple[Problem, ...] = ()
+    protocol: str = ""
+    division: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of all that the extracted faces depend on.
+
+        It changes when a clip is changed, added, removed, relabelled or moved to another split.
+        Where the dataset stands, when its files were written and how clusters are named (`group`)
+        do not count.
+        """
+        digest = hashlib.sha256()
+        for row in sorted(_row(clip) for clip in self.clips):
+            kept = [value for name, value in zip(COLUMNS, row, strict=True) if name != "group"]
+            digest.update(json.dumps(kept).encode("ascii") + b"\n")
+        return digest.hexdigest()
+
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes one row for each clip; the file is complete or as it was before.
+
+        Problems, where there are any, go into `<name>.problems.csv` beside it.
+
+        Raises:
+          UsageError: the file cannot be written.
+        """
+        path = Path(path)
+        try:
+            if self.problems:
+                _write_rows(_problems_file(path), [astuple(problem) for problem in self.problems])
+            else:
+                _problems_file(path).unlink(missing_ok=True)
+            _write_rows(path, [COLUMNS, *map(_row, self.clips)])
+        except OSError as error:
+            raise UsageError(f"manifest {path} cannot be written: {error.strerror}") from error
+
+    @classmethod
+    def read_csv(cls, path: str | os.PathLike[str], root: str | os.PathLike[str]) -> Manifest:
+        """Reads what `write_csv` wrote, problems included.
+
+        Args:
+          path: the CSV file.
+          root: the dataset's folder; the file does not hold it, so that it may move.
+
+        Raises:
+          UsageError: the file is absent, is no manifest, or a row of it is broken.
+        """
+        path = Path(path)
+        rows = _read_rows(path)
+        problems = _read_rows(_problems_file(path)) if _problems_file(path).exists() else []
+        if not rows or tuple(rows[0]) != COLUMNS:
+            raise UsageError(f"{path} is no manifest: its columns must be {', '.join(COLUMNS)}")
+        clips = []
+        for number, row in enumerate(rows[1:], start=2):
+            try:
+                clips.append(_clip(row))
+            except ValueError as error:
+                raise UsageError(f"manifest {path}, row {number}: {error}") from error
+        return cls(os.fspath(root), "", tuple(clips), tuple(Problem(*row[:2]) for row in problems))
+
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Number of clips: split -> `real` or `fake` -> method -> clips."""
+        counts: dict[str, dict[str, dict[str, int]]] = {
+            split: {"real": {}, "fake": {}} for split in SPLITS
+        }
+        for clip in self.clips:
+            methods = counts[clip.split][LABEL_NAMES[clip.label]]
+            methods[clip.method] = methods.get(clip.method, 0) + 1
+        return counts
+
+    def table(self) -> str:
+        """Clips by label and method in each split, persons, groups, problems and leaks."""
+        counts = self.counts()
+        lines = [("", *SPLITS, "all")]
+
+        def add(name: str, numbers: Sequence[int], total: int | None = None) -> None:
+            lines.append((name, *map(str, numbers), str(sum(numbers) if total is None else total)))
+
+        for label in LABEL_NAMES.values():
+            by_split = [counts[split][label] for split in SPLITS]
+            methods = sorted(set().union(*by_split))
+            add(label, [sum(methods_of.values()) for methods_of in by_split])
+            for method in methods:
+                if method != label:
+                    add(f"  {method}", [methods_of.get(method, 0) for methods_of in by_split])
+        add("clips", [sum(clip.split == split for clip in self.clips) for split in SPLITS])
+        for name, values in (
+            ("identities", lambda clip: clip.identities),
+            ("groups", lambda clip: (clip.group,)),
+        ):
+            sets = [
+                {value for clip in self.clips if clip.split == split for value in values(clip)}
+                for split in SPLITS
+            ]
+            add(name, [len(one) for one in sets], len(set().union(*sets)))
+        widths = [max(len(line[column]) for line in lines) for column in range(5)]
+        text = [
+            "  ".join(
+                [line[0].ljust(widths[0])]
+                + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+            )
+            for line in lines
+        ]
+        division = [f"split: {self.division}"] if self.division else []
+        leaking = leaks(self.clips).lines()
+        return "\n".join([*text, *division, *problem_lines(self.problems), *leaking])
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """What is wrong with a folder, for people: how many files for each reason, with examples."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        by_reason[problem.reason].append(problem.path)
+    if not by_reason:
+        return []
+    lines = [f"{sum(map(len, by_reason.values()))} problems:"]
+    for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+        more = ", ..." if len(paths) > 3 else ""
+        lines.append(f"  {len(paths)} {reason}: {', '.join(map(printable, paths[:3]))}{more}")
+    return lines
+
+
+def _problems_file(path: Path) -> Path:
+    return path.with_suffix(".problems.csv")
+
+
+def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    with replacing(path) as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    try:
+        # Spreadsheet programs write a byte order mark.
+        with open(path, newline="", **{**TEXT, "encoding": "utf-8-sig"}) as file:
+            return list(csv.reader(file, strict=True))
+    except OSError as error:
+        raise UsageError(f"manifest {path} cannot be read: {error.strerror}") from error
+    except csv.Error as error:
+        raise UsageError(f"manifest {path} is not valid CSV: {error}") from error
+
+
+def _row(clip: Clip) -> tuple[str, ...]:
+    values = replace(clip, identities=";".join(clip.identities))
+    return tuple(str(getattr(values, column)) for column in COLUMNS)
+
+
+def _clip(row: Sequence[str]) -> Clip:
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{len(row)} values instead of {len(COLUMNS)}")
+    values = dict(zip(COLUMNS, row, strict=True))
+    if values["label"] not in ("0", "1"):
+        raise ValueError(f"label {values['label']!r} is neither 0 (real) nor 1 (fake)")
+    if values["split"] not in SPLITS:
+        raise ValueError(f"split {values['split']!r} is none of {', '.join(SPLITS)}")
+    if not values["size"].isdecimal():
+        raise ValueError(f"size {values['size']!r} is not a number of bytes")
+    return Clip(
+        **{
+            **values,
+            "label": int(values["label"]),
+            "size": int(values["size"]),
+            "identities": tuple(filter(None, values["identities"].split(";"))),
+        }
+    )

@@ -1,0 +1,170 @@
+"""What gRPC and REST scorers share: batches, deadlines, retries."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import random
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from serving.clients.upright import upright
+
+
+class ScoringError(RuntimeError):
+    """The server gave no scores.
+
+    Attributes:
+      code: name of the canonical status code, such as `NOT_FOUND`.
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientSettings:
+    """How a scorer asks.
+
+    Attributes:
+      batch_size: crops a request; more are split.
+      deadline: seconds for all requests of one call, retries included.
+      attempts: of each request. Only UNAVAILABLE is tried again: then the server did not begin.
+      first_wait: seconds before the second attempt; each wait is up to twice the one before.
+      longest_wait: bound of the waits.
+      max_message_bytes: of an answer; gRPC's own default is 4 MB.
+      token: bearer token; empty sends none.
+      tls_ca: path of a PEM file with the authority that signed the server's certificate; empty
+        takes the system's authorities.
+      signature: of the model.
+      input_name: of the signature.
+      output_name: that holds logits.
+      score_name: that holds P(fake).
+    """
+
+    batch_size: int = 16
+    deadline: float = 30.0
+    attempts: int = 4
+    first_wait: float = 0.1
+    longest_wait: float = 2.0
+    max_message_bytes: int = 64 << 20
+    token: str = dataclasses.field(default="", repr=False)
+    tls_ca: str = ""
+    signature: str = "serving_default"
+    input_name: str = "image"
+    output_name: str = "logit"
+    score_name: str = "score"
+
+
+@dataclasses.dataclass(frozen=True)
+class CropScores:
+    """What a model says of crops: `scores` = P(fake) and `logits`, float32 [crops]."""
+
+    scores: np.ndarray
+    logits: np.ndarray
+
+
+class Scorer(abc.ABC):
+    """Scores face crops with a served model. Threads may share one.
+
+    Args:
+      model: its name on the server.
+      settings: how to ask.
+      version: a version number; None takes the latest.
+    """
+
+    def __init__(self, model: str, settings: ClientSettings, version: int | None = None):
+        self.model = model
+        self.settings = settings
+        self.version = version
+
+    def score(
+        self,
+        crops: Sequence[bytes],
+        deadline: float | None = None,
+        version: int | None = None,
+    ) -> CropScores:
+        """Scores encoded crops.
+
+        Args:
+          crops: JPEG or PNG files. Those with an EXIF orientation are turned upright.
+          deadline: seconds for the whole call; None takes the settings'.
+          version: a version number; None takes the scorer's.
+
+        Returns:
+          Scores in the order of the crops; empty arrays for no crops.
+
+        Raises:
+          ScoringError: the server refused, failed, or was not there in time.
+        """
+        crops = [upright(crop) for crop in crops]
+        size = self.settings.batch_size
+        version = self.version if version is None else version
+        end = time.monotonic() + (self.settings.deadline if deadline is None else deadline)
+        parts = [
+            self._with_retries(list(crops[start : start + size]), end, version)
+            for start in range(0, len(crops), size)
+        ]
+        if not parts:
+            return CropScores(np.zeros(0, np.float32), np.zeros(0, np.float32))
+        return CropScores(
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.logits for part in parts]),
+        )
+
+    @abc.abstractmethod
+    def versions(self, deadline: float | None = None) -> list[int]:
+        """Numbers of the versions that answer, highest first.
+
+        Args:
+          deadline: seconds for the call; None takes the settings'.
+
+        Raises:
+          ScoringError: see `score`.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Closes the connections."""
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
+        """One request, one attempt."""
+
+    def _with_retries(self, crops: list[bytes], end: float, version: int | None) -> CropScores:
+        wait = self.settings.first_wait
+        for attempt in range(1, self.settings.attempts + 1):
+            seconds = end - time.monotonic()
+            if seconds <= 0:
+                raise ScoringError("DEADLINE_EXCEEDED", "there was no time left for the request")
+            try:
+                return self._checked(self._request(crops, seconds, version), len(crops))
+            except ScoringError as error:
+                if error.code != "UNAVAILABLE" or attempt == self.settings.attempts:
+                    raise
+                # Half of the wait is random: clients that failed together must not return so.
+                pause = wait * random.uniform(0.5, 1.0)
+                if time.monotonic() + pause >= end:
+                    raise
+                time.sleep(pause)
+                wait = min(2 * wait, self.settings.longest_wait)
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _checked(scores: CropScores, crops: int) -> CropScores:
+        if scores.scores.shape != (crops,) or scores.logits.shape != (crops,):
+            raise ScoringError(
+                "INTERNAL",
+                f"the server gave {scores.scores.shape} scores for {crops} crops; is it a model "
+                "of this project?",
+            )
+        return scores

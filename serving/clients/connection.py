@@ -1,0 +1,51 @@
+"""From the address of a server to the scorer that speaks its protocol."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+from preprocessing.support.errors import UsageError
+from serving.clients.base import ClientSettings, Scorer
+
+
+def check_address(url: str) -> None:
+    """Raises UsageError unless `connect` takes the URL. Imports nothing, unlike that."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        known = parts.scheme in ("grpc", "grpcs", "http", "https") and parts.hostname and parts.port
+    except ValueError:
+        known = False
+    if not known:
+        raise UsageError(
+            f"{url!r} is no address of a server; write grpc://HOST:PORT or http://HOST:PORT "
+            "(grpcs and https with TLS)"
+        )
+
+
+def connect(
+    url: str, model: str, settings: ClientSettings | None = None, version: int | None = None
+) -> Scorer:
+    """Makes a scorer.
+
+    Args:
+      url: `grpc://host:port`, `grpcs://host:port`, `http://host:port` or `https://host:port`.
+      model: its name on the server.
+      settings: how to ask.
+      version: a version number; None takes the latest.
+
+    Returns:
+      The scorer; nothing was sent yet.
+
+    Raises:
+      UsageError: the URL is none of these.
+    """
+    check_address(url)
+    parts = urllib.parse.urlsplit(url)
+    settings = settings or ClientSettings()
+    if parts.scheme.startswith("grpc"):
+        from serving.clients.grpc_scorer import GrpcScorer
+
+        return GrpcScorer(parts.netloc, model, settings, version, tls=parts.scheme == "grpcs")
+    from serving.clients.rest_scorer import RestScorer
+
+    return RestScorer(url.rstrip("/"), model, settings, version)

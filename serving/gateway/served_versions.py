@@ -1,0 +1,162 @@
+"""Which version is asked, and what it must be fed: crops and scores of one and the same version."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from pathlib import Path
+
+from preprocessing.faces.face_cropper import Settings
+from preprocessing.support.errors import UsageError
+from serving import clients
+from serving.gateway.refusals import Refused, unavailable
+from serving.model import card
+from serving.model.card import crop_settings
+from serving.model.thresholds import Thresholds, thresholds_of
+
+_LOG = logging.getLogger(__name__)
+
+# For the question which versions are served; a server that takes longer does not answer.
+ASK_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedVersion:
+    """A version of the model, and what stands beside it.
+
+    Attributes:
+      number: its folder's name.
+      settings: how its crops are cut.
+      thresholds: of its verdicts; None without operating points.
+      backbone: its network's name.
+    """
+
+    number: int
+    settings: Settings
+    thresholds: Thresholds | None
+    backbone: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """Which model is asked, and where.
+
+    Attributes:
+      server: address, see `serving.clients.connect`.
+      model: its name on the server.
+      base: folder of the version folders that the server serves.
+      false_alarms: share of real clips that may be called fake, see `serving.model.thresholds`.
+      client: how the server is asked.
+    """
+
+    server: str
+    model: str
+    base: Path
+    false_alarms: float
+    client: clients.ClientSettings
+
+
+class Versions:
+    """Reads what stands beside the versions, and asks the server which it serves.
+
+    Nothing is remembered: the files are small beside a video, and a folder or a server that
+    changed is noticed with the next request. Only the connection is kept.
+
+    Args:
+      options: model and server.
+
+    Raises:
+      UsageError: the server's address is none.
+    """
+
+    def __init__(self, options: ModelOptions):
+        clients.check_address(options.server)
+        self._options = options
+        self._scorer: clients.Scorer | None = None
+        self._lock = threading.Lock()
+
+    def connect(self) -> clients.Scorer:
+        """What asks the server; made with the first call, which for gRPC imports TensorFlow."""
+        with self._lock:
+            if self._scorer is None:
+                options = self._options
+                self._scorer = clients.connect(options.server, options.model, options.client)
+            return self._scorer
+
+    def close(self) -> None:
+        """Closes the connection to the server."""
+        with self._lock:
+            if self._scorer:
+                self._scorer.close()
+                self._scorer = None
+
+    def newest(self) -> ServedVersion:
+        """The highest version in the folder.
+
+        Raises:
+          UsageError: there is none, or its crops or thresholds cannot be had here.
+        """
+        base = self._options.base
+        found = [
+            int(path.parent.name) for path in base.glob("*/saved_model.pb") if _is_version(path)
+        ]
+        if not found:
+            raise UsageError(
+                f"{base} holds no version of a model; give the folder of version folders that "
+                "the model server serves"
+            )
+        return self.read(max(found))
+
+    def read(self, number: int) -> ServedVersion:
+        """What stands beside a version.
+
+        Raises:
+          UsageError: as `newest`.
+        """
+        metadata = card.read(self._options.base / str(number))
+        return ServedVersion(
+            number,
+            crop_settings(metadata),
+            thresholds_of(metadata, self._options.false_alarms),
+            str(metadata["backbone"]),
+        )
+
+    def served(self) -> ServedVersion:
+        """The highest version that the server answers for and whose crops can be cut here.
+
+        Raises:
+          Refused: the server does not answer, or serves no such version.
+        """
+        try:
+            numbers = self.connect().versions(deadline=ASK_SECONDS)
+        except clients.ScoringError as error:
+            raise refusal(error) from error
+        for number in numbers:
+            try:
+                return self.read(number)
+            except UsageError as error:
+                _LOG.warning("version %d is served and cannot be used: %s", number, error)
+        if not numbers:
+            raise unavailable("the model server has no version ready", "no_server")
+        raise unavailable(
+            f"the model server serves version {', '.join(map(str, numbers))}, whose crops this "
+            "gateway does not know how to cut; its log says why",
+            "no_settings",
+        )
+
+
+def refusal(error: clients.ScoringError) -> Refused:
+    """What a client of the gateway gets when the model server gave no scores."""
+    _LOG.warning("the model server gave no scores: %s", error)
+    if error.code == "NOT_FOUND":
+        return unavailable("the model server does not serve the model", "no_server")
+    if error.code == "RESOURCE_EXHAUSTED":
+        return unavailable("the model server is busy", "no_server")
+    if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+        return unavailable("the model server does not answer", "no_server")
+    return Refused(502, "the model server failed; the gateway's log says how", "model_error")
+
+
+def _is_version(path: Path) -> bool:
+    return path.parent.name.isascii() and path.parent.name.isdigit()

@@ -1,0 +1,96 @@
+"""What the server knows of each version of a model, and what it sees on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+from pathlib import Path
+from typing import Any
+
+from serving.server.status_codes import Code
+
+# Ended versions that status still shows; a server that swaps for months must not grow.
+_REMEMBERED = 32
+
+
+class State(enum.IntEnum):
+    """ModelVersionStatus.State of tensorflow_serving/apis/get_model_status.proto."""
+
+    UNKNOWN = 0
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass
+class ModelVersion:
+    """One version of one model.
+
+    Attributes:
+      number: the version.
+      state: where it is in its life.
+      code: OK, or why it is where it is.
+      message: the same in words.
+      servable: what answers, from AVAILABLE until the last request left.
+      users: requests that hold the servable.
+      fingerprint: of the files that failed to load, so that changed files are tried again.
+      attempts: how often these files failed.
+      retry_at: when they are tried again (`time.monotonic`).
+    """
+
+    number: int
+    state: State = State.START
+    code: Code = Code.OK
+    message: str = ""
+    servable: Any = None
+    users: int = 0
+    fingerprint: tuple = ()
+    attempts: int = 0
+    retry_at: float = 0.0
+
+    def set(self, state: State, code: Code = Code.OK, message: str = "") -> None:
+        """Moves on; what status shows."""
+        self.state, self.code, self.message = state, code, message
+
+
+def list_versions(base_path: str) -> dict[int, Path]:
+    """The version folders below a base path: those whose names are numbers.
+
+    Raises:
+      OSError: the folder cannot be listed.
+    """
+    folders = {}
+    with os.scandir(base_path) as entries:
+        for entry in entries:
+            # int64, and no other way to write the number: `007` and `7` would be one version.
+            if entry.name.isascii() and entry.name.isdigit() and str(int(entry.name)) == entry.name:
+                if int(entry.name) < 1 << 63 and entry.is_dir():
+                    folders[int(entry.name)] = Path(entry.path)
+    return folders
+
+
+def fingerprint(folder: Path) -> tuple:
+    """Names, sizes and times of all files of a version; changes when any of them does."""
+    found = []
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = os.stat(os.path.join(root, name))
+            except OSError:  # It went away in between; the next look sees that.
+                continue
+            found.append((os.path.join(root, name), status.st_size, status.st_mtime_ns))
+    return tuple(sorted(found))
+
+
+def forget_ended(versions: dict[int, ModelVersion], on_disk: dict[int, Path]) -> None:
+    """Drops the oldest ended versions that are gone from disk."""
+    ended = [
+        number
+        for number, version in versions.items()
+        if version.state is State.END and number not in on_disk
+    ]
+    for number in sorted(ended)[:-_REMEMBERED]:
+        del versions[number]

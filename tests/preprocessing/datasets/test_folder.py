@@ -1,0 +1,192 @@
+"""Plain folders, awkward files, and the detection of layouts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from listings import MEDIA, clips_by_path, make, needs_media, reasons
+
+from preprocessing import datasets
+from preprocessing.datasets import folder
+from preprocessing.support.errors import UsageError
+
+
+class TestFolder:
+    def test_two_classes(self, tmp_path):
+        make(tmp_path, "real/a.mp4", "Fake/a.MOV", "Fake/deep/b.png")
+        listing = datasets.list_clips(tmp_path)
+        assert listing.layout == "folder" and not listing.problems
+        clips = clips_by_path(listing)
+        assert {path: clip.label for path, clip in clips.items()} == {
+            "real/a.mp4": 0,
+            "Fake/a.MOV": 1,
+            "Fake/deep/b.png": 1,
+        }
+        assert {(c.method, c.identities, c.official_split) for c in listing.clips} == {
+            ("real", (), ""),
+            ("fake", (), ""),
+        }
+
+    def test_split_folders_and_their_other_names(self, tmp_path):
+        make(
+            tmp_path,
+            "Train/real/a.mp4",
+            "validation/fake/b.mp4",
+            "VALID/real/c.mp4",
+            "eval/real/d.mp4",
+            "test/FAKE/e.mp4",
+        )
+        splits = {c.path[-5]: c.official_split for c in datasets.list_clips(tmp_path).clips}
+        assert splits == {"a": "train", "b": "val", "c": "val", "d": "val", "e": "test"}
+
+    def test_frames_of_one_clip_are_one_group(self, tmp_path):
+        make(
+            tmp_path,
+            "train/real/party_1.png",
+            "test/real/party_2.png",
+            "train/fake/party_1.png",
+            "train/real/talk-frame12.jpg",
+            "train/real/talk-frame13.jpg",
+            "train/fake/clip7/0001.png",
+            "train/fake/clip7/0002.png",
+            "train/real/img_1.png",
+            "train/real/img_2.png",
+            "train/real/0001.png",
+            "train/real/party_1.mp4",
+        )
+        group = {
+            path: clip.group for path, clip in clips_by_path(folder.list_clips(tmp_path)).items()
+        }
+        assert group["train/real/party_1.png"] == group["test/real/party_2.png"] == "real/party"
+        assert group["train/fake/party_1.png"] == "fake/party"
+        assert group["train/real/talk-frame12.jpg"] == group["train/real/talk-frame13.jpg"] != ""
+        assert group["train/fake/clip7/0001.png"] == group["train/fake/clip7/0002.png"] != ""
+        for alone in ("real/img_1.png", "real/img_2.png", "real/0001.png", "real/party_1.mp4"):
+            assert group[f"train/{alone}"] == ""
+
+    def test_celeb_df_names_tell_persons(self, tmp_path):
+        make(
+            tmp_path,
+            "real/id0_0007.mp4",
+            "fake/id0_id6_0007.mp4",
+            "fake/id0_id6_0007_12.png",
+            "fake/id3_0001_1.png",
+        )
+        clips = clips_by_path(folder.list_clips(tmp_path))
+        fake = clips["fake/id0_id6_0007.mp4"]
+        assert fake.identities == ("id0", "id6")
+        assert fake.source == "real/id0_0007.mp4"
+        frame = clips["fake/id0_id6_0007_12.png"]
+        assert frame.identities == ("id0", "id6") and frame.source == ""
+        assert frame.group == fake.group == clips["real/id0_0007.mp4"].group
+        # A fake with a real clip's name: no donor is known, so nothing is.
+        assert clips["fake/id3_0001_1.png"].identities == ()
+
+    def test_what_is_no_media_is_told(self, tmp_path):
+        make(tmp_path, "real/a.mp4", "fake/b.txt", "fake/.hidden.mp4", "labels.csv", ".git/x.mp4")
+        (tmp_path / "fake" / "dir.mp4").mkdir()
+        make(tmp_path, "fake/dir.mp4/inside.mp4")
+        (tmp_path / "fake" / "gone.mp4").symlink_to("nowhere.mp4")
+        (tmp_path / "fake" / "round").symlink_to(tmp_path / "fake", target_is_directory=True)
+        os.mkfifo(tmp_path / "fake" / "pipe.mp4")
+        listing = folder.list_clips(tmp_path)
+        assert [clip.path for clip in listing.clips] == ["real/a.mp4"]
+        assert reasons(listing) == {
+            "fake/b.txt": "not a video or picture by its ending, nor by its content",
+            "fake/dir.mp4": "a folder with the name of a media file",
+            "fake/gone.mp4": "link to a file that is not there",
+            "fake/pipe.mp4": "not a regular file",
+            "fake/round": "link to a folder that holds it, not followed",
+            "labels.csv": "not part of the layout, not read",
+        }
+
+    def test_links_to_folders_are_followed(self, tmp_path):
+        elsewhere = make(tmp_path / "elsewhere", "a.mp4")
+        root = make(tmp_path / "data", "real/r.mp4")
+        (root / "fake").symlink_to(elsewhere, target_is_directory=True)
+        assert [clip.path for clip in folder.list_clips(root).clips] == ["fake/a.mp4", "real/r.mp4"]
+
+    def test_awkward_names(self, tmp_path):
+        names = ["real/a b.mp4", 'real/it\'s "q".mp4', "fake/🎭.mp4", "fake/new\nline.mp4"]
+        make(tmp_path, *names)
+        assert {clip.path for clip in folder.list_clips(tmp_path).clips} == set(names)
+
+    def test_a_name_that_is_not_utf8_is_told(self, tmp_path):
+        make(tmp_path, "real/a.mp4", os.fsdecode(b"fake/\xff.mp4"))
+        listing = folder.list_clips(tmp_path)
+        assert len(listing.clips) == 1
+        assert "not UTF-8" in listing.problems[0].reason
+
+    def test_an_unreadable_folder_is_told(self, tmp_path):
+        make(tmp_path, "real/a.mp4", "fake/b.mp4", "fake/secret/c.mp4")
+        secret = tmp_path / "fake" / "secret"
+        secret.chmod(0)
+        if os.access(secret, os.R_OK):
+            pytest.skip("this user may read everything")
+        try:
+            listing = folder.list_clips(tmp_path)
+        finally:
+            secret.chmod(0o755)
+        assert reasons(listing) == {"fake/secret": "folder cannot be read: Permission denied"}
+
+    def test_strangers_in_a_split_folder_are_told(self, tmp_path):
+        make(tmp_path, "train/real/a.mp4", "train/unknown/b.mp4", "test/fake/c.mp4")
+        told = reasons(folder.list_clips(tmp_path))
+        assert told == {"train/unknown": "not part of the layout, not read"}
+
+    @needs_media
+    def test_the_excerpt_with_its_real_leak(self):
+        listing = datasets.list_clips(Path(MEDIA, "celeb_df_crops"))
+        assert listing.layout == "folder" and not listing.problems
+        assert len(listing.clips) == 35
+        splits = [clip.official_split for clip in listing.clips]
+        assert [splits.count(split) for split in ("train", "val", "test")] == [11, 12, 12]
+        where = {c.official_split for c in listing.clips if c.group == "id0_0007"}
+        assert where == {"train", "test"}
+
+
+class TestDetection:
+    @pytest.mark.parametrize(
+        ("make_it", "message"),
+        [
+            (lambda root: root / "absent", "does not exist"),
+            (lambda root: make(root, "x.mp4") / "x.mp4", "is a file; name the folder"),
+            (lambda root: root, "is empty"),
+        ],
+    )
+    def test_no_folder_to_read(self, tmp_path, make_it, message):
+        with pytest.raises(UsageError, match=message):
+            datasets.list_clips(make_it(tmp_path))
+
+    def test_an_unknown_layout_is_described(self, tmp_path):
+        make(tmp_path, "videos/a.mp4", "notes.txt")
+        with pytest.raises(UsageError) as error:
+            datasets.list_clips(tmp_path)
+        for part in (*datasets.LAYOUTS, "Celeb-synthesis/", "notes.txt, videos/", "real/ and"):
+            assert part in str(error.value)
+
+    @pytest.mark.parametrize("wrong", ["above", "data/real"])
+    def test_the_folder_beside_is_proposed(self, tmp_path, wrong):
+        make(tmp_path, "above/data/real/a.mp4", "above/data/fake/b.mp4")
+        root = tmp_path / "above" / ("" if wrong == "above" else wrong)
+        with pytest.raises(UsageError, match=r"did you mean .*data \(layout folder\)\?"):
+            datasets.list_clips(root)
+
+    def test_the_wrong_layout_names_the_right_one(self, tmp_path):
+        make(tmp_path, "real/a.mp4", "fake/b.mp4")
+        with pytest.raises(UsageError, match="celeb_df.*looks like layout folder"):
+            datasets.list_clips(tmp_path, "celeb_df")
+
+    def test_a_misspelt_layout(self, tmp_path):
+        make(tmp_path, "real/a.mp4")
+        with pytest.raises(UsageError, match="no layout 'celebdf'.*celeb_df, faceforensics"):
+            datasets.list_clips(tmp_path, "celebdf")
+
+    def test_importing_is_light(self):
+        heavy = "tensorflow tfx pandas cv2 apache_beam numpy".split()
+        module = "preprocessing.manifest.manifest"
+        code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert out.stdout.strip() == "[]", out.stderr

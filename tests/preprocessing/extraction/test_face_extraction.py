@@ -1,0 +1,374 @@
+import ast
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import apache_beam as beam
+import cv2
+import numpy as np
+import pytest
+from made_media import face_frame, numbered_video, portrait, write_image, write_video
+
+from pipeline.config import ExtractionConfig, to_dict
+from preprocessing.datasets.clip import Clip
+from preprocessing.extraction import face_example, face_extraction, face_store
+from preprocessing.extraction.face_extraction import (
+    ExtractFaces,
+    FaceCropper,
+    Settings,
+    extract_clip,
+)
+
+# In full, because short names mean other runners in other versions of Beam.
+RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 6}, precropped=False)
+PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A head that moves, the same head forged, one that somebody passes by, and none."""
+    folder = tmp_path_factory.mktemp("clips")
+    frames = [face_frame([(20 + 8 * n, 40, 0.9)]) for n in range(12)]
+    write_video(folder / "original.mp4", frames)
+    forged = [cv2.GaussianBlur(frame, (0, 0), 1.5) for frame in frames]
+    write_video(folder / "forged.mp4", forged)
+    write_video(
+        folder / "passing.mp4",
+        [face_frame([(0, 20, 0.9), *([(160, 20, 0.9)] if n == 4 else [])]) for n in range(6)],
+    )
+    numbered_video(folder / "faceless.mp4", 6)
+    return folder
+
+
+def add_up(counts):
+    return counts["crops"] + sum(counts["dropped"].values())
+
+
+def clip(path, label=0, **fields):
+    method = "swap" if label else "real"
+    values = {"sha256": path, "split": "train", **fields}
+    return Clip(path, label, dataset="test", method=method, **values)
+
+
+def test_a_clip_without_a_face_says_so(folder):
+    row, examples = extract_clip(str(folder), clip("faceless.mp4"), FaceCropper(SETTINGS))
+    assert (row["frames"], row["crops"], row["reason"], examples) == (6, 0, "no face found", [])
+
+
+def clips():
+    return [
+        clip("original.mp4", identities=("id1",)),
+        clip("forged.mp4", 1, source="original.mp4", identities=("id1", "id2")),
+        clip("passing.mp4", split="val"),
+        clip("faceless.mp4", split="val"),
+        clip("missing.mp4", split="test"),
+    ]
+
+
+def extract(root, output, which, settings=SETTINGS, **options):
+    """Runs the transform; returns its rows by path."""
+    rows = output / "rows.json"
+    splits = collections.Counter(clip.split for clip in which)
+    options = {"store": str(output / "store"), **options}
+    with beam.Pipeline(RUNNER) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(which)
+            | ExtractFaces(
+                root=str(root),
+                outputs={split: str(output / split) for split in splits},
+                clips_per_split=dict(splits),
+                settings=settings,
+                **options,
+            )
+            | beam.combiners.ToList()
+            | beam.Map(lambda found: rows.write_text(json.dumps(found)))
+        )
+    return {row["path"]: row for row in json.loads(rows.read_text())}
+
+
+def shards(output):
+    return {
+        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(output.glob("*/faces-*"))
+    }
+
+
+def examples(output, split):
+    import tensorflow as tf
+
+    for path in sorted((output / split).iterdir()):
+        for record in tf.data.TFRecordDataset(str(path), "GZIP"):
+            parsed = tf.io.parse_single_example(record, face_example.feature_spec())
+            yield {name: value.numpy() for name, value in parsed.items()}
+
+
+@pytest.fixture(scope="module")
+def extracted(folder, tmp_path_factory):
+    output = tmp_path_factory.mktemp("extracted")
+    return output, extract(folder, output, clips())
+
+
+def test_every_clip_has_a_row_and_counts_add_up(extracted):
+    output, rows = extracted
+    assert set(rows) == {clip.path for clip in clips()}
+    for row in rows.values():
+        assert add_up(row) == row["faces"]
+        assert bool(row["reason"]) == (row["crops"] == 0)
+        assert row["seconds"] >= 0
+    reason = rows["missing.mp4"]["reason"]
+    assert reason.startswith("the file cannot be opened: No such file or directory")
+    for split in ("train", "val"):
+        crops = sum(row["crops"] for row in rows.values() if row["split"] == split)
+        assert len(list(examples(output, split))) == crops > 0
+    assert not (output / "test").exists()
+
+
+def test_examples_say_where_they_come_from(extracted):
+    output, _ = extracted
+    found = list(examples(output, "train"))
+    assert [(e["clip_id"], int(e["label"])) for e in found] == [(b"original.mp4", 0)] * 6 + [
+        (b"forged.mp4", 1)
+    ] * 6
+    assert {e["pair_id"] for e in found} == {b"original.mp4"}
+    fake = found[6]
+    assert (fake["dataset"], fake["method"], fake["identity"]) == (b"test", b"swap", b"id1|id2")
+    assert int(fake["frame_index"]) == 1 and int(fake["timestamp_ms"]) == 40
+    height = cv2.imdecode(np.frombuffer(fake["image/encoded"], np.uint8), 1).shape[0]
+    side = (fake["face/box"][2:] - fake["face/box"][:2]).max()
+    assert height == pytest.approx(side * SETTINGS.margin, abs=1)
+
+
+def test_a_second_run_gives_the_same_bytes(extracted, folder, tmp_path):
+    extract(folder, tmp_path, clips()[::-1])
+    assert shards(tmp_path) == shards(extracted[0])
+
+
+def test_a_second_run_is_served_from_the_store(extracted, folder, tmp_path, monkeypatch):
+    def no_cropper(*_):
+        raise AssertionError("the detector was built")
+
+    monkeypatch.setattr(face_extraction, "FaceCropper", no_cropper)
+    output, rows = extracted
+    # The clip that is away is tried again by every run.
+    present = [clip for clip in clips() if clip.path != "missing.mp4"]
+    again = extract(folder, tmp_path, present, store=str(output / "store"))
+    assert again == {path: row for path, row in rows.items() if path != "missing.mp4"}
+    assert shards(tmp_path) == shards(output)
+
+
+def test_what_changed_is_done_again_and_nothing_else(extracted, folder, tmp_path, monkeypatch):
+    done = []
+    real = face_extraction.extract_clip
+    monkeypatch.setattr(
+        face_extraction, "extract_clip", lambda *args: done.append(args[1].path) or real(*args)
+    )
+    present = [clip for clip in clips() if clip.path != "missing.mp4"]
+    changed = [*present[1:], clip("original.mp4", identities=("id1",), sha256="new content")]
+    extract(folder, tmp_path, changed, store=str(extracted[0] / "store"))
+    assert done == ["original.mp4"]
+    # Another split is no reason: crops do not depend on it.
+    moved = [dataclasses.replace(clip, split="test") for clip in present]
+    extract(folder, tmp_path, moved, store=str(extracted[0] / "store"))
+    assert done == ["original.mp4"]
+
+
+def test_other_settings_have_another_store():
+    keys = {
+        face_store.store_key(dataclasses.replace(SETTINGS, **change))
+        for change in ({}, {"margin": 1.5}, {"align": True}, {"min_sharpness": 2.0})
+    }
+    assert len(keys) == 4
+
+
+def test_every_source_counts_for_the_store():
+    """What a source imports decides what crops come out, too."""
+    package = Path(face_store.__file__).parents[2]
+    # Where results are kept, and the record that the digest of a clip's row stands for.
+    elsewhere = {"preprocessing/extraction/face_store.py", "preprocessing/datasets/clip.py"}
+    for source in face_store.SOURCES:
+        for node in ast.walk(ast.parse((package / source).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("preprocessing."):
+                module = node.module.replace(".", "/")
+                imported = {f"{module}.py"}
+                if (package / module).is_dir():
+                    imported = {f"{module}/{name.name}.py" for name in node.names}
+                assert imported <= {*face_store.SOURCES, *elsewhere}, f"{source}: {imported}"
+
+
+def test_a_changed_original_changes_its_fakes(folder, tmp_path):
+    settings = dataclasses.replace(PRECROPPED, boxes_of_original=True)
+    for name in ("original.mp4", "forged.mp4"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    which = clips()[:2]
+    before = extract(tmp_path, tmp_path, which, settings)
+    assert extract(tmp_path, tmp_path, which, settings) == before
+    os.utime(tmp_path / "original.mp4", (1, 1))
+    after = extract(tmp_path, tmp_path, which, settings)
+    assert after["original.mp4"] == before["original.mp4"]
+    assert after["forged.mp4"]["original"] != before["forged.mp4"]["original"]
+
+
+def test_damaged_files_of_the_store_are_done_again(folder, tmp_path):
+    which = [clip("original.mp4"), clip("forged.mp4", 1)]
+    before = extract(folder, tmp_path, which, PRECROPPED)
+    whole = shards(tmp_path)
+    first, second = (Path(row["stored"]) for row in before.values())
+    first.write_bytes(first.read_bytes()[:20])
+    second.write_bytes(b"")
+    extract(folder, tmp_path, which, PRECROPPED)
+    assert shards(tmp_path) == whole
+    # Behind the report row: a flipped bit in a crop, and a crop less.
+    flipped = bytearray(first.read_bytes())
+    flipped[-20] ^= 1
+    first.write_bytes(flipped)
+    *_, last = face_store.read_examples(second)
+    os.truncate(second, second.stat().st_size - len(last) - 16)
+    extract(folder, tmp_path, which, PRECROPPED)
+    assert shards(tmp_path) == whole
+
+
+def test_a_passing_fault_is_not_remembered(folder, tmp_path):
+    """Run 1: the file is away; run 2: it is there, and found."""
+    data = tmp_path / "data"
+    data.mkdir()
+    original = (folder / "original.mp4").read_bytes()
+    (data / "there.mp4").write_bytes(original)
+    which = [clip("there.mp4"), clip("away.mp4", 1)]
+    first = extract(data, tmp_path, which, PRECROPPED)
+    assert first["away.mp4"]["failed"] and not first["there.mp4"]["failed"]
+    assert "a passing fault" in first["away.mp4"]["reason"]
+    assert not Path(first["away.mp4"]["stored"]).exists()
+    (data / "away.mp4").write_bytes(original)
+    second = extract(data, tmp_path, which, PRECROPPED)
+    assert second["away.mp4"]["crops"] == 6 and second["away.mp4"]["reason"] == ""
+
+
+def test_what_is_wrong_with_the_bytes_is_remembered(folder, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "broken.mp4").write_bytes(b"no video")
+    row = extract(data, tmp_path, [clip("broken.mp4")], PRECROPPED)["broken.mp4"]
+    assert row["reason"] and not row["failed"]
+    monkeypatch.delattr(face_extraction, "FaceCropper")
+    assert extract(data, tmp_path, [clip("broken.mp4")], PRECROPPED)["broken.mp4"] == row
+
+
+def test_a_decoder_that_dies_while_idle_costs_no_clip(folder):
+    cropper = FaceCropper(PRECROPPED)
+    extract_clip(str(folder), clip("original.mp4"), cropper)
+    for child in cropper._decoder._idle:
+        child._process.kill()
+        child._process.wait()
+    row, examples = extract_clip(str(folder), clip("forged.mp4", 1), cropper)
+    cropper.close()
+    assert (row["reason"], len(examples)) == ("", 6)
+
+
+def test_half_written_files_are_never_read(folder, tmp_path):
+    which = [clip("original.mp4")]
+    before = extract(folder, tmp_path, which, PRECROPPED)
+    stored = Path(before["original.mp4"]["stored"])
+    half = stored.with_suffix(".4711.tmp")
+    half.write_bytes(stored.read_bytes()[:1000])
+    stored.unlink()
+    assert face_store.read_row(stored) is None
+    extract(folder, tmp_path, which, PRECROPPED)
+    assert face_store.read_row(stored)["crops"] == before["original.mp4"]["crops"]
+    # Readers of a split take every file in its folder.
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["faces-00000-of-00001.gz"]
+
+
+def test_pairs_share_a_shard(tmp_path):
+    pixels = portrait()[:32, :32]
+    which = []
+    for number in range(60):
+        real, fake = f"real{number}.png", f"fake{number}.png"
+        for name in (real, fake):
+            write_image(tmp_path / name, pixels)
+        which += [clip(real), clip(fake, 1, source=real)]
+    extract(tmp_path, tmp_path, which, PRECROPPED)
+    names = sorted(path.name for path in (tmp_path / "train").iterdir())
+    assert names == [f"faces-{n:05d}-of-00004.gz" for n in range(4)]
+    order = [(e["pair_id"], int(e["label"])) for e in examples(tmp_path, "train")]
+    assert order[0::2] == [(pair, 0) for pair, _ in order[1::2]]
+    assert {label for _, label in order[1::2]} == {1}
+    assert len(order) == 120
+
+
+@pytest.mark.integration
+def test_killed_and_started_again_it_goes_on(folder, tmp_path):
+    """SIGKILL in the middle: finished clips are not done again, and nothing is lost."""
+    names = [f"clip{number}.mp4" for number in range(8)]
+    for name in names:
+        (tmp_path / name).write_bytes((folder / "original.mp4").read_bytes())
+    log = tmp_path / "log"
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""
+import time, apache_beam as beam
+from preprocessing import face_extraction
+from preprocessing.datasets.clip import Clip
+real = face_extraction.extract_clip
+def slow(root, clip, cropper):
+    with open({str(log)!r}, "a") as file:
+        file.write(clip.path + "\\n")
+    result = real(root, clip, cropper)
+    time.sleep(0.4)
+    return result
+face_extraction.extract_clip = slow
+with beam.Pipeline({RUNNER!r}) as pipeline:
+    pipeline | beam.Create(
+        [Clip(name, 0, dataset="test", method="real", split="train") for name in {names!r}]
+    ) | face_extraction.ExtractFaces(
+        root={str(tmp_path)!r}, store={str(tmp_path / "store")!r},
+        outputs={{"train": {str(tmp_path / "train")!r}}}, clips_per_split={{"train": 8}},
+        settings=face_extraction.Settings(**{PRECROPPED.as_dict()!r}),
+    )
+"""
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, str(script)]
+    first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(stored := list(tmp_path.glob("store/*/*.tfrecord"))) < 3:
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    begun = log.read_text().split()
+    stored = list(tmp_path.glob("store/*/*.tfrecord"))
+    assert 3 <= len(stored) < 8
+    assert not list(tmp_path.glob("train/*"))
+    log.unlink()
+    subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=True, timeout=300)
+    again = log.read_text().split()
+    assert len(again) == 8 - len(stored)
+    # Of those begun before, at most the one in hand is done twice.
+    assert len(set(begun) & set(again)) <= 1
+    assert set(begun) | set(again) == set(names)
+    assert len(list(examples(tmp_path, "train"))) == 8 * 6
+
+
+@pytest.mark.integration
+def test_real_clips(media, tmp_path):
+    """Compressed, rotated, large and small: every sampled frame of these shows a face."""
+    root = media / "faceforensics_mini"
+    paths = [
+        "original_sequences/youtube/c40/videos/469.mp4",
+        "original_sequences/actors/c40/videos/01__kitchen_pan.mp4",
+        "manipulated_sequences/NeuralTextures/c40/videos/481_469.mp4",
+    ]
+    settings = dataclasses.replace(SETTINGS, frames_per_clip=4)
+    rows = extract(root, tmp_path, [clip(path) for path in paths], settings)
+    for row in rows.values():
+        assert row["frames"] == row["frames_with_face"] == 4
+        assert row["crops"] >= 4 and add_up(row) == row["faces"]

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from made_media import face_frame, portrait
+
+from preprocessing.faces.detector import FaceDetector, _suppress, overlap
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return FaceDetector(min_face_size=40, min_score=0.8)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return face_frame([(30, 30, 0.9)])
+
+
+def test_finds_what_mtcnn_finds(detector):
+    from mtcnn import MTCNN
+
+    picture = portrait()[:360]
+    (expected,) = MTCNN().detect_faces(picture)
+    x, y, width, height = expected["box"]
+    ((face,),) = detector.detect(picture[None])
+    assert overlap(face.box, np.array([[x, y, x + width, y + height]]))[0] > 0.85
+    assert face.score > 0.99
+    names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+    points = np.array([expected["keypoints"][name] for name in names])
+    assert np.abs(face.landmarks - points).max() < 0.06 * height
+
+
+def test_each_frame_gets_its_own_faces(detector, frame):
+    empty = np.full_like(frame, 120)
+    two = face_frame([(0, 60, 0.8), (160, 60, 0.8)])
+    faces = detector.detect(np.stack([empty, two, frame]))
+    assert [len(found) for found in faces] == [0, 2, 1]
+    (alone,) = detector.detect(frame[None])[0]
+    np.testing.assert_allclose(faces[2][0].box, alone.box, atol=0.5)
+
+
+def test_best_face_first(detector):
+    (faces,) = detector.detect(face_frame([(0, 60, 0.8), (160, 60, 0.8)])[None])
+    assert faces[0].score >= faces[1].score
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (39, 39)])
+def test_a_frame_below_the_smallest_face_holds_none(detector, shape):
+    assert detector.detect(np.zeros((2, *shape, 3), np.uint8)) == [[], []]
+
+
+def test_min_face_size_is_honoured(frame):
+    ((face,),) = FaceDetector(40).detect(frame[None])
+    assert FaceDetector(min_face_size=round(face.size * 3)).detect(frame[None]) == [[]]
+    with pytest.raises(ValueError, match="11; MTCNN sees no face below 12"):
+        FaceDetector(11)
+
+
+def test_near_a_hint_the_same_face_is_found(detector, frame):
+    ((hint,),) = detector.detect(frame[None])
+    side = round(hint.size * 0.25)
+    moved = np.roll(frame, (side // 2, side), axis=(0, 1))
+    ((face,),) = detector.detect(moved[None])
+    ((near,),) = detector.detect_near(moved[None], [hint])
+    assert overlap(near.box, face.box[None])[0] > 0.8
+    assert np.abs(near.landmarks - face.landmarks).max() < 0.1 * face.size
+
+
+def test_far_from_a_hint_nothing_is_found(detector):
+    ((hint,),) = detector.detect(face_frame([(0, 40, 0.8)])[None])
+    other_side = face_frame([(160, 40, 0.8)])
+    assert detector.detect_near(other_side[None], [hint]) == [[]]
+    assert detector.detect_near(other_side[None], []) == [[]]
+
+
+def test_overlap():
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 5, 5], [0, 0, 0, 0]])
+    box = np.array([0, 0, 10, 10])
+    np.testing.assert_allclose(overlap(box, boxes), [1, 1 / 3, 0, 0.25, 0])
+    np.testing.assert_allclose(overlap(box, boxes, of_smaller=True), [1, 0.5, 0, 1, 0])
+
+
+def test_suppression_stays_within_a_frame():
+    box = np.array([0.0, 0, 10, 10])
+    boxes = np.stack([box, box + 1, box, box + 20])
+    scores = np.array([0.8, 0.9, 0.7, 0.6])
+    index = np.array([0, 0, 1, 0])
+    assert _suppress(boxes, scores, index, 0.5).tolist() == [1, 3, 2]
+    assert _suppress(boxes, scores, index, 0.9).tolist() == [1, 0, 3, 2]
+    assert _suppress(boxes, scores, index, 0.9, limit=1).tolist() == [1, 2]
+
+
+def test_a_face_within_a_face_is_the_same_face():
+    # A quarter of the union, but all of the smaller one.
+    boxes = np.array([[0.0, 0, 20, 20], [5, 5, 15, 15], [15, 0, 35, 20]])
+    scores, index = np.array([0.9, 0.8, 0.7]), np.zeros(3, int)
+    assert _suppress(boxes, scores, index, 0.7).tolist() == [0, 1, 2]
+    assert _suppress(boxes, scores, index, 0.7, of_smaller=True).tolist() == [0, 2]
+    # Which one is the better one does not matter.
+    assert _suppress(boxes, scores[[1, 0, 2]], index, 0.7, of_smaller=True).tolist() == [1, 2]

@@ -1,0 +1,437 @@
+"""The manifest: digest, CSV, remembered hashes, and what is refused before training."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from preprocessing.datasets.clip import Clip, Problem
+from preprocessing.manifest import hashes
+from preprocessing.manifest.build import build_manifest
+from preprocessing.manifest.checks import check_trainable
+from preprocessing.manifest.leaks import leaks
+from preprocessing.manifest.manifest import COLUMNS, Manifest
+from preprocessing.support import files
+from preprocessing.support.errors import UsageError
+
+MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
+needs_media = pytest.mark.skipif(
+    not MEDIA, reason="set DEEPFAKE_TEST_MEDIA to the folder of real excerpts and name lists"
+)
+AWKWARD = ["a b.mp4", 'it\'s "q", ok.mp4', "🎭.mp4", "new\nline.mp4", "cr\rlf\r\n.mp4", ";,.mp4"]
+
+
+def put(root: Path, name: str, content: str | None = None) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name if content is None else content)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    for i in range(8):
+        put(root, f"real/{i}.mp4")
+        put(root, f"fake/{i}.mp4")
+    return root
+
+
+def build(root: Path, protocol="identity", layout="auto", **more) -> Manifest:
+    return build_manifest(root, layout, protocol, 0.2, 0.2, 1, **more)
+
+
+def reasons(manifest: Manifest) -> dict[str, str]:
+    return {problem.path: problem.reason for problem in manifest.problems}
+
+
+def test_rows_are_filled_in(root):
+    manifest = build(root)
+    assert manifest.layout == "folder" and manifest.protocol == "identity"
+    assert len(manifest.clips) == 16 and not manifest.problems
+    for clip in manifest.clips:
+        content = (root / clip.path).read_bytes()
+        assert clip.sha256 == hashlib.sha256(content).hexdigest()
+        assert clip.size == len(content)
+        assert clip.split in ("train", "val", "test") and clip.group == clip.path
+    assert check_trainable(manifest) == []
+
+
+class TestDigest:
+    def test_neither_place_nor_time_of_change_count(self, root, tmp_path):
+        before = build(root).digest
+        moved = tmp_path / "elsewhere" / "copy"
+        shutil.copytree(root, moved)
+        os.utime(moved / "real/0.mp4", (1, 1))
+        assert build(moved).digest == before
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda root: put(root, "real/0.mp4", "other bytes"),
+            lambda root: put(root, "real/new.mp4"),
+            lambda root: (root / "fake/3.mp4").unlink(),
+            lambda root: (root / "fake/3.mp4").rename(root / "real/33.mp4"),
+            lambda root: (root / "fake/3.mp4").rename(root / "fake/33.mp4"),
+        ],
+        ids=["changed", "added", "removed", "relabelled", "renamed"],
+    )
+    def test_a_clip_that_changes_counts(self, root, change):
+        before = build(root).digest
+        change(root)
+        assert build(root).digest != before
+
+    def test_each_field_but_the_group_counts(self, root):
+        manifest = build(root)
+        first, *rest = manifest.clips
+        changes = {
+            "path": "real/other.mp4",
+            "sha256": "0" * 64,
+            "size": first.size + 1,
+            "label": 1 - first.label,
+            "dataset": "dfdc",
+            "method": "other",
+            "identities": ("somebody",),
+            "source": "real/other.mp4",
+            "split": "val" if first.split == "train" else "train",
+        }
+        digests = {manifest.digest}
+        for field, value in changes.items():
+            clips = (dataclasses.replace(first, **{field: value}), *rest)
+            digests.add(dataclasses.replace(manifest, clips=clips).digest)
+        assert len(digests) == len(changes) + 1 == len(COLUMNS)
+        renamed = (dataclasses.replace(first, group="other"), *rest)
+        assert dataclasses.replace(manifest, clips=renamed).digest == manifest.digest
+
+    def test_order_and_problems_do_not_count(self, root):
+        manifest = build(root)
+        other = dataclasses.replace(
+            manifest, clips=manifest.clips[::-1], problems=(Problem("x", "missing"),)
+        )
+        assert other.digest == manifest.digest
+
+
+class TestCsv:
+    def test_awkward_names_survive(self, root, tmp_path):
+        for name in AWKWARD:
+            put(root, f"fake/{name}")
+        manifest = build(root)
+        path = tmp_path / "new" / "manifest.csv"
+        manifest.write_csv(path)
+        read = Manifest.read_csv(path, root)
+        assert {f"fake/{name}" for name in AWKWARD} <= {clip.path for clip in read.clips}
+        assert read.clips == manifest.clips
+        assert (read.root, read.digest) == (str(root), manifest.digest)
+        assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
+
+    def test_persons_sources_and_problems_survive(self, tmp_path):
+        clip = Clip(
+            "fake/a.mp4", 1, "celeb_df_v2", "swap", ("id0", "id1"), "real/a.mp4", "id0",
+            split="test", sha256="0" * 64, size=3,
+        )  # fmt: skip
+        alone = dataclasses.replace(clip, path="real/a.mp4", label=0, identities=(), source="")
+        problems = (Problem("real/b\nc.mp4", "file is missing"),)
+        path = tmp_path / "manifest.csv"
+        Manifest("/data", "celeb_df", (clip, alone), problems).write_csv(path)
+        read = Manifest.read_csv(path, "/elsewhere")
+        assert (read.clips, read.problems, read.root) == ((clip, alone), problems, "/elsewhere")
+        Manifest("/data", "celeb_df", (clip, alone)).write_csv(path)
+        assert Manifest.read_csv(path, "/data").problems == ()
+
+    def test_a_failed_write_leaves_the_old_file(self, root, tmp_path, monkeypatch):
+        path = tmp_path / "out" / "manifest.csv"
+        build(root).write_csv(path)
+        before = path.read_bytes()
+
+        def fail(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(files.os, "fsync", fail)
+        with pytest.raises(UsageError, match="cannot be written: No space left"):
+            build(root).write_csv(path)
+        assert path.read_bytes() == before
+        assert [p.name for p in path.parent.iterdir()] == ["manifest.csv"]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "is no manifest"),
+            ("a,b\n1,2\n", "is no manifest"),
+            (",".join(COLUMNS) + "\nx,y\n", "row 2: 2 values instead of 10"),
+            (",".join(COLUMNS) + "\np,s,1,2,d,m,,,g,train\n", "row 2: label '2'"),
+            (",".join(COLUMNS) + "\np,s,1,1,d,m,,,g,dev\n", "row 2: split 'dev'"),
+            (",".join(COLUMNS) + "\np,s,-1,1,d,m,,,g,val\n", "row 2: size '-1'"),
+            (",".join(COLUMNS) + '\n"p', "not valid CSV"),
+        ],
+    )
+    def test_what_is_no_manifest_is_refused(self, tmp_path, text, message):
+        path = put(tmp_path, "manifest.csv", text)
+        with pytest.raises(UsageError, match=message):
+            Manifest.read_csv(path, tmp_path)
+
+    def test_an_absent_file_is_named(self, tmp_path):
+        with pytest.raises(UsageError, match="absent.csv cannot be read"):
+            Manifest.read_csv(tmp_path / "absent.csv", tmp_path)
+
+
+class TestHashes:
+    @pytest.fixture
+    def hashed(self, monkeypatch) -> list[str]:
+        names: list[str] = []
+        original = hashes._sha256
+
+        def spy(file):
+            names.append(file.name)
+            return original(file)
+
+        monkeypatch.setattr(hashes, "_sha256", spy)
+        return names
+
+    def test_only_what_changed_is_read_again(self, root, tmp_path, hashed):
+        cache = tmp_path / "cache" / "hashes.json"
+        first = build(root, hash_cache=cache)
+        assert len(hashed) == 16
+        hashed.clear()
+        assert build(root, hash_cache=cache) == first and hashed == []
+        put(root, "real/0.mp4", "longer than it was before")
+        os.utime(root / "fake/1.mp4", ns=(1, 1))
+        assert build(root, hash_cache=cache).digest != first.digest
+        assert sorted(hashed) == ["0.mp4", "1.mp4"]
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": [1, 2]}', "\x00\xff"])
+    def test_a_broken_cache_costs_time_only(self, root, tmp_path, text):
+        cache = put(tmp_path, "hashes.json", text)
+        assert build(root, hash_cache=cache).digest == build(root).digest
+        assert len(json.loads(cache.read_text())) == 16
+
+    def test_a_cache_that_cannot_be_written_costs_time_only(self, root, tmp_path):
+        cache = put(tmp_path, "file") / "hashes.json"
+        assert build(root, hash_cache=cache).digest == build(root).digest
+
+    def test_what_was_hashed_is_kept_when_a_run_is_stopped(self, root, tmp_path, monkeypatch):
+        original = hashes._sha256
+
+        def stop(file):
+            if file.name == "5.mp4":
+                raise KeyboardInterrupt
+            return original(file)
+
+        monkeypatch.setattr(hashes, "_sha256", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build(root, hash_cache=tmp_path / "hashes.json")
+        assert len(json.loads((tmp_path / "hashes.json").read_text())) == 5
+
+    @pytest.mark.parametrize("remembered", [False, True])
+    def test_a_file_that_cannot_be_opened_is_told(self, root, tmp_path, remembered):
+        cache = tmp_path / "hashes.json"
+        if remembered:
+            build(root, hash_cache=cache)
+        (root / "fake/2.mp4").chmod(0)
+        if os.access(root / "fake/2.mp4", os.R_OK):
+            pytest.skip("this user may read everything")
+        manifest = build(root, hash_cache=cache)
+        assert reasons(manifest) == {"fake/2.mp4": "cannot be opened: Permission denied"}
+        assert len(manifest.clips) == 15
+
+    def test_several_files_are_read_at_once_and_few_ahead(self, root, monkeypatch):
+        """Until one hash waits for another, one thread alone would wait for ever."""
+        together = threading.Barrier(2, timeout=60)
+        original = hashes._sha256
+        begun = []
+
+        def meet(file):
+            begun.append(file.name)
+            if len(begun) <= 2:
+                together.wait()
+            return original(file)
+
+        monkeypatch.setattr(hashes, "_sha256", meet)
+        for number in range(40):
+            put(root, f"real/more{number}.mp4")
+        results = hashes._in_threads(lambda path: hashes._sha256(path), sorted(root.rglob("*.mp4")))
+        next(results)
+        assert len(begun) <= 3 * hashes._THREADS + 1
+        assert len(list(results)) == 55
+
+    def test_a_file_that_vanishes_is_told(self, root, monkeypatch):
+        original = hashes._sha256
+
+        def vanish(file):
+            if file.name == "5.mp4":
+                raise FileNotFoundError(2, "No such file or directory")
+            return original(file)
+
+        monkeypatch.setattr(hashes, "_sha256", vanish)
+        manifest = build(root)
+        assert set(reasons(manifest)) == {"fake/5.mp4", "real/5.mp4"}
+        assert len(manifest.clips) == 14
+
+
+class TestTable:
+    def test_counts(self, root):
+        put(root, "notes.txt")
+        put(root, "fake/readme.md")
+        put(root, "fake/labels.md")
+        manifest = build(root)
+        counts = manifest.counts()
+        assert sum(counts[split]["real"]["real"] for split in counts) == 8
+        assert manifest.table().splitlines() == [
+            "            train  val  test  all",
+            "real            5    2     1    8",
+            "fake            5    1     2    8",
+            "clips          10    3     3   16",
+            "identities      0    0     0    0",
+            "groups         10    3     3   16",
+            "split: by person (data.split=identity)",
+            "3 problems:",
+            "  2 not a video or picture by its ending, nor by its content: fake/labels.md, "
+            "fake/readme.md",
+            "  1 not part of the layout, not read: notes.txt",
+            "no leak: no known person, target clip, group or content in two splits",
+            "16 clips do not tell their persons, who may leak",
+        ]
+
+    def test_methods_have_lines_of_their_own(self):
+        clips = [Clip(f"{m}.mp4", 1, "faceforensics", m, split="val") for m in ("Deepfakes", "F2F")]
+        table = Manifest("/d", "faceforensics", tuple(clips)).table()
+        assert "  Deepfakes      0    1     0    1" in table.splitlines()
+
+    def test_no_clips_at_all(self):
+        assert "clips" in Manifest("/d", "folder", ()).table()
+
+
+class TestTrainable:
+    def refuse(self, root: Path, message: str, **more):
+        with pytest.raises(UsageError, match=message):
+            check_trainable(build(root, **more))
+
+    def test_without_fakes_where_pseudo_fakes_stand_for_them(self, root):
+        for path in root.glob("fake/*"):
+            path.unlink()
+        manifest = build(root)
+        with pytest.raises(UsageError, match="holds only real clips; add fake ones"):
+            check_trainable(manifest)
+        assert check_trainable(manifest, needs_fakes=False) == [
+            "val holds only real clips: AUC is undefined there",
+            "test holds only real clips: AUC is undefined there",
+        ]
+
+    def test_without_reals_pseudo_fakes_do_not_help(self, root):
+        for path in root.glob("real/*"):
+            path.unlink()
+        with pytest.raises(UsageError, match="holds only fake clips; add real ones"):
+            check_trainable(build(root), needs_fakes=False)
+
+    def test_no_clip(self, root):
+        for path in root.glob("*/*.mp4"):
+            path.rename(path.with_suffix(".txt"))
+        self.refuse(root, "holds no clip that can be used: fake/0.txt: not a video")
+
+    def test_one_class(self, root):
+        shutil.rmtree(root / "fake")
+        self.refuse(root, "holds only real clips; add fake ones")
+
+    def test_one_person(self, tmp_path):
+        for i in range(5):
+            put(tmp_path, f"real/id0_{i:04d}.mp4")
+            put(tmp_path, f"fake/id0_id1_{i:04d}.mp4")
+        self.refuse(tmp_path, "all 10 clips .* hang together.*or use data.split=clip")
+        assert check_trainable(build(tmp_path, "clip")) == []
+
+    def test_two_persons_do_not_fill_three_splits(self, tmp_path):
+        for person in ("id0", "id1"):
+            put(tmp_path, f"real/{person}_0000.mp4")
+            put(tmp_path, f"fake/{person}_{person}_0000.mp4")
+        self.refuse(tmp_path, "no clip of .* falls to (val|test); add clips")
+
+    def test_lists_that_leave_train_one_class(self, tmp_path):
+        put(tmp_path, "train/real/a.mp4")
+        for split in ("val", "test"):
+            put(tmp_path, f"{split}/real/b{split}.mp4")
+            put(tmp_path, f"{split}/fake/c{split}.mp4")
+        self.refuse(
+            tmp_path, "train holds only real clips.*data.split=identity", protocol="official"
+        )
+
+    def test_lists_without_a_test_split(self, tmp_path):
+        for split in ("train", "val"):
+            put(tmp_path, f"{split}/real/b{split}.mp4")
+            put(tmp_path, f"{split}/fake/c{split}.mp4")
+        self.refuse(tmp_path, "no clip .* falls to test.*identity", protocol="official")
+
+    def test_one_content_with_two_labels(self, root):
+        shutil.copy(root / "real/2.mp4", root / "fake/copy.mp4")
+        self.refuse(root, r"real/2.mp4 \(real\) and fake/copy.mp4 \(fake\) are the same file")
+
+    def test_one_content_under_two_names_stays_in_one_split(self, root):
+        for i in range(5):
+            shutil.copy(root / "real/2.mp4", root / f"real/copy{i}.mp4")
+        for protocol in ("identity", "clip"):
+            manifest = build(root, protocol)
+            splits = {c.split for c in manifest.clips if "copy" in c.path or c.path == "real/2.mp4"}
+            assert len(splits) == 1 and check_trainable(manifest) == []
+
+    def test_one_clip_named_twice_with_two_labels(self, tmp_path):
+        for part in range(3):
+            put(tmp_path, f"dfdc_train_part_{part}/x{part}.mp4")
+            put(
+                tmp_path,
+                f"dfdc_train_part_{part}/metadata.json",
+                f'{{"x{part}.mp4": {{"label": "REAL"}}, "x{part}.mp4": {{"label": "FAKE"}}}}',
+            )
+        self.refuse(tmp_path, "dfdc_train_part_0/x0.mp4 is labelled both real and fake")
+
+    def test_empty_files_stay_and_do_not_contradict(self, root):
+        put(root, "real/empty.mp4", "")
+        put(root, "fake/empty.mp4", "")
+        manifest = build(root)
+        assert len(manifest.clips) == 18
+        assert check_trainable(manifest) == ["2 clips are empty files, such as fake/empty.mp4"]
+
+    def test_a_split_of_one_class_is_a_warning(self, tmp_path):
+        put(tmp_path, "real/a.mp4")
+        for name in "bcd":
+            put(tmp_path, f"fake/{name}.mp4")
+        assert check_trainable(build(tmp_path)) == [
+            "val holds only fake clips: AUC is undefined there",
+            "test holds only fake clips: AUC is undefined there",
+        ]
+
+
+@needs_media
+class TestRealExcerpts:
+    @pytest.mark.parametrize("protocol", ["identity", "clip"])
+    def test_dfdc_is_trainable(self, protocol):
+        manifest = build(Path(MEDIA, "dfdc_mini"), protocol)
+        assert [c.split for c in manifest.clips if c.label == 0] == ["train"]
+        assert sorted(c.split for c in manifest.clips if c.label) == ["test", "train", "val"]
+        assert len(check_trainable(manifest)) == 2
+
+    def test_dfdc_by_part_is_refused_with_a_remedy(self):
+        with pytest.raises(UsageError, match="train holds only fake.*data.split=identity"):
+            check_trainable(build(Path(MEDIA, "dfdc_mini"), "official"))
+
+    @pytest.mark.parametrize("protocol", ["official", "identity", "clip"])
+    def test_faceforensics(self, protocol):
+        manifest = build(Path(MEDIA, "faceforensics_mini"), protocol)
+        assert check_trainable(manifest) == []
+        report = leaks(manifest.clips)
+        assert report.clean or protocol == "clip"
+        # Two clips of actor 08 and two of actor 13.
+        if protocol != "clip":
+            for actor in ("actor-08", "actor-13"):
+                splits = [c.split for c in manifest.clips if c.identities == (actor,)]
+                assert len(splits) == 2 and len(set(splits)) == 1
+
+    def test_crops(self):
+        official = build(Path(MEDIA, "celeb_df_crops"), "official")
+        assert check_trainable(official) == []
+        assert leaks(official.clips).shared_identities == ("id0", "id1")
+        assert leaks(official.clips).divided_groups == ("id0_0007",)
+        identity = build(Path(MEDIA, "celeb_df_crops"), "identity")
+        assert check_trainable(identity) == [] and leaks(identity.clips).clean

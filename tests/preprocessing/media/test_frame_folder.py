@@ -1,0 +1,92 @@
+"""Folders of frames, decoded as clips."""
+
+import dataclasses
+
+import pytest
+from made_media import face_frame, number_of, numbered_frame, write_image
+
+from pipeline.config import ExtractionConfig, to_dict
+from preprocessing.faces.face_cropper import FaceCropper, Settings
+from preprocessing.media.decoder import Decoder
+from preprocessing.media.frame_folder import frame_files, sample_folder
+from preprocessing.media.media_errors import UnreadableMedia
+
+PRECROPPED = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 4}, precropped=True)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with Decoder() as decoder:
+        yield decoder
+
+
+def sample(folder, decoder, count, indices=None):
+    return list(sample_folder(folder, lambda path: decoder.frames(path, 1), count, indices))
+
+
+def fill(folder, names):
+    folder.mkdir()
+    for number, name in enumerate(names):
+        write_image(folder / name, numbered_frame(number))
+    return folder
+
+
+def test_frames_are_spread_evenly_and_carry_the_numbers_of_their_names(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", [f"{12 * n}.png" for n in range(8)])
+    frames = sample(folder, decoder, 4)
+    assert [number_of(frame.pixels) for frame in frames] == [1, 3, 5, 7]
+    assert [frame.index for frame in frames] == [12, 36, 60, 84]
+
+
+def test_other_names_give_positions(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", [f"frame_{n}.png" for n in range(12)])
+    (folder / "Thumbs.db").write_bytes(b"no picture")
+    (folder / ".hidden.png").write_bytes(b"no picture")
+    frames = sample(folder, decoder, 100)
+    assert [frame.index for frame in frames] == list(range(12))
+    assert [number_of(frame.pixels) for frame in frames] == list(range(12)), "9 before 10"
+
+
+def test_frames_by_number(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", ["000.png", "005.png", "010.png"])
+    frames = sample(folder, decoder, 3, indices=[5, 7, 10])
+    assert [frame.index for frame in frames] == [5, 10]
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", ["0.png", "1.png"])
+    (folder / "1.png").write_bytes(b"no picture at all")
+    with pytest.raises(UnreadableMedia, match="frame 1.png: "):
+        sample(folder, decoder, 2)
+
+
+def test_an_empty_folder(tmp_path, decoder):
+    (tmp_path / "clip").mkdir()
+    assert frame_files(tmp_path / "clip") == []
+    with pytest.raises(UnreadableMedia, match="the folder of frames is empty"):
+        sample(tmp_path / "clip", decoder, 2)
+
+
+def test_the_cropper_takes_a_folder_for_a_clip(tmp_path):
+    folder = fill(tmp_path / "clip", [f"{n}.png" for n in range(8)])
+    cropper = FaceCropper(PRECROPPED)
+    crops, _ = cropper.crops(folder)
+    cropper.close()
+    assert [crop.frame.index for crop in crops] == [1, 3, 5, 7]
+    assert {crop.track for crop in crops} == {0}
+
+
+def test_faces_of_frames_are_one_track_and_boxes_of_the_original_are_taken(tmp_path):
+    settings = dataclasses.replace(PRECROPPED, precropped=False, boxes_of_original=True)
+    for name in ("original", "fake"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            picture = face_frame([(20 + 4 * number, 40, 0.9)])
+            write_image(tmp_path / name / f"{number:03d}.png", picture)
+    cropper = FaceCropper(settings)
+    crops, _ = cropper.crops(tmp_path / "fake", tmp_path / "original")
+    own, _ = cropper.crops(tmp_path / "fake")
+    cropper.close()
+    assert len(crops) == len(own) == 4
+    assert {crop.track for crop in crops} == {0}
+    assert [crop.frame.index for crop in crops] == [0, 1, 2, 3]

@@ -1,0 +1,329 @@
+"""Limits of the gateway's application, with work of a length that the test chooses."""
+
+import asyncio
+import gzip
+import json
+import os
+import threading
+
+import pytest
+from serving_support.gateway import until
+
+from serving.gateway import spool
+from serving.gateway.app import Gateway, GatewayOptions
+from serving.gateway.metrics import GatewayMetrics
+from serving.gateway.refusals import Disconnected
+
+ANSWER = {"score": 0.5, "verdict": "uncertain"}
+
+
+class Examiner:
+    """Looks at a file until it is let go, as long as somebody waits."""
+
+    def __init__(self):
+        self.jobs = []
+        self.files = []
+        self.go = threading.Event()
+        self.failure = None
+
+    def examine(self, job):
+        self.jobs.append(job)
+        self.files.append(job.path.read_bytes())
+        assert self.files[-1]
+        self.go.wait(60)
+        if job.abandoned.is_set():
+            raise Disconnected
+        if self.failure:
+            raise self.failure
+        return ANSWER
+
+
+class Client:
+    """One request for a verdict, spoken in ASGI."""
+
+    def __init__(self, app, body=b"x", token="", headers=(), method="POST", path="/v1/verdict"):
+        self.sent = []
+        self._inbox = asyncio.Queue()
+        if body is not None:
+            self._inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
+        scope = self._scope(token, headers, method, path)
+        self.task = asyncio.create_task(app(scope, self._inbox.get, self._send))
+
+    def leave(self):
+        self._inbox.put_nowait({"type": "http.disconnect"})
+
+    async def answer(self):
+        """Status, headers and JSON."""
+        await asyncio.wait_for(self.task, 60)
+        start, body = self.sent
+        return start["status"], dict(start["headers"]), json.loads(body["body"])
+
+    async def _send(self, message):
+        self.sent.append(message)
+
+    @staticmethod
+    def _scope(token, headers, method, path):
+        path, _, query = path.partition("?")
+        given = [(b"authorization", token.encode())] if token else []
+        given += [(name.lower().encode(), value.encode()) for name, value in headers]
+        return {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": given,
+        }
+
+
+async def soon(true, what):
+    """Lets the loop run until a condition holds."""
+    await asyncio.to_thread(until, true, what, 60)
+
+
+@pytest.fixture
+def examiner():
+    examiner = Examiner()
+    yield examiner
+    examiner.go.set()
+
+
+@pytest.fixture
+def gateway(examiner, monkeypatch, tmp_path):
+    """Makes the application, and sees to it that no file is left at the end."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = []
+
+    def make(**changed):
+        options = {"max_bytes": 100, "workers": 1, "waiting": 0, "timeout": 60.0, **changed}
+        metrics = GatewayMetrics()
+        app = Gateway(GatewayOptions(**options), examiner, metrics)
+        app.files = lambda: list(app._folder.iterdir())
+        app.outcomes = lambda: dict(metrics.requests._values)
+        made.append(app)
+        return app
+
+    yield make
+    examiner.go.set()
+    for app in made:
+        until(app.close, "the workers have ended")
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_more_than_there_is_room_for_is_told_to_come_again(gateway, examiner):
+    async def steps():
+        app = gateway()
+        first = Client(app)
+        await soon(lambda: examiner.jobs, "the first is looked at")
+        status, headers, answer = await Client(app).answer()
+        assert status == 503 and int(headers[b"retry-after"]) > 0
+        assert "wait already" in answer["error"]
+        examiner.go.set()
+        assert (await first.answer())[::2] == (200, ANSWER)
+        assert (await Client(app).answer())[0] == 200
+        assert app.outcomes() == {("busy",): 1, ("uncertain",): 2}
+
+    asyncio.run(steps())
+
+
+def test_those_that_wait_get_their_turn_or_are_told_in_time(gateway, examiner, monkeypatch):
+    async def steps():
+        app = gateway(waiting=2)
+        first, second = Client(app), Client(app)
+        await soon(lambda: examiner.jobs, "one is looked at")
+        monkeypatch.setattr("serving.gateway.app._LONGEST_WAIT", 0.05)
+        status, headers, _ = await Client(app).answer()
+        assert status == 503 and b"retry-after" in headers
+        assert len(examiner.jobs) == 1
+        examiner.go.set()
+        assert [(await one.answer())[0] for one in (first, second)] == [200, 200]
+
+    asyncio.run(steps())
+
+
+def test_timeout_is_answered_and_keeps_the_worker_until_it_ends(gateway, examiner, monkeypatch):
+    monkeypatch.setattr("serving.gateway.app._LONGEST_WAIT", 0.05)
+
+    async def steps():
+        app = gateway(timeout=0.2)
+        status, _, answer = await Client(app).answer()
+        assert (status, answer["error"]) == (504, "looking at the file took too long")
+        assert examiner.jobs[0].abandoned.is_set()
+        assert not app.files()
+        # No second file is looked at beside the one that cannot be stopped.
+        assert (await Client(app).answer())[0] == 503
+        assert len(examiner.jobs) == 1
+        examiner.go.set()
+        await soon(lambda: not app._running, "the worker is free")
+        assert (await Client(app).answer())[0] == 200
+
+    asyncio.run(steps())
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(gateway, examiner):
+    async def steps():
+        app = gateway(timeout=0.1)
+        status, headers, _ = await Client(app, body=None).answer()
+        assert (status, headers[b"connection"]) == (408, b"close")
+        assert not app.files() and not examiner.jobs
+
+    asyncio.run(steps())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_client_that_leaves_ends_the_work_and_gets_nothing(gateway, examiner, waits):
+    async def steps():
+        app = gateway(waiting=1)
+        first = Client(app)
+        await soon(lambda: examiner.jobs, "the first is looked at")
+        leaving = Client(app) if waits else first
+        await soon(lambda: len(app.files()) == 1 + waits, "its file is there")
+        leaving.leave()
+        await asyncio.wait_for(leaving.task, 60)
+        assert leaving.sent == []
+        assert len(app.files()) == waits
+        assert app.outcomes() == {("disconnected",): 1}
+        assert examiner.jobs[0].abandoned.is_set() != waits
+        examiner.go.set()
+        if waits:
+            assert (await first.answer())[0] == 200
+        assert len(examiner.jobs) == 1
+
+    asyncio.run(steps())
+
+
+def test_failures_are_told_without_their_text(gateway, examiner, caplog):
+    async def steps():
+        app = gateway()
+        examiner.go.set()
+        examiner.failure = RuntimeError("/secret/path")
+        status, _, answer = await Client(app).answer()
+        assert status == 500
+        assert "secret" not in json.dumps(answer)
+        assert not app.files()
+        assert app.outcomes() == {("error",): 1}
+
+    asyncio.run(steps())
+    assert "/secret/path" in caplog.text
+
+
+def test_token_is_asked_for_before_anything_is_taken_in(gateway, examiner):
+    async def steps():
+        app = gateway(token="let me in")
+        examiner.go.set()
+        for token in ("", "Bearer let me", "let me in"):
+            status, headers, _ = await Client(app, token=token).answer()
+            assert (status, headers[b"www-authenticate"]) == (401, b"Bearer")
+        assert not examiner.jobs
+        assert (await Client(app, token="Bearer let me in").answer())[0] == 200
+
+    asyncio.run(steps())
+
+
+BOUNDARY = "----------------------------b0"
+FORM = ("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
+GZIP = ("Content-Encoding", "gzip")
+
+
+def form(*parts):
+    """A multipart body of (headers, content)."""
+    lines = b"".join(
+        f"--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+        for head, content in parts
+    )
+    return lines + f"--{BOUNDARY}--\r\n".encode()
+
+
+FILE = ('name="image"; filename="a b.mp4"', b"\x00\x01--\r\nfile")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "file", "name"),
+    [
+        (form(FILE), [FORM], FILE[1], "a b.mp4"),
+        (form(('name="note"', b"text"), FILE, FILE), [FORM], FILE[1], "a b.mp4"),
+        (form(('name="f"; filename="gr\u00fcn.png"', b"x")), [FORM], b"x", "grün.png"),
+        (gzip.compress(b"packed", mtime=0), [GZIP], b"packed", ""),
+        (gzip.compress(form(FILE), mtime=0), [FORM, GZIP], FILE[1], "a b.mp4"),
+        (b"plain", [("Content-Type", "application/x-www-form-urlencoded")], b"plain", ""),
+        (b"plain", [("Content-Type", "video/mp4"), ("Content-Encoding", "identity")], b"plain", ""),
+    ],
+    ids=["form", "second part", "UTF-8 name", "gzip", "gzip form", "curl's type", "video type"],
+)
+def test_files_come_bare_or_in_forms_plain_or_packed(gateway, examiner, body, headers, file, name):
+    async def steps():
+        app = gateway(max_bytes=4000)
+        examiner.go.set()
+        assert (await Client(app, body, headers=headers).answer())[0] == 200
+        given = Client(app, body, headers=headers, path="/v1/verdict?name=of+the+query")
+        assert (await given.answer())[0] == 200
+
+    asyncio.run(steps())
+    assert examiner.files == [file, file]
+    assert [job.name for job in examiner.jobs] == [name, "of the query"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "words"),
+    [
+        (b'{"image": "b64"}', [("Content-Type", "application/json")], 415, "curl -F file=@FILE"),
+        (b"{}", [("Content-Type", "application/vnd.api+json")], 415, "--data-binary @FILE"),
+        (b"hello", [("Content-Type", "text/plain")], 415, "--data-binary @FILE"),
+        (b"x", [("Content-Encoding", "br")], 415, "plain or gzip"),
+        (b' {"image": "b64"}', [], 400, "looks like JSON"),
+        (form(FILE), [], 400, "Content-Type header is missing"),
+        (gzip.compress(b"x", mtime=0), [], 400, "Content-Encoding: gzip"),
+        (b"no gzip", [GZIP], 400, "is not gzip"),
+        (gzip.compress(bytes(3000), mtime=0)[:-9], [GZIP], 400, "cut short"),
+        (form(('name="note"', b"text")), [FORM], 400, "holds no file"),
+        (form(('name="f"; filename="a"', bytes(500)))[:-60], [FORM], 400, "is cut short"),
+        (b"no form", [FORM], 400, "form is broken"),
+        (form(('name="f"; filename="a"', b"")), [FORM], 400, "empty"),
+        (b"x", [("Content-Type", "multipart/form-data")], 400, "no boundary"),
+        (gzip.compress(bytes(4001), mtime=0), [GZIP], 413, "larger than 4000 bytes"),
+        (form(('name="f"; filename="a"', bytes(4001))), [FORM], 413, "larger than 4000 bytes"),
+        (gzip.compress(bytes(100_000_000), mtime=0), [GZIP], 413, "larger than 4000 bytes"),
+    ],
+)
+def test_bodies_that_hold_no_file_are_told_the_remedy(
+    gateway, examiner, body, headers, status, words
+):
+    async def steps():
+        app = gateway(max_bytes=4000)
+        given, _, answer = await Client(app, body, headers=headers).answer()
+        assert (given, words in answer["error"]) == (status, True), answer
+        assert not examiner.jobs and not app.files()
+
+    asyncio.run(steps())
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics"])
+def test_monitors_may_ask_with_head(gateway, path):
+    async def steps():
+        app = gateway()
+        sent = []
+        for method in ("GET", "HEAD"):
+            client = Client(app, body=None, method=method, path=path)
+            await asyncio.wait_for(client.task, 60)
+            sent.append(client.sent[0])
+        assert sent[0]["status"] == 200
+        assert sent[0] == sent[1]  # Leaving the body out is the HTTP server's part.
+
+    asyncio.run(steps())
+
+
+def test_folders_of_dead_gateways_are_swept_and_those_of_living_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    living, dead = spool.Spool(), spool.Spool()
+    (living.folder / "upload").write_bytes(b"x")
+    (dead.folder / "upload").write_bytes(b"x")
+    os.close(dead._lock)  # As it is when its process ends in any way.
+    other = tmp_path / "deepfake-gateway-file"
+    other.write_bytes(b"no folder")
+    (tmp_path / "deepfake-gateway-link").symlink_to(tmp_path)
+    assert spool.sweep() == [dead.folder]
+    assert (living.folder / "upload").exists() and other.exists()
+    living.close()
+    assert not living.folder.exists()
+    assert spool.sweep() == []

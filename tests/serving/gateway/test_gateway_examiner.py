@@ -1,0 +1,286 @@
+"""What the examiner does when the model server misbehaves; with given crops, so it is quick."""
+
+import dataclasses
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made_media import write_video
+from serving_support.gateway import SETTINGS
+
+from preprocessing.faces.face_selection import FaceCounts
+from serving.clients import ClientSettings, CropScores, ScoringError
+from serving.gateway import crop_worker, messages
+from serving.gateway.examiner import Examiner, Job
+from serving.gateway.limits import FileLimits
+from serving.gateway.metrics import GatewayMetrics
+from serving.gateway.refusals import Disconnected, Refused
+from serving.gateway.served_versions import ModelOptions, ServedVersion
+from serving.model.thresholds import Thresholds
+
+BAND = Thresholds(0.01, 0.9, 0.5, 400)
+
+
+def version(number, side):
+    settings = dataclasses.replace(SETTINGS, precropped=True, max_crop_size=side)
+    return ServedVersion(number, settings, BAND, "tiny")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "face.png"
+    assert cv2.imwrite(str(path), np.full((96, 96, 3), 127, np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def examiner(tmp_path_factory):
+    """An examiner with one worker, which keeps it warm for all tests."""
+    base = tmp_path_factory.mktemp("base")
+    options = ModelOptions("grpc://h:1", "m", base, 0.01, ClientSettings())
+    made = Examiner(options, 1, GatewayMetrics())
+    made.start(version(1, 64).settings)
+    made.wait()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def examine(examiner, picture, monkeypatch):
+    """Runs the examiner against versions that a plan serves, and a scorer that it answers for."""
+
+    def run(versions, score, path=picture, **job):
+        asked = []
+
+        class Scorer:
+            def score(self, jpegs, deadline, version):
+                sides = [cv2.imdecode(np.frombuffer(j, np.uint8), 1).shape[0] for j in jpegs]
+                asked.append((version, sides))
+                logits = np.array([score(version)] * len(jpegs), np.float32)
+                return CropScores(logits, logits)
+
+            def close(self):
+                pass
+
+        served = iter(versions)
+        monkeypatch.setattr(examiner.versions, "_scorer", Scorer())
+        monkeypatch.setattr(examiner.versions, "served", lambda: next(served))
+        given = {"name": "n", "end": time.monotonic() + 60, **job}
+        return examiner.examine(Job(path, **given)), asked
+
+    return run
+
+
+def fails(code, *numbers):
+    def score(number):
+        if number in numbers:
+            raise ScoringError(code, "planned")
+        return 3.0
+
+    return score
+
+
+def test_version_that_is_gone_is_asked_again_with_crops_of_the_new_one(examine):
+    answer, asked = examine([version(1, 64), version(2, 32)], fails("NOT_FOUND", 1))
+    assert asked == [(1, [64]), (2, [32])]
+    assert answer["model"]["version"] == 2
+    assert (answer["verdict"], answer["faces"]) == ("fake", 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("NOT_FOUND", 503),
+        ("UNAVAILABLE", 503),
+        ("RESOURCE_EXHAUSTED", 503),
+        ("DEADLINE_EXCEEDED", 504),
+        ("INTERNAL", 502),
+        ("UNAUTHENTICATED", 502),
+    ],
+)
+def test_failures_of_the_server_have_their_statuses(examine, code, status):
+    with pytest.raises(Refused) as raised:
+        examine([version(1, 64)] * 2, fails(code, 1))
+    assert raised.value.status == status
+    assert "planned" not in raised.value.message
+    assert (b"retry-after" in dict(raised.value.headers)) == (status == 503)
+
+
+def test_scores_that_are_no_numbers_are_no_verdict(examine):
+    with pytest.raises(Refused) as raised:
+        examine([version(1, 64)], lambda number: float("nan"))
+    assert raised.value.status == 502
+
+
+def test_nothing_is_scored_when_nobody_waits(examine):
+    def never(number):
+        raise AssertionError("was scored")
+
+    with pytest.raises(Refused) as raised:
+        examine([version(1, 64)], never, end=time.monotonic() - 1)
+    assert raised.value.status == 504
+    left = threading.Event()
+    left.set()
+    with pytest.raises(Disconnected):
+        examine([version(1, 64)], never, abandoned=left)
+
+
+def always(number):
+    return 3.0
+
+
+def test_a_worker_that_was_killed_while_idle_is_no_fault_of_the_next_file(examiner, examine):
+    (worker,) = examiner._all
+    os.killpg(worker._process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, worker._process.pid, os.WEXITED | os.WNOWAIT)
+    answer, _ = examine([version(1, 64)], always)
+    assert answer["verdict"] == "fake"
+    assert examiner._metrics.replaced.value() >= 1
+
+
+def test_a_worker_that_dies_on_a_file_is_replaced(examiner, examine):
+    (worker,) = examiner._all
+    worker.wait(lambda: None)
+    # Stopped, so that it surely has the file when it is killed.
+    os.killpg(worker._process.pid, signal.SIGSTOP)
+    threading.Timer(0.5, os.killpg, (worker._process.pid, signal.SIGKILL)).start()
+    with pytest.raises(Refused, match="SIGKILL") as raised:
+        examine([version(1, 64)], always)
+    assert raised.value.status == 500
+    assert examine([version(1, 64)], always)[0]["verdict"] == "fake"
+
+
+def test_a_worker_that_stands_still_is_ended_with_the_deadline(examiner, examine):
+    """A stopped process is what no deadline of its own can end."""
+    (worker,) = examiner._all
+    worker.wait(lambda: None)
+    os.killpg(worker._process.pid, signal.SIGSTOP)
+    with pytest.raises(Refused) as raised:
+        examine([version(1, 64)], always, end=time.monotonic() + 1)
+    assert raised.value.status == 504
+    assert not worker.alive
+    assert examine([version(1, 64)], always)[0]["verdict"] == "fake"
+
+
+OBEDIENT = """
+import sys
+from serving.gateway import messages
+read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
+def say(header, parts=()):
+    write(messages.pack(header, parts))
+    sys.stdout.buffer.flush()
+assert "limits" in messages.receive(read)[0]
+say({"ready": True})
+assert "path" in messages.receive(read)[0]
+assert "cancel" in messages.receive(read)[0]
+say({"failure": "dropped"})
+assert "path" in messages.receive(read)[0]
+say({"crops": [], "counts": {"frames": 1, "dropped": {}, "notes": []}, "shown": []})
+read()
+"""
+
+
+def test_a_worker_that_stops_when_its_client_leaves_is_kept(monkeypatch):
+    monkeypatch.setattr(crop_worker, "_COMMAND", (sys.executable, "-c", OBEDIENT))
+    worker = crop_worker.CropWorker(SETTINGS, FileLimits())
+
+    def gone():
+        raise Disconnected
+
+    try:
+        worker.wait(lambda: None)
+        with pytest.raises(Disconnected):
+            worker.find(Path("x"), SETTINGS, 60, gone)
+        assert worker.alive
+        assert worker.find(Path("y"), SETTINGS, 60, lambda: None).counts == FaceCounts(frames=1)
+    finally:
+        worker.kill()
+
+
+def test_the_child_drops_a_file_that_nobody_waits_for(examiner, examine, tmp_path):
+    frames = [np.full((96, 96, 3), 127, np.uint8)] * 12
+    clip = write_video(tmp_path / "clip.mp4", frames)
+    left = threading.Event()
+    left.set()
+    with pytest.raises(Disconnected):
+        examine([version(1, 64)], always, path=clip, abandoned=left)
+    assert examine([version(1, 64)], always, path=clip)[0]["frames"] == 4
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\xff\xff",
+        messages.pack({})[:4] + b"{not json",
+        messages.pack({"crops": "no list", "counts": {}, "shown": []}),
+        messages.pack({"crops": [{"track": "x"}], "counts": {}, "shown": []}, [b"x"]),
+        messages.pack({"crops": [], "counts": [], "shown": []}),
+        messages.pack({"crops": [], "counts": {}, "shown": [1]}),
+        struct.pack(">I", 20) + b'{"parts": [99999999999]}'[:20],
+        b"[" * 100,
+    ],
+)
+def test_what_a_worker_sends_is_not_believed(data):
+    """A worker that a file has taken over can send anything; it gets no further than itself."""
+    code = f"import sys; sys.stdout.buffer.write({messages.pack({'ready': True}) + data!r})"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crop_worker, "_COMMAND", (sys.executable, "-c", code))
+        worker = crop_worker.CropWorker(SETTINGS, FileLimits())
+    try:
+        with pytest.raises(Refused) as raised:
+            worker.find(Path("x"), SETTINGS, 60, lambda: None)
+        assert raised.value.status == 500
+    finally:
+        worker.kill()
+
+
+def test_a_worker_that_hangs_before_it_is_ready_is_ended(monkeypatch):
+    monkeypatch.setattr(crop_worker, "_START_SECONDS", 0.5)
+    monkeypatch.setattr(crop_worker, "_COMMAND", (sys.executable, "-c", "input(); input()"))
+    worker = crop_worker.CropWorker(SETTINGS, FileLimits())
+    try:
+        with pytest.raises(RuntimeError, match="not ready after 0.5 s"):
+            worker.wait(lambda: None)
+        assert not worker.alive
+    finally:
+        worker.kill()
+
+
+def test_a_file_that_needs_more_memory_than_a_worker_may_have_is_refused(picture, tmp_path):
+    """By the real worker, which lives on; the limit holds for its decoder too."""
+    settings = dataclasses.replace(SETTINGS, precropped=True)
+    large = tmp_path / "large.png"
+    assert cv2.imwrite(str(large), np.full((3900, 3900, 3), 127, np.uint8))
+
+    def worker_with(limit):
+        worker = crop_worker.CropWorker(settings, FileLimits(worker_bytes=limit))
+        worker.wait(lambda: None)
+        return worker
+
+    def crops_of(worker, path):
+        return len(worker.find(path, settings, 60, lambda: None).crops)
+
+    worker = worker_with(2 << 30)
+    try:
+        status = Path(f"/proc/{worker._process.pid}/status").read_text()
+        needed = int(status.split("VmData:")[1].split()[0]) << 10
+        assert crops_of(worker, large) == 1
+    finally:
+        worker.kill()
+    # Less than the 46 MB that the pixels take.
+    worker = worker_with(needed + (32 << 20))
+    try:
+        assert crops_of(worker, picture) == 1
+        with pytest.raises(Refused, match="memory"):
+            crops_of(worker, large)
+        assert worker.alive
+        assert crops_of(worker, picture) == 1
+    finally:
+        worker.kill()
