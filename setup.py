@@ -23,6 +23,8 @@ COMMON = [
     "orjson==3.13.0",
     # Reads uploads that come as forms.
     "python-multipart==0.0.32",
+    # The command line: options are declared as the parameters of a function, with their types.
+    "typer==0.29.1",
     # Reads the presets.
     "pyyaml==6.0.2",
     # Draws training curves, and reports.
