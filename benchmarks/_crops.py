@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import DemoConfig, ExtractionConfig, to_dict
-from preprocessing.extract_command import extract
+from preprocessing.dataset_extraction import extract
 from preprocessing.face_cropper import Settings
 from preprocessing.fingerprint import code_digest, settings_digest
 from preprocessing.manifest import build_manifest
@@ -97,7 +97,7 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
 
     from components.transform.preprocessing import preprocessing_fn
     from pipeline.inputs import SCHEMA
-    from preprocessing.extract_command import worker_args
+    from preprocessing.dataset_extraction import worker_args
     from preprocessing.face_example import IMAGE
 
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())

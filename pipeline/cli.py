@@ -304,7 +304,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     output = make_output(config.output)
     manifest = index(config)
     with Console(output / "logs" / "extract.log") as console:
-        from preprocessing.extract_command import extract
+        from preprocessing.dataset_extraction import extract
         from preprocessing.face_cropper import Settings
 
         settings = Settings.of(to_dict(config.extraction), config.data.precropped)
@@ -324,7 +324,7 @@ def _augment_preview(arguments: argparse.Namespace) -> int:
         raise UsageError("no face crops are named: give --data DIR, or set output")
     strengths = AUGMENTATIONS if "all" in arguments.strength else arguments.strength
     with quiet():
-        from components.trainer.augment_preview import write_preview
+        from components.trainer.augmentation_preview import write_preview
 
         wrote = write_preview(
             config, data, arguments.output, strengths, arguments.rows, arguments.draws
@@ -364,10 +364,10 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _on_data(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from pipeline import evaluate
+    from pipeline import model_evaluation
 
     output = arguments.output or f"evaluation-{Path(arguments.data).resolve().name}"
-    request = evaluate.Request(
+    request = model_evaluation.Request(
         model=arguments.model,
         data=arguments.data,
         output=output,
@@ -376,7 +376,7 @@ def _on_data(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         all_faces=arguments.all_faces,
     )
-    return getattr(evaluate, arguments.task)(request)
+    return getattr(model_evaluation, arguments.task)(request)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from e2e import browser
 
-from components.clip_evaluator import bulk, results
+from components.clip_evaluator import clip_scoring, results
 from components.report import markup
 from components.report.style import CSS
-from pipeline import evaluate
+from pipeline import model_evaluation
 from pipeline.cli import main
 from preprocessing.errors import UsageError
 
@@ -30,8 +30,8 @@ def chromium() -> str:
 def evaluation(tmp_path_factory, workspace, pushed_model) -> Path:
     """The pushed model measured on the whole dataset of the workspace."""
     output = tmp_path_factory.mktemp("evaluation") / "out"
-    request = evaluate.Request(str(pushed_model.parent), str(workspace.data), str(output))
-    assert evaluate.evaluate(request) == 0
+    request = model_evaluation.Request(str(pushed_model.parent), str(workspace.data), str(output))
+    assert model_evaluation.evaluate(request) == 0
     return output
 
 
@@ -169,7 +169,7 @@ def test_interrupted_scoring_keeps_what_is_finished(
         shutil.copy(clip, data)
     (data / "broken.mp4").write_bytes(b"no video")
     asked = []
-    honest = bulk.ExampleScorer.logits
+    honest = clip_scoring.ExampleScorer.logits
 
     def interrupted(self, records):
         asked.append(len(records))
@@ -177,7 +177,7 @@ def test_interrupted_scoring_keeps_what_is_finished(
             raise KeyboardInterrupt
         return honest(self, records)
 
-    monkeypatch.setattr(bulk.ExampleScorer, "logits", interrupted)
+    monkeypatch.setattr(clip_scoring.ExampleScorer, "logits", interrupted)
     target = tmp_path / "scores.parquet"
     arguments = ["score", "--model", str(pushed_model), "--data", str(data)]
     arguments += ["--output", str(target)]
@@ -206,8 +206,8 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
     (data / "real").mkdir()
     for clip in sorted((workspace.data / "Celeb-synthesis").glob("*.mp4"))[:2]:
         shutil.copy(clip, data / "fake")
-    request = evaluate.Request(str(pushed_model), str(data), str(tmp_path / "out"))
-    assert evaluate.evaluate(request) == 0
+    request = model_evaluation.Request(str(pushed_model), str(data), str(tmp_path / "out"))
+    assert model_evaluation.evaluate(request) == 0
     said = capfd.readouterr().out
     assert "holds only fake clips: AUC and all that needs both classes are not measured" in said
     assert "not measured (no real one: both classes are needed)" in said
@@ -215,8 +215,8 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
 
 
 def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
-    request = evaluate.Request(str(pushed_model), str(workspace.data), "", precropped=True)
-    (warning,) = evaluate._warnings((), request)[-1:]
+    request = model_evaluation.Request(str(pushed_model), str(workspace.data), "", precropped=True)
+    (warning,) = model_evaluation._warnings((), request)[-1:]
     assert "margin 1.3" in warning
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
-from pipeline.evaluate import _any_clips
+from pipeline.model_evaluation import _any_clips
 from preprocessing import datasets
 from preprocessing.datasets import celeb_df, dfdc, faceforensics
 from preprocessing.datasets.lists import read_list

@@ -6,7 +6,7 @@ from made_media import portrait, write_image
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing import extraction_report, face_extraction
 from preprocessing.beam_args import worker_args
-from preprocessing.extract_command import extract
+from preprocessing.dataset_extraction import extract
 from preprocessing.face_extraction import Settings
 from preprocessing.manifest import build_manifest
 

@@ -37,7 +37,7 @@ from preprocessing.output_lock import locked
 from preprocessing.verdict import NO_BAND, thresholds_of
 
 if TYPE_CHECKING:
-    from components.clip_evaluator.bulk import Scored
+    from components.clip_evaluator.clip_scoring import Scored
 
 _RESAMPLES = 1000
 
@@ -243,7 +243,7 @@ def _scored(
     work: Path,
     faces_needed: bool = True,
 ) -> Scored:
-    from components.clip_evaluator.bulk import score_clips
+    from components.clip_evaluator.clip_scoring import score_clips
 
     policy = ALL if request.all_faces else ANSWER
     scored = score_clips(
