@@ -1,11 +1,10 @@
-"""`deepfake serve`: arguments, start, and the drain on SIGTERM.
+"""`deepfake serve`: start, and the drain on SIGTERM.
 
 Nothing here imports TensorFlow before the arguments were understood.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import logging
@@ -15,11 +14,13 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.errors import UsageError
 from preprocessing.quiet import load_tensorflow
+from serving.server.arguments import ServerArguments
 
 if TYPE_CHECKING:
     from serving.server.config import ServerOptions
@@ -32,117 +33,7 @@ _LOG = logging.getLogger(__name__)
 _SWITCH_SECONDS = 0.0005
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `deepfake serve`; defaults are those of TensorFlow Serving."""
-    what = parser.add_argument_group("what is served")
-    what.add_argument(
-        "--model-base",
-        metavar="DIR",
-        help="folder of version folders (what Pusher writes: OUTPUT/models/NAME)",
-    )
-    what.add_argument(
-        "--model-name", metavar="NAME", help="its name in requests (default: the folder's)"
-    )
-    what.add_argument(
-        "--models-config", metavar="FILE", help="several models: TensorFlow Serving's models.config"
-    )
-    where = parser.add_argument_group("where")
-    where.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
-    where.add_argument("--port", type=int, default=8500, help="gRPC; 0 takes a free one (8500)")
-    where.add_argument(
-        "--rest-port", type=int, default=8501, help="REST; 0 takes a free one (8501)"
-    )
-    how = parser.add_argument_group("how")
-    how.add_argument(
-        "--batching", metavar="FILE", help="TensorFlow Serving's batching parameters file"
-    )
-    how.add_argument(
-        "--max-in-flight",
-        type=int,
-        default=64,
-        help="requests that run or wait; the next is refused with 429 (64)",
-    )
-    how.add_argument("--slots", type=int, help="unbatched requests that run at once (all cores)")
-    how.add_argument(
-        "--rest-timeout", type=float, default=30.0, metavar="SECONDS", help="504 after it (30)"
-    )
-    how.add_argument(
-        "--poll", type=float, default=1.0, metavar="SECONDS", help="between looks for versions (1)"
-    )
-    how.add_argument(
-        "--max-message-mb", type=int, default=64, metavar="MB", help="of one request (64)"
-    )
-    how.add_argument(
-        "--drain", type=float, default=30.0, metavar="SECONDS", help="after SIGTERM (30)"
-    )
-    # For parents that start a server: it must not outlive them, however they end.
-    how.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    _add_rest_limits(parser.add_argument_group("limits of REST"))
-    _add_security(parser.add_argument_group("security"))
-
-
-def _add_rest_limits(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--max-body-mb",
-        type=int,
-        metavar="MB",
-        help="of all REST bodies in the server together; one more is refused with 429 (four times "
-        "--max-message-mb)",
-    )
-    group.add_argument(
-        "--max-connections",
-        type=int,
-        default=512,
-        metavar="N",
-        help="of REST; requests on more are refused with 503 (512)",
-    )
-    group.add_argument(
-        "--head-timeout",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="for the head of a REST request; then the connection is closed (10)",
-    )
-
-
-def _add_security(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--tls-cert", default="", metavar="FILE", help="certificate chain (PEM)")
-    group.add_argument("--tls-key", default="", metavar="FILE", help="private key (PEM)")
-    group.add_argument(
-        "--tls-client-ca", default="", metavar="FILE", help="ask clients for certificates of it"
-    )
-    group.add_argument(
-        "--token-file", metavar="FILE", help="ask for `Authorization: Bearer` and what it holds"
-    )
-    group.add_argument(
-        "--reload-config",
-        choices=("on", "off"),
-        default="on",
-        help="whether gRPC's HandleReloadConfigRequest, which replaces all served models by other "
-        "folders, is answered (on). With --token-file it is refused all the same until "
-        "--reload-token-file is given",
-    )
-    group.add_argument(
-        "--reload-token-file",
-        metavar="FILE",
-        help="bearer token of HandleReloadConfigRequest, instead of that of --token-file",
-    )
-    add_cors_argument(group)
-
-
-def add_cors_argument(group: argparse._ArgumentGroup) -> None:
-    """Adds `--cors-origin`, which server and gateway share."""
-    group.add_argument(
-        "--cors-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="let pages of this origin ask (https://example.org; may be given again; * for all; "
-        "default: none)",
-    )
-
-
-def check_cors(origins: list[str]) -> None:
+def check_cors(origins: Sequence[str]) -> None:
     """Raises UsageError unless each origin is `*` or scheme://host[:port]."""
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", origin):
@@ -152,7 +43,7 @@ def check_cors(origins: list[str]) -> None:
             )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: ServerArguments) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit status.
 
     One line of JSON on standard output says when it answers and where; the log goes to standard
@@ -236,16 +127,12 @@ def end_with_threads(stop: threading.Event) -> list[str]:
 
 def main() -> int:
     """`python -m serving.server`, which is what `deepfake serve` does."""
-    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args())
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    from preprocessing.command_line import call, from_options, single
+
+    return call(single(from_options(ServerArguments)(run)), "python -m serving.server")
 
 
-def _options(arguments: argparse.Namespace) -> ServerOptions:
+def _options(arguments: ServerArguments) -> ServerOptions:
     from serving.server.config import ServerOptions, read_batching_config
 
     _check(arguments)
@@ -260,7 +147,7 @@ def _options(arguments: argparse.Namespace) -> ServerOptions:
         max_body_bytes=(arguments.max_body_mb or 4 * arguments.max_message_mb) << 20,
         max_connections=arguments.max_connections,
         head_timeout=arguments.head_timeout,
-        cors_origins=tuple(arguments.cors_origin),
+        cors_origins=tuple(arguments.cors_origin or ()),
         slots=arguments.slots or os.cpu_count() or 1,
         batching=read_batching_config(arguments.batching) if arguments.batching else None,
         tls_cert=arguments.tls_cert,
@@ -273,7 +160,7 @@ def _options(arguments: argparse.Namespace) -> ServerOptions:
     )
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: ServerArguments) -> None:
     if bool(arguments.tls_cert) != bool(arguments.tls_key):
         raise UsageError("--tls-cert and --tls-key go together")
     if arguments.tls_client_ca and not arguments.tls_cert:
@@ -297,7 +184,7 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.reload_token_file and arguments.reload_config == "off":
         raise UsageError("--reload-token-file needs --reload-config on")
-    check_cors(arguments.cors_origin)
+    check_cors(arguments.cors_origin or ())
     if arguments.slots is not None and arguments.slots < 1:
         raise UsageError("--slots must be at least 1")
 
@@ -319,7 +206,7 @@ def read_token(path: str | None) -> str:
     return token
 
 
-def _models(arguments: argparse.Namespace) -> list:
+def _models(arguments: ServerArguments) -> list:
     from serving.server.config import ModelConfig, read_models_config
 
     if bool(arguments.model_base) == bool(arguments.models_config):

@@ -11,8 +11,9 @@ from e2e import browser
 from components.clip_evaluator import clip_scoring, results
 from components.report import markup
 from components.report.style import CSS
-from pipeline import model_evaluation
 from pipeline.cli import main
+from pipeline.model_evaluation import _warnings, evaluate_model
+from pipeline.scoring import Request
 from preprocessing.errors import UsageError
 
 pytestmark = pytest.mark.integration
@@ -30,8 +31,8 @@ def chromium() -> str:
 def evaluation(tmp_path_factory, workspace, pushed_model) -> Path:
     """The pushed model measured on the whole dataset of the workspace."""
     output = tmp_path_factory.mktemp("evaluation") / "out"
-    request = model_evaluation.Request(str(pushed_model.parent), str(workspace.data), str(output))
-    assert model_evaluation.evaluate(request) == 0
+    request = Request(str(pushed_model.parent), str(workspace.data), str(output))
+    assert evaluate_model(request) == 0
     return output
 
 
@@ -206,8 +207,8 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
     (data / "real").mkdir()
     for clip in sorted((workspace.data / "Celeb-synthesis").glob("*.mp4"))[:2]:
         shutil.copy(clip, data / "fake")
-    request = model_evaluation.Request(str(pushed_model), str(data), str(tmp_path / "out"))
-    assert model_evaluation.evaluate(request) == 0
+    request = Request(str(pushed_model), str(data), str(tmp_path / "out"))
+    assert evaluate_model(request) == 0
     said = capfd.readouterr().out
     assert "holds only fake clips: AUC and all that needs both classes are not measured" in said
     assert "not measured (no real one: both classes are needed)" in said
@@ -215,8 +216,8 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
 
 
 def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
-    request = model_evaluation.Request(str(pushed_model), str(workspace.data), "", precropped=True)
-    (warning,) = model_evaluation._warnings((), request)[-1:]
+    request = Request(str(pushed_model), str(workspace.data), "", precropped=True)
+    (warning,) = _warnings((), request)[-1:]
     assert "margin 1.3" in warning
 
 

@@ -1,0 +1,87 @@
+"""`deepfake predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.commands._options import AllFaces
+from preprocessing.errors import UsageError
+from preprocessing.verdict import FALSE_ALARMS, NO_BAND
+
+if TYPE_CHECKING:
+    from serving.predict import Verdict
+
+
+def predict(
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos or pictures.")],
+    model: Annotated[
+        str, typer.Option(metavar="DIR", help="A model version, or the folder of versions.")
+    ],
+    false_alarms: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of real clips that may be called fake: 0.1, 0.05, 0.01 or 0.001.",
+        ),
+    ] = FALSE_ALARMS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    all_faces: AllFaces = False,
+) -> int:
+    """P(fake) of videos and pictures, and a verdict.
+
+    Cuts the faces out of each file as in training and prints P(fake) per file and a verdict by
+    two thresholds that the model's validation clips chose: fake above both (few false alarms,
+    and errors of both kinds balanced), real above neither, uncertain between. A verdict holds
+    for data like the training's; what it is worth on yours, `deepfake evaluate` measures.
+
+    Exit status: 0 every file has a score, 1 one has none.
+    """
+    from preprocessing.datasets.clip import printable
+    from preprocessing.quiet import quiet
+    from serving.predict import Predictor
+
+    for file in files:
+        if not Path(file).exists():
+            raise UsageError(f"there is no file {printable(file)}")
+    with quiet():
+        predictor = Predictor(model, false_alarms, all_faces)
+    verdicts = []
+    if not as_json:
+        print(f"{'verdict':<9}  {'P(fake)':>8}  {'found':>5}  {'judged':>6}  {'tracks':>6}  file")
+    for file in files:
+        with quiet():
+            verdict = predictor.predict(file)
+        verdicts.append(verdict)
+        if not as_json:
+            print(_lines(verdict), flush=True)
+    with quiet():
+        predictor.close()
+    if as_json:
+        answers = [{"file": verdict.file, **verdict.as_dict()} for verdict in verdicts]
+        print(json.dumps(answers, indent=1))
+    else:
+        print(predictor.thresholds.text() if predictor.thresholds else NO_BAND)
+    return 0 if all(verdict.score is not None for verdict in verdicts) else 1
+
+
+def _lines(verdict: Verdict) -> str:
+    """A line of the table, and indented below it what was left out and what is to be noted."""
+    from preprocessing.datasets.clip import printable
+    from preprocessing.face_selection import by_reason
+
+    counts = verdict.counts
+    score = "-" if verdict.score is None else f"{verdict.score:.3f}"
+    why = f"  ({verdict.reason})" if verdict.reason else ""
+    lines = [
+        f"{verdict.verdict or '-':<9}  {score:>8}  {counts.faces:>5}  {counts.crops:>6}"
+        f"  {len(verdict.tracks):>6}  {printable(verdict.file)}{why}"
+    ]
+    if counts.dropped and counts.crops:
+        lines.append(f"           faces left out: {by_reason(counts.dropped)}")
+    if counts.note:
+        lines.append(f"           note: {counts.note}")
+    return "\n".join(lines)
