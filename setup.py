@@ -21,6 +21,10 @@ COMMON = [
     # Serving: what the embedded server answers with.
     "uvicorn==0.54.0",
     "orjson==3.13.0",
+    # What asks a model server over REST: kept connections, and retries that wait at random.
+    "httpx==0.28.1",
+    "httpcore==1.0.9",
+    "tenacity==9.1.4",
     # Reads uploads that come as forms.
     "python-multipart==0.0.32",
     # The command line: options are declared as the parameters of a function, with their types.
