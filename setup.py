@@ -33,6 +33,9 @@ COMMON = [
     "pyyaml==6.0.2",
     # Draws training curves, and reports.
     "matplotlib==3.10.9",
+    # Fills the templates of the report, and escapes what they are given.
+    "jinja2==3.1.6",
+    "markupsafe==3.0.4",
     # Ships the public-domain portrait that the demo's faces are made from.
     "scikit-image==0.25.2",
     # Reads these lists for `deepfake doctor`.
@@ -129,6 +132,7 @@ setup(
     description="A production deepfake-detection pipeline on TFX",
     packages=find_packages(include=["pipeline*", "components*", "preprocessing*", "serving*"]),
     package_data={
+        "components": ["report/templates/*"],
         "pipeline": ["presets/*.yaml", "schema/*.pbtxt"],
         "serving": ["gateway/page.html"],
     },

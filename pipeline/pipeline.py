@@ -62,9 +62,15 @@ _SERVING_SOURCES = (
     "serving/clients",
     "serving/server",
 )
+_TEMPLATES = (
+    "background", "card", "comparison", "gates", "head", "last_blessed", "macros", "measured",
+    "page", "report",
+)  # fmt: skip
 _REPORT_SOURCES = (
     "components/clip_evaluator",
     "components/report",
+    *(f"components/report/templates/{name}.html.j2" for name in _TEMPLATES),
+    "components/report/templates/report.css",
     "preprocessing/operating_points.py",
 )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.report.finished import locate, read_data
-from components.report.markup import NAMES, Html, measure, number, page, tag
-from components.report.style import CSS
+from components.report.formats import NAMES, measure, number
+from components.report.templating import fill
 from preprocessing.errors import UsageError
 from preprocessing.face_example import CLIP_ID, LABEL
 from preprocessing.files import replacing
@@ -54,8 +54,6 @@ class Comparison:
 
     def html(self) -> str:
         """A page of its own."""
-        from components.report.markup import table
-
         rows = [
             [
                 title,
@@ -64,13 +62,7 @@ class Comparison:
             ]
             for name, title in NAMES.items()
         ]
-        head = ["Measure", *self.names, "Difference"]
-        body: list[Html] = [
-            tag("h1", f"{self.names[0]} against {self.names[1]}"),
-            *(tag("p", remark, "note") for remark in self.remarks),
-            table(head, rows, (1, 2, 3)),
-        ]
-        return page(f"{self.names[0]} against {self.names[1]}", CSS, body)
+        return fill("comparison.html.j2", names=self.names, remarks=self.remarks, rows=rows)
 
     def _sides(self, name: str) -> list[dict[str, Any]]:
         if not self.result:

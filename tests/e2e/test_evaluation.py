@@ -9,8 +9,7 @@ import pytest
 from e2e import browser
 
 from components.clip_evaluator import clip_scoring, results
-from components.report import markup
-from components.report.style import CSS
+from components.report.templating import fill
 from pipeline.cli import main
 from pipeline.model_evaluation import _warnings, evaluate_model
 from pipeline.scoring import Request
@@ -107,9 +106,10 @@ def test_runs_of_different_data_are_compared_on_what_they_share(
 
 
 def test_long_names_of_runs_fit_a_phone(tmp_path, chromium):
-    names = ["Measure", "demo/1700000000 on a_dataset_with_a_name (here)", "Difference"]
+    names = ["demo/1700000000 on a_dataset_with_a_name (here)", "demo"]
     page = tmp_path / "page.html"
-    page.write_text(markup.page("x", CSS, [markup.table(names, [["Accuracy", "0.5", "+0.100"]])]))
+    rows = [["Accuracy", "0.5", "0.4", "+0.100"]]
+    page.write_text(fill("comparison.html.j2", names=names, remarks=[], rows=rows))
     assert browser.look(chromium, page, 400, tmp_path / "look")["faults"] == []
 
 
