@@ -21,12 +21,21 @@ COMMON = [
     # Serving: what the embedded server answers with.
     "uvicorn==0.54.0",
     "orjson==3.13.0",
+    # What asks a model server over REST: kept connections, and retries that wait at random.
+    "httpx==0.28.1",
+    "httpcore==1.0.9",
+    "tenacity==9.1.4",
     # Reads uploads that come as forms.
     "python-multipart==0.0.32",
+    # The command line: options are declared as the parameters of a function, with their types.
+    "typer==0.29.1",
     # Reads the presets.
     "pyyaml==6.0.2",
     # Draws training curves, and reports.
     "matplotlib==3.10.9",
+    # Fills the templates of the report, and escapes what they are given.
+    "jinja2==3.1.6",
+    "markupsafe==3.0.4",
     # Ships the public-domain portrait that the demo's faces are made from.
     "scikit-image==0.25.2",
     # Reads these lists for `deepfake doctor`.
@@ -125,6 +134,7 @@ setup(
     description="A production deepfake-detection pipeline on TFX",
     packages=find_packages(include=["pipeline*", "components*", "preprocessing*", "serving*"]),
     package_data={
+        "components": ["report/templates/*"],
         "pipeline": ["presets/*.yaml", "schema/*.pbtxt"],
         "serving": ["gateway/page.html"],
     },

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import DemoConfig, ExtractionConfig, to_dict
-from preprocessing.extract_command import extract
+from preprocessing.extraction.dataset_extraction import extract_dataset
 from preprocessing.faces.face_cropper import Settings
 from preprocessing.fingerprint import code_digest, settings_digest
 from preprocessing.manifest.build import build_manifest
@@ -71,7 +71,7 @@ def extract_crops(
     done = folder / "done.txt"
     if done.is_file() and done.read_text() == key:
         return made
-    extract(manifest, Settings.of(extraction, precropped=False), made.faces)
+    extract_dataset(manifest, Settings.of(extraction, precropped=False), made.faces)
     shutil.rmtree(made.transform_graph, ignore_errors=True)
     make_transform_graph(made.transform_graph, image_size)
     done.write_text(key)
@@ -97,7 +97,7 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
 
     from components.transform.preprocessing import preprocessing_fn
     from pipeline.inputs import SCHEMA
-    from preprocessing.extract_command import worker_args
+    from preprocessing.extraction.dataset_extraction import worker_args
     from preprocessing.extraction.face_example import IMAGE
 
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())

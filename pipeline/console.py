@@ -7,10 +7,13 @@ import logging
 import os
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 from preprocessing.support import progress
+from preprocessing.support.errors import UsageError, cause
 
 
 class Console:
@@ -106,3 +109,39 @@ class Console:
         if self._line_open:
             self._stream.write("\n")
             self._line_open = False
+
+
+def logged(logs: Path, work: Callable[[Console], int]) -> int:
+    """Does the work of a command whose finished clips are kept, with the terminal for our lines.
+
+    Args:
+      logs: folder that gets a log file.
+      work: given the console; returns the exit status.
+
+    Returns:
+      The exit status: that of the work, 130 when it was interrupted, 1 after an error, whose
+      traceback is in the log.
+
+    Raises:
+      UsageError: as the work does.
+    """
+    log = logs / f"{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
+    with Console(log) as console:
+        try:
+            return work(console)
+        except BaseException as error:
+            if cause(error, KeyboardInterrupt):
+                console.say(
+                    "interrupted; finished clips are kept, the same command goes on from them"
+                )
+                return 130
+            usage = cause(error, UsageError)
+            if usage:
+                raise usage from error
+            if not isinstance(error, Exception):
+                raise
+            # The boundary of the program: the traceback is for the log, one line for the person.
+            logging.error("%s", traceback.format_exc())
+            console.say(f"error: {type(error).__name__}: {error}")
+            console.say(f"the traceback is at the end of {log}")
+            return 1

@@ -1,4 +1,4 @@
-"""`deepfake doctor`: what this machine has, what is missing, and what each thing is needed for."""
+"""What this machine has, what is missing, and what each thing is needed for."""
 
 from __future__ import annotations
 
@@ -57,16 +57,6 @@ class Finding:
     state: str
     name: str
     detail: str
-
-
-def doctor() -> int:
-    """Prints all findings; returns 0 when a run can work here, 1 otherwise."""
-    broken = 0
-    for finding in examine():
-        print(f"{finding.state:<8} {finding.name:<55} {finding.detail}", flush=True)
-        broken += finding.state == "broken"
-    print(f"\n{broken} broken" if broken else "\na run can work here")
-    return 1 if broken else 0
 
 
 def examine() -> Iterator[Finding]:

@@ -65,10 +65,16 @@ _SERVING_SOURCES = (
     "serving/model/warmup_requests.py",
     "serving/server",
 )
+_TEMPLATES = (
+    "background", "card", "comparison", "gates", "head", "last_blessed", "macros", "measured",
+    "page", "report",
+)  # fmt: skip
 _REPORT_SOURCES = (
     "components/clip_evaluator",
     "components/evaluation",
     "components/report",
+    *(f"components/report/templates/{name}.html.j2" for name in _TEMPLATES),
+    "components/report/templates/report.css",
     "serving/model/operating_points.py",
 )
 

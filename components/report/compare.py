@@ -1,16 +1,14 @@
-"""Finds the reports of runs, rebuilds them, and compares two of them."""
+"""Compares two runs on the clips that both have tested."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.report.build import DATA, PAGE, build
-from components.report.data import Sources
-from components.report.markup import NAMES, Html, measure, number, page, tag
-from components.report.style import CSS
+from components.report.finished import locate, read_data
+from components.report.formats import NAMES, measure, number
+from components.report.templating import fill
 from preprocessing.extraction.face_example import CLIP_ID, LABEL
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
@@ -22,54 +20,6 @@ if TYPE_CHECKING:
 _RESAMPLES = 1000
 # Column of the hash of a clip's file.
 _CONTENT = "sha256"
-
-
-def locate(run: str | Path) -> Path:
-    """The folder of a run's report.
-
-    Args:
-      run: the `--output` of `deepfake run` or of `deepfake evaluate`.
-
-    Raises:
-      UsageError: there is no report.
-    """
-    run = Path(run)
-    if (run / DATA).is_file():
-        return run
-    try:
-        found = json.loads((run / "summary.json").read_text(encoding="utf-8"))["page"]
-    except (OSError, ValueError, KeyError):
-        raise UsageError(
-            f"{run} holds no report: name the --output of a finished `deepfake run` or "
-            "`deepfake evaluate`"
-        ) from None
-    # A run's folder may have been moved since.
-    for folder in (Path(found).parent, run / "/".join(Path(found).parts[-5:-1])):
-        if (folder / DATA).is_file():
-            return folder
-    raise UsageError(f"the report of {run} is gone from {Path(found).parent}; run it again")
-
-
-def rebuild(folder: Path) -> Path:
-    """Draws a report again from the artifacts that it was made of.
-
-    Raises:
-      UsageError: artifacts are gone.
-    """
-    sources = _read(folder)["sources"]
-    sources["records"] = tuple(sources["records"])
-    known = Sources(**sources)
-    for place in (known.model, known.clip_evaluation, *known.records):
-        if not Path(place).exists():
-            raise UsageError(f"the report cannot be drawn again: {place} is gone")
-    return build(known, folder)
-
-
-def page_of(run: str | Path, again: bool) -> Path:
-    """The page of a run; drawn again when asked, or when it is gone."""
-    folder = locate(run)
-    existing = folder / PAGE
-    return rebuild(folder) if again or not existing.exists() else existing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +54,6 @@ class Comparison:
 
     def html(self) -> str:
         """A page of its own."""
-        from components.report.markup import table
-
         rows = [
             [
                 title,
@@ -114,13 +62,7 @@ class Comparison:
             ]
             for name, title in NAMES.items()
         ]
-        head = ["Measure", *self.names, "Difference"]
-        body: list[Html] = [
-            tag("h1", f"{self.names[0]} against {self.names[1]}"),
-            *(tag("p", remark, "note") for remark in self.remarks),
-            table(head, rows, (1, 2, 3)),
-        ]
-        return page(f"{self.names[0]} against {self.names[1]}", CSS, body)
+        return fill("comparison.html.j2", names=self.names, remarks=self.remarks, rows=rows)
 
     def _sides(self, name: str) -> list[dict[str, Any]]:
         if not self.result:
@@ -140,7 +82,7 @@ def compare_runs(first: str, second: str) -> Comparison:
     """
     from components.evaluation.measurement import compare
 
-    reports = [_read(locate(run)) for run in (first, second)]
+    reports = [read_data(locate(run)) for run in (first, second)]
     tables = [_scores(run, report) for run, report in zip((first, second), reports, strict=True)]
     _refuse_opposite_labels(first, second, *tables)
     unique = [table.drop_duplicates(_CONTENT) for table in tables]
@@ -228,7 +170,3 @@ def write_page(comparison: Comparison, path: str) -> None:
     """Writes the page of a comparison."""
     with replacing(Path(path)) as file:
         file.write(comparison.html())
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / DATA).read_text(encoding="utf-8"))

@@ -127,9 +127,14 @@ def thumbnail(jpeg: bytes, side: int = _SIDE) -> bytes:
     return _encode(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA))
 
 
-def data_uri(jpeg: bytes) -> str:
-    """A picture inside the page."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+def data_uri(picture: bytes, kind: str = "jpeg") -> str:
+    """A picture inside the page.
+
+    Args:
+      picture: its file.
+      kind: of the file, as media types have it.
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def contact_sheet(files: Sequence[str], number: int) -> list[tuple[int, bytes]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import random
 import time
 from collections.abc import Sequence
 
 import numpy as np
+import tenacity
 
 from serving.clients.upright import upright
 
@@ -141,23 +141,24 @@ class Scorer(abc.ABC):
         """One request, one attempt."""
 
     def _with_retries(self, crops: list[bytes], end: float, version: int | None) -> CropScores:
-        wait = self.settings.first_wait
-        for attempt in range(1, self.settings.attempts + 1):
-            seconds = end - time.monotonic()
-            if seconds <= 0:
-                raise ScoringError("DEADLINE_EXCEEDED", "there was no time left for the request")
-            try:
-                return self._checked(self._request(crops, seconds, version), len(crops))
-            except ScoringError as error:
-                if error.code != "UNAVAILABLE" or attempt == self.settings.attempts:
-                    raise
-                # Half of the wait is random: clients that failed together must not return so.
-                pause = wait * random.uniform(0.5, 1.0)
-                if time.monotonic() + pause >= end:
-                    raise
-                time.sleep(pause)
-                wait = min(2 * wait, self.settings.longest_wait)
-        raise AssertionError("unreachable")
+        settings, half = self.settings, self.settings.first_wait / 2
+        longest = settings.longest_wait / 2
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_unavailable),
+            # Half of the wait is random: clients that failed together must not return so.
+            wait=tenacity.wait_exponential(multiplier=half, max=longest)
+            + tenacity.wait_random_exponential(multiplier=half, max=longest),
+            stop=tenacity.stop_after_attempt(settings.attempts)
+            | tenacity.stop_before_delay(end - time.monotonic()),
+            reraise=True,
+        )
+        return retrying(self._attempt, crops, end, version)
+
+    def _attempt(self, crops: list[bytes], end: float, version: int | None) -> CropScores:
+        seconds = end - time.monotonic()
+        if seconds <= 0:
+            raise ScoringError("DEADLINE_EXCEEDED", "there was no time left for the request")
+        return self._checked(self._request(crops, seconds, version), len(crops))
 
     @staticmethod
     def _checked(scores: CropScores, crops: int) -> CropScores:
@@ -168,3 +169,7 @@ class Scorer(abc.ABC):
                 "of this project?",
             )
         return scores
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    return isinstance(error, ScoringError) and error.code == "UNAVAILABLE"

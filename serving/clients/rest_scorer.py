@@ -1,21 +1,19 @@
-"""Scores over REST, with nothing beyond the standard library."""
+"""Scores over REST."""
 
 from __future__ import annotations
 
 import base64
-import http.client
-import io
 import json
-import socket
 import ssl
-import threading
 import time
 import urllib.parse
 from typing import Any
 
+import httpx
 import numpy as np
 
 from serving.clients.base import ClientSettings, CropScores, Scorer, ScoringError
+from serving.clients.deadline_transport import DeadlineTransport, Exchange
 
 # The reverse of model_servers/http_server.cc, where one HTTP status stands for several codes.
 _CODES = {
@@ -33,7 +31,7 @@ _CODES = {
 
 
 class RestScorer(Scorer):
-    """Asks `:predict`, over one kept connection a thread.
+    """Asks `:predict`, over kept connections.
 
     Args:
       url: `http://host:port` or `https://host:port`, optionally with a path before `/v1`.
@@ -44,22 +42,22 @@ class RestScorer(Scorer):
 
     def __init__(self, url: str, model: str, settings: ClientSettings, version: int | None = None):
         super().__init__(model, settings, version)
-        parts = urllib.parse.urlsplit(url)
-        self._host, self._port = parts.hostname, parts.port
-        self._tls = None
-        if parts.scheme == "https":
-            self._tls = ssl.create_default_context(cafile=settings.tls_ca or None)
-        self._path = f"{parts.path}/v1/models/{urllib.parse.quote(model, safe='')}"
-        self._headers = {"Content-Type": "application/json"}
+        tls = None
+        if urllib.parse.urlsplit(url).scheme == "https":
+            tls = ssl.create_default_context(cafile=settings.tls_ca or None)
+        self._url = f"{url}/v1/models/{urllib.parse.quote(model, safe='')}"
+        # Answers come as they are: their size is bounded, and crops do not shrink.
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if settings.token:
-            self._headers["Authorization"] = f"Bearer {settings.token}"
-        self._local = threading.local()
-        self._connections: set[_Connection] = set()
-        self._lock = threading.Lock()
+            headers["Authorization"] = f"Bearer {settings.token}"
+        # Proxies of the environment are for the web, not for a model server.
+        self._client = httpx.Client(
+            transport=DeadlineTransport(tls), headers=headers, timeout=None, trust_env=False
+        )
 
     def versions(self, deadline: float | None = None) -> list[int]:
         seconds = self.settings.deadline if deadline is None else deadline
-        answer = self._call("GET", self._path, None, seconds)
+        answer = self._call("GET", self._url, None, seconds)
         found = [
             int(entry["version"])
             for entry in answer["model_version_status"]
@@ -68,10 +66,7 @@ class RestScorer(Scorer):
         return sorted(found, reverse=True)
 
     def close(self) -> None:
-        with self._lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+        self._client.close()
 
     def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
         settings = self.settings
@@ -80,7 +75,7 @@ class RestScorer(Scorer):
             {"signature_name": settings.signature, "inputs": {settings.input_name: values}}
         ).encode()
         which = f"/versions/{version}" if version is not None else ""
-        answer = self._call("POST", f"{self._path}{which}:predict", body, seconds)
+        answer = self._call("POST", f"{self._url}{which}:predict", body, seconds)
         outputs = answer["outputs"]
         if not isinstance(outputs, dict):  # A model with one output drops its name.
             outputs = {settings.score_name: outputs, settings.output_name: outputs}
@@ -92,20 +87,26 @@ class RestScorer(Scorer):
         except (KeyError, ValueError, TypeError) as error:
             raise ScoringError("INTERNAL", f"the answer holds no scores ({error})") from error
 
-    def _call(self, method: str, path: str, body: bytes | None, seconds: float) -> Any:
+    def _call(self, method: str, url: str, body: bytes | None, seconds: float) -> Any:
+        if self._client.is_closed:
+            raise ScoringError("UNAVAILABLE", "this scorer was closed")
         end = time.monotonic() + seconds
-        connection, fresh = self._connection(end)
+        exchange = Exchange(end)
         try:
-            status, data = self._exchange(connection, method, path, body)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
-            self._drop(connection)
-            if fresh:
-                raise ScoringError("UNAVAILABLE", f"the connection was lost: {error}") from error
-            # The server closed a connection that had been idle; that is no failure of it.
-            connection, _ = self._connection(end)
-            status, data = self._exchange_once(connection, method, path, body)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._lost(connection, error) from error
+            try:
+                status, data = self._exchange(method, url, body, exchange)
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                if exchange.connected or exchange.answered:
+                    raise
+                # The server closed a connection that had been idle; that is no failure of it.
+                status, data = self._exchange(method, url, body, Exchange(end))
+        except httpx.TimeoutException as error:
+            message = "the server did not answer in time"
+            raise ScoringError("DEADLINE_EXCEEDED", message) from error
+        except httpx.ConnectError as error:
+            raise ScoringError("UNAVAILABLE", f"the server cannot be reached: {error}") from error
+        except httpx.HTTPError as error:
+            raise ScoringError("UNAVAILABLE", f"the connection was lost: {error}") from error
         try:
             answer = json.loads(data)
         except ValueError:
@@ -115,132 +116,14 @@ class RestScorer(Scorer):
             raise ScoringError(_CODES.get(status, "UNKNOWN"), message or f"HTTP status {status}")
         return answer
 
-    def _exchange_once(self, connection, method, path, body) -> tuple[int, bytes]:
-        try:
-            return self._exchange(connection, method, path, body)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._lost(connection, error) from error
-
-    def _exchange(self, connection, method, path, body) -> tuple[int, bytes]:
-        connection.request(method, path, body=body, headers=self._headers)
-        response = connection.getresponse()
-        data = response.read(self.settings.max_message_bytes + 1)
-        if len(data) > self.settings.max_message_bytes:
-            self._drop(connection)
-            raise ScoringError("RESOURCE_EXHAUSTED", "the answer is larger than the limit")
-        return response.status, data
-
-    def _connection(self, end: float) -> tuple[_Connection, bool]:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = _Connection(self._host, self._port, self._tls)
-            self._local.connection = connection
-            with self._lock:
-                self._connections.add(connection)
-        connection.end = end
-        return connection, connection.sock is None
-
-    def _lost(self, connection: _Connection, error: Exception) -> ScoringError:
-        self._drop(connection)
-        if isinstance(error, TimeoutError):
-            return ScoringError("DEADLINE_EXCEEDED", "the server did not answer in time")
-        return ScoringError("UNAVAILABLE", f"the server cannot be reached: {error}")
-
-    def _drop(self, connection: _Connection) -> None:
-        connection.close()
-        with self._lock:
-            self._connections.discard(connection)
-        self._local.connection = None
-
-
-class _Connection(http.client.HTTPConnection):
-    """A connection whose requests have an end.
-
-    A socket's own timeout starts anew with every byte that comes, so that a server which sends
-    one now and then would never be late.
-
-    Args:
-      host: name or address.
-      port: of TCP; None takes the protocol's.
-      tls: how to speak TLS; None speaks plain HTTP.
-
-    Attributes:
-      end: `time.monotonic` after which every operation raises `TimeoutError`.
-    """
-
-    def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None):
-        super().__init__(host, port or (443 if tls else 80))
-        self._tls = tls
-        self.end = 0.0
-
-    def connect(self) -> None:
-        plain = self._reach()
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tls:
-            plain.settimeout(self.seconds_left())
-            try:
-                plain = self._tls.wrap_socket(plain, server_hostname=self.host)
-            except BaseException:
-                plain.close()
-                raise
-        self.sock = _TimedSocket(plain, self)
-
-    def seconds_left(self) -> float:
-        """Seconds until the end.
-
-        Raises:
-          TimeoutError: there are none.
-        """
-        left = self.end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline passed")
-        return left
-
-    def _reach(self) -> socket.socket:
-        """Connects to the first of the host's addresses that answers."""
-        failure: OSError | None = None
-        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            try:
-                return socket.create_connection(address[:2], timeout=self.seconds_left())
-            except OSError as error:
-                failure = error
-        raise failure or OSError(f"{self.host} has no address")
-
-
-class _TimedSocket:
-    """What `http.client` uses of a socket, with the connection's end instead of a timeout."""
-
-    def __init__(self, plain: socket.socket, connection: _Connection):
-        self._plain = plain
-        self._connection = connection
-
-    def sendall(self, data: bytes) -> None:
-        self._plain.settimeout(self._connection.seconds_left())
-        self._plain.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._plain, self._connection))
-
-    def close(self) -> None:
-        self._plain.close()
-
-
-class _TimedReader(io.RawIOBase):
-    """Reads from a socket until the connection's end."""
-
-    def __init__(self, plain: socket.socket, connection: _Connection):
-        self._plain = plain
-        # This file keeps the socket open when the connection is handed over to its last answer.
-        self._file = plain.makefile("rb", buffering=0)
-        self._connection = connection
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        self._plain.settimeout(self._connection.seconds_left())
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+    def _exchange(
+        self, method: str, url: str, body: bytes | None, exchange: Exchange
+    ) -> tuple[int, bytes]:
+        data = bytearray()
+        extensions = {"exchange": exchange}
+        with self._client.stream(method, url, content=body, extensions=extensions) as response:
+            for part in response.iter_raw():
+                data += part
+                if len(data) > self.settings.max_message_bytes:
+                    raise ScoringError("RESOURCE_EXHAUSTED", "the answer is larger than the limit")
+        return response.status_code, bytes(data)

@@ -1,11 +1,10 @@
-"""`deepfake gateway`: arguments, start, and the drain on SIGTERM.
+"""`deepfake gateway`: start, and the drain on SIGTERM.
 
 Nothing here imports TensorFlow before the arguments were understood.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import logging
 import threading
@@ -14,13 +13,9 @@ from typing import TYPE_CHECKING
 
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import load_tensorflow
+from serving.gateway.arguments import GatewayArguments
 from serving.gateway.limits import FileLimits
-from serving.http import lifetime
 from serving.http.arguments import (
-    add_cors_argument,
-    add_stdin_argument,
-    add_tls_arguments,
-    add_token_argument,
     check_cors,
     check_files,
     check_ports,
@@ -36,7 +31,6 @@ from serving.http.lifetime import (
     tell_ready,
     wait_for_end,
 )
-from serving.model.thresholds import FALSE_ALARMS
 
 if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Settings
@@ -48,98 +42,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `deepfake gateway`."""
-    model = parser.add_argument_group("which model")
-    model.add_argument(
-        "--server",
-        required=True,
-        metavar="URL",
-        help="grpc://HOST:PORT or http://HOST:PORT of TensorFlow Serving or `deepfake serve` "
-        "(grpcs and https with TLS)",
-    )
-    model.add_argument("--model", required=True, metavar="NAME", help="its name on that server")
-    model.add_argument(
-        "--model-base",
-        required=True,
-        metavar="DIR",
-        help="the folder of version folders that the server serves; only the files that say how "
-        "crops are cut and what scores mean are read",
-    )
-    model.add_argument(
-        "--false-alarms",
-        type=float,
-        default=FALSE_ALARMS,
-        metavar="SHARE",
-        help="share of real clips that may be called fake, see `deepfake predict` (%(default)s)",
-    )
-    model.add_argument("--server-token-file", metavar="FILE", help="bearer token for that server")
-    model.add_argument(
-        "--server-ca", default="", metavar="FILE", help="that signed its certificate"
-    )
-    where = parser.add_argument_group("where")
-    where.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
-    where.add_argument("--port", type=int, default=8080, help="0 takes a free one (8080)")
-    how = parser.add_argument_group("how")
-    how.add_argument("--workers", type=int, default=2, metavar="N", help="files at once (2)")
-    how.add_argument(
-        "--waiting",
-        type=int,
-        default=6,
-        metavar="N",
-        help="further requests that may upload or wait; one more gets 503 (6)",
-    )
-    how.add_argument(
-        "--timeout",
-        type=float,
-        default=120.0,
-        metavar="SECONDS",
-        help="for the upload, and again from there to the answer, which also ends the work (120)",
-    )
-    how.add_argument(
-        "--head-timeout",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="for the head of a request; then the connection is closed (10)",
-    )
-    how.add_argument(
-        "--max-connections",
-        type=int,
-        default=512,
-        metavar="N",
-        help="requests on more get 503 (512)",
-    )
-    how.add_argument(
-        "--drain", type=float, default=120.0, metavar="SECONDS", help="after SIGTERM (120)"
-    )
-    add_stdin_argument(how)
-    add_limits(parser.add_argument_group("what a file may need; beyond it is refused"))
-    _add_security(parser.add_argument_group("security"))
-
-
-def _add_security(group: argparse._ArgumentGroup) -> None:
-    add_tls_arguments(group)
-    add_token_argument(group)
-    add_cors_argument(group)
-
-
-def add_limits(group: argparse._ArgumentGroup) -> None:
-    """Adds what bounds a file."""
-    limits, memory = FileLimits(), "data in the memory of a worker, TensorFlow's included"
-    for name, default, unit, text in (
-        ("--max-bytes", limits.bytes, "N", "size, after gzip"),
-        ("--max-pixels", limits.pixels, "N", "pixels of a frame"),
-        ("--max-packets", limits.packets, "N", "packets of a video"),
-        ("--max-seconds", limits.seconds, "SECONDS", "that a video plays"),
-        ("--worker-memory-mb", limits.worker_bytes >> 20, "MB", memory),
-    ):
-        group.add_argument(
-            name, type=type(default), default=default, metavar=unit, help=f"{text} (%(default)s)"
-        )
-
-
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: GatewayArguments) -> int:
     """Answers until SIGTERM or SIGINT; returns the exit status.
 
     One line of JSON on standard output says when it answers and where; the log goes to standard
@@ -205,7 +108,7 @@ def _start(examiner: Examiner, gateway: Gateway, server: HttpServer, settings: S
 
 
 def _parts(
-    arguments: argparse.Namespace, model: ModelOptions, token: str, stop: threading.Event
+    arguments: GatewayArguments, model: ModelOptions, token: str, stop: threading.Event
 ) -> tuple[Examiner, Gateway, HttpServer]:
     """What a gateway is made of; nothing runs yet, but the port is taken."""
     from serving.gateway import spool
@@ -244,7 +147,7 @@ def _parts(
     examiner = Examiner(model, arguments.workers, metrics, limits)
     spool.sweep()
     gateway = Gateway(options, examiner, metrics)
-    origins = arguments.cors_origin
+    origins = arguments.cors_origin or ()
     try:
         server = HttpServer(listening, Cors(gateway, origins) if origins else gateway, stop.set)
     except BaseException:
@@ -255,10 +158,12 @@ def _parts(
 
 def main() -> int:
     """`python -m serving.gateway`, which is what `deepfake gateway` does."""
-    return lifetime.main("serving.gateway", __doc__, add_arguments, run)
+    from preprocessing.support.command_line import call, from_options, single
+
+    return call(single(from_options(GatewayArguments)(run)), "python -m serving.gateway")
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: GatewayArguments) -> None:
     check_positive(
         arguments,
         (
@@ -269,7 +174,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("waiting", "drain"):
         if getattr(arguments, name) < 0:
             raise UsageError(f"--{name} must not be below 0")
-    check_cors(arguments.cors_origin)
+    check_cors(arguments.cors_origin or ())
     check_ports(arguments, ("port",))
     check_tls(arguments)
     check_files((arguments.tls_cert, arguments.tls_key, arguments.server_ca))

@@ -5,17 +5,13 @@ Nothing here imports TensorFlow.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any, NoReturn
-
-from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,26 +93,3 @@ def exit_without_threads() -> NoReturn:
     """
     logging.shutdown()
     os._exit(1)
-
-
-def main(
-    package: str,
-    description: str | None,
-    add_arguments: Callable[[argparse.ArgumentParser], None],
-    run: Callable[[argparse.Namespace], int],
-) -> int:
-    """Runs `python -m PACKAGE`; returns the exit status, 2 for wrong usage.
-
-    Args:
-      package: name of the package.
-      description: for `--help`.
-      add_arguments: adds the arguments to a parser.
-      run: does the work and returns the exit status.
-    """
-    parser = argparse.ArgumentParser(prog=f"python -m {package}", description=description)
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args())
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2

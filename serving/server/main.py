@@ -1,11 +1,10 @@
-"""`deepfake serve`: arguments, start, and the drain on SIGTERM.
+"""`deepfake serve`: start, and the drain on SIGTERM.
 
 Nothing here imports TensorFlow before the arguments were understood.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import socket
@@ -15,12 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import load_tensorflow
-from serving.http import lifetime
 from serving.http.arguments import (
-    add_cors_argument,
-    add_stdin_argument,
-    add_tls_arguments,
-    add_token_argument,
     check_cors,
     check_files,
     check_ports,
@@ -36,6 +30,7 @@ from serving.http.lifetime import (
     tell_ready,
     wait_for_end,
 )
+from serving.server.arguments import ServerArguments
 
 if TYPE_CHECKING:
     from serving.server.config import ServerOptions
@@ -46,101 +41,7 @@ if TYPE_CHECKING:
 _SWITCH_SECONDS = 0.0005
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `deepfake serve`; defaults are those of TensorFlow Serving."""
-    what = parser.add_argument_group("what is served")
-    what.add_argument(
-        "--model-base",
-        metavar="DIR",
-        help="folder of version folders (what Pusher writes: OUTPUT/models/NAME)",
-    )
-    what.add_argument(
-        "--model-name", metavar="NAME", help="its name in requests (default: the folder's)"
-    )
-    what.add_argument(
-        "--models-config", metavar="FILE", help="several models: TensorFlow Serving's models.config"
-    )
-    where = parser.add_argument_group("where")
-    where.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
-    where.add_argument("--port", type=int, default=8500, help="gRPC; 0 takes a free one (8500)")
-    where.add_argument(
-        "--rest-port", type=int, default=8501, help="REST; 0 takes a free one (8501)"
-    )
-    how = parser.add_argument_group("how")
-    how.add_argument(
-        "--batching", metavar="FILE", help="TensorFlow Serving's batching parameters file"
-    )
-    how.add_argument(
-        "--max-in-flight",
-        type=int,
-        default=64,
-        help="requests that run or wait; the next is refused with 429 (64)",
-    )
-    how.add_argument("--slots", type=int, help="unbatched requests that run at once (all cores)")
-    how.add_argument(
-        "--rest-timeout", type=float, default=30.0, metavar="SECONDS", help="504 after it (30)"
-    )
-    how.add_argument(
-        "--poll", type=float, default=1.0, metavar="SECONDS", help="between looks for versions (1)"
-    )
-    how.add_argument(
-        "--max-message-mb", type=int, default=64, metavar="MB", help="of one request (64)"
-    )
-    how.add_argument(
-        "--drain", type=float, default=30.0, metavar="SECONDS", help="after SIGTERM (30)"
-    )
-    add_stdin_argument(how)
-    _add_rest_limits(parser.add_argument_group("limits of REST"))
-    _add_security(parser.add_argument_group("security"))
-
-
-def _add_rest_limits(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--max-body-mb",
-        type=int,
-        metavar="MB",
-        help="of all REST bodies in the server together; one more is refused with 429 (four times "
-        "--max-message-mb)",
-    )
-    group.add_argument(
-        "--max-connections",
-        type=int,
-        default=512,
-        metavar="N",
-        help="of REST; requests on more are refused with 503 (512)",
-    )
-    group.add_argument(
-        "--head-timeout",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="for the head of a REST request; then the connection is closed (10)",
-    )
-
-
-def _add_security(group: argparse._ArgumentGroup) -> None:
-    add_tls_arguments(group)
-    group.add_argument(
-        "--tls-client-ca", default="", metavar="FILE", help="ask clients for certificates of it"
-    )
-    add_token_argument(group)
-    group.add_argument(
-        "--reload-config",
-        choices=("on", "off"),
-        default="on",
-        help="whether gRPC's HandleReloadConfigRequest, which replaces all served models by other "
-        "folders, is answered (on). With --token-file it is refused all the same until "
-        "--reload-token-file is given",
-    )
-    group.add_argument(
-        "--reload-token-file",
-        metavar="FILE",
-        help="bearer token of HandleReloadConfigRequest, instead of that of --token-file",
-    )
-    add_cors_argument(group)
-
-
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: ServerArguments) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit status.
 
     One line of JSON on standard output says when it answers and where; the log goes to standard
@@ -191,10 +92,12 @@ def _ready(options: ServerOptions, server: Server) -> dict[str, Any]:
 
 def main() -> int:
     """`python -m serving.server`, which is what `deepfake serve` does."""
-    return lifetime.main("serving.server", __doc__, add_arguments, run)
+    from preprocessing.support.command_line import call, from_options, single
+
+    return call(single(from_options(ServerArguments)(run)), "python -m serving.server")
 
 
-def _options(arguments: argparse.Namespace) -> ServerOptions:
+def _options(arguments: ServerArguments) -> ServerOptions:
     from serving.server.config import ServerOptions, read_batching_config
 
     _check(arguments)
@@ -209,7 +112,7 @@ def _options(arguments: argparse.Namespace) -> ServerOptions:
         max_body_bytes=(arguments.max_body_mb or 4 * arguments.max_message_mb) << 20,
         max_connections=arguments.max_connections,
         head_timeout=arguments.head_timeout,
-        cors_origins=tuple(arguments.cors_origin),
+        cors_origins=tuple(arguments.cors_origin or ()),
         slots=arguments.slots or os.cpu_count() or 1,
         batching=read_batching_config(arguments.batching) if arguments.batching else None,
         tls_cert=arguments.tls_cert,
@@ -222,7 +125,7 @@ def _options(arguments: argparse.Namespace) -> ServerOptions:
     )
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: ServerArguments) -> None:
     check_tls(arguments)
     if arguments.tls_client_ca and not arguments.tls_cert:
         raise UsageError("--tls-client-ca needs --tls-cert and --tls-key")
@@ -242,12 +145,12 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.reload_token_file and arguments.reload_config == "off":
         raise UsageError("--reload-token-file needs --reload-config on")
-    check_cors(arguments.cors_origin)
+    check_cors(arguments.cors_origin or ())
     if arguments.slots is not None and arguments.slots < 1:
         raise UsageError("--slots must be at least 1")
 
 
-def _models(arguments: argparse.Namespace) -> list:
+def _models(arguments: ServerArguments) -> list:
     from serving.server.config import ServedModelConfig, read_models_config
 
     if bool(arguments.model_base) == bool(arguments.models_config):

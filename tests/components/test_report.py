@@ -4,6 +4,7 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from components.report import background, charts
 from components.report.curves import confusion, curves
 from components.report.mistakes import Mistake, occlusion, worst
 from components.report.page import Pictures, render
+from components.report.templating import fill
 
 
 def crops(**changes) -> pd.DataFrame:
@@ -87,6 +89,24 @@ def test_page_needs_nothing_from_elsewhere_and_escapes_what_it_is_told():
     assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!["']?data:)""", text)
     assert "<script" not in text
     assert "refused by the gate" in text and "not measured: no real one" in text
+
+
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(jinja2.UndefinedError, match="names"):
+        fill("comparison.html.j2", remarks=[], rows=[])
+
+
+def test_cells_of_a_table_are_labelled_and_escaped():
+    rows = [["<i>AUC</i>", "0.5", "", {"text": "a & b", "css": "bad"}]]
+    text = fill("comparison.html.j2", names=("x", 'a "b"'), remarks=["<p>"], rows=rows)
+    root = ElementTree.fromstring(re.search("<table.*</table>", text, re.S)[0])
+    cells = root.findall(".//td")
+    assert [cell.get("data-label") for cell in cells] == ["Measure", "x", 'a "b"', "Difference"]
+    assert [cell.get("class") for cell in cells] == [None, "n", "n", "n"]
+    # Empty cells are really empty, since the style hides those on a narrow screen.
+    assert [cell.text for cell in cells] == ["<i>AUC</i>", "0.5", None, None]
+    assert (cells[3][0].get("class"), cells[3][0].text) == ("bad", "a & b")
+    assert '<p class="note">&lt;p&gt;</p>' in text
 
 
 def test_every_chart_is_well_formed():

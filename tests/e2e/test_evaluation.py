@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from e2e import browser
 
-from components.clip_evaluator import bulk
+from components.clip_evaluator import clip_scoring
 from components.evaluation import results
-from components.report import markup
-from components.report.style import CSS
-from pipeline import evaluate
+from components.report.templating import fill
 from pipeline.cli import main
+from pipeline.model_evaluation import _warnings, evaluate_model
+from pipeline.scoring import Request
 from preprocessing.support.errors import UsageError
 
 pytestmark = pytest.mark.integration
@@ -31,8 +31,8 @@ def chromium() -> str:
 def evaluation(tmp_path_factory, workspace, pushed_model) -> Path:
     """The pushed model measured on the whole dataset of the workspace."""
     output = tmp_path_factory.mktemp("evaluation") / "out"
-    request = evaluate.Request(str(pushed_model.parent), str(workspace.data), str(output))
-    assert evaluate.evaluate(request) == 0
+    request = Request(str(pushed_model.parent), str(workspace.data), str(output))
+    assert evaluate_model(request) == 0
     return output
 
 
@@ -107,9 +107,10 @@ def test_runs_of_different_data_are_compared_on_what_they_share(
 
 
 def test_long_names_of_runs_fit_a_phone(tmp_path, chromium):
-    names = ["Measure", "demo/1700000000 on a_dataset_with_a_name (here)", "Difference"]
+    names = ["demo/1700000000 on a_dataset_with_a_name (here)", "demo"]
     page = tmp_path / "page.html"
-    page.write_text(markup.page("x", CSS, [markup.table(names, [["Accuracy", "0.5", "+0.100"]])]))
+    rows = [["Accuracy", "0.5", "0.4", "+0.100"]]
+    page.write_text(fill("comparison.html.j2", names=names, remarks=[], rows=rows))
     assert browser.look(chromium, page, 400, tmp_path / "look")["faults"] == []
 
 
@@ -170,7 +171,7 @@ def test_interrupted_scoring_keeps_what_is_finished(
         shutil.copy(clip, data)
     (data / "broken.mp4").write_bytes(b"no video")
     asked = []
-    honest = bulk.ExampleScorer.logits
+    honest = clip_scoring.ExampleScorer.logits
 
     def interrupted(self, records):
         asked.append(len(records))
@@ -178,7 +179,7 @@ def test_interrupted_scoring_keeps_what_is_finished(
             raise KeyboardInterrupt
         return honest(self, records)
 
-    monkeypatch.setattr(bulk.ExampleScorer, "logits", interrupted)
+    monkeypatch.setattr(clip_scoring.ExampleScorer, "logits", interrupted)
     target = tmp_path / "scores.parquet"
     arguments = ["score", "--model", str(pushed_model), "--data", str(data)]
     arguments += ["--output", str(target)]
@@ -207,8 +208,8 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
     (data / "real").mkdir()
     for clip in sorted((workspace.data / "Celeb-synthesis").glob("*.mp4"))[:2]:
         shutil.copy(clip, data / "fake")
-    request = evaluate.Request(str(pushed_model), str(data), str(tmp_path / "out"))
-    assert evaluate.evaluate(request) == 0
+    request = Request(str(pushed_model), str(data), str(tmp_path / "out"))
+    assert evaluate_model(request) == 0
     said = capfd.readouterr().out
     assert "holds only fake clips: AUC and all that needs both classes are not measured" in said
     assert "not measured (no real one: both classes are needed)" in said
@@ -216,8 +217,8 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
 
 
 def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
-    request = evaluate.Request(str(pushed_model), str(workspace.data), "", precropped=True)
-    (warning,) = evaluate._warnings((), request)[-1:]
+    request = Request(str(pushed_model), str(workspace.data), "", precropped=True)
+    (warning,) = _warnings((), request)[-1:]
     assert "margin 1.3" in warning
 
 

@@ -134,7 +134,7 @@ class TestScore:
         data = tmp_path / "data"
         picture(data / "a.png")
         picture(data / "b.png", 1)
-        from pipeline import evaluate as command
+        from pipeline import score_table as command
 
         hashed = command.hash_clips
 

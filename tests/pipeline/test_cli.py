@@ -1,12 +1,18 @@
 """The command line as a person meets it: a real process each time."""
 
 import os
+import re
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
 
 import pytest
+
+from pipeline.cli import COMMANDS, main
+from pipeline.commands import demo_data
+from pipeline.config import load_config
 
 # A real process each time.
 pytestmark = pytest.mark.integration
@@ -30,21 +36,45 @@ def assert_refused(done, *words):
     said = done.stdout + done.stderr
     assert done.returncode == 2, said
     assert "Traceback" not in said
+    assert sum(line.startswith("error: ") for line in said.splitlines()) == 1
     for word in words:
         assert word in said
 
 
-def test_help_loads_nothing_heavy():
+def test_help_of_every_command_loads_nothing_heavy_and_fits_a_terminal():
     code = (
-        "import sys, pipeline.cli\n"
-        "try: pipeline.cli.main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'tensorflow', 'tfx', 'cv2', 'numpy', 'apache_beam'} & set(sys.modules)\n"
+        "import sys\n"
+        "from pipeline.cli import COMMANDS, main\n"
+        "for arguments in [], *([name] for name in COMMANDS):\n"
+        "    print('$', *arguments)\n"
+        "    assert main([*arguments, '--help']) == 0, arguments\n"
+        "heavy = {'tensorflow', 'tfx', 'cv2', 'numpy', 'apache_beam', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
     assert done.returncode == 0, done.stderr
-    assert "predict" in done.stdout
+    whole, *texts = done.stdout.removeprefix("$").split("\n$ ")
+    assert len(texts) == len(COMMANDS)
+    for name, text in zip(COMMANDS, texts, strict=True):
+        assert re.search(rf"^  {name}  +[A-Z]", whole, re.M)
+        assert text.startswith(f"{name}\nUsage: deepfake {name} [OPTIONS]") and "-h, --help" in text
+        assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("module", ["serving.server", "serving.gateway"])
+def test_serving_modules_take_the_options_of_the_command(module):
+    name = {"serving.server": "serve", "serving.gateway": "gateway"}[module]
+    texts = [
+        subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+        for command in ([DEEPFAKE, name], [sys.executable, "-m", module])
+    ]
+    options, others = (re.findall(r"^  (-\S+)(.*)$", text, re.M) for text in texts)
+    assert len(options) > 15 and options == others
 
 
 def test_preprocessing_and_serving_import_without_tfx_or_tensorflow():
@@ -57,7 +87,7 @@ def test_preprocessing_and_serving_import_without_tfx_or_tensorflow():
         "serving.http.http_server",
         "serving.model.predictor",
         "serving.model.warmup_requests",
-        "serving.predict",
+        "serving.model.predictor",
         "serving.server.main",
     ]
     code = (
@@ -79,7 +109,8 @@ def test_help_is_not_slower_than_an_interpreter_that_imports_numpy():
         return time.monotonic() - start
 
     reference = min(seconds(sys.executable, "-c", "import numpy, scipy.stats") for _ in range(3))
-    assert min(seconds(DEEPFAKE, "--help") for _ in range(3)) < reference
+    for arguments in (["--help"], ["gateway", "--help"]):
+        assert min(seconds(DEEPFAKE, *arguments) for _ in range(3)) < reference
 
 
 @pytest.mark.parametrize(
@@ -98,11 +129,39 @@ def test_help_is_not_slower_than_an_interpreter_that_imports_numpy():
         (["index", "nowhere"], ["nowhere"]),
         (["augment-preview", "--output", "a.png"], ["--data DIR"]),
         (["augment-preview", "--output", "a.png", "--data", "nowhere"], ["nowhere"]),
-        (["frobnicate"], ["invalid choice"]),
+        (["frobnicate"], ["no command 'frobnicate'", "index", "doctor"]),
     ],
 )
 def test_mistakes_get_a_sentence_and_status_2(tmp_path, arguments, words):
     assert_refused(deepfake(*arguments, cwd=tmp_path), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predcit"], ["no command 'predcit'", "did you mean 'predict'"]),
+        ([], ["no command", "predict"]),
+        (["--modle"], ["no option '--modle'"]),
+        (["predict", "x.mp4", "--modle", "m"], ["no option '--modle'", "did you mean '--model'"]),
+        # Abbreviations are no options, but the option is named.
+        (["run", "--over", "a.b=1"], ["no option '--over'", "see --help"]),
+        (["run", "--pre", "demo"], ["no option '--pre'", "did you mean '--preset'"]),
+        (["predict", "x.mp4"], ["missing option '--model'"]),
+        (["predict", "--model", "m"], ["missing argument 'FILE'"]),
+        (["index", "a", "b"], ["unexpected", "(b)"]),
+        (["compare", "a"], ["takes 2 values"]),
+        (["augment-preview", "--output", "a.png", "--rows", "x"], ["--rows: 'x'", "whole number"]),
+        (["predict", "x.mp4", "--model", "m", "--false-alarms", "x"], ["'x' is not a number"]),
+        (["serve", "--reload-config", "maybe"], ["--reload-config: 'maybe'", "'on', 'off'"]),
+        (["run", "--set", "training.epochs=0", "--set", "seed"], ["--set seed"]),
+    ],
+)
+def test_wrong_arguments_are_named_with_the_nearest_option(arguments, words, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert not said.out and len(said.err.splitlines()) == 1 and said.err.startswith("error: ")
+    for word in words:
+        assert word in said.err
 
 
 def test_output_that_is_a_file_is_named(tmp_path):
@@ -152,3 +211,12 @@ def test_an_unknown_difficulty_of_the_demo_is_refused(tmp_path):
     # Python 3.12 and later do not quote the choices.
     assert_refused(done, "--difficulty", "easy", "hard")
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("difficulty", ["easy", "hard"])
+def test_each_difficulty_that_the_command_takes_is_known_to_the_configuration(difficulty):
+    assert difficulty in typing.get_args(
+        typing.get_args(typing.get_type_hints(demo_data.demo_data)["difficulty"])[0]
+    )
+    config = load_config("demo", [f"data.demo.difficulty={difficulty}"])
+    assert config.data.demo.difficulty == difficulty

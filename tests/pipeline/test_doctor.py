@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline import doctor
+from pipeline.commands.doctor import doctor as doctor_command
 from pipeline.doctor import Finding
 from preprocessing.support.versions import supported_tfx
 
@@ -141,7 +142,7 @@ def test_right_version_with_extra_is_well(pins):
 def test_exit_status_follows_from_the_findings(monkeypatch, capsys, states, status, last):
     findings = [Finding(state, f"thing {n}", "detail") for n, state in enumerate(states)]
     monkeypatch.setattr(doctor, "examine", lambda: iter(findings))
-    assert doctor.doctor() == status
+    assert doctor_command() == status
     said = capsys.readouterr().out
     assert said.splitlines()[-1] == last
     for finding in findings:

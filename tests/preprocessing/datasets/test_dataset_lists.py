@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
-from pipeline.evaluate import _any_clips
+from pipeline.score_table import any_clips
 from preprocessing import datasets
 from preprocessing.datasets import celeb_df, dfdc, faceforensics
 from preprocessing.datasets.lists import read_list
@@ -347,7 +347,7 @@ class TestMediaFaults:
         make(tmp_path, "fake/a.mp4")
         indexed = build_manifest(tmp_path, "auto", "auto", 0.15, 0.15, 1)
         assert not indexed.problems
-        scored, problems = _any_clips(tmp_path, tmp_path / "hashes.json", ())
+        scored, problems = any_clips(tmp_path, tmp_path / "hashes.json", ())
         problems = [problem for problem in problems if problem.path != "hashes.json"]
         expected = {f"real/{name}" for name in names} | {"fake/a.mp4"}
         assert {c.path for c in indexed.clips} == {c.path for c in scored} == expected

@@ -184,6 +184,72 @@ def test_lost_connections_are_opened_again():
     assert len(plan.batches) == 3
 
 
+@pytest.fixture
+def rest():
+    """Starts a REST server with a plan; gives its URL."""
+    servers = []
+
+    def start(plan, handler=rest_handler):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(plan))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_rest_connections_are_kept(rest):
+    clients = []
+
+    def handler(plan):
+        class Handler(rest_handler(plan)):
+            def do_POST(self):
+                clients.append(self.client_address)
+                super().do_POST()
+
+        return Handler
+
+    with connect(
+        rest(Plan(None, "INVALID_ARGUMENT"), handler), "m", ClientSettings(**FAST)
+    ) as scorer:
+        scorer.score(CROPS)
+        with pytest.raises(ScoringError, match="planned"):
+            scorer.score(CROPS)
+        scorer.score(CROPS)
+    assert len(clients) == 3 and len(set(clients)) == 1
+
+
+def test_a_request_that_a_new_connection_lost_is_not_sent_again(rest):
+    plan = Plan("drop")
+    with connect(rest(plan), "m", ClientSettings(attempts=1)) as scorer:
+        with pytest.raises(ScoringError, match="connection was lost") as raised:
+            scorer.score(CROPS)
+    assert raised.value.code == "UNAVAILABLE" and len(plan.batches) == 1
+
+
+def test_rest_answers_above_the_limit_are_not_read(rest):
+    with connect(rest(Plan()), "m", ClientSettings(max_message_bytes=20)) as scorer:
+        with pytest.raises(ScoringError, match="larger than the limit") as raised:
+            scorer.score(CROPS)
+    assert raised.value.code == "RESOURCE_EXHAUSTED"
+
+
+def test_proxies_of_the_environment_are_not_asked(rest, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with connect(rest(Plan()), "m", ClientSettings(attempts=1)) as scorer:
+        assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
+
+
+def test_a_closed_scorer_says_so(rest):
+    scorer = connect(rest(Plan()), "m", ClientSettings(attempts=1))
+    scorer.close()
+    with pytest.raises(ScoringError, match="closed"):
+        scorer.score(CROPS)
+
+
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_rest_deadline_holds_against_a_server_that_trickles(part):
     """Each byte comes well within the deadline; the whole answer never does."""

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from trainer_workbench import MODEL, SIZE, encode, face_like
 
-from components.trainer.augment_preview import write_preview
+from components.trainer.augmentation_preview import write_preview
 from pipeline.config import Config, ModelConfig, TrainingConfig, from_dict
 from preprocessing.support.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""`deepfake augment-preview`: what training will see, as one picture.
+"""What training will see, as one picture.
 
 Each row is a crop, each column a draw of the augmentation; the first column shows the crop as it
 is. Crops, pairs, pseudo-fakes and draws come from the very functions that feed the training.

@@ -1,4 +1,4 @@
-"""What `deepfake extract` does: a dataset's faces as TFRecords, without a pipeline around it."""
+"""A dataset's faces as TFRecords in a folder, without a pipeline around it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from preprocessing.support.beam_args import RUNNER, worker_args
 from preprocessing.support.output_lock import locked
 
 
-def extract(
+def extract_dataset(
     manifest: Manifest,
     settings: Settings,
     output: str | Path,

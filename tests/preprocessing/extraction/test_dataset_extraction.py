@@ -4,8 +4,8 @@ import pytest
 from made_media import portrait, write_image
 
 from pipeline.config import ExtractionConfig, to_dict
-from preprocessing.extract_command import extract
 from preprocessing.extraction import extraction_report, face_extraction
+from preprocessing.extraction.dataset_extraction import extract_dataset
 from preprocessing.extraction.face_extraction import Settings
 from preprocessing.manifest.build import build_manifest
 from preprocessing.support.beam_args import worker_args
@@ -26,7 +26,7 @@ def manifest(tmp_path):
 def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, monkeypatch):
     said = []
     output = tmp_path / "faces"
-    summary = extract(manifest, PRECROPPED, output, say=said.append)
+    summary = extract_dataset(manifest, PRECROPPED, output, say=said.append)
     assert summary["clips"] == summary["crops"] == 6
     assert extraction_report.read(output)["summary"] == summary
     assert said[0].startswith("clips 6 = with faces 6 + reported 0")
@@ -49,14 +49,14 @@ def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, 
         raise AssertionError("a finished clip was done again")
 
     monkeypatch.setattr(face_extraction, "FaceCropper", no_cropper)
-    assert extract(manifest, PRECROPPED, output, say=said.append) == summary
+    assert extract_dataset(manifest, PRECROPPED, output, say=said.append) == summary
     assert [path.name for path in (output / "train").iterdir()] == ["faces-00000-of-00001.gz"]
 
 
 def test_a_clip_that_vanished_is_reported(manifest, tmp_path):
     (tmp_path / "data/val/fake/val.png").unlink()
     changed = dataclasses.replace(PRECROPPED, max_crop_size=32)
-    summary = extract(manifest, changed, tmp_path / "faces", say=lambda _: None)
+    summary = extract_dataset(manifest, changed, tmp_path / "faces", say=lambda _: None)
     assert (summary["clips_with_faces"], summary["clips_reported"]) == (5, 1)
     (reason,) = summary["reasons"]
     assert reason.startswith("the file cannot be opened: No such file or directory")

@@ -1,35 +1,49 @@
-"""`deepfake predict`: P(fake) of files and a verdict, with the crops and graph of training."""
+"""`deepfake predict`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from preprocessing.datasets.clip import printable
-from preprocessing.faces.face_selection import by_reason
+import typer
+
+from pipeline.commands._options import AllFaces
 from preprocessing.support.errors import UsageError
-from preprocessing.support.quiet import quiet
-from serving.model.predictor import Predictor
 from serving.model.thresholds import FALSE_ALARMS, NO_BAND
-from serving.model.verdict import Verdict
+
+if TYPE_CHECKING:
+    from serving.model.verdict import Verdict
 
 
-def predict_command(
-    files: Sequence[str],
-    model: str,
-    as_json: bool,
-    false_alarms: float = FALSE_ALARMS,
-    all_faces: bool = False,
+def predict(
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos or pictures.")],
+    model: Annotated[
+        str, typer.Option(metavar="DIR", help="A model version, or the folder of versions.")
+    ],
+    false_alarms: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of real clips that may be called fake: 0.1, 0.05, 0.01 or 0.001.",
+        ),
+    ] = FALSE_ALARMS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    all_faces: AllFaces = False,
 ) -> int:
-    """Prints a verdict per file.
+    """P(fake) of videos and pictures, and a verdict.
 
-    Returns:
-      0 when every file got a score, 1 when one did not.
+    Cuts the faces out of each file as in training and prints P(fake) per file and a verdict by
+    two thresholds that the model's validation clips chose: fake above both (few false alarms,
+    and errors of both kinds balanced), real above neither, uncertain between. A verdict holds
+    for data like the training's; what it is worth on yours, `deepfake evaluate` measures.
 
-    Raises:
-      UsageError: a file does not exist, or the model cannot be used.
+    Exit status: 0 every file has a score, 1 one has none.
     """
+    from preprocessing.datasets.clip import printable
+    from preprocessing.support.quiet import quiet
+    from serving.model.predictor import Predictor
+
     for file in files:
         if not Path(file).exists():
             raise UsageError(f"there is no file {printable(file)}")
@@ -56,6 +70,9 @@ def predict_command(
 
 def _lines(verdict: Verdict) -> str:
     """A line of the table, and indented below it what was left out and what is to be noted."""
+    from preprocessing.datasets.clip import printable
+    from preprocessing.faces.face_selection import by_reason
+
     counts = verdict.counts
     score = "-" if verdict.score is None else f"{verdict.score:.3f}"
     why = f"  ({verdict.reason})" if verdict.reason else ""

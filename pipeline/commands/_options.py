@@ -1,0 +1,80 @@
+"""Options that several commands share, and the configuration that some of them make up."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+_ANY_LAYOUT = "folder"
+
+Preset = Annotated[str, typer.Option(metavar="NAME", help="Name of a preset, or a YAML file.")]
+Data = Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the dataset.")]
+Output = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Folder of all that the run writes.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one value of the configuration, as in training.epochs=5; may be repeated.",
+    ),
+]
+AllFaces = Annotated[
+    bool,
+    typer.Option(
+        "--all-faces",
+        help="Judge every face that is found; else tracks that are much shorter than their shot, "
+        "and faces much smaller than its largest, are left out and counted.",
+    ),
+]
+Model = Annotated[str, typer.Option(metavar="DIR", help="A pushed model.")]
+Clips = Annotated[str, typer.Option(metavar="DIR", help="Folder of the clips.")]
+Precropped = Annotated[bool, typer.Option("--precropped", help="The files are face crops already.")]
+Workers = Annotated[int, typer.Option(metavar="N", help="Beam worker processes.")]
+
+
+def configuration(
+    preset: str,
+    overrides: list[str] | None,
+    data: str | None = None,
+    output: str | None = None,
+) -> Config:
+    """The configuration of a preset with the values that options change.
+
+    Args:
+      preset: name of a preset, or path of a YAML file.
+      overrides: `KEY=VALUE` each.
+      data: folder of the dataset, instead of the preset's.
+      output: folder of what is written, instead of the preset's.
+
+    Raises:
+      UsageError: see `pipeline.config.load_config`.
+    """
+    from pipeline.config import load_config, override_of
+
+    changes = list(overrides or ())
+    if data:
+        changes.append(override_of("data.dir", data))
+    if output:
+        changes.append(override_of("output", output))
+    return load_config(preset, changes)
+
+
+def configuration_of_any_layout(
+    preset: str, overrides: list[str] | None, data: str | None, output: str | None
+) -> Config:
+    """As `configuration`, for commands that recognise the layout when no preset names one.
+
+    Raises:
+      UsageError: see `pipeline.config.load_config`.
+    """
+    config = configuration(preset, overrides, data, output)
+    if preset != _ANY_LAYOUT:
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, layout="auto"))

@@ -1,0 +1,36 @@
+"""`deepfake index`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands._options import Overrides, Preset, configuration_of_any_layout
+
+
+def index(
+    data: Annotated[str, typer.Argument(metavar="DIR", help="Folder of the dataset.")],
+    manifest: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the manifest (CSV) there.")
+    ] = None,
+    preset: Preset = "folder",
+    overrides: Overrides = None,
+) -> int:
+    """List a dataset: what is in it and how it is divided.
+
+    Recognises the layout of a folder, divides its clips into splits, prints a table with the
+    leaks, and writes the manifest when asked.
+    """
+    from pipeline import inputs
+    from preprocessing.manifest.checks import check_trainable
+
+    listed = inputs.index(configuration_of_any_layout(preset, overrides, data, None))
+    print(listed.table())
+    if manifest:
+        listed.write_csv(Path(manifest))
+        print(f"wrote {len(listed.clips)} rows to {manifest}")
+    for warning in check_trainable(listed):
+        print(f"warning: {warning}")
+    return 0

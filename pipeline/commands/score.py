@@ -1,0 +1,41 @@
+"""`deepfake score`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.commands._options import AllFaces, Clips, Model, Precropped, Workers
+
+
+def score(
+    model: Model,
+    data: Clips,
+    output: Annotated[str, typer.Option(metavar="FILE", help="The .parquet file to write.")],
+    precropped: Precropped = False,
+    workers: Workers = 1,
+    all_faces: AllFaces = False,
+) -> int:
+    """Write P(fake) of all videos and pictures below a folder into a table.
+
+    Every other file has a row with the reason. An interrupted run goes on where it stopped.
+    Hidden files are not looked at.
+
+    Exit status: 0 everything that was given has a score, 4 something was not (documents such as
+    .txt and .csv do not count), which the output says with the reason, 2 wrong usage or data, 1
+    failure.
+    """
+    from pipeline.score_table import write_score_table
+    from pipeline.scoring import Request
+
+    return write_score_table(
+        Request(
+            model=model,
+            data=data,
+            output=output,
+            precropped=precropped,
+            workers=workers,
+            all_faces=all_faces,
+        )
+    )

@@ -1,0 +1,132 @@
+"""Measures a finished model on a labelled dataset, and writes the report of a run about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from pipeline.console import Console, logged
+from pipeline.inputs import INCOMPLETE, make_output
+from pipeline.scoring import Request, scored_clips
+from preprocessing.datasets.clip import Clip, printable
+from preprocessing.manifest.build import build_manifest
+from preprocessing.manifest.checks import check_labels, left_out
+from preprocessing.manifest.manifest import Manifest, problem_lines
+from preprocessing.support.errors import UsageError
+from preprocessing.support.output_lock import locked
+from serving.model import card as model_metadata
+
+_RESAMPLES = 1000
+
+
+def evaluate_model(request: Request) -> int:
+    """Measures a model on a labelled dataset and writes the report of a run about it.
+
+    Returns:
+      0; also where a figure could not be measured, which is said. INCOMPLETE where something of
+      the dataset's folder is not among what was measured.
+
+    Raises:
+      UsageError: no model of ours, no dataset, labels that contradict each other, or no face in
+        all of it.
+    """
+    model_metadata.read(request.model)
+    output = make_output(request.output)
+    with locked(output, f"the evaluation of {request.model}"):
+        return logged(output / "logs", lambda console: _evaluate(request, output, console))
+
+
+def _evaluate(request: Request, output: Path, console: Console) -> int:
+    manifest = _labelled(request, output / "inputs" / "hashes.json")
+    path = output / "inputs" / "manifest.csv"
+    manifest.write_csv(path)
+    names = sorted({clip.dataset for clip in manifest.clips})
+    console.say(f"{len(manifest.clips)} clips of {', '.join(names)}")
+    for line in problem_lines(manifest.problems):
+        console.say(line)
+    for warning in _warnings(manifest.clips, request):
+        console.say(f"warning: {warning}")
+
+    from components.evaluation import results
+    from components.evaluation.measurement import find
+    from components.evaluation.measurement import measure_split as measure
+    from components.report.build import build
+    from components.report.data import Sources
+    from preprocessing.extraction import extraction_report
+
+    scored = scored_clips(request, manifest.clips, str(manifest.root), output)
+    folder = output / "clip_evaluation"
+    folder.mkdir(exist_ok=True)
+    results.write_scores(folder, "test", scored.crops)
+    measured = measure(scored.crops, _RESAMPLES)
+    results.write(folder, {"test": measured}, [], None)
+    extraction = output / "extraction"
+    extraction.mkdir(exist_ok=True)
+    extraction_report.write(extraction, scored.rows, manifest.problems)
+    saved_model = model_metadata.find_saved_model(request.model)
+    page = build(
+        Sources(
+            name=f"{'/'.join(saved_model.parts[-2:])} on "
+            f"{printable(Path(request.data).resolve().name)}",
+            model=str(saved_model),
+            clip_evaluation=str(folder),
+            records=scored.records,
+            manifest=str(path),
+            root=str(manifest.root),
+            extraction=str(extraction),
+            title="A finished model on a dataset.",
+        ),
+        output,
+    )
+    for name, one in find(measured["clips"])["metrics"].items():
+        value = "not measured" if one["value"] is None else f"{one['value']:.4f}"
+        between = "" if one["low"] is None else f" [{one['low']:.4f}, {one['high']:.4f}]"
+        note = f" ({one['note']})" if one["note"] else ""
+        console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
+    faceless = sum(not row["crops"] for row in scored.rows)
+    if faceless:
+        console.say(
+            f"without {faceless} of {len(scored.rows)} clips, in which no face was judged; why, "
+            f"says {extraction}/report.txt"
+        )
+    missing = left_out(manifest.root, manifest.clips, manifest.problems)
+    if missing:
+        console.say(
+            f"without {len(missing)} files and folders that are no clips of the dataset; each "
+            f"stands in {extraction}/report.txt"
+        )
+    console.say(f"report: {page}")
+    return INCOMPLETE if faceless or missing else 0
+
+
+def _labelled(request: Request, hashes: Path) -> Manifest:
+    protocol = "official" if request.official_test else "clip"
+    root = Path(request.data).resolve()
+    from preprocessing.datasets import demo  # Loads scikit-image.
+
+    layout = "demo" if (root / demo.MARKER).exists() else "auto"
+    manifest = build_manifest(root, layout, protocol, 0.1, 0.1, 1, hashes)
+    check_labels(manifest.clips)
+    clips = [c for c in manifest.clips if not request.official_test or c.split == "test"]
+    if not clips:
+        raise UsageError(f"{request.data} holds no clip that can be used")
+    tested = tuple(dataclasses.replace(clip, split="test") for clip in clips)
+    return dataclasses.replace(manifest, clips=tested)
+
+
+def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:
+    found = []
+    labels = {clip.label for clip in clips}
+    if len(labels) == 1:
+        has = "fake" if labels == {1} else "real"
+        found.append(
+            f"{request.data} holds only {has} clips: AUC and all that needs both classes are not "
+            "measured"
+        )
+    trained = model_metadata.read(request.model).get("extraction", {})
+    if request.precropped and not trained.get("precropped"):
+        found.append(
+            f"the files are taken for crops as they are, but the model was trained on crops with "
+            f"margin {trained.get('margin')} cut by this project; other crops change its scores"
+        )
+    return found

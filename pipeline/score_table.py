@@ -1,0 +1,157 @@
+"""A table of scores of all videos and pictures below a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.console import Console, logged
+from pipeline.inputs import INCOMPLETE, make_output
+from pipeline.scoring import Request, scored_clips
+from preprocessing import datasets
+from preprocessing.datasets.clip import (
+    IMAGE_ENDINGS,
+    VIDEO_ENDINGS,
+    Clip,
+    Problem,
+    is_document,
+    is_utf8,
+    media,
+    printable,
+)
+from preprocessing.manifest.hashes import hash_clips
+from preprocessing.manifest.manifest import problem_lines
+from preprocessing.support.errors import UsageError
+from preprocessing.support.output_lock import locked
+from serving.model import card
+from serving.model.thresholds import NO_BAND, thresholds_of
+
+
+def write_score_table(request: Request) -> int:
+    """Writes a table of scores, a row for each file below the folder; labels are not needed.
+
+    Returns:
+      0 when every file has a score, INCOMPLETE when one has none (documents such as `notes.txt`
+      have a row, and do not count), 1 where the model gave NaN or infinite logits for a clip, which
+      has no score then.
+
+    Raises:
+      UsageError: no model of ours, no clip, or an output that is no .parquet file.
+    """
+    target = Path(request.output).resolve()
+    if target.suffix != ".parquet":
+        raise UsageError(f"--output {request.output}: the table is written as .parquet")
+    card.read(request.model)
+    work = make_output(str(target.with_suffix(".work")))
+    with locked(work, f"the scoring by {request.model}"):
+        return logged(work / "logs", lambda console: _score(request, target, work, console))
+
+
+def _score(request: Request, target: Path, work: Path, console: Console) -> int:
+    root = Path(request.data).resolve()
+    clips, problems = any_clips(root, work / "hashes.json", (work, target))
+    console.say(f"{len(clips)} clips; finished ones are kept in {work}")
+    for line in problem_lines(problems):
+        console.say(line)
+
+    import numpy as np
+    import pandas as pd
+
+    from components.evaluation.scores import clip_tables
+
+    scored = scored_clips(request, clips, str(root), work, faces_needed=False)
+    _, found = clip_tables(scored.crops)
+    rows = pd.DataFrame([*map(_score_row, scored.rows), *map(_problem_row, problems)])
+    rows = rows.sort_values("clip_id", kind="stable", ignore_index=True)
+    columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size"]
+    table = rows.merge(found[columns], on="clip_id", how="left")
+    table[["crops", "tracks"]] = table[["crops", "tracks"]].fillna(0).astype(int)
+    finite = np.isfinite(table["logit"].astype(float))
+    broken = (table["crops"] > 0) & ~finite
+    table.loc[broken, "reason"] = f"the model {request.model} gave NaN or infinite logits for it"
+    table.loc[~finite, ["score", "logit"]] = np.nan
+    thresholds = thresholds_of(card.read(request.model))
+    table["verdict"] = [
+        thresholds.verdict(logit) if thresholds and known else ""
+        for logit, known in zip(table["logit"], finite, strict=True)
+    ]
+    temporary = target.with_suffix(".parquet.tmp")
+    table.to_parquet(temporary, index=False)
+    temporary.replace(target)
+    for shard in scored.records:  # Copies of what the face store holds.
+        Path(shard).unlink()
+    missing = table[table["score"].isna()]
+    why = " (the column `reason` says why)" if len(missing) else ""
+    console.say(
+        f"{len(table) - len(missing)} files scored, {len(missing)} without a score{why}: {target}"
+    )
+    for reason, number in missing["reason"].value_counts().items():
+        console.say(f"  {number} without a score: {reason}")
+    console.say(thresholds.text() if thresholds else NO_BAND)
+    if broken.any():
+        console.say(
+            f"error: the model {request.model} gave NaN or infinite logits for {broken.sum()} "
+            f"clips, the first of them {table['clip_id'][broken].iloc[0]}; it cannot be used"
+        )
+        return 1
+    unscored = [name for name in missing["clip_id"] if not is_document(root / name)]
+    return INCOMPLETE if unscored else 0
+
+
+def _score_row(row: dict[str, Any]) -> dict[str, Any]:
+    dropped = "; ".join(f"{number} {reason}" for reason, number in sorted(row["dropped"].items()))
+    return {
+        "clip_id": row["path"],
+        "frames": row["frames"],
+        "faces_found": row["faces"],
+        "faces_left_out": dropped,
+        "note": row["note"],
+        "notes": "; ".join(row.get("notes", ())),
+        "reason": row["reason"],
+    }
+
+
+def _problem_row(problem: Problem) -> dict[str, Any]:
+    # A table holds UTF-8 only.
+    name = problem.path if is_utf8(problem.path) else printable(problem.path)
+    empty = {"frames": 0, "faces_found": 0, "faces_left_out": "", "note": "", "notes": ""}
+    return {"clip_id": name, **empty, "reason": problem.reason}
+
+
+def any_clips(
+    root: Path, hashes: Path, made: tuple[Path, ...]
+) -> tuple[tuple[Clip, ...], list[Problem]]:
+    """All pictures and videos below a folder, whatever layout it has, and what else is there.
+
+    Args:
+      root: the folder.
+      hashes: file of hashes that an earlier call computed.
+      made: the command's own files and folders, which may lie below the folder.
+
+    Returns:
+      Clips with hashes, and what cannot be opened or is something else.
+
+    Raises:
+      UsageError: there is no such folder, or no clip in it.
+    """
+    datasets.check_folder(root)
+    paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
+    paths = [path for path in paths if not _is_within(root / path, made)]
+    problems = [problem for problem in problems if not _is_within(root / problem.path, made)]
+    # Records need a label; the table of scores has no column for it.
+    clips, unreadable = hash_clips(root, (Clip(path, 0, "folder", "") for path in paths), hashes)
+    problems = [*problems, *unreadable]
+    if not clips:
+        raise UsageError(
+            "\n".join(
+                [
+                    f"{printable(str(root))} holds no video or picture that can be opened",
+                    *problem_lines(problems),
+                ]
+            )
+        )
+    return tuple(clips), problems
+
+
+def _is_within(path: Path, folders: tuple[Path, ...]) -> bool:
+    return any(path == folder or folder in path.parents for folder in folders)

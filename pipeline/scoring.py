@@ -1,0 +1,71 @@
+"""What `deepfake evaluate` and `deepfake score` share: a finished model asked about many clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preprocessing.datasets.clip import Clip
+from preprocessing.faces.face_selection import ALL, ANSWER
+from preprocessing.support.errors import UsageError
+
+if TYPE_CHECKING:
+    from components.clip_evaluator.clip_scoring import Scored
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a command was asked for.
+
+    Attributes:
+      model: folder of a model.
+      data: folder of the clips.
+      output: where to write; a folder for `evaluate`, a .parquet file for `score`.
+      precropped: the files are face crops already.
+      official_test: only the clips of the dataset's own test list.
+      workers: Beam worker processes.
+      all_faces: judge every face that is found, bystanders and short tracks as well.
+    """
+
+    model: str
+    data: str
+    output: str
+    precropped: bool = False
+    official_test: bool = False
+    workers: int = 1
+    all_faces: bool = False
+
+
+def scored_clips(
+    request: Request,
+    clips: tuple[Clip, ...],
+    root: str,
+    work: Path,
+    faces_needed: bool = True,
+) -> Scored:
+    """Scores of clips, those of finished clips from the work folder.
+
+    Args:
+      request: model, options, and the data's name for messages.
+      clips: with hashes.
+      root: folder that their paths start from.
+      work: folder of finished clips.
+      faces_needed: whether clips without a single face are wrong usage.
+
+    Raises:
+      UsageError: the model is none of ours, or no clip gave a face.
+    """
+    from components.clip_evaluator.clip_scoring import score_clips
+
+    policy = ALL if request.all_faces else ANSWER
+    scored = score_clips(
+        request.model, clips, root, work, request.precropped, request.workers, policy
+    )
+    if faces_needed and scored.crops.empty:
+        reasons = sorted({row["reason"] for row in scored.rows})
+        raise UsageError(
+            f"none of the {len(clips)} clips of {request.data} gave a face ({'; '.join(reasons)}); "
+            "if the files are face crops already, say --precropped"
+        )
+    return scored
