@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.console import Console
 from pipeline.inputs import INCOMPLETE, make_output
-from preprocessing import datasets, model_metadata
+from preprocessing import model_metadata
+from preprocessing.datasets import layouts
 from preprocessing.datasets.clip import (
     IMAGE_ENDINGS,
     VIDEO_ENDINGS,
@@ -280,7 +281,7 @@ def _any_clips(
 
     `made` are the command's own files, which may lie below the folder.
     """
-    datasets.check_folder(root)
+    layouts.check_folder(root)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
     paths = [path for path in paths if not _is_within(root / path, made)]
     problems = [problem for problem in problems if not _is_within(root / problem.path, made)]

@@ -19,7 +19,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from preprocessing import datasets, splits
+from preprocessing import splits
+from preprocessing.datasets import layouts
 from preprocessing.datasets.clip import (
     FAKE,
     REAL,
@@ -216,7 +217,7 @@ def build_manifest(
 
     Args:
       root: the dataset's folder.
-      layout: as for `datasets.list_clips`.
+      layout: as for `layouts.list_clips`.
       protocol: `official`, `identity`, `clip`, or `auto`: `official` for plain folders that are
         divided into train, val and test, else `identity`.
       val_fraction: share of the clips that val aims at.
@@ -229,9 +230,9 @@ def build_manifest(
       The manifest. Files that cannot be opened are in its problems, and not in its clips.
 
     Raises:
-      UsageError: as `datasets.list_clips` and `splits.assign`.
+      UsageError: as `layouts.list_clips` and `splits.assign`.
     """
-    listing = datasets.list_clips(root, layout)
+    listing = layouts.list_clips(root, layout)
     clips, unreadable = hash_clips(Path(root), listing.clips, hash_cache)
     problems = sorted((*listing.problems, *unreadable), key=lambda p: (p.path, p.reason))
     # Other layouts' lists are a protocol for comparisons, and that of Celeb-DF v2 leaks.
