@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preprocessing.datasets.clip import Clip
-from preprocessing.files import replacing
 from preprocessing.fingerprint import code_digest, settings_digest
+from preprocessing.text_files import replacing
 
 if TYPE_CHECKING:
     from preprocessing.face_cropper import Settings

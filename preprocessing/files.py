@@ -1,4 +1,4 @@
-"""Hashes of clips, remembered between runs, and text files that are complete or absent."""
+"""Hashes of clips, remembered between runs."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 from preprocessing import progress
 from preprocessing.datasets.clip import Clip, Problem
 from preprocessing.frame_folder import frame_files
+from preprocessing.text_files import replacing
 
-# Names that are not UTF-8 come from Python's file functions with surrogates in them.
-TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
 _READ_SIZE = 1 << 20
 # Disks that serve several readers at once gain most from the first few; more only thrash others.
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
@@ -146,20 +144,3 @@ def _read_cache(path: Path | None) -> dict[str, _Known]:
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[str]]:
-    """Opens a text file for writing that takes its place only once it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(handle, "w", newline="", **TEXT) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide it from other users of the store.
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -31,7 +31,8 @@ from preprocessing.datasets.clip import (
     printable,
 )
 from preprocessing.errors import UsageError
-from preprocessing.files import TEXT, hash_clips, replacing
+from preprocessing.files import hash_clips
+from preprocessing.text_files import TEXT, replacing
 
 COLUMNS = (
     "path",

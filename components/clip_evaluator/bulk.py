@@ -24,7 +24,7 @@ from preprocessing.beam_args import RUNNER, worker_args
 from preprocessing.datasets.clip import Clip
 from preprocessing.face_extraction import run_extraction
 from preprocessing.face_selection import ANSWER
-from preprocessing.files import replacing
+from preprocessing.text_files import replacing
 
 _SPLIT = "test"
 

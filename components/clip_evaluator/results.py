@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.clip_evaluator.scores import clip_tables
 from pipeline.bounds import Row
-from preprocessing.files import replacing
+from preprocessing.text_files import replacing
 
 METRICS, VERDICT = "metrics.json", "verdict.json"
 _TEXTS = {"dtype": {"identity": str, "pair_id": str, "clip_id": str}, "keep_default_na": False}

@@ -13,7 +13,7 @@ from components.clip_evaluator import results
 from components.report import mistakes as wrong
 from components.report.data import Sources, gather
 from components.report.page import Pictures, render
-from preprocessing.files import replacing
+from preprocessing.text_files import replacing
 
 PAGE, DATA = "report.html", "report.json"
 # Of each kind, false alarms and misses; a heat map of NASNetLarge takes 15 s on two cores.

@@ -13,8 +13,8 @@ from components.report.markup import NAMES, Html, measure, number, page, tag
 from components.report.style import CSS
 from preprocessing.errors import UsageError
 from preprocessing.face_example import CLIP_ID, LABEL
-from preprocessing.files import replacing
 from preprocessing.manifest import Manifest
+from preprocessing.text_files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,30 @@
+"""Text files that are complete or absent."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+# Names that are not UTF-8 come from Python's file functions with surrogates in them.
+TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """Opens a text file for writing that takes its place only once it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "w", newline="", **TEXT) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide it from other users of the store.
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
