@@ -20,7 +20,7 @@ from preprocessing.fingerprint import code_digest, settings_digest
 from preprocessing.text_files import replacing
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Settings
+    from preprocessing.crop_settings import Settings
 
 _FAILURES = "failures.json"
 # What the result for one clip depends on besides the clip and the settings.
