@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import DemoConfig, ExtractionConfig, to_dict
+from preprocessing.dataset_index import build_manifest
 from preprocessing.extract_command import extract
 from preprocessing.face_cropper import Settings
 from preprocessing.fingerprint import code_digest, settings_digest
-from preprocessing.manifest import build_manifest
 
 
 @dataclasses.dataclass(frozen=True)

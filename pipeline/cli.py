@@ -337,10 +337,10 @@ def _index(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pipeline.inputs import index
-    from preprocessing.manifest import check_trainable
+    from preprocessing.dataset_index import check_trainable, dataset_table
 
     manifest = index(_config_of_any_layout(arguments, None))
-    print(manifest.table())
+    print(dataset_table(manifest))
     if arguments.manifest:
         manifest.write_csv(Path(arguments.manifest))
         print(f"wrote {len(manifest.clips)} rows to {arguments.manifest}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.console import Console
 from pipeline.inputs import INCOMPLETE, make_output
 from preprocessing import model_metadata
+from preprocessing.dataset_index import build_manifest, check_labels
 from preprocessing.datasets import layouts
 from preprocessing.datasets.clip import (
     IMAGE_ENDINGS,
@@ -29,8 +30,6 @@ from preprocessing.face_selection import ALL, ANSWER
 from preprocessing.files import hash_clips
 from preprocessing.manifest import (
     Manifest,
-    build_manifest,
-    check_labels,
     left_out,
     problem_lines,
 )

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pipeline.config import Config, needs_fakes
 from preprocessing import progress
+from preprocessing.dataset_index import build_manifest, check_trainable, dataset_table
 from preprocessing.errors import UsageError
 from preprocessing.face_store import Failures
 from preprocessing.fingerprint import code_digest
-from preprocessing.manifest import Manifest, build_manifest, check_trainable
+from preprocessing.manifest import Manifest
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
 # the result. Not 1, so that a caller can tell it from a failure.
@@ -59,7 +60,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     """
     folder = make_output(str(make_output(config.output) / "inputs"))
     manifest = index(config)
-    table = manifest.table()
+    table = dataset_table(manifest)
     (folder / "dataset.txt").write_text(table + "\n", encoding="utf-8", errors="backslashreplace")
     say(table)
     for warning in check_trainable(manifest, needs_fakes(config.training)):

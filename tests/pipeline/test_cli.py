@@ -48,7 +48,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_preprocessing_and_serving_import_without_tfx_or_tensorflow():
-    modules = ["preprocessing.manifest", "preprocessing.media.video", "preprocessing.detector"]
+    modules = ["preprocessing.dataset_index", "preprocessing.media.video", "preprocessing.detector"]
     modules += ["preprocessing.model_metadata", "serving.predict"]
     code = (
         f"import importlib, sys\n"

@@ -9,10 +9,11 @@ import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
 from pipeline.evaluate import _any_clips
+from preprocessing.dataset_index import build_manifest, dataset_table
 from preprocessing.datasets import celeb_df, dfdc, faceforensics, layouts
 from preprocessing.datasets.lists import read_list
 from preprocessing.errors import UsageError
-from preprocessing.manifest import Manifest, build_manifest
+from preprocessing.manifest import Manifest
 
 MARKS = {
     "utf-8": codecs.BOM_UTF8,
@@ -282,25 +283,25 @@ class TestDivision:
         names = {"Train": "train", "Validation": "val", "Test": "test"}
         assert all(clip.split == names[clip.path.split("/")[0]] for clip in manifest.clips)
         assert manifest.protocol == "official"
-        assert "split: as the train, val, test folders divide it" in manifest.table()
+        assert "split: as the train, val, test folders divide it" in dataset_table(manifest)
 
     def test_asked_for_another_division_it_says_so(self, tmp_path):
         make(tmp_path, *self.FILES)
         manifest = self.build(tmp_path, "identity")
         assert any(clip.split != "test" for clip in manifest.clips if "Test/" in clip.path)
-        assert "FOLDERS OF THE DATASET ARE NOT FOLLOWED; data.split=auto" in manifest.table()
+        assert "FOLDERS OF THE DATASET ARE NOT FOLLOWED; data.split=auto" in dataset_table(manifest)
 
     def test_without_val_folder(self, tmp_path):
         make(tmp_path, *(name for name in self.FILES if "Validation" not in name))
         manifest = self.build(tmp_path)
         assert {c.split for c in manifest.clips if "Test/" in c.path} == {"test"}
         assert {c.split for c in manifest.clips if "Train/" in c.path} == {"train", "val"}
-        assert "Val is taken out of train" in manifest.table()
+        assert "Val is taken out of train" in dataset_table(manifest)
 
     def test_folders_without_a_division(self, tmp_path):
         make(tmp_path, *(f"{label}/{n}.mp4" for label in ("real", "fake") for n in range(6)))
         manifest = self.build(tmp_path)
-        assert manifest.protocol == "identity" and "split: by person" in manifest.table()
+        assert manifest.protocol == "identity" and "split: by person" in dataset_table(manifest)
 
     def test_lists_of_published_datasets_are_not_meant(self, tmp_path):
         """Celeb-DF's own test list shares its persons with the training pool."""

@@ -6,9 +6,9 @@ from made_media import portrait, write_image
 from pipeline.config import ExtractionConfig, to_dict
 from preprocessing import extraction_report, face_extraction
 from preprocessing.beam_args import worker_args
+from preprocessing.dataset_index import build_manifest
 from preprocessing.extract_command import extract
 from preprocessing.face_extraction import Settings
-from preprocessing.manifest import build_manifest
 
 PRECROPPED = Settings.of(to_dict(ExtractionConfig()), precropped=True)
 
