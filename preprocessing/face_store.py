@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _FAILURES = "failures.json"
 # What the result for one clip depends on besides the clip and the settings.
 SOURCES = (
+    "preprocessing/clip_extraction.py",
+    "preprocessing/crop_settings.py",
     "preprocessing/crop.py",
     "preprocessing/media/child.py",
     "preprocessing/media/container.py",
