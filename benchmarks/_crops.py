@@ -66,7 +66,7 @@ def extract_crops(
     made = Crops(folder / "faces", folder / "transform_graph")
     manifest = build_manifest(data, layout, "official", val_fraction, test_fraction=0.15, seed=1)
     extraction = {**to_dict(ExtractionConfig()), "frames_per_clip": frames}
-    code = code_digest(["preprocessing", "components/transform"])
+    code = code_digest("benchmarks._crops")
     key = settings_digest(manifest.digest, extraction, image_size, code)
     done = folder / "done.txt"
     if done.is_file() and done.read_text() == key:

@@ -14,7 +14,7 @@ from preprocessing import progress
 from preprocessing.dataset_index import build_manifest, check_trainable, dataset_table
 from preprocessing.errors import UsageError
 from preprocessing.face_store import Failures
-from preprocessing.fingerprint import code_digest
+from preprocessing.fingerprint import settings_digest
 from preprocessing.manifest import Manifest
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
@@ -67,7 +67,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
         say(f"warning: {warning}")
     path = folder / f"manifest-{manifest.digest[:16]}.csv"
     manifest.write_csv(path)
-    schema = folder / f"schema-{code_digest(['pipeline/schema/schema.pbtxt'])}" / SCHEMA.name
+    schema = folder / f"schema-{settings_digest(SCHEMA.read_text())}" / SCHEMA.name
     schema.parent.mkdir(exist_ok=True)
     shutil.copyfile(SCHEMA, schema)
     attempt = Failures.read(face_store_of(config)).next_attempt

@@ -19,16 +19,14 @@ from preprocessing.clip_extraction import extract_clip, original_state
 from preprocessing.datasets.clip import Clip
 from preprocessing.face_cropper import Crop, FaceCropper, Settings
 from preprocessing.face_store import (
-    SOURCES,
     read_examples,
     read_row,
-    store_key,
     stored_clip,
     write_clip,
 )
+from preprocessing.fingerprint import code_digest, settings_digest
 
 __all__ = [
-    "SOURCES",
     "Crop",
     "ExtractFaces",
     "FaceCropper",
@@ -39,6 +37,13 @@ __all__ = [
 ]
 
 _CLIPS_PER_SHARD = 32
+# What makes the content of the face store, and its form. How Beam hands clips out is no part of it.
+STORE_ENTRY_POINTS = ("preprocessing.clip_extraction", "preprocessing.face_store")
+
+
+def store_key(settings: Settings) -> str:
+    """Names the part of the face store that holds results of these settings and this code."""
+    return settings_digest(settings.as_dict(), code_digest(*STORE_ENTRY_POINTS))
 
 
 class ExtractFaces(beam.PTransform):

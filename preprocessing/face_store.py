@@ -13,53 +13,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from preprocessing.datasets.clip import Clip
-from preprocessing.fingerprint import code_digest, settings_digest
+from preprocessing.fingerprint import settings_digest
 from preprocessing.text_files import replacing
 
-if TYPE_CHECKING:
-    from preprocessing.crop_settings import Settings
-
 _FAILURES = "failures.json"
-# What the result for one clip depends on besides the clip and the settings.
-SOURCES = (
-    "preprocessing/clip_extraction.py",
-    "preprocessing/crop_settings.py",
-    "preprocessing/crop.py",
-    "preprocessing/media/child.py",
-    "preprocessing/media/container.py",
-    "preprocessing/media/headers.py",
-    "preprocessing/media/decoder.py",
-    "preprocessing/media/display.py",
-    "preprocessing/media/errors.py",
-    "preprocessing/media/film.py",
-    "preprocessing/media/frame.py",
-    "preprocessing/media/limits.py",
-    "preprocessing/media/packets.py",
-    "preprocessing/media/pictures.py",
-    "preprocessing/media/reader.py",
-    "preprocessing/media/sandbox.py",
-    "preprocessing/media/source.py",
-    "preprocessing/detector.py",
-    "preprocessing/face_cropper.py",
-    "preprocessing/face_example.py",
-    "preprocessing/face_extraction.py",
-    "preprocessing/face_selection.py",
-    "preprocessing/frame_folder.py",
-    "preprocessing/persons.py",
-    "preprocessing/quality.py",
-    "preprocessing/search.py",
-    "preprocessing/shots.py",
-    "preprocessing/tracking.py",
-    "preprocessing/media/video.py",
-)
-
-
-def store_key(settings: Settings) -> str:
-    """Names the part of the face store that holds results of these settings and this code."""
-    return settings_digest(settings.as_dict(), code_digest(SOURCES))
 
 
 def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import platform
 from pathlib import Path
 from typing import Any
 
-from preprocessing.versions import result_libraries
+from preprocessing.import_closure import ROOT, closure_of
+from preprocessing.libraries import library_versions
 
-_ROOT = Path(__file__).resolve().parent.parent
 
+def code_digest(*entry_points: str, root: Path = ROOT) -> str:
+    """Hashes all that modules run, so that a change of it changes the key of what they made.
 
-def code_digest(sources: Iterable[str]) -> str:
-    """Hashes source files, so that a change of the code changes the key of what it made.
+    That is the modules of the project that they lead to (see `closure_of`) without comments,
+    docstrings and formatting, the data files that these name, and the versions of the libraries
+    that are imported on the way. Libraries that these import in turn do not count; a new version of
+    one comes with `uv.lock`, whose environments are upgraded as a whole.
 
-    The versions of the libraries that decide results are hashed too.
+    The version of Python counts too, as in 3.10: its standard library is a library like others,
+    and the form of syntax trees changes with it.
 
     Args:
-      sources: paths of Python files or of folders (all .py files below), relative to the folder
-        that holds the packages, such as `components/trainer`.
+      *entry_points: dotted names of modules, such as `components.trainer.run_fn`; a library's
+        stands for that library.
+      root: the folder that holds the packages.
 
     Returns:
-      16 hex digits. File names count too; bytecode, comments' authors and times do not.
+      16 hex digits, the same wherever the project is installed.
 
     Raises:
-      FileNotFoundError: one of them does not exist (a renamed file must not be forgotten).
+      ModuleNotFoundError: an entry point, or a module of the project that is imported, is absent.
     """
-    digest = hashlib.sha256(result_libraries().encode())
-    for source in sorted(sources):
-        path = _ROOT / source
-        if not path.exists():
-            raise FileNotFoundError(f"no source {source} to take the digest of")
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-        for file in files:
-            digest.update(str(file.relative_to(_ROOT)).encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+    closure = closure_of(*entry_points, root=root)
+    python = ".".join(platform.python_version_tuple()[:2])
+    libraries = [*library_versions(closure.imports), f"python=={python}"]
+    return settings_digest(closure.modules, closure.data, libraries)
 
 
 def settings_digest(*settings: Any) -> str:

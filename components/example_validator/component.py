@@ -65,6 +65,15 @@ class ExampleValidator(component.ExampleValidator):
 
     Component `outputs` contains:
      - `anomalies`: Channel of type `standard_artifacts.ExampleAnomalies`.
+
+    Args:
+      code: digest of the validation's code.
+      **parameters: those of TFX's ExampleValidator.
     """
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, code: str, **parameters: Any):
+        super().__init__(**parameters)
+        # TFX's component makes its own spec, which knows no digest of code.
+        self.spec.exec_properties["code"] = code

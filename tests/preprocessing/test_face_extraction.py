@@ -1,4 +1,3 @@
-import ast
 import collections
 import dataclasses
 import hashlib
@@ -178,22 +177,10 @@ def test_what_changed_is_done_again_and_nothing_else(extracted, folder, tmp_path
 
 def test_other_settings_have_another_store():
     keys = {
-        face_store.store_key(dataclasses.replace(SETTINGS, **change))
+        face_extraction.store_key(dataclasses.replace(SETTINGS, **change))
         for change in ({}, {"margin": 1.5}, {"align": True}, {"min_sharpness": 2.0})
     }
     assert len(keys) == 4
-
-
-def test_every_source_counts_for_the_store():
-    """What a source imports decides what crops come out, too."""
-    package = Path(face_store.__file__).parent.parent
-    # Where results are kept, and the record that the digest of a clip's row stands for.
-    elsewhere = {"preprocessing/face_store.py", "preprocessing/datasets/clip.py"}
-    for source in face_store.SOURCES:
-        for node in ast.walk(ast.parse((package / source).read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module.startswith("preprocessing."):
-                imported = f"{node.module.replace('.', '/')}.py"
-                assert imported in {*face_store.SOURCES, *elsewhere}, f"{source}: {imported}"
 
 
 def test_a_changed_original_changes_its_fakes(folder, tmp_path):
