@@ -67,7 +67,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
         say(f"warning: {warning}")
     path = folder / f"manifest-{manifest.digest[:16]}.csv"
     manifest.write_csv(path)
-    schema = folder / f"schema-{settings_digest(SCHEMA.read_text())}" / SCHEMA.name
+    schema = folder / f"schema-{settings_digest(SCHEMA.read_text(encoding='utf-8'))}" / SCHEMA.name
     schema.parent.mkdir(exist_ok=True)
     shutil.copyfile(SCHEMA, schema)
     attempt = Failures.read(face_store_of(config)).next_attempt

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 import preprocessing
@@ -70,19 +70,13 @@ def closure_of(*entry_points: str, root: Path = ROOT) -> Closure:
     modules: dict[str, str] = {}
     data: dict[str, str] = {}
     imports: set[str] = set()
-    waiting: list[tuple[str, str]] = []
-
-    def add(name: str, importer: str) -> None:
-        if name.partition(".")[0] in PACKAGES:
-            waiting.append((name, importer))
-        else:
-            imports.add(name)
-
-    for entry_point in entry_points:
-        add(entry_point, "")
+    waiting = [(name, "") for name in entry_points]
     while waiting:
         name, importer = waiting.pop()
         if name in modules:
+            continue
+        if name.partition(".")[0] not in PACKAGES:
+            imports.add(name)
             continue
         path = tree.module(name)
         if path is None:
@@ -91,19 +85,9 @@ def closure_of(*entry_points: str, root: Path = ROOT) -> Closure:
             )
         source = _read(path.read_bytes(), str(path))
         modules[name] = source.digest
-        if "." in name:
-            add(name.rpartition(".")[0], name)
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for module, names in source.imports_from(package):
-            add(module, name)
-            for inner in names:
-                if tree.module(f"{module}.{inner}"):
-                    add(f"{module}.{inner}", name)
-        for text in source.texts:
-            for module in tree.modules_named(text):
-                add(module, name)
-            for file in tree.data_named(text, path.parent):
-                data[file.relative_to(root).as_posix()] = _sha256(file.read_bytes())
+        waiting += [(target, name) for target in tree.targets(source, name, path)]
+        for file in tree.data_files(source, path):
+            data[file.relative_to(root).as_posix()] = _sha256(file.read_bytes())
     return Closure(modules, data, frozenset(imports))
 
 
@@ -125,7 +109,33 @@ class _Tree:
             return Path(folder, last, "__init__.py")
         return Path(folder, f"{last}.py") if f"{last}.py" in names else None
 
-    def modules_named(self, text: str) -> list[str]:
+    def targets(self, source: _Source, name: str, path: Path) -> Iterator[str]:
+        """All that a module imports or names: modules of the project, and what libraries have."""
+        above = name.rpartition(".")[0]
+        if above:
+            yield above
+        for module, names in source.imports_from(name if path.name == "__init__.py" else above):
+            yield module
+            for inner in (f"{module}.{name}" for name in names):
+                # An attribute of a module of ours is no module. Of a library it does no harm.
+                if module.partition(".")[0] not in PACKAGES or self.module(inner):
+                    yield inner
+        for text in source.texts:
+            yield from self._modules_named(text)
+
+    def data_files(self, source: _Source, path: Path) -> Iterator[Path]:
+        """The data files that a module names: beside it, or all of a folder there."""
+        folder = path.parent
+        for text in source.texts:
+            named = folder / text
+            if text.partition("/")[0] not in self._names_in(str(folder)):
+                continue
+            if named.is_file() and named.suffix != ".py":
+                yield named
+            elif named.is_dir() and "__init__.py" not in self._names_in(str(named)):
+                yield from (f for f in named.rglob("*") if f.is_file() and f.suffix != ".pyc")
+
+    def _modules_named(self, text: str) -> list[str]:
         """The module that a dotted text names, by itself or with a function or class behind it."""
         if not _DOTTED.fullmatch(text):
             return []
@@ -134,17 +144,6 @@ class _Tree:
                 runs = path.name == "__init__.py" and self.module(f"{name}.__main__")
                 return [name, f"{name}.__main__"] if runs else [name]
         return []
-
-    def data_named(self, text: str, folder: Path) -> list[Path]:
-        """The data files that a text names: a file beside a module, or a folder's, all of them."""
-        if text.partition("/")[0] not in self._names_in(str(folder)):
-            return []
-        path = folder / text
-        if path.is_file():
-            return [] if path.suffix == ".py" else [path]
-        if not path.is_dir() or (path / "__init__.py").exists() or path.name == "__pycache__":
-            return []
-        return sorted(file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc")
 
     def _names_in(self, folder: str) -> frozenset[str]:
         if folder not in self._names:
@@ -169,7 +168,7 @@ class _Source:
     statements: tuple[tuple[str, int, tuple[str, ...]], ...]
     texts: frozenset[str]
 
-    def imports_from(self, package: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+    def imports_from(self, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Absolute names of the imported modules, and the names taken from each."""
         for module, level, names in self.statements:
             if level:

@@ -78,7 +78,7 @@ def _files_by_name() -> dict[str, list[tuple[importlib.metadata.Distribution, st
     `importlib.metadata.packages_distributions` of Python 3.10 reads top_level.txt only, which the
     wheels of scipy, scikit-learn and matplotlib do not have.
     """
-    names = defaultdict(list)
+    names: dict[str, list[tuple[importlib.metadata.Distribution, str]]] = defaultdict(list)
     for distribution in importlib.metadata.distributions():
         record = distribution.read_text("RECORD") or ""
         tops = set(_TOP.findall(record)) | set(
@@ -89,5 +89,6 @@ def _files_by_name() -> dict[str, list[tuple[importlib.metadata.Distribution, st
     return dict(names)
 
 
+@functools.cache
 def _normalized(distribution: importlib.metadata.Distribution) -> str:
     return re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()

@@ -276,6 +276,12 @@ class TestLibraries:
             name: (distribution,) for name, distribution in wanted.items()
         }
 
+    def test_what_is_taken_from_a_shared_name_counts(self, root):
+        put(root, "components/main.py", "from google import protobuf")
+        versions = library_versions(closure_of(MAIN, root=root).imports)
+        assert "protobuf" in {version.partition("==")[0] for version in versions}
+        assert len(versions) == 1
+
     def test_versions(self):
         import numpy
 
