@@ -11,8 +11,8 @@ import numpy as np
 from pipeline.config import DemoConfig, ExtractionConfig, to_dict
 from preprocessing.extraction.dataset_extraction import extract_dataset
 from preprocessing.faces.face_cropper import Settings
-from preprocessing.fingerprint import code_digest, settings_digest
 from preprocessing.manifest.build import build_manifest
+from preprocessing.support.fingerprint import code_digest, settings_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ def extract_crops(
     made = Crops(folder / "faces", folder / "transform_graph")
     manifest = build_manifest(data, layout, "official", val_fraction, test_fraction=0.15, seed=1)
     extraction = {**to_dict(ExtractionConfig()), "frames_per_clip": frames}
-    code = code_digest(["preprocessing", "components/transform"])
+    code = code_digest("benchmarks._crops")
     key = settings_digest(manifest.digest, extraction, image_size, code)
     done = folder / "done.txt"
     if done.is_file() and done.read_text() == key:

@@ -38,7 +38,7 @@ from benchmarks._harness import Figure, finish, parser
 from benchmarks._sharpness import two_energy_auc
 from components.evaluation.metrics import calibration_error
 from pipeline.config import Config, DemoConfig, image_size_of, load_config, to_dict
-from preprocessing.fingerprint import code_digest, settings_digest
+from preprocessing.support.fingerprint import code_digest, settings_digest
 from serving.model.aggregation import aggregate, probability
 
 
@@ -221,7 +221,7 @@ def _mean(runs: list[Scored], measure: str) -> float:
 def _scored(output: Path, data: str, name: str, seed: int) -> Scored:
     """Reads a training's result, or has it trained first."""
     config = recipe(name, data, seed)
-    code = code_digest(["components/trainer", "components/transform", "preprocessing"])
+    code = code_digest("benchmarks.recipe")
     sections = [to_dict(part) for part in (config.model, config.training, DATASETS[data])]
     key = settings_digest(*sections, seed, code)
     folder = output / data / f"{name}-{seed}"

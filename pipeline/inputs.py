@@ -11,12 +11,13 @@ from pathlib import Path
 
 from pipeline.config import Config, needs_fakes
 from preprocessing.extraction.face_store import Failures
-from preprocessing.fingerprint import code_digest
 from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_trainable
 from preprocessing.manifest.manifest import Manifest
+from preprocessing.manifest.table import dataset_table
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
+from preprocessing.support.fingerprint import settings_digest
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
 # the result. Not 1, so that a caller can tell it from a failure.
@@ -61,14 +62,14 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     """
     folder = make_output(str(make_output(config.output) / "inputs"))
     manifest = index(config)
-    table = manifest.table()
+    table = dataset_table(manifest)
     (folder / "dataset.txt").write_text(table + "\n", encoding="utf-8", errors="backslashreplace")
     say(table)
     for warning in check_trainable(manifest, needs_fakes(config.training)):
         say(f"warning: {warning}")
     path = folder / f"manifest-{manifest.digest[:16]}.csv"
     manifest.write_csv(path)
-    schema = folder / f"schema-{code_digest(['pipeline/schema/schema.pbtxt'])}" / SCHEMA.name
+    schema = folder / f"schema-{settings_digest(SCHEMA.read_text(encoding='utf-8'))}" / SCHEMA.name
     schema.parent.mkdir(exist_ok=True)
     shutil.copyfile(SCHEMA, schema)
     attempt = Failures.read(face_store_of(config)).next_attempt

@@ -25,58 +25,14 @@ from components.example_validator.component import ExampleValidator
 from components.face_extractor.component import FaceExtractor
 from components.report.component import Report
 from components.serving_check.component import ServingCheck
+from pipeline.cache_keys import node_code
 from pipeline.config import Config, image_size_of, to_dict
 from pipeline.eval_config import make_eval_config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.extraction import face_extraction
-from preprocessing.fingerprint import code_digest
 from preprocessing.support.beam_args import worker_args
-
-# What the results of the nodes depend on besides their inputs and parameters: TFX's cache keys
-# do not know the code of importable functions.
-_TRANSFORM_SOURCES = ("components/transform",)
-_TRAINER_SOURCES = (
-    "components/trainer",
-    "preprocessing/faces/crop.py",
-    "preprocessing/extraction/face_example.py",
-    "serving/model/aggregation.py",
-    "serving/model/card.py",
-    "serving/model/operating_points.py",
-    "serving/model/warmup_requests.py",
-)
-_TUNER_SOURCES = (*_TRAINER_SOURCES, "components/tuner")
-_EVALUATION_SOURCES = (
-    "components/clip_evaluator",
-    "components/evaluation",
-    "components/evaluator",
-    "pipeline/bounds.py",
-    "pipeline/eval_config.py",
-    "serving/model/aggregation.py",
-)
-_SERVING_SOURCES = (
-    "components/clip_evaluator",
-    "components/evaluation",
-    "components/serving_check",
-    "preprocessing/extraction/face_example.py",
-    "serving/clients",
-    "serving/http",
-    "serving/model/warmup_requests.py",
-    "serving/server",
-)
-_TEMPLATES = (
-    "background", "card", "comparison", "gates", "head", "last_blessed", "macros", "measured",
-    "page", "report",
-)  # fmt: skip
-_REPORT_SOURCES = (
-    "components/clip_evaluator",
-    "components/evaluation",
-    "components/report",
-    *(f"components/report/templates/{name}.html.j2" for name in _TEMPLATES),
-    "components/report/templates/report.css",
-    "serving/model/operating_points.py",
-)
 
 
 def create_pipeline(
@@ -103,7 +59,7 @@ def create_pipeline(
         root=inputs.root,
         store=face_store_of(config),
         settings=settings.as_dict(),
-        code=code_digest(face_extraction.SOURCES),
+        code=node_code("FaceExtractor"),
         attempt=inputs.attempt,
         workers=config.extraction.workers,
     ).with_beam_pipeline_args(worker_args(config.extraction.workers))
@@ -112,7 +68,9 @@ def create_pipeline(
     statistics = StatisticsGen(examples=examples)
     schema = ImportSchemaGen(schema_file=inputs.schema)
     validator = ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        code=node_code("ExampleValidator"),
     )
     transform = Transform(
         examples=examples,
@@ -121,7 +79,7 @@ def create_pipeline(
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=list(SPLITS)),
         # Decoded pixels are 10 to 40 times larger than JPEG; Trainer applies the graph instead.
         materialize=False,
-        custom_config={"image_size": image_size, "code": code_digest(_TRANSFORM_SOURCES)},
+        custom_config={"image_size": image_size, "code": node_code("Transform")},
     )
     # Nothing is trained on data that the validator refuses, on any orchestrator.
     transform.add_upstream_node(validator)
@@ -152,7 +110,7 @@ def create_pipeline(
                 custom_config={
                     **learning_config,
                     "tuner": to_dict(config.tuner),
-                    "code": code_digest(_TUNER_SOURCES),
+                    "code": node_code("Tuner"),
                 },
             )
         ]
@@ -162,13 +120,15 @@ def create_pipeline(
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         custom_config={
             **learning_config,
-            "code": code_digest(_TRAINER_SOURCES),
+            "code": node_code("Trainer"),
             "state_dir": f"{config.output}/training-state",
         },
     )
     model = trainer.outputs["model"]
     if kubeflow:
-        baseline = BlessedModel(candidate=model, push_destination=push_destination)
+        baseline = BlessedModel(
+            candidate=model, push_destination=push_destination, code=node_code("BlessedModel")
+        )
     else:
         baseline = resolver.Resolver(
             strategy_class=BlessedBeforeCandidate,
@@ -184,7 +144,7 @@ def create_pipeline(
         baseline_model=baseline.outputs["model"],
         schema=schema.outputs["schema"],
         eval_config=make_eval_config(config.evaluation),
-        code=code_digest(_EVALUATION_SOURCES),
+        code=node_code("Evaluator"),
     )
     clip_evaluator = ClipEvaluator(
         examples=examples,
@@ -193,7 +153,7 @@ def create_pipeline(
         baseline_model=baseline.outputs["model"],
         gate=to_dict(config.evaluation.clip_gate),
         resamples=config.evaluation.resamples,
-        code=code_digest(_EVALUATION_SOURCES),
+        code=node_code("ClipEvaluator"),
     )
     infra_validators = []
     if config.serving.infra_validator != "none":
@@ -209,7 +169,7 @@ def create_pipeline(
             "gpu_tolerance": config.serving.gpu_tolerance,
             "max_latency_ms": config.serving.max_latency_ms,
         },
-        code=code_digest(_SERVING_SOURCES),
+        code=node_code("ServingCheck"),
     )
     pusher = Pusher(
         model=model,
@@ -225,7 +185,7 @@ def create_pipeline(
         config=to_dict(config),
         manifest=inputs.manifest,
         root=inputs.root,
-        code=code_digest(_REPORT_SOURCES),
+        code=node_code("Report"),
         examples=examples,
         extraction=extractor.outputs["report"],
         model=model,

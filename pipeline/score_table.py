@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
 from pipeline.scoring import Request, scored_clips
-from preprocessing import datasets
+from preprocessing.datasets import layouts
 from preprocessing.datasets.clip import (
     IMAGE_ENDINGS,
     VIDEO_ENDINGS,
@@ -134,7 +134,7 @@ def any_clips(
     Raises:
       UsageError: there is no such folder, or no clip in it.
     """
-    datasets.check_folder(root)
+    layouts.check_folder(root)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
     paths = [path for path in paths if not _is_within(root / path, made)]
     problems = [problem for problem in problems if not _is_within(root / problem.path, made)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing import datasets
+from preprocessing.datasets import layouts
 from preprocessing.datasets.clip import Listing
 
 MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
@@ -23,7 +23,7 @@ def make(root: Path, *names: str) -> Path:
     return root
 
 
-def clips_by_path(listing: Listing) -> dict[str, datasets.Clip]:
+def clips_by_path(listing: Listing) -> dict[str, layouts.Clip]:
     """The clips of a listing, each of which must be listed once."""
     clips = {clip.path: clip for clip in listing.clips}
     assert len(clips) == len(listing.clips), "a path is listed twice"

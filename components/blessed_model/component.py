@@ -14,7 +14,10 @@ from components.blessed_model import executor
 
 
 class BlessedModelSpec(component_spec.ComponentSpec):
-    PARAMETERS = {"push_destination": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "push_destination": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
+    }
     # The candidate is not read. It makes the cache key: a new candidate looks for the baseline
     # anew, an unchanged one keeps the baseline it was judged against.
     INPUTS = {"candidate": component_spec.ChannelParameter(type=standard_artifacts.Model)}
@@ -32,16 +35,18 @@ class BlessedModel(base_component.BaseComponent):
     SPEC_CLASS = BlessedModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, candidate: types.BaseChannel, push_destination: str):
+    def __init__(self, candidate: types.BaseChannel, push_destination: str, code: str):
         """Constructs the component.
 
         Args:
           candidate: Channel of type `standard_artifacts.Model`: the model to be judged.
           push_destination: folder of the pushed versions.
+          code: digest of the search's code.
         """
         spec = BlessedModelSpec(
             candidate=candidate,
             push_destination=push_destination,
+            code=code,
             model=channel_utils.as_channel([standard_artifacts.Model()]),
         )
         super().__init__(spec=spec)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfx.components.example_validator import component
 from tfx.dsl.components.base import executor_spec
 
@@ -13,6 +15,15 @@ class ExampleValidator(component.ExampleValidator):
 
     Component `outputs` contains:
      - `anomalies`: Channel of type `standard_artifacts.ExampleAnomalies`.
+
+    Args:
+      code: digest of the validation's code.
+      **parameters: those of TFX's ExampleValidator.
     """
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, code: str, **parameters: Any):
+        super().__init__(**parameters)
+        # TFX's component makes its own spec, which knows no digest of code.
+        self.spec.exec_properties["code"] = code

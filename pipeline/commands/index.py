@@ -25,9 +25,10 @@ def index(
     """
     from pipeline import inputs
     from preprocessing.manifest.checks import check_trainable
+    from preprocessing.manifest.table import dataset_table
 
     listed = inputs.index(configuration_of_any_layout(preset, overrides, data, None))
-    print(listed.table())
+    print(dataset_table(listed))
     if manifest:
         listed.write_csv(Path(manifest))
         print(f"wrote {len(listed.clips)} rows to {manifest}")

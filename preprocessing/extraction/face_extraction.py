@@ -7,33 +7,26 @@ are then put together from the store.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
 from preprocessing.datasets.clip import Clip
-from preprocessing.extraction.face_example import make_example
+from preprocessing.extraction.clip_extraction import extract_clip, original_state
 from preprocessing.extraction.face_store import (
-    SOURCES,
     read_examples,
     read_row,
-    store_key,
     stored_clip,
     write_clip,
 )
 from preprocessing.faces.face_cropper import Crop, FaceCropper, Settings
-from preprocessing.faces.face_selection import FaceCounts
-from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+from preprocessing.support.fingerprint import code_digest, settings_digest
 
 __all__ = [
-    "SOURCES",
     "Crop",
     "ExtractFaces",
     "FaceCropper",
@@ -43,65 +36,17 @@ __all__ = [
     "stored_clip",
 ]
 
-# Part of the reason of a clip that is not known to be unreadable.
-PASSING = "a passing fault: the next run tries again"
 _CLIPS_PER_SHARD = 32
+# What makes the content of the face store, and its form. How Beam hands clips out is no part of it.
+STORE_ENTRY_POINTS = (
+    "preprocessing.extraction.clip_extraction",
+    "preprocessing.extraction.face_store",
+)
 
 
-def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str, Any], list[bytes]]:
-    """One clip's report row and its serialized Examples.
-
-    The row always comes; a clip that gives no Example says why in the row's `reason`. After a
-    passing fault, which the decoder has tried to get over, the row has `failed` set: nothing is
-    known about the clip then, and the row must not be kept.
-
-    Args:
-      root: folder that the clip's path starts from.
-      clip: the clip.
-      cropper: cuts its faces out.
-    """
-    row = {
-        "path": clip.path,
-        "label": clip.label,
-        "method": clip.method,
-        **dataclasses.asdict(FaceCounts()),
-        "original": _original_state(root, clip, cropper.settings),
-        "reason": "",
-        "failed": False,
-    }
-    start = time.monotonic()
-    crops: list[Crop] = []
-    original = Path(root) / clip.source if row["original"] else None
-    try:
-        _check_present(Path(root) / clip.path)
-        crops, counts = cropper.crops(Path(root) / clip.path, original)
-        row.update(dataclasses.asdict(counts))
-        if not crops:
-            row["reason"] = _why_none(counts)
-    except UnreadableMedia as error:
-        row["reason"] = str(error)
-    except (DecodingFailed, MemoryError, OSError) as error:
-        row.update(reason=f"{str(error) or type(error).__name__} ({PASSING})", failed=True)
-    row["seconds"] = round(time.monotonic() - start, 3)
-    examples = [
-        make_example(
-            jpeg=crop.jpeg,
-            label=clip.label,
-            clip_id=clip.path,
-            pair_id=clip.source or clip.path,
-            track_id=crop.track,
-            frame_index=crop.frame.index,
-            timestamp_ms=crop.frame.timestamp_ms,
-            dataset=clip.dataset,
-            method=clip.method,
-            identity="|".join(clip.identities),
-            box=crop.box,
-            landmarks=crop.landmarks,
-            score=crop.score,
-        ).SerializeToString(deterministic=True)
-        for crop in crops
-    ]
-    return row, examples
+def store_key(settings: Settings) -> str:
+    """Names the part of the face store that holds results of these settings and this code."""
+    return settings_digest(settings.as_dict(), code_digest(*STORE_ENTRY_POINTS))
 
 
 class ExtractFaces(beam.PTransform):
@@ -234,7 +179,7 @@ class _Extract(beam.DoFn):
     def process(self, clip: Clip) -> Iterable[dict[str, Any]]:
         path = stored_clip(self._store, self._key, clip)
         row = read_row(path)
-        if row is None or row["original"] != _original_state(self._root, clip, self._settings):
+        if row is None or row["original"] != original_state(self._root, clip, self._settings):
             if self._cropper is None:  # Not in setup(): a run served by the store needs no MTCNN.
                 _limit_threads(self._threads)
                 self._cropper = FaceCropper(self._settings, self._threads)
@@ -269,32 +214,6 @@ class _WriteShard(beam.DoFn):
                 for example in read_examples(row["stored"]):
                     writer.write(example)
         tf.io.gfile.rename(temporary, f"{folder}/{name}", overwrite=True)
-
-
-def _check_present(path: Path) -> None:
-    """Raises DecodingFailed where a clip is away, which is no fact about its content."""
-    try:
-        os.stat(path)
-    except OSError as error:
-        raise DecodingFailed(f"the file cannot be opened: {error.strerror}") from error
-
-
-def _why_none(counts: FaceCounts) -> str:
-    """Without numbers, so that the report counts clips by it; they stand beside it in the row."""
-    if not counts.faces:
-        return "no face found"
-    return f"no face was kept: {', '.join(sorted(counts.dropped))}"
-
-
-def _original_state(root: str, clip: Clip, settings: Settings) -> list[int] | None:
-    """What tells that a clip's original has changed; None where it has no part in the result."""
-    if not settings.boxes_of_original or not clip.source:
-        return None
-    try:
-        status = (Path(root) / clip.source).stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _with_shard(row: dict[str, Any], shards: dict[str, int]) -> tuple[tuple[str, int], Any]:

@@ -13,51 +13,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from preprocessing.datasets.clip import Clip
-from preprocessing.fingerprint import code_digest, settings_digest
 from preprocessing.support.files import replacing
-
-if TYPE_CHECKING:
-    from preprocessing.faces.face_cropper import Settings
+from preprocessing.support.fingerprint import settings_digest
 
 _FAILURES = "failures.json"
-# What the result for one clip depends on besides the clip and the settings.
-SOURCES = (
-    "preprocessing/faces/crop.py",
-    "preprocessing/media/child.py",
-    "preprocessing/media/container.py",
-    "preprocessing/media/headers.py",
-    "preprocessing/media/decoder.py",
-    "preprocessing/media/display.py",
-    "preprocessing/media/media_errors.py",
-    "preprocessing/media/film.py",
-    "preprocessing/media/frame.py",
-    "preprocessing/media/limits.py",
-    "preprocessing/media/packets.py",
-    "preprocessing/media/pictures.py",
-    "preprocessing/media/reader.py",
-    "preprocessing/media/sandbox.py",
-    "preprocessing/media/source.py",
-    "preprocessing/faces/detector.py",
-    "preprocessing/faces/face_cropper.py",
-    "preprocessing/extraction/face_example.py",
-    "preprocessing/extraction/face_extraction.py",
-    "preprocessing/faces/face_selection.py",
-    "preprocessing/media/frame_folder.py",
-    "preprocessing/faces/persons.py",
-    "preprocessing/faces/quality.py",
-    "preprocessing/faces/search.py",
-    "preprocessing/faces/shots.py",
-    "preprocessing/faces/tracking.py",
-    "preprocessing/media/video.py",
-)
-
-
-def store_key(settings: Settings) -> str:
-    """Names the part of the face store that holds results of these settings and this code."""
-    return settings_digest(settings.as_dict(), code_digest(SOURCES))
 
 
 def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:

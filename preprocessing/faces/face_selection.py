@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from preprocessing.faces import quality
+from preprocessing.faces.crop_settings import ALL, ANSWER, TRAINING
 
 if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Crop
 
-TRAINING, ANSWER, ALL = "training", "answer", "all"
 POLICIES = (TRAINING, ANSWER, ALL)
 
 TOO_SHORT = "track too short"

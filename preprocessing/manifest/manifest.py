@@ -2,10 +2,10 @@
 
 As in:
 
-    manifest = build_manifest("/data/Celeb-DF-v2", "auto", "identity", 0.15, 0.15, seed=1)
-    warnings = check_trainable(manifest)
     manifest.write_csv("manifest.csv")
-    print(manifest.table())
+    manifest = Manifest.read_csv("manifest.csv", "/data/Celeb-DF-v2")
+
+`preprocessing.manifest.build` makes it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from preprocessing.datasets.clip import LABEL_NAMES, SPLITS, Clip, Problem, printable
-from preprocessing.manifest.leaks import leaks
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import TEXT, replacing
 
@@ -123,43 +122,6 @@ class Manifest:
             methods = counts[clip.split][LABEL_NAMES[clip.label]]
             methods[clip.method] = methods.get(clip.method, 0) + 1
         return counts
-
-    def table(self) -> str:
-        """Clips by label and method in each split, persons, groups, problems and leaks."""
-        counts = self.counts()
-        lines = [("", *SPLITS, "all")]
-
-        def add(name: str, numbers: Sequence[int], total: int | None = None) -> None:
-            lines.append((name, *map(str, numbers), str(sum(numbers) if total is None else total)))
-
-        for label in LABEL_NAMES.values():
-            by_split = [counts[split][label] for split in SPLITS]
-            methods = sorted(set().union(*by_split))
-            add(label, [sum(methods_of.values()) for methods_of in by_split])
-            for method in methods:
-                if method != label:
-                    add(f"  {method}", [methods_of.get(method, 0) for methods_of in by_split])
-        add("clips", [sum(clip.split == split for clip in self.clips) for split in SPLITS])
-        for name, values in (
-            ("identities", lambda clip: clip.identities),
-            ("groups", lambda clip: (clip.group,)),
-        ):
-            sets = [
-                {value for clip in self.clips if clip.split == split for value in values(clip)}
-                for split in SPLITS
-            ]
-            add(name, [len(one) for one in sets], len(set().union(*sets)))
-        widths = [max(len(line[column]) for line in lines) for column in range(5)]
-        text = [
-            "  ".join(
-                [line[0].ljust(widths[0])]
-                + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-            )
-            for line in lines
-        ]
-        division = [f"split: {self.division}"] if self.division else []
-        leaking = leaks(self.clips).lines()
-        return "\n".join([*text, *division, *problem_lines(self.problems), *leaking])
 
 
 def problem_lines(problems: Iterable[Problem]) -> list[str]:

@@ -53,7 +53,8 @@ _MOST_TEXT = 1 << 16
 _PIPE_BYTES = 1 << 20
 _ATTEMPTS = 2
 _ROOT = Path(__file__).resolve().parents[2]
-_COMMAND = (sys.executable, "-c", "from preprocessing.media.child import serve; serve()")
+_CHILD = "preprocessing.media.child"
+_COMMAND = (sys.executable, "-c", f"from {_CHILD} import serve; serve()")
 # The child computes nothing; idle threads would only take address space.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 

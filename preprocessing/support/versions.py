@@ -23,49 +23,10 @@ TFX = {(3, 10): "1.16", (3, 11): "1.21", (3, 12): "1.21", (3, 13): "1.21"}
 # The wheels of TFX 1.21's dependencies are manylinux_2_39.
 NEWEST_NEEDS_GLIBC = (2, 39)
 
-# Libraries that decide what is decoded, found, computed or stored.
-_RESULT_LIBRARIES = (
-    "apache-beam",
-    "av",
-    "keras",
-    "mtcnn",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "pillow-heif",
-    "scikit-learn",
-    "scipy",
-    "tensorflow",
-    "tensorflow-data-validation",
-    "tensorflow-model-analysis",
-    "tensorflow-transform",
-    "tfx",
-)
-
 _SERVING_SERVICES = {
     "prediction_service": "PredictionService",
     "model_service": "ModelService",
 }
-
-
-@functools.cache
-def result_libraries() -> str:
-    """The installed versions of the libraries that decide results, for cache keys.
-
-    Both environments may share an output folder, and one must not take the other's results from
-    the cache.
-
-    Returns:
-      `name==version` of each, separated by spaces; `-` for the version of one that is missing.
-    """
-    return " ".join(f"{name}=={_installed(name)}" for name in _RESULT_LIBRARIES)
-
-
-def _installed(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "-"
 
 
 def serving_service_names() -> list[str]:

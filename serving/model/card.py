@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
-    from preprocessing.faces.face_cropper import Settings
+    from preprocessing.faces.crop_settings import Settings
 
 FILE = "assets.extra/deepfake_model.json"
 # Raised when a key changes its meaning or a required key is added.
@@ -97,7 +97,7 @@ def settings_of(metadata: dict[str, Any], precropped: bool = False) -> Settings:
     Raises:
       UsageError: this version cannot make them, or they must be given and are not.
     """
-    from preprocessing.faces.face_cropper import Settings
+    from preprocessing.faces.crop_settings import Settings
 
     try:
         settings = Settings(**metadata["extraction"])

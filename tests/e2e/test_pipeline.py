@@ -167,13 +167,22 @@ def test_changed_clip_is_extracted_again_and_all_that_follows(tmp_path, workspac
     assert {path: time for path, time in after.items() if path in store} == store
 
 
-def test_changed_trainer_code_retrains(tmp_path, workspace, first_run):
+@pytest.mark.parametrize(
+    ("edit", "nodes"),
+    [
+        ("# A comment.", set()),
+        ("_EDIT = 'code that changes nothing but itself'", JUDGING | {"Trainer"}),
+    ],
+)
+def test_changed_trainer_code_retrains_and_comments_do_not(
+    tmp_path, workspace, first_run, edit, nodes
+):
     """A copy of the sources with one edited file, run as `python local_runner.py` there."""
     for name in ("components", "pipeline", "preprocessing", "serving"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "local_runner.py", tmp_path)
     edited = tmp_path / "components" / "trainer" / "calibration.py"
-    edited.write_text(edited.read_text() + "\n# An edit that changes nothing but the code.\n")
+    edited.write_text(edited.read_text() + f"\n{edit}\n")
     code = (
         "import json, sys\n"
         f"sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT / 'tests')!r}]\n"
@@ -190,6 +199,4 @@ def test_changed_trainer_code_retrains(tmp_path, workspace, first_run):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert "RESULT" in done.stdout, done.stdout + done.stderr
-    assert done.stdout.rsplit("RESULT ")[1].strip() == json.dumps(
-        [0, sorted(JUDGING | {"Trainer"})]
-    )
+    assert done.stdout.rsplit("RESULT ")[1].strip() == json.dumps([0, sorted(nodes)])

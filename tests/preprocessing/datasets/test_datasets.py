@@ -7,8 +7,7 @@ import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 from name_lists import celeb_df_files, celeb_df_test_list, faceforensics_pairs
 
-from preprocessing import datasets
-from preprocessing.datasets import celeb_df, dfdc, faceforensics
+from preprocessing.datasets import celeb_df, dfdc, faceforensics, layouts
 from preprocessing.datasets.clip import Problem
 
 
@@ -29,7 +28,7 @@ class TestCelebDf:
         return tmp_path
 
     def test_labels_persons_and_sources(self, root):
-        listing = datasets.list_clips(root)
+        listing = layouts.list_clips(root)
         clips = clips_by_path(listing)
         assert listing.layout == "celeb_df" and not listing.problems
         fake = clips["Celeb-synthesis/id0_id1_0000.mp4"]
@@ -95,7 +94,7 @@ class TestCelebDf:
         assert "who may leak" in reasons(listing)["Celeb-real/holiday.mp4"]
 
     def test_demo_is_read_alike_but_not_called_celeb_df(self, root):
-        listing = datasets.list_clips(root, "demo")
+        listing = layouts.list_clips(root, "demo")
         assert listing.layout == "demo" and len(listing.clips) == 5
         assert {clip.dataset for clip in listing.clips} == {"demo"}
 
@@ -137,7 +136,7 @@ class TestFaceForensics:
         return tmp_path
 
     def test_compressions_methods_and_actors(self, root):
-        listing = datasets.list_clips(root)
+        listing = layouts.list_clips(root)
         assert listing.layout == "faceforensics" and not listing.problems
         clips = clips_by_path(listing)
         assert len(clips) == 8
@@ -241,7 +240,7 @@ class TestFaceForensics:
 
     @needs_media
     def test_the_excerpt(self):
-        listing = datasets.list_clips(Path(MEDIA, "faceforensics_mini"))
+        listing = layouts.list_clips(Path(MEDIA, "faceforensics_mini"))
         assert listing.layout == "faceforensics" and not listing.problems
         assert len(listing.clips) == 47
         assert sum(clip.label for clip in listing.clips) == 32
@@ -265,7 +264,7 @@ class TestDfdc:
         return tmp_path
 
     def test_labels_and_groups(self, root):
-        listing = datasets.list_clips(root)
+        listing = layouts.list_clips(root)
         assert listing.layout == "dfdc" and not listing.problems
         clips = clips_by_path(listing)
         fake, real = clips["dfdc_train_part_0/a.mp4"], clips["dfdc_train_part_0/r.mp4"]
@@ -327,7 +326,7 @@ class TestDfdc:
         assert reasons(listing)["dfdc_train_part_2/s.mp4"] == "label is neither REAL nor FAKE"
 
     def test_one_folder_alone_has_no_official_split(self, root):
-        listing = datasets.list_clips(root / "dfdc_train_part_0")
+        listing = layouts.list_clips(root / "dfdc_train_part_0")
         assert listing.layout == "dfdc" and [c.path for c in listing.clips] == [
             "a.mp4",
             "b.mp4",
@@ -337,7 +336,7 @@ class TestDfdc:
 
     @needs_media
     def test_the_excerpt(self):
-        listing = datasets.list_clips(Path(MEDIA, "dfdc_mini"))
+        listing = layouts.list_clips(Path(MEDIA, "dfdc_mini"))
         assert sorted(clip.label for clip in listing.clips) == [0, 1, 1, 1]
         assert reasons(listing) == {
             "dfdc_train_part_0/awnfpubqmo.mp4": "row of metadata.json without its file"

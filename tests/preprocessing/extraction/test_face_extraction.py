@@ -1,4 +1,3 @@
-import ast
 import collections
 import dataclasses
 import hashlib
@@ -183,25 +182,10 @@ def test_what_changed_is_done_again_and_nothing_else(extracted, folder, tmp_path
 
 def test_other_settings_have_another_store():
     keys = {
-        face_store.store_key(dataclasses.replace(SETTINGS, **change))
+        face_extraction.store_key(dataclasses.replace(SETTINGS, **change))
         for change in ({}, {"margin": 1.5}, {"align": True}, {"min_sharpness": 2.0})
     }
     assert len(keys) == 4
-
-
-def test_every_source_counts_for_the_store():
-    """What a source imports decides what crops come out, too."""
-    package = Path(face_store.__file__).parents[2]
-    # Where results are kept, and the record that the digest of a clip's row stands for.
-    elsewhere = {"preprocessing/extraction/face_store.py", "preprocessing/datasets/clip.py"}
-    for source in face_store.SOURCES:
-        for node in ast.walk(ast.parse((package / source).read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module.startswith("preprocessing."):
-                module = node.module.replace(".", "/")
-                imported = {f"{module}.py"}
-                if (package / module).is_dir():
-                    imported = {f"{module}/{name.name}.py" for name in node.names}
-                assert imported <= {*face_store.SOURCES, *elsewhere}, f"{source}: {imported}"
 
 
 def test_a_changed_original_changes_its_fakes(folder, tmp_path):

@@ -16,6 +16,7 @@ from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_trainable
 from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.manifest import COLUMNS, Manifest
+from preprocessing.manifest.table import dataset_table
 from preprocessing.support import files
 from preprocessing.support.errors import UsageError
 
@@ -280,7 +281,7 @@ class TestTable:
         manifest = build(root)
         counts = manifest.counts()
         assert sum(counts[split]["real"]["real"] for split in counts) == 8
-        assert manifest.table().splitlines() == [
+        assert dataset_table(manifest).splitlines() == [
             "            train  val  test  all",
             "real            5    2     1    8",
             "fake            5    1     2    8",
@@ -298,11 +299,11 @@ class TestTable:
 
     def test_methods_have_lines_of_their_own(self):
         clips = [Clip(f"{m}.mp4", 1, "faceforensics", m, split="val") for m in ("Deepfakes", "F2F")]
-        table = Manifest("/d", "faceforensics", tuple(clips)).table()
+        table = dataset_table(Manifest("/d", "faceforensics", tuple(clips)))
         assert "  Deepfakes      0    1     0    1" in table.splitlines()
 
     def test_no_clips_at_all(self):
-        assert "clips" in Manifest("/d", "folder", ()).table()
+        assert "clips" in dataset_table(Manifest("/d", "folder", ()))
 
 
 class TestTrainable:

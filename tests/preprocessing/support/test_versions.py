@@ -8,7 +8,6 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-from preprocessing import fingerprint
 from preprocessing.support import versions
 
 ROOT = Path(__file__).parents[3]
@@ -77,20 +76,6 @@ def test_one_tensorflow_serving_is_named():
     assert (
         f"tensorflow-serving-api=={versions.TENSORFLOW_SERVING}" in (ROOT / "setup.py").read_text()
     )
-
-
-def test_another_version_of_a_library_is_another_key(monkeypatch):
-    key = fingerprint.code_digest(["preprocessing/faces/crop.py"])
-    installed = versions.result_libraries()
-    for name in ("tensorflow", "opencv-python-headless", "av"):
-        assert re.search(rf"(?:^| ){name}==\d", installed)
-    monkeypatch.setattr(fingerprint, "result_libraries", lambda: installed + "1")
-    assert fingerprint.code_digest(["preprocessing/faces/crop.py"]) != key
-
-
-def test_a_missing_library_does_not_stop_the_key(monkeypatch):
-    monkeypatch.setattr(versions, "_RESULT_LIBRARIES", ("no-such-package",))
-    assert versions.result_libraries.__wrapped__() == "no-such-package==-"
 
 
 def test_services_of_tensorflow_serving_are_registered():

@@ -1,0 +1,157 @@
+"""Dataset layouts: each module lists the clips of one on-disk layout as `Clip` records.
+
+As in:
+
+    listing = list_clips("/data/Celeb-DF-v2")
+    listing.layout, len(listing.clips), listing.problems
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from preprocessing.datasets import celeb_df, dfdc, faceforensics, folder
+from preprocessing.datasets.clip import Clip, Listing, Problem, printable, subfolders
+from preprocessing.support.errors import UsageError
+
+__all__ = ["LAYOUTS", "Clip", "Listing", "Problem", "detect", "list_clips"]
+
+# In the order of detection: any metadata.json in a folder would do for `dfdc`, so it comes last.
+LAYOUTS = {
+    "celeb_df": celeb_df,
+    "faceforensics": faceforensics,
+    "folder": folder,
+    "dfdc": dfdc,
+}
+# How far a hint looks for the folder that was meant: levels, and folders in all.
+_HINT_DEPTH = 4
+_HINT_FOLDERS = 500
+
+
+def list_clips(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
+    """Lists the clips of a dataset's folder; no media file is opened.
+
+    Args:
+      root: the dataset's folder.
+      layout: a name in `LAYOUTS`; `demo`, which is read as `celeb_df` and says so in each clip's
+        dataset; or `auto`, which detects.
+
+    Returns:
+      Its clips (splits, hashes and sizes not yet filled in) and what is wrong with it.
+
+    Raises:
+      UsageError: the folder is absent, a file, empty, unreadable, or of another layout.
+    """
+    root = Path(root)
+    check_folder(root)
+    if layout == "auto":
+        layout = detect(root)
+    elif layout != "demo" and layout not in LAYOUTS:
+        raise UsageError(f"there is no layout {layout!r}; layouts are {', '.join(LAYOUTS)}")
+    module = LAYOUTS["celeb_df" if layout == "demo" else layout]
+    if not module.matches(root):
+        raise UsageError(
+            f"{printable(str(root))} does not look like layout {layout}, which has "
+            f"{module.LOOKS_LIKE}. {_found(root)}{_remedy(root)}"
+        )
+    listing = module.list_clips(root)
+    if layout == "demo":
+        # Its clips are drawings; no report may show them as Celeb-DF's.
+        clips = tuple(dataclasses.replace(clip, dataset="demo") for clip in listing.clips)
+        listing = Listing("demo", clips, listing.problems)
+    return listing
+
+
+def detect(root: Path) -> str:
+    """The name of the layout that a folder has.
+
+    Raises:
+      UsageError: none of them; the message says what each looks like and what was found.
+    """
+    for name, module in LAYOUTS.items():
+        if module.matches(root):
+            return name
+    known = "; ".join(f"{name}: {module.LOOKS_LIKE}" for name, module in LAYOUTS.items())
+    raise UsageError(
+        f"{printable(str(root))} has none of the known layouts ({known}). "
+        f"{_found(root)}{_remedy(root)}"
+    )
+
+
+def check_folder(root: Path) -> None:
+    """Refuses what is no folder with something in it.
+
+    Raises:
+      UsageError: the folder is absent, a file, empty or unreadable.
+    """
+    if root.is_file():
+        raise UsageError(f"{root} is a file; name the folder that holds the dataset")
+    if not root.is_dir():
+        raise UsageError(f"dataset folder {root} does not exist")
+    try:
+        empty = not any(root.iterdir())
+    except OSError as error:
+        raise UsageError(f"dataset folder {root} cannot be read: {error.strerror}") from error
+    if empty:
+        raise UsageError(f"dataset folder {root} is empty")
+
+
+def _found(root: Path) -> str:
+    names = sorted(
+        printable(path.name) + ("/" if path.is_dir() else "")
+        for path in root.iterdir()
+        if not path.name.startswith(".")
+    )
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"It holds {', '.join(names[:6]) or 'only hidden files'}{more}"
+
+
+def _remedy(root: Path) -> str:
+    """Names the layout or the folder within or above that would have fitted."""
+    for name, module in LAYOUTS.items():
+        if module.matches(root):
+            return f"; it looks like layout {name}"
+    # People often name a folder above the dataset (archives hold one within the other) or one of
+    # the dataset's own.
+    near = _within(root) or _above(root)
+    if near:
+        return f"; did you mean {near[0]} (layout {near[1]})?"
+    return "; put real clips into real/ and fake ones into fake/"
+
+
+def _within(root: Path) -> tuple[str, str] | None:
+    """The first folder below that has a layout, the nearest levels first, and the layout."""
+    level, seen = [root], 0
+    for _ in range(_HINT_DEPTH):
+        level = [above / name for above in level for name in subfolders(above)]
+        for path in level:
+            seen += 1
+            if seen > _HINT_FOLDERS:
+                return None
+            for name in _layouts_of(path):
+                return printable(str(path)), name
+    return None
+
+
+def _above(root: Path) -> tuple[str, str] | None:
+    """The folder above whose layout has `root` for a part, and the layout.
+
+    A folder above that matches because of another of its folders is not meant. Of several the
+    outermost is: train/ with real/ and fake/ in it is a part of what has val/ and test/ too.
+    """
+    root = root.resolve()
+    found = None
+    for above in list(root.parents)[:_HINT_DEPTH]:
+        for name in _layouts_of(above):
+            if LAYOUTS[name].owns(above, root.relative_to(above)):
+                found = printable(str(above)), name
+    return found
+
+
+def _layouts_of(folder: Path) -> list[str]:
+    try:
+        return [name for name, module in LAYOUTS.items() if module.matches(folder)]
+    except OSError:
+        return []

@@ -1,0 +1,103 @@
+"""One clip -> its report row and its Examples: all that the face store's content depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preprocessing.datasets.clip import Clip
+from preprocessing.extraction.face_example import make_example
+from preprocessing.faces.face_cropper import Crop, FaceCropper
+from preprocessing.faces.face_selection import FaceCounts
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+
+if TYPE_CHECKING:
+    from preprocessing.faces.crop_settings import Settings
+
+# Part of the reason of a clip that is not known to be unreadable.
+PASSING = "a passing fault: the next run tries again"
+
+
+def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str, Any], list[bytes]]:
+    """One clip's report row and its serialized Examples.
+
+    The row always comes; a clip that gives no Example says why in the row's `reason`. After a
+    passing fault, which the decoder has tried to get over, the row has `failed` set: nothing is
+    known about the clip then, and the row must not be kept.
+
+    Args:
+      root: folder that the clip's path starts from.
+      clip: the clip.
+      cropper: cuts its faces out.
+    """
+    row = {
+        "path": clip.path,
+        "label": clip.label,
+        "method": clip.method,
+        **dataclasses.asdict(FaceCounts()),
+        "original": original_state(root, clip, cropper.settings),
+        "reason": "",
+        "failed": False,
+    }
+    start = time.monotonic()
+    crops: list[Crop] = []
+    original = Path(root) / clip.source if row["original"] else None
+    try:
+        _check_present(Path(root) / clip.path)
+        crops, counts = cropper.crops(Path(root) / clip.path, original)
+        row.update(dataclasses.asdict(counts))
+        if not crops:
+            row["reason"] = _why_none(counts)
+    except UnreadableMedia as error:
+        row["reason"] = str(error)
+    except (DecodingFailed, MemoryError, OSError) as error:
+        row.update(reason=f"{str(error) or type(error).__name__} ({PASSING})", failed=True)
+    row["seconds"] = round(time.monotonic() - start, 3)
+    examples = [
+        make_example(
+            jpeg=crop.jpeg,
+            label=clip.label,
+            clip_id=clip.path,
+            pair_id=clip.source or clip.path,
+            track_id=crop.track,
+            frame_index=crop.frame.index,
+            timestamp_ms=crop.frame.timestamp_ms,
+            dataset=clip.dataset,
+            method=clip.method,
+            identity="|".join(clip.identities),
+            box=crop.box,
+            landmarks=crop.landmarks,
+            score=crop.score,
+        ).SerializeToString(deterministic=True)
+        for crop in crops
+    ]
+    return row, examples
+
+
+def _check_present(path: Path) -> None:
+    """Raises DecodingFailed where a clip is away, which is no fact about its content."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise DecodingFailed(f"the file cannot be opened: {error.strerror}") from error
+
+
+def _why_none(counts: FaceCounts) -> str:
+    """Without numbers, so that the report counts clips by it; they stand beside it in the row."""
+    if not counts.faces:
+        return "no face found"
+    return f"no face was kept: {', '.join(sorted(counts.dropped))}"
+
+
+def original_state(root: str, clip: Clip, settings: Settings) -> list[int] | None:
+    """What tells that a clip's original has changed; None where it has no part in the result."""
+    if not settings.boxes_of_original or not clip.source:
+        return None
+    try:
+        status = (Path(root) / clip.source).stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
