@@ -199,7 +199,8 @@ class GateConfig:
     # resamples frames.
     drop_by: str = "point"
     # Further bounds, least or largest values: "eer <= 0.1", "tpr_at_fpr_1pct >= 0.5", or of a slice
-    # "method=Deepfakes: auc >= 0.7"; see pipeline/bounds.py. Frames have fewer metrics than clips.
+    # "method=Deepfakes: auc >= 0.7"; see components/evaluation/bounds.py. Frames have fewer metrics
+    # than clips.
     bounds: tuple[str, ...] = ()
     # The same, for bounds of slices only.
     slices: tuple[str, ...] = ()
@@ -207,7 +208,7 @@ class GateConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """TFMA and ClipEvaluator; see pipeline/eval_config.py and components/clip_evaluator/."""
+    """TFMA and ClipEvaluator; see components/evaluation/ and components/clip_evaluator/."""
 
     # Of frames, judged by TFMA.
     gate: GateConfig = GateConfig()

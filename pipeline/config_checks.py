@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from pipeline.bounds import FRAME_METRICS, bounds_of
+from components.evaluation.bounds import FRAME_METRICS, bounds_of
 from pipeline.config_values import one_of, within
 from preprocessing.errors import UsageError
 

@@ -20,13 +20,13 @@ from tfx.types import standard_artifacts
 from components.blessed_model.component import BlessedModel
 from components.blessed_model.strategy import BlessedBeforeCandidate
 from components.clip_evaluator.component import ClipEvaluator
+from components.evaluation.eval_config import make_eval_config
 from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
 from components.face_extractor.component import FaceExtractor
 from components.report.component import Report
 from components.serving_check.component import ServingCheck
 from pipeline.config import Config, image_size_of, to_dict
-from pipeline.eval_config import make_eval_config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
 from preprocessing import face_extraction
@@ -49,8 +49,8 @@ _TUNER_SOURCES = (*_TRAINER_SOURCES, "components/tuner")
 _EVALUATION_SOURCES = (
     "components/clip_evaluator",
     "components/evaluator",
-    "pipeline/bounds.py",
-    "pipeline/eval_config.py",
+    "components/evaluation/bounds.py",
+    "components/evaluation/eval_config.py",
     "preprocessing/aggregation.py",
     "preprocessing/slices.py",
 )

@@ -10,9 +10,9 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
+from components.evaluation.bounds import Row
 from components.serving_check import report as serving_report
 from components.serving_check.report import Report
-from pipeline.bounds import Row
 from pipeline.config import Config
 from preprocessing import extraction_report
 
@@ -30,7 +30,7 @@ class RunSummary:
       extraction: summary of the extraction report.
       metrics: TFMA's overall metrics on the test split, by name.
       clips: overall metrics of the test split's clips, by name.
-      gate: one row a bound, see `pipeline.bounds.Row`.
+      gate: one row a bound, see `components.evaluation.bounds.Row`.
       blessed: whether both gates, on frames and on clips, blessed the model.
       serving_check: what ServingCheck found, see components/serving_check/report.py.
       refused_by: who kept the model from being pushed (`gate`, `InfraValidator`, `serving check`),

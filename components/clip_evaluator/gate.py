@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.clip_evaluator.evaluation import find
-from pipeline.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row, bounds_of
+from components.evaluation.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row, bounds_of
 from pipeline.config import GateConfig
 
 LEVEL = "clip"

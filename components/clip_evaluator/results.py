@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from components.clip_evaluator.scores import clip_tables
-from pipeline.bounds import Row
+from components.evaluation.bounds import Row
 from preprocessing.files import replacing
 
 METRICS, VERDICT = "metrics.json", "verdict.json"

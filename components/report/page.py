@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.evaluation.bounds import AT_LEAST, Row
 from components.report import background, measured
 from components.report.background import Pictures
 from components.report.markup import NAMES, Html, join, measure, number, page, table, tag
 from components.report.style import CSS
-from pipeline.bounds import AT_LEAST, Row
 
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
 

@@ -10,7 +10,7 @@ from components.clip_evaluator import bootstrap
 from components.clip_evaluator.evaluation import compare, evaluate
 from components.clip_evaluator.gate import FINITE, judge
 from components.clip_evaluator.scores import clip_tables, clusters_of
-from pipeline.bounds import AUC_CHANGE, AUC_CHANGE_LOW
+from components.evaluation.bounds import AUC_CHANGE, AUC_CHANGE_LOW
 from pipeline.config import GateConfig
 
 RESAMPLES = 200

@@ -109,9 +109,9 @@ def judge(
 
     from components.clip_evaluator import executor as clip_evaluator
     from components.clip_evaluator import results
+    from components.evaluation.eval_config import make_eval_config
     from components.evaluator import component as evaluator
     from components.evaluator import verdict
-    from pipeline.eval_config import make_eval_config
 
     def artifact(kind, name):
         made = kind()

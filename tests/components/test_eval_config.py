@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pipeline.bounds import FRAME_METRICS
+from components.evaluation.bounds import FRAME_METRICS
 from pipeline.config import EvaluationConfig, GateConfig
 
 # TFMA is imported where it is used: collecting these tests costs the unit tests nothing.
@@ -23,7 +23,7 @@ def thresholds(config):
 def test_bounds_are_those_of_the_configuration_and_overall_only():
     from tensorflow_model_analysis.proto import config_pb2
 
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
 
     config = make_eval_config(GATE)
     found = thresholds(config)
@@ -43,7 +43,7 @@ def test_bounds_are_those_of_the_configuration_and_overall_only():
 
 
 def test_scores_come_from_the_signature_that_reads_examples():
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
     from preprocessing import face_example, slices
 
     (model,) = make_eval_config(GATE).model_specs
@@ -54,7 +54,7 @@ def test_scores_come_from_the_signature_that_reads_examples():
 
 
 def test_confusion_matrices_are_counted_at_rare_and_at_even_scores():
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
 
     (spec,) = make_eval_config(GATE).metrics_specs
     (matrix,) = (m for m in spec.metrics if m.class_name == "ConfusionMatrixAtThresholds")
@@ -62,7 +62,7 @@ def test_confusion_matrices_are_counted_at_rare_and_at_even_scores():
 
 
 def test_confidence_intervals_are_optional():
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
 
     for wanted in (False, True):
         config = make_eval_config(dataclasses.replace(GATE, confidence_intervals=wanted))
@@ -72,7 +72,7 @@ def test_confidence_intervals_are_optional():
 def test_bounds_of_other_metrics_and_slices_are_handed_to_tfma():
     from tensorflow_model_analysis.proto import config_pb2
 
-    from pipeline.eval_config import BOUNDED, bounded_name, make_eval_config
+    from components.evaluation.eval_config import BOUNDED, bounded_name, make_eval_config
 
     assert set(BOUNDED) == set(FRAME_METRICS)
     gate = dataclasses.replace(
@@ -119,8 +119,8 @@ def evaluate(tmp_path):
     import tensorflow_model_analysis as tfma
     from tensorflow_model_analysis.utils import config_util
 
+    from components.evaluation.eval_config import make_eval_config
     from components.evaluator import verdict
-    from pipeline.eval_config import make_eval_config
 
     def evaluate(scores, gate=GATE):
         """scores: method -> scores of its crops."""
@@ -143,7 +143,7 @@ def evaluate(tmp_path):
 
 
 def test_names_are_those_that_tfma_reports_and_a_bad_slice_alone_passes(evaluate):
-    from pipeline.eval_config import AUC, BINARY_ACCURACY
+    from components.evaluation.eval_config import AUC, BINARY_ACCURACY
 
     result, failed = evaluate(
         {"real": [0.1] * 8, "swap": [0.9] * 8, "reenactment": [0.05, 0.05, 0.2, 0.3]}
@@ -167,8 +167,8 @@ def test_every_metric_that_can_be_bounded_is_measured_by_tfma_and_by_us_alike(ev
     import numpy as np
 
     from components.clip_evaluator.metrics import measure
+    from components.evaluation.eval_config import make_eval_config, tfma_name
     from components.evaluator import verdict
-    from pipeline.eval_config import make_eval_config, tfma_name
 
     rng = np.random.default_rng(0)
     logits = {"real": rng.normal(-1, 1, 300), "swap": rng.normal(1, 1, 300)}

@@ -6,7 +6,7 @@ import json
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from pipeline.bounds import AT_LEAST, Bound, bounds_of
+from components.evaluation.bounds import AT_LEAST, Bound, bounds_of
 from pipeline.config import EvaluationConfig
 from preprocessing.slices import KEYS
 

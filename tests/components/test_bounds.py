@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.bounds import (
+from components.evaluation.bounds import (
     AT_LEAST,
     AT_MOST,
     FRAME_METRICS,

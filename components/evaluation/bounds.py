@@ -33,7 +33,7 @@ RANGES = {
     "calibration_error": (0.0, 1.0),
 }
 METRICS = tuple(RANGES)
-# Those that TFMA computes per frame, see pipeline/eval_config.py.
+# Those that TFMA computes per frame, see eval_config.py.
 FRAME_METRICS = (
     "accuracy",
     "auc",

@@ -1,0 +1,1 @@
+"""What evaluator, clip evaluator and report share."""
