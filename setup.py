@@ -25,6 +25,9 @@ COMMON = [
     "python-multipart==0.0.32",
     # Reads the presets.
     "pyyaml==6.0.2",
+    # Checks what comes from outside: configuration, and the files that runs and models leave. TFX
+    # and kfp bring it along; declared, because the code imports it.
+    "pydantic==2.14.3",
     # Draws training curves, and reports.
     "matplotlib==3.10.9",
     # Ships the public-domain portrait that the demo's faces are made from.
