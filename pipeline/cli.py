@@ -9,7 +9,7 @@ import select
 import sys
 from collections.abc import Sequence
 
-from pipeline.config_checks import DIFFICULTIES
+from preprocessing.choices import DIFFICULTIES
 from preprocessing.errors import UsageError
 from preprocessing.verdict import FALSE_ALARMS
 
@@ -286,16 +286,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _config_of_any_layout(arguments: argparse.Namespace, output: str | None):
     """The configuration of commands for which a preset need not be named: any layout will do."""
-    import dataclasses
-
     config = _config(arguments, arguments.data, output)
     if arguments.preset != "folder":
         return config
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, layout="auto"))
+    return config.replace(data=config.data.replace(layout="auto"))
 
 
 def _extract(arguments: argparse.Namespace) -> int:
-    from pipeline.config import to_dict
     from pipeline.console import Console
     from pipeline.inputs import INCOMPLETE, index, make_output
     from preprocessing.manifest import left_out
@@ -305,9 +302,8 @@ def _extract(arguments: argparse.Namespace) -> int:
     manifest = index(config)
     with Console(output / "logs" / "extract.log") as console:
         from preprocessing.extract_command import extract
-        from preprocessing.face_cropper import Settings
 
-        settings = Settings.of(to_dict(config.extraction), config.data.precropped)
+        settings = config.extraction.crop_settings(config.data.precropped)
         workers = config.extraction.workers
         summary = extract(manifest, settings, output / "faces", workers=workers, say=console.say)
     missing = left_out(manifest.root, manifest.clips, manifest.problems)
@@ -315,7 +311,7 @@ def _extract(arguments: argparse.Namespace) -> int:
 
 
 def _augment_preview(arguments: argparse.Namespace) -> int:
-    from pipeline.config_checks import AUGMENTATIONS
+    from components.trainer.config import AUGMENTATIONS
     from preprocessing.quiet import quiet
 
     config = _config(arguments, None, None)
@@ -419,18 +415,16 @@ def _gateway(arguments: argparse.Namespace) -> int:
 
 
 def _demo_data(arguments: argparse.Namespace) -> int:
-    import dataclasses
     from pathlib import Path
 
     from pipeline.config import load_config
     from preprocessing.datasets.demo import make_demo_data
 
-    demo = load_config("demo").data.demo
-    if arguments.seed is not None:
-        demo = dataclasses.replace(demo, seed=arguments.seed)
-    if arguments.difficulty is not None:
-        demo = dataclasses.replace(demo, difficulty=arguments.difficulty)
-    make_demo_data(Path(arguments.data), demo)
+    changes = []
+    for key in ("seed", "difficulty"):
+        if getattr(arguments, key) is not None:
+            changes.append(f"data.demo.{key}={getattr(arguments, key)}")
+    make_demo_data(Path(arguments.data), load_config("demo", changes).data.demo)
     print(f"the demo's dataset is in {arguments.data}; its README.txt says what it is")
     return 0
 

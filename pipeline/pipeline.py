@@ -26,7 +26,8 @@ from components.example_validator.component import ExampleValidator
 from components.face_extractor.component import FaceExtractor
 from components.report.component import Report
 from components.serving_check.component import ServingCheck
-from pipeline.config import Config, image_size_of, to_dict
+from components.trainer.config import image_size_of
+from pipeline.config import Config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
 from preprocessing import face_extraction
@@ -49,8 +50,7 @@ _TUNER_SOURCES = (*_TRAINER_SOURCES, "components/tuner")
 _EVALUATION_SOURCES = (
     "components/clip_evaluator",
     "components/evaluator",
-    "components/evaluation/bounds.py",
-    "components/evaluation/eval_config.py",
+    "components/evaluation",
     "preprocessing/aggregation.py",
     "preprocessing/slices.py",
 )
@@ -83,7 +83,7 @@ def create_pipeline(
     Returns:
       The pipeline, for any TFX runner.
     """
-    settings = face_extraction.Settings.of(to_dict(config.extraction), config.data.precropped)
+    settings = config.extraction.crop_settings(config.data.precropped)
     image_size = image_size_of(config.model)
     push_destination = str(models_folder(config))
 
@@ -92,7 +92,7 @@ def create_pipeline(
         manifest_digest=inputs.manifest_digest,
         root=inputs.root,
         store=face_store_of(config),
-        settings=settings.as_dict(),
+        settings=settings.to_dict(),
         code=code_digest(face_extraction.SOURCES),
         attempt=inputs.attempt,
         workers=config.extraction.workers,
@@ -123,11 +123,11 @@ def create_pipeline(
         "eval_args": trainer_pb2.EvalArgs(splits=["val"]),
     }
     learning_config = {
-        "model": to_dict(config.model),
-        "training": to_dict(config.training),
+        "model": config.model.to_dict(),
+        "training": config.training.to_dict(),
         "seed": config.seed,
         "metadata": {
-            "extraction": settings.as_dict(),
+            "extraction": settings.to_dict(),
             "image_size": image_size,
             "label": {"0": "real", "1": "fake"},
             "data": {"layout": config.data.layout, "split": config.data.split},
@@ -141,7 +141,7 @@ def create_pipeline(
                 **learning,
                 custom_config={
                     **learning_config,
-                    "tuner": to_dict(config.tuner),
+                    "tuner": config.tuner.to_dict(),
                     "code": code_digest(_TUNER_SOURCES),
                 },
             )
@@ -181,7 +181,7 @@ def create_pipeline(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         baseline_model=baseline.outputs["model"],
-        gate=to_dict(config.evaluation.clip_gate),
+        gate=config.evaluation.clip_gate.to_dict(),
         resamples=config.evaluation.resamples,
         code=code_digest(_EVALUATION_SOURCES),
     )
@@ -212,7 +212,7 @@ def create_pipeline(
     judges = [evaluator, clip_evaluator, *infra_validators, serving_check]
     nodes = [extractor, statistics, schema, validator, transform, *tuners, trainer, baseline]
     report = Report(
-        config=to_dict(config),
+        config=config.to_dict(),
         manifest=inputs.manifest,
         root=inputs.root,
         code=code_digest(_REPORT_SOURCES),

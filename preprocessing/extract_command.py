@@ -9,14 +9,15 @@ from typing import Any
 
 from preprocessing import extraction_report
 from preprocessing.beam_args import RUNNER, worker_args
-from preprocessing.face_extraction import Settings, run_extraction
+from preprocessing.crop_settings import CropSettings
+from preprocessing.face_extraction import run_extraction
 from preprocessing.manifest import Manifest, problem_lines
 from preprocessing.output_lock import locked
 
 
 def extract(
     manifest: Manifest,
-    settings: Settings,
+    settings: CropSettings,
     output: str | Path,
     workers: int = 1,
     beam_args: list[str] | None = None,
@@ -51,7 +52,7 @@ def extract(
 
 def _extract(
     manifest: Manifest,
-    settings: Settings,
+    settings: CropSettings,
     output: Path,
     workers: int,
     beam_args: list[str] | None,

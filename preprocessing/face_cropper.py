@@ -6,19 +6,19 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from preprocessing import persons
 from preprocessing.crop import limit_size, roll, square_crop
+from preprocessing.crop_settings import CropSettings
 from preprocessing.detector import Face
 from preprocessing.face_selection import (
     BYSTANDER,
     OUTSIDE,
     TOO_SHORT,
-    TRAINING,
     FaceCounts,
     FoundFace,
     select,
@@ -32,54 +32,13 @@ from preprocessing.quality import QualityFilter
 from preprocessing.shots import ShotDetector
 from preprocessing.tracking import Tracker
 
-__all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper", "Settings"]
+__all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper"]
 
 _Item = TypeVar("_Item")
 
 # O-Net's threshold in the original implementation. Faces between it and a higher
 # `min_face_score` are found, left out and counted.
 _FLOOR_SCORE = 0.8
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What decides which crops come out of a clip; the names are those of ExtractionConfig.
-
-    What has a default came later: models that were trained before it do without.
-
-    Attributes:
-      policy: what is kept where the other settings leave little, see
-        `preprocessing.face_selection`. Whoever uses a model sets it; training has one policy only.
-    """
-
-    frames_per_clip: int
-    margin: float
-    max_crop_size: int
-    min_face_size: int
-    min_face_score: float
-    min_track_share: float
-    jpeg_quality: int
-    precropped: bool
-    frames_per_second: float = 0.0
-    max_yaw: float = 90.0
-    min_sharpness: float = 0.0
-    min_relative_size: float = 0.0
-    align: bool = False
-    boxes_of_original: bool = False
-    policy: str = TRAINING
-
-    @classmethod
-    def of(cls, extraction: dict[str, Any], precropped: bool) -> Settings:
-        """Picks the settings out of an extraction section given as plain values."""
-        names = {field.name for field in dataclasses.fields(cls)} - {"precropped", "policy"}
-        return cls(precropped=precropped, **{name: extraction[name] for name in names})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values; training's policy, which is no property of a model, is left out."""
-        values = dataclasses.asdict(self)
-        if self.policy == TRAINING:
-            del values["policy"]
-        return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +73,7 @@ class FaceCropper:
       limits: of the files, beyond which they are refused; None for those of datasets.
     """
 
-    def __init__(self, settings: Settings, threads: int = 0, limits: Limits | None = None):
+    def __init__(self, settings: CropSettings, threads: int = 0, limits: Limits | None = None):
         self.settings = settings
         self._decoder = Decoder(threads, limits=limits)
         self._search = None

@@ -18,8 +18,9 @@ from typing import Any
 
 import apache_beam as beam
 
+from preprocessing.crop_settings import CropSettings
 from preprocessing.datasets.clip import Clip
-from preprocessing.face_cropper import Crop, FaceCropper, Settings
+from preprocessing.face_cropper import Crop, FaceCropper
 from preprocessing.face_example import make_example
 from preprocessing.face_selection import FaceCounts
 from preprocessing.face_store import (
@@ -37,7 +38,6 @@ __all__ = [
     "Crop",
     "ExtractFaces",
     "FaceCropper",
-    "Settings",
     "extract_clip",
     "store_key",
     "stored_clip",
@@ -112,7 +112,7 @@ class ExtractFaces(beam.PTransform):
       store: folder of finished clips, shared by runs.
       outputs: for each split the folder that its shards are written to.
       clips_per_split: for each split how many clips it has (decides the number of shards).
-      settings: see Settings.
+      settings: see `preprocessing.crop_settings`.
       threads: CPU threads a worker may use; 0 leaves it to the libraries.
     """
 
@@ -122,7 +122,7 @@ class ExtractFaces(beam.PTransform):
         store: str,
         outputs: dict[str, str],
         clips_per_split: dict[str, int],
-        settings: Settings,
+        settings: CropSettings,
         threads: int = 0,
     ):
         super().__init__()
@@ -158,7 +158,7 @@ def run_extraction(
     clips: Sequence[Clip],
     store: str,
     outputs: dict[str, str],
-    settings: Settings,
+    settings: CropSettings,
     workers: int,
     rows_path: str,
     then: beam.PTransform | None = None,
@@ -171,7 +171,7 @@ def run_extraction(
       clips: the clips, with their splits.
       store: folder of finished clips.
       outputs: for each split the folder that its shards are written to.
-      settings: see Settings.
+      settings: see `preprocessing.crop_settings`.
       workers: worker processes of the pipeline, among which the CPUs are divided.
       rows_path: file that carries the rows from the workers to here; it is gone afterwards.
       then: further work on each clip, report rows -> report rows; None for none.
@@ -223,7 +223,7 @@ def _write_json(rows: list[dict[str, Any]], path: str) -> None:
 
 
 class _Extract(beam.DoFn):
-    def __init__(self, root: str, store: str, settings: Settings, threads: int):
+    def __init__(self, root: str, store: str, settings: CropSettings, threads: int):
         self._root = root
         self._store = store
         self._settings = settings
@@ -286,7 +286,7 @@ def _why_none(counts: FaceCounts) -> str:
     return f"no face was kept: {', '.join(sorted(counts.dropped))}"
 
 
-def _original_state(root: str, clip: Clip, settings: Settings) -> list[int] | None:
+def _original_state(root: str, clip: Clip, settings: CropSettings) -> list[int] | None:
     """What tells that a clip's original has changed; None where it has no part in the result."""
     if not settings.boxes_of_original or not clip.source:
         return None

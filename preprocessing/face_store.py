@@ -20,12 +20,13 @@ from preprocessing.files import replacing
 from preprocessing.fingerprint import code_digest, settings_digest
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Settings
+    from preprocessing.crop_settings import CropSettings
 
 _FAILURES = "failures.json"
 # What the result for one clip depends on besides the clip and the settings.
 SOURCES = (
     "preprocessing/crop.py",
+    "preprocessing/crop_settings.py",
     "preprocessing/media/child.py",
     "preprocessing/media/container.py",
     "preprocessing/media/headers.py",
@@ -41,6 +42,7 @@ SOURCES = (
     "preprocessing/media/sandbox.py",
     "preprocessing/media/source.py",
     "preprocessing/detector.py",
+    "preprocessing/errors.py",
     "preprocessing/face_cropper.py",
     "preprocessing/face_example.py",
     "preprocessing/face_extraction.py",
@@ -49,15 +51,16 @@ SOURCES = (
     "preprocessing/persons.py",
     "preprocessing/quality.py",
     "preprocessing/search.py",
+    "preprocessing/section.py",
     "preprocessing/shots.py",
     "preprocessing/tracking.py",
     "preprocessing/media/video.py",
 )
 
 
-def store_key(settings: Settings) -> str:
+def store_key(settings: CropSettings) -> str:
     """Names the part of the face store that holds results of these settings and this code."""
-    return settings_digest(settings.as_dict(), code_digest(SOURCES))
+    return settings_digest(settings.to_dict(), code_digest(SOURCES))
 
 
 def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:

@@ -6,15 +6,12 @@ which goes along when the folder is copied.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from preprocessing.crop_settings import CropSettings
 from preprocessing.errors import UsageError
-
-if TYPE_CHECKING:
-    from preprocessing.face_cropper import Settings
 
 FILE = "assets.extra/deepfake_model.json"
 # Raised when a key changes its meaning or a required key is added.
@@ -87,7 +84,7 @@ def read(model_dir: str | Path) -> dict[str, Any]:
     return metadata
 
 
-def settings_of(metadata: dict[str, Any], precropped: bool = False) -> Settings:
+def settings_of(metadata: dict[str, Any], precropped: bool = False) -> CropSettings:
     """The crops that a model wants.
 
     Args:
@@ -97,11 +94,9 @@ def settings_of(metadata: dict[str, Any], precropped: bool = False) -> Settings:
     Raises:
       UsageError: this version cannot make them, or they must be given and are not.
     """
-    from preprocessing.face_cropper import Settings
-
     try:
-        settings = Settings(**metadata["extraction"])
-    except (KeyError, TypeError) as error:
+        settings = CropSettings.from_card(metadata["extraction"])
+    except (KeyError, TypeError, UsageError) as error:
         raise UsageError(
             f"the model was trained on crops that this version cannot make ({error}); use the "
             "version of this project that trained it, or train again"
@@ -111,4 +106,4 @@ def settings_of(metadata: dict[str, Any], precropped: bool = False) -> Settings:
             "the model was trained on files that were crops already, so nobody knows how to cut "
             "faces for it; give it such crops, with --precropped"
         )
-    return dataclasses.replace(settings, precropped=precropped)
+    return settings.replace(precropped=precropped)

@@ -20,7 +20,8 @@ from preprocessing.quiet import quiet
 from preprocessing.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Crop, Settings
+    from preprocessing.crop_settings import CropSettings
+    from preprocessing.face_cropper import Crop
 
 # Crops scored at once; more gain nothing on a CPU.
 _BATCH = 16
@@ -85,7 +86,7 @@ class Verdict:
         }
 
 
-def crop_settings(metadata: dict[str, Any]) -> Settings:
+def crop_settings(metadata: dict[str, Any]) -> CropSettings:
     """The crops that a model wants of a picture or video.
 
     Raises:
@@ -167,7 +168,7 @@ class Predictor:
     ):
         self.model = model_metadata.find_saved_model(model)
         metadata = model_metadata.read(self.model)
-        settings = dataclasses.replace(crop_settings(metadata), policy=ALL if all_faces else ANSWER)
+        settings = crop_settings(metadata).replace(policy=ALL if all_faces else ANSWER)
         self.thresholds = thresholds_of(metadata, false_alarms)
         import tensorflow as tf
 

@@ -69,9 +69,8 @@ def score_clips(
       UsageError: see `model_metadata.settings_of`, or the model is none of ours.
     """
     saved_model = model_metadata.find_saved_model(model)
-    settings = dataclasses.replace(
-        model_metadata.settings_of(model_metadata.read(model), precropped),
-        policy=policy,
+    settings = model_metadata.settings_of(model_metadata.read(model), precropped).replace(
+        policy=policy
     )
     work = Path(work).resolve()
     records = work / "examples" / f"Split-{_SPLIT}"

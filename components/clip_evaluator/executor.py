@@ -20,7 +20,7 @@ from components.clip_evaluator import results
 from components.clip_evaluator.evaluation import compare, evaluate
 from components.clip_evaluator.gate import judge
 from components.clip_evaluator.scores import ExampleScorer, clip_tables
-from pipeline.config import GateConfig, from_dict
+from components.evaluation.config import GateConfig
 
 # On the blessing: it is the last word, frames and clips together (see BlessedBeforeCandidate).
 FINAL_PROPERTY = "final"
@@ -67,7 +67,7 @@ class Executor(base_executor.BaseExecutor):
                 )
                 comparison = compare(clips, clip_tables(crops)[1], resamples)
                 comparison["baseline"] = baseline.uri
-        gate = from_dict(GateConfig, json.loads(exec_properties["gate"]))
+        gate = GateConfig.from_dict(json.loads(exec_properties["gate"]), key="gate")
         rows = judge(gate, measured["test"]["clips"], finite, comparison)
         results.write(folder, measured, rows, comparison)
 

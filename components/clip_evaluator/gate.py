@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from components.clip_evaluator.evaluation import find
-from components.evaluation.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row, bounds_of
-from pipeline.config import GateConfig
+from components.evaluation.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row
+from components.evaluation.config import GateConfig, bounds_of
 
 LEVEL = "clip"
 FINITE = "share of scores that are numbers"

@@ -6,8 +6,8 @@ import json
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluation.bounds import AT_LEAST, Bound, bounds_of
-from pipeline.config import EvaluationConfig
+from components.evaluation.bounds import AT_LEAST, Bound
+from components.evaluation.config import EvaluationConfig, bounds_of
 from preprocessing.slices import KEYS
 
 # TFMA's names of the metrics that the gate reads.

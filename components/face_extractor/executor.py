@@ -12,9 +12,10 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from preprocessing import extraction_report, progress
+from preprocessing.crop_settings import CropSettings
 from preprocessing.datasets.clip import SPLITS, printable
 from preprocessing.errors import UsageError
-from preprocessing.face_extraction import Settings, run_extraction, store_key, stored_clip
+from preprocessing.face_extraction import run_extraction, store_key, stored_clip
 from preprocessing.face_store import Failures
 from preprocessing.manifest import Manifest
 
@@ -48,7 +49,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         report = artifact_utils.get_single_instance(output_dict["report"])
         manifest = Manifest.read_csv(exec_properties["manifest"], exec_properties["root"])
-        settings = Settings(**json.loads(exec_properties["settings"]))
+        settings = CropSettings.from_dict(json.loads(exec_properties["settings"]), key="settings")
         workers = exec_properties["workers"]
         splits = list(SPLITS)
         examples.split_names = artifact_utils.encode_split_names(splits)
@@ -100,7 +101,7 @@ class _Progress:
 
     _SECONDS = 2.0
 
-    def __init__(self, store: str, settings: Settings, manifest: Manifest):
+    def __init__(self, store: str, settings: CropSettings, manifest: Manifest):
         key = store_key(settings)
         self._paths = {stored_clip(store, key, clip) for clip in manifest.clips}
         self._folder = os.path.join(store, key)

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.face_cropper import Crop, Settings
+from preprocessing.crop_settings import CropSettings
+from preprocessing.face_cropper import Crop
 from preprocessing.face_selection import ANSWER, FaceCounts
 from preprocessing.media.frame import Frame
 from serving.gateway import messages
@@ -68,7 +69,7 @@ class CropWorker:
       settings: that it was asked for last.
     """
 
-    def __init__(self, settings: Settings, limits: FileLimits):
+    def __init__(self, settings: CropSettings, limits: FileLimits):
         self.settings = settings
         environment = dict(os.environ)
         paths = [str(_ROOT), environment.get("PYTHONPATH", "")]
@@ -92,7 +93,7 @@ class CropWorker:
         self._output = self._process.stdout.fileno()
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)
-        self._send({"settings": settings.as_dict(), "limits": dataclasses.asdict(limits)})
+        self._send({"settings": settings.to_dict(), "limits": dataclasses.asdict(limits)})
 
     @property
     def alive(self) -> bool:
@@ -120,7 +121,7 @@ class CropWorker:
     def find(
         self,
         path: Path,
-        settings: Settings,
+        settings: CropSettings,
         seconds: float,
         check: Callable[[], None],
         shown: bool = False,
@@ -143,7 +144,7 @@ class CropWorker:
         self.settings = settings
         request = {
             "path": str(path),
-            "settings": settings.as_dict(),
+            "settings": settings.to_dict(),
             "seconds": max(0.0, seconds - _EARLY_SECONDS),
             "shown": shown,
             "policy": policy,

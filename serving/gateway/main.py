@@ -29,7 +29,7 @@ from serving.server.main import (
 )
 
 if TYPE_CHECKING:
-    from preprocessing.face_cropper import Settings
+    from preprocessing.crop_settings import CropSettings
     from serving.gateway.app import Gateway
     from serving.gateway.examiner import Examiner
     from serving.gateway.versions import ModelOptions
@@ -197,7 +197,9 @@ def run(arguments: argparse.Namespace) -> int:
     os._exit(1)
 
 
-def _start(examiner: Examiner, gateway: Gateway, server: HttpServer, settings: Settings) -> None:
+def _start(
+    examiner: Examiner, gateway: Gateway, server: HttpServer, settings: CropSettings
+) -> None:
     """Starts workers and server; what has begun is ended where the rest fails."""
     try:
         # They import TensorFlow at the same time as this process.

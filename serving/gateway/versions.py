@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 from preprocessing import model_metadata
+from preprocessing.crop_settings import CropSettings
 from preprocessing.errors import UsageError
-from preprocessing.face_cropper import Settings
 from preprocessing.verdict import Thresholds, thresholds_of
 from serving import clients
 from serving.gateway.errors import Refused, unavailable
@@ -33,7 +33,7 @@ class Version:
     """
 
     number: int
-    settings: Settings
+    settings: CropSettings
     thresholds: Thresholds | None
     backbone: str
 

@@ -9,10 +9,10 @@ from components.evaluation.bounds import (
     METRICS,
     Bound,
     Row,
-    bounds_of,
     parse,
 )
-from pipeline.config import GateConfig, load_config
+from components.evaluation.config import GateConfig, bounds_of
+from pipeline.config import load_config
 from preprocessing.errors import UsageError
 
 
@@ -88,7 +88,10 @@ def test_wrong_bounds_are_refused_before_a_run(text, words):
 
 
 def test_slices_name_a_slice():
-    with pytest.raises(UsageError, match="'eer <= 0.1' names no slice; .*clip_gate.bounds"):
+    with pytest.raises(
+        UsageError,
+        match="^evaluation.clip_gate.slices: 'eer <= 0.1' names no slice; .* key bounds beside it",
+    ):
         load_config("demo", ["evaluation.clip_gate.slices=['eer <= 0.1']"])
 
 
@@ -101,8 +104,8 @@ def test_slices_name_a_slice():
     ],
 )
 def test_bounds_that_contradict_each_other_are_refused(bounds, words):
-    with pytest.raises(UsageError, match=words):
-        bounds_of(GateConfig(bounds=bounds))
+    with pytest.raises(UsageError, match=f"^evaluation.gate: {words}"):
+        GateConfig.from_dict({"bounds": bounds}, key="evaluation.gate")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Comparisons of two models, and the gate on clips; without TFX."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,7 @@ from components.clip_evaluator.evaluation import compare, evaluate
 from components.clip_evaluator.gate import FINITE, judge
 from components.clip_evaluator.scores import clip_tables, clusters_of
 from components.evaluation.bounds import AUC_CHANGE, AUC_CHANGE_LOW
-from pipeline.config import GateConfig
+from components.evaluation.config import GateConfig
 
 RESAMPLES = 200
 PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
@@ -45,7 +43,7 @@ def crops(logits) -> pd.DataFrame:
 
 def gated(comparison, logits=None, **changes):
     slices = evaluate(crops(drawn(0) if logits is None else logits), RESAMPLES)["clips"]
-    return judge(dataclasses.replace(PERMISSIVE, **changes), slices, 1.0, comparison)
+    return judge(PERMISSIVE.replace(**changes), slices, 1.0, comparison)
 
 
 def test_persons_are_clusters_and_donors_are_not():
@@ -150,7 +148,7 @@ def test_every_measure_is_held_against_its_bounds():
         ):
             if not 0 <= float(text.split()[-1]) <= 1 and name != "log_loss":
                 continue
-            row = judge(dataclasses.replace(PERMISSIVE, bounds=(text,)), slices, 1.0, None)[3]
+            row = judge(PERMISSIVE.replace(bounds=(text,)), slices, 1.0, None)[3]
             assert (row.metric, row.value, row.held) == (name, value, held), text
 
 
@@ -189,7 +187,7 @@ def test_every_slice_of_a_key_has_a_row():
     both = crops(BASE)
     both.loc[both.index % 4 == 3, "method"] = "morph"
     slices = evaluate(both, RESAMPLES)["clips"]
-    gate = dataclasses.replace(PERMISSIVE, slices=("method: auc >= 0.1", "method=morph: eer <= 1"))
+    gate = PERMISSIVE.replace(slices=("method: auc >= 0.1", "method=morph: eer <= 1"))
     rows = judge(gate, slices, 1.0, None)[3:]
     names = [(row.metric, row.slice) for row in rows]
     assert names == [("auc", "method=morph"), ("auc", "method=swap"), ("eer", "method=morph")]

@@ -1,12 +1,11 @@
 """The gate, by a real TFMA run on predictions of no model: what is bounded, and what is not."""
 
-import dataclasses
 import json
 
 import pytest
 
 from components.evaluation.bounds import FRAME_METRICS
-from pipeline.config import EvaluationConfig, GateConfig
+from components.evaluation.config import EvaluationConfig, GateConfig
 
 # TFMA is imported where it is used: collecting these tests costs the unit tests nothing.
 pytestmark = pytest.mark.integration
@@ -65,7 +64,7 @@ def test_confidence_intervals_are_optional():
     from components.evaluation.eval_config import make_eval_config
 
     for wanted in (False, True):
-        config = make_eval_config(dataclasses.replace(GATE, confidence_intervals=wanted))
+        config = make_eval_config(GATE.replace(confidence_intervals=wanted))
         assert config.options.compute_confidence_intervals.value is wanted
 
 
@@ -75,8 +74,8 @@ def test_bounds_of_other_metrics_and_slices_are_handed_to_tfma():
     from components.evaluation.eval_config import BOUNDED, bounded_name, make_eval_config
 
     assert set(BOUNDED) == set(FRAME_METRICS)
-    gate = dataclasses.replace(
-        GATE.gate, bounds=("tpr_at_fpr_0.1pct >= 0.2", "method=a: brier <= 0.1", "auc <= 0.95")
+    gate = GATE.gate.replace(
+        bounds=("tpr_at_fpr_0.1pct >= 0.2", "method=a: brier <= 0.1", "auc <= 0.95")
     )
     (spec,) = make_eval_config(EvaluationConfig(gate=gate)).metrics_specs
     found = {
@@ -175,7 +174,7 @@ def test_every_metric_that_can_be_bounded_is_measured_by_tfma_and_by_us_alike(ev
     scores = {name: (1 / (1 + np.exp(-values))).tolist() for name, values in logits.items()}
     texts = [f"{name} >= 0.0001" for name in FRAME_METRICS]
     failing = ("brier <= 0.001", "auc <= 0.901", "tpr_at_fpr_1pct >= 0.999")
-    gate = dataclasses.replace(GATE.gate, bounds=(*texts, *failing))
+    gate = GATE.gate.replace(bounds=(*texts, *failing))
     config = EvaluationConfig(gate=gate)
     result, failed = evaluate(scores, config)
     assert failed == {"brier", "auc", "tpr_at_fpr_1pct"}

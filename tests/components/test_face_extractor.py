@@ -1,25 +1,24 @@
 """FaceExtractor, executed on tiny real data."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
-from pipeline.config import ExtractionConfig, to_dict
 from preprocessing import extraction_report, face_example
+from preprocessing.crop_settings import CropSettings
 from preprocessing.datasets.clip import Clip
 from preprocessing.errors import UsageError
-from preprocessing.face_extraction import SOURCES, Settings, store_key
+from preprocessing.face_extraction import SOURCES, store_key
 from preprocessing.face_store import Failures
 from preprocessing.fingerprint import code_digest
 from preprocessing.manifest import Manifest
 
 pytestmark = pytest.mark.integration
 
-SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 3}, precropped=False)
-PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)
+SETTINGS = CropSettings(frames_per_clip=3)
+PRECROPPED = SETTINGS.replace(precropped=True)
 SPLITS = ("train", "val", "test")
 
 
@@ -74,7 +73,7 @@ def execute(manifest, folder, store=None, settings=SETTINGS):
             "manifest_digest": manifest.digest,
             "root": manifest.root,
             "store": str(store or folder / "store"),
-            "settings": json.dumps(settings.as_dict()),
+            "settings": json.dumps(settings.to_dict()),
             "code": code_digest(SOURCES),
             "attempt": 0,
             "workers": 1,
@@ -209,7 +208,7 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
             manifest_digest=crops.digest,
             root=str(root),
             store=str(store),
-            settings=PRECROPPED.as_dict(),
+            settings=PRECROPPED.to_dict(),
             code=code_digest(SOURCES),
             attempt=Failures.read(store).next_attempt,
         )
@@ -246,10 +245,10 @@ def test_the_component_names_what_it_makes():
         manifest_digest="0",
         root="/data",
         store="/store",
-        settings=SETTINGS.as_dict(),
+        settings=SETTINGS.to_dict(),
         code="1",
         workers=2,
     )
     assert set(component.outputs) == {"examples", "report"}
     settings = json.loads(component.exec_properties["settings"])
-    assert Settings(**settings) == SETTINGS
+    assert CropSettings.from_dict(settings) == SETTINGS

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from components.clip_evaluator.gate import judge
-from pipeline.config import GateConfig
+from components.evaluation.config import GateConfig
 
 GATE = GateConfig(min_accuracy=0.8, min_auc=0.9, max_auc_drop=0.02)
 

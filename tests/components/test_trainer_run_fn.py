@@ -17,10 +17,10 @@ from trainer_workbench import (
 )
 
 from components.trainer.callbacks import Validation, warmup_constant, warmup_cosine
+from components.trainer.config import ModelConfig
 from components.trainer.crop_store import CropTable
 from components.trainer.model import build_model
 from components.transform.preprocessing import decode_images
-from pipeline.config import ModelConfig
 from preprocessing import model_metadata, progress
 from preprocessing.aggregation import probability
 from preprocessing.errors import UsageError

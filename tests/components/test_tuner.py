@@ -7,8 +7,8 @@ from tfx.components.tuner import executor
 from tfx.types import artifact_utils, standard_artifacts
 from trainer_workbench import MODEL, TRAINING, write_split
 
+from components.tuner.config import TunerConfig
 from components.tuner.tuner_fn import search_space, tuner_fn
-from pipeline.config import TunerConfig
 from preprocessing import model_metadata
 from preprocessing.errors import UsageError
 

@@ -1,13 +1,12 @@
 """Configuration: presets load, overrides land, typos are refused with the nearest known key."""
 
-import dataclasses
 import json
 
 import pytest
 
 from pipeline import config as config_lib
-from pipeline.config import Config, config_from_environment, from_dict, load_config, to_dict
-from pipeline.config_checks import LAYOUTS
+from pipeline.config import Config, config_from_environment, load_config
+from preprocessing.choices import LAYOUTS
 from preprocessing.errors import UsageError
 
 
@@ -27,7 +26,7 @@ def test_overrides_apply_in_order_and_leave_the_rest():
     after = load_config("demo", ["training.epochs=3", "training.epochs=5", "data.demo.seed=9"])
     assert after.training.epochs == 5
     assert after.data.demo.seed == 9
-    assert dataclasses.replace(after, training=before.training, data=before.data) == before
+    assert after.replace(training=before.training, data=before.data) == before
 
 
 def test_yaml_file_of_ones_own(tmp_path):
@@ -170,7 +169,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_survives_json_as_executors_get_it():
     config = load_config("demo")
-    assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_environment_values_are_texts_whatever_yaml_thinks(monkeypatch):

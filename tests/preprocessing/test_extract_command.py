@@ -1,16 +1,13 @@
-import dataclasses
-
 import pytest
 from made_media import portrait, write_image
 
-from pipeline.config import ExtractionConfig, to_dict
 from preprocessing import extraction_report, face_extraction
 from preprocessing.beam_args import worker_args
+from preprocessing.crop_settings import CropSettings
 from preprocessing.extract_command import extract
-from preprocessing.face_extraction import Settings
 from preprocessing.manifest import build_manifest
 
-PRECROPPED = Settings.of(to_dict(ExtractionConfig()), precropped=True)
+PRECROPPED = CropSettings(precropped=True)
 
 
 @pytest.fixture()
@@ -55,7 +52,7 @@ def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, 
 
 def test_a_clip_that_vanished_is_reported(manifest, tmp_path):
     (tmp_path / "data/val/fake/val.png").unlink()
-    changed = dataclasses.replace(PRECROPPED, max_crop_size=32)
+    changed = PRECROPPED.replace(max_crop_size=32)
     summary = extract(manifest, changed, tmp_path / "faces", say=lambda _: None)
     assert (summary["clips_with_faces"], summary["clips_reported"]) == (5, 1)
     (reason,) = summary["reasons"]

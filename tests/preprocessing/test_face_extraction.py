@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
-from pipeline.config import ExtractionConfig, to_dict
 from preprocessing import face_example, face_extraction, face_store
+from preprocessing.crop_settings import CropSettings
 from preprocessing.datasets.clip import Clip
-from preprocessing.face_extraction import ExtractFaces, FaceCropper, Settings, extract_clip
+from preprocessing.face_extraction import ExtractFaces, FaceCropper, extract_clip
 
 # In full, because short names mean other runners in other versions of Beam.
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 6}, precropped=False)
-PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)
+SETTINGS = CropSettings(frames_per_clip=6)
+PRECROPPED = SETTINGS.replace(precropped=True)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_what_changed_is_done_again_and_nothing_else(extracted, folder, tmp_path
 
 def test_other_settings_have_another_store():
     keys = {
-        face_store.store_key(dataclasses.replace(SETTINGS, **change))
+        face_store.store_key(SETTINGS.replace(**change))
         for change in ({}, {"margin": 1.5}, {"align": True}, {"min_sharpness": 2.0})
     }
     assert len(keys) == 4
@@ -197,7 +197,7 @@ def test_every_source_counts_for_the_store():
 
 
 def test_a_changed_original_changes_its_fakes(folder, tmp_path):
-    settings = dataclasses.replace(PRECROPPED, boxes_of_original=True)
+    settings = PRECROPPED.replace(boxes_of_original=True)
     for name in ("original.mp4", "forged.mp4"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     which = clips()[:2]
@@ -308,6 +308,7 @@ def test_killed_and_started_again_it_goes_on(folder, tmp_path):
         f"""
 import time, apache_beam as beam
 from preprocessing import face_extraction
+from preprocessing.crop_settings import CropSettings
 from preprocessing.datasets.clip import Clip
 real = face_extraction.extract_clip
 def slow(root, clip, cropper):
@@ -323,7 +324,7 @@ with beam.Pipeline({RUNNER!r}) as pipeline:
     ) | face_extraction.ExtractFaces(
         root={str(tmp_path)!r}, store={str(tmp_path / "store")!r},
         outputs={{"train": {str(tmp_path / "train")!r}}}, clips_per_split={{"train": 8}},
-        settings=face_extraction.Settings(**{PRECROPPED.as_dict()!r}),
+        settings=CropSettings(**{PRECROPPED.to_dict()!r}),
     )
 """
     )
@@ -359,7 +360,7 @@ def test_real_clips(media, tmp_path):
         "original_sequences/actors/c40/videos/01__kitchen_pan.mp4",
         "manipulated_sequences/NeuralTextures/c40/videos/481_469.mp4",
     ]
-    settings = dataclasses.replace(SETTINGS, frames_per_clip=4)
+    settings = SETTINGS.replace(frames_per_clip=4)
     rows = extract(root, tmp_path, [clip(path) for path in paths], settings)
     for row in rows.values():
         assert row["frames"] == row["frames_with_face"] == 4

@@ -1,6 +1,5 @@
 """What the examiner does when the model server misbehaves; with given crops, so it is quick."""
 
-import dataclasses
 import os
 import signal
 import struct
@@ -30,7 +29,7 @@ BAND = Thresholds(0.01, 0.9, 0.5, 400)
 
 
 def version(number, side):
-    settings = dataclasses.replace(SETTINGS, precropped=True, max_crop_size=side)
+    settings = SETTINGS.replace(precropped=True, max_crop_size=side)
     return Version(number, settings, BAND, "tiny")
 
 
