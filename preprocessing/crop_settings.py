@@ -71,9 +71,9 @@ class CropOptions(Section):
     min_track_share: Number = Field(
         0.2, ge=0.0, le=1.0, description="Least share of the sampled frames that a track is in."
     )
-    # 90 keeps all. Profiles occur in the field.
+    # Profiles occur in the field.
     max_yaw: Number = Field(
-        90.0, ge=0.0, le=90.0, description="Degrees a face may be turned to its side."
+        90.0, ge=0.0, le=90.0, description="Degrees a face may be turned to its side; 90 keeps all."
     )
     # Only what is as good as plain is dropped: forgeries are blurrier, and a higher value would
     # drop them first.

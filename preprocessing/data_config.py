@@ -20,12 +20,19 @@ class DataConfig(Section):
     # May stay empty for `layout: demo`, which makes its own.
     dir: Text = Field("", description="Folder of the dataset.")
     layout: Layout = Field("auto", description="How the folder is read; auto detects it.")
-    # official: the dataset's own lists or folders; identity: no person in two splits; clip: by
-    # clip; auto: as a plain folder's own train, val and test folders say, identity without them.
-    split: SplitProtocol = Field("identity", description="How clips are divided.")
-    # Shares that the identity and clip splits aim at; the rest is for training.
-    val_fraction: _Share = Field(0.15, description="Share of the clips for validation.")
-    test_fraction: _Share = Field(0.15, description="Share of the clips for the test.")
+    split: SplitProtocol = Field(
+        "identity",
+        description="official: the dataset's own lists or folders; identity: no person in two "
+        "splits; clip: by clip; auto: as a plain folder's own train, val and test folders say, "
+        "identity without them.",
+    )
+    val_fraction: _Share = Field(
+        0.15,
+        description="Share of the clips for validation that the identity and clip splits aim at.",
+    )
+    test_fraction: _Share = Field(
+        0.15, description="The same for the test; the rest is for training."
+    )
     precropped: bool = Field(
         False, description="True: the files are face crops already, and no detector runs."
     )

@@ -27,9 +27,12 @@ class GateConfig(Section):
         description="point: the measured difference must be within max_auc_drop; interval: the low "
         "end of its paired 95% interval must.",
     )
-    # "eer <= 0.1", "tpr_at_fpr_1pct >= 0.5", or of a slice "method=Deepfakes: auc >= 0.7"; see
-    # components/evaluation/bounds.py. Frames have fewer metrics than clips.
-    bounds: Texts = Field((), description="Further bounds, least or largest values.")
+    # See components/evaluation/bounds.py. Frames have fewer metrics than clips.
+    bounds: Texts = Field(
+        (),
+        description="Further bounds, least or largest values: `eer <= 0.1`, `tpr_at_fpr_1pct >= "
+        "0.5`, or of a slice `method=Deepfakes: auc >= 0.7`.",
+    )
     slices: Texts = Field((), description="The same, for bounds of slices only.")
 
     @field_validator("bounds")

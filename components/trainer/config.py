@@ -125,10 +125,10 @@ class TrainingConfig(Section):
         description="Each block's rate over that of the block after it; 1 is one rate for all.",
     )
     warmup_fraction: _Share = Field(
-        0.1, description="Share of phase 2's steps with a rising rate; then the schedule."
+        0.1, description="Share of phase 2's steps with a rising rate; then `schedule`."
     )
     schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="cosine: decay to zero; constant: none."
+        "cosine", description="cosine: the rate falls to zero; constant: it stays."
     )
     weight_decay: _Share = Field(1e-5, description="Of AdamW; 0 is plain Adam.")
     clip_norm: Number = Field(
@@ -148,14 +148,17 @@ class TrainingConfig(Section):
         le=0.5,
         description="How far labels are moved towards each other, from 0 and 1.",
     )
-    # paired: batches of real crops, each beside its own fake. weighted: crops as they come, the
-    # rarer class weighing more. shuffled: crops as they come.
     sampling: Literal["paired", "weighted", "shuffled"] = Field(
-        "paired", description="Which crops stand together in a batch."
+        "paired",
+        description="paired: batches of real crops, each beside its own fake; weighted: crops as "
+        "they come, the rarer class weighing more; shuffled: crops as they come.",
     )
-    # One pass is, with `paired`, each real crop once and as many fakes, else each crop once.
     steps_per_epoch: int = Field(
-        0, ge=0, le=10_000_000, description="Steps per epoch; 0 takes one pass."
+        0,
+        ge=0,
+        le=10_000_000,
+        description="Steps per epoch; 0 takes one pass: with `paired` each real crop once and as "
+        "many fakes, else each crop once.",
     )
     batch_norm: Literal["freeze", "momentum"] = Field(
         "freeze",
@@ -186,11 +189,12 @@ class TrainingConfig(Section):
         "out, in validation too.",
     )
     precision: Literal["auto", "float32", "mixed_float16"] = Field(
-        "auto", description="auto: mixed_float16 where a GPU is, float32 elsewhere."
+        "auto",
+        description="auto: mixed_float16 where a GPU is, float32 elsewhere; or one of the two.",
     )
     # On a CPU XLA compiles NASNet for minutes.
     xla: Literal["auto", "on", "off"] = Field(
-        "auto", description="auto: compiled by XLA where a GPU is."
+        "auto", description="Whether XLA compiles the training step; auto: where a GPU is."
     )
     patience: int = Field(
         3,

@@ -20,6 +20,8 @@ class DemoConfig(Section):
     val_identities: _Persons = Field(20, description="Pseudo-persons for validation.")
     test_identities: _Persons = Field(40, description="Pseudo-persons for the test.")
     seed: Seed = Field(7, description="Equal seeds make equal clips.")
-    # easy: most fakes are blurrier in the face than around it. hard: as sharp as around it on
-    # average, closer in colour, and every clip is degraded by a draw of its own.
-    difficulty: Difficulty = Field("easy", description="How hard fakes are to tell from reals.")
+    difficulty: Difficulty = Field(
+        "easy",
+        description="easy: most fakes are blurrier in the face than around it; hard: as sharp as "
+        "around it on average, closer in colour, and every clip is degraded by a draw of its own.",
+    )
