@@ -188,7 +188,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     broken = (table["crops"] > 0) & ~finite
     table.loc[broken, "reason"] = f"the model {request.model} gave NaN or infinite logits for it"
     table.loc[~finite, ["score", "logit"]] = np.nan
-    thresholds = thresholds_of(model_metadata.read(request.model))
+    thresholds = thresholds_of(model_metadata.read(request.model).operating_points)
     table["verdict"] = [
         thresholds.verdict(logit) if thresholds and known else ""
         for logit, known in zip(table["logit"], finite, strict=True)
@@ -312,11 +312,12 @@ def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:
             f"{request.data} holds only {has} clips: AUC and all that needs both classes are not "
             "measured"
         )
-    trained = model_metadata.read(request.model).get("extraction", {})
-    if request.precropped and not trained.get("precropped"):
+    card = model_metadata.read(request.model)
+    if request.precropped and not card.wants_crops:
         found.append(
-            f"the files are taken for crops as they are, but the model was trained on crops with "
-            f"margin {trained.get('margin')} cut by this project; other crops change its scores"
+            "the files are taken for crops as they are, but the model was trained on crops with "
+            f"margin {card.extraction.get('margin')} cut by this project; other crops change its "
+            "scores"
         )
     return found
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from preprocessing.errors import UsageError
 
 _Section = TypeVar("_Section", bound="Section")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 # Context of validation: the values were read from YAML, see `_number` and `_text`.
 FROM_YAML = "from_yaml"
@@ -114,17 +115,17 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
 def validated(
-    section: type[_Section],
+    model: type[_Model],
     values: Any,
     *,
     prefix: str = "",
     where: Callable[[str], str] = lambda key: "",
     from_yaml: bool = False,
-) -> _Section:
-    """Makes a section of plain values, with messages for people.
+) -> _Model:
+    """Makes a section, or another model, of plain values, with messages for people.
 
     Args:
-      section: the class.
+      model: the class.
       values: key -> value.
       prefix: what stands before the keys in messages, as in `training.`.
       where: dotted key -> where its value was read from, which opens the message; empty for none.
@@ -135,10 +136,10 @@ def validated(
         range, or values that contradict each other. The first fault is told.
     """
     try:
-        return section.model_validate(values, context={FROM_YAML: True} if from_yaml else None)
+        return model.model_validate(values, context={FROM_YAML: True} if from_yaml else None)
     except ValidationError as error:
         # Errors hold the values that they are about; none of ours is too large to print.
-        key, text = _told(section, error.errors(include_url=False)[0], prefix)
+        key, text = _told(model, error.errors(include_url=False)[0], prefix)
         place = where(key)
         raise UsageError(f"{place}: {text}" if place else text) from error
 
@@ -158,7 +159,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def section_of(annotation: Any) -> type[Section] | None:
     """The section that a key holds; None for a key with a value."""
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+    return model_of(annotation, Section)
+
+
+def model_of(annotation: Any, kind: type[_Model] = BaseModel) -> type[_Model] | None:
+    """The model of this kind that a key holds, or the items of its list; None for neither."""
+    if isinstance(annotation, type) and issubclass(annotation, kind):
+        return annotation
+    inner = (model_of(argument, kind) for argument in typing.get_args(annotation))
+    return next(filter(None, inner), None)
 
 
 def limits_of(annotation: Any, metadata: Iterable[Any] = ()) -> tuple[Any, Any]:
@@ -187,7 +196,7 @@ def _constraints(annotation: Any, metadata: Iterable[Any]) -> Iterator[Any]:
         yield from _constraints(argument, getattr(argument, "__metadata__", ()))
 
 
-def _told(section: type[Section], error: Mapping[str, Any], prefix: str) -> tuple[str, str]:
+def _told(model: type[BaseModel], error: Mapping[str, Any], prefix: str) -> tuple[str, str]:
     """The dotted key that an error is about, and the error in words."""
     # Numbers are places in a list.
     path = [str(name) for name in error["loc"] if not isinstance(name, int)]
@@ -195,8 +204,8 @@ def _told(section: type[Section], error: Mapping[str, Any], prefix: str) -> tupl
     name = prefix + ".".join(path)
     if kind in ("extra_forbidden", "invalid_key"):
         name = prefix + ".".join(map(str, error["loc"]))
-        parent = _field(section, path[:-1])[0]
-        known = section_of(parent).model_fields if section_of(parent) else ()
+        parent = model_of(_field(model, path[:-1])[0])
+        known = parent.model_fields if parent else ()
         return name, f"unknown key {name!r}{nearest(str(error['loc'][-1]), known)}"
     if kind in ("model_type", "dict_type"):
         return name, f"{name or prefix or 'the file'} must hold `key: value` lines"
@@ -206,11 +215,11 @@ def _told(section: type[Section], error: Mapping[str, Any], prefix: str) -> tupl
             name = ".".join(filter(None, [name.rstrip("."), cause.key]))
             return name, f"{name}: {cause.text}" if name else cause.text
         return name, f"{name}: {cause}" if path or prefix else str(cause)
-    return name, f"{name}: {_wrong_value(section, path, kind, value, error['msg'])}"
+    return name, f"{name}: {_wrong_value(model, path, kind, value, error['msg'])}"
 
 
-def _wrong_value(section: type[Section], path: list[str], kind: str, value: Any, text: str) -> str:
-    annotation, metadata = _field(section, path)
+def _wrong_value(model: type[BaseModel], path: list[str], kind: str, value: Any, text: str) -> str:
+    annotation, metadata = _field(model, path)
     if kind in _LIMITS:
         low, high = limits_of(annotation, metadata)
         # A whole number that was given for a float is shown as what it stands for.
@@ -226,12 +235,15 @@ def _wrong_value(section: type[Section], path: list[str], kind: str, value: Any,
     return f"{value!r} is not {known}" if known else text
 
 
-def _field(section: type[Section], path: list[str]) -> tuple[Any, list[Any]]:
-    """Annotation and metadata of a key; of the section itself for an empty path."""
-    annotation: Any = section
+def _field(model: type[BaseModel], path: list[str]) -> tuple[Any, list[Any]]:
+    """Annotation and metadata of a key; of the model itself for an empty path."""
+    annotation: Any = model
     metadata: list[Any] = []
     for name in path:
-        field = section_of(annotation).model_fields[name]
+        within = model_of(annotation)
+        if within is None:  # A key of a plain dict.
+            return Any, []
+        field = within.model_fields[name]
         annotation, metadata = field.annotation, field.metadata
     return annotation, metadata
 

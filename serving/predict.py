@@ -22,6 +22,7 @@ from preprocessing.verdict import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_
 if TYPE_CHECKING:
     from preprocessing.crop_settings import CropSettings
     from preprocessing.face_cropper import Crop
+    from preprocessing.model_metadata import ModelCard
 
 # Crops scored at once; more gain nothing on a CPU.
 _BATCH = 16
@@ -86,15 +87,14 @@ class Verdict:
         }
 
 
-def crop_settings(metadata: dict[str, Any]) -> CropSettings:
+def crop_settings(card: ModelCard) -> CropSettings:
     """The crops that a model wants of a picture or video.
 
     Raises:
-      UsageError: see `preprocessing.model_metadata.settings_of`.
+      UsageError: see `ModelCard.crop_settings`.
     """
     # A model that was trained on given crops takes pictures for crops.
-    given = bool(metadata.get("extraction", {}).get("precropped"))
-    return model_metadata.settings_of(metadata, precropped=given)
+    return card.crop_settings(precropped=card.wants_crops)
 
 
 def judge(
@@ -167,9 +167,9 @@ class Predictor:
         self, model: str | Path, false_alarms: float = FALSE_ALARMS, all_faces: bool = False
     ):
         self.model = model_metadata.find_saved_model(model)
-        metadata = model_metadata.read(self.model)
-        settings = crop_settings(metadata).replace(policy=ALL if all_faces else ANSWER)
-        self.thresholds = thresholds_of(metadata, false_alarms)
+        card = model_metadata.read(self.model)
+        settings = crop_settings(card).replace(policy=ALL if all_faces else ANSWER)
+        self.thresholds = thresholds_of(card.operating_points, false_alarms)
         import tensorflow as tf
 
         from preprocessing.face_extraction import FaceCropper

@@ -66,12 +66,10 @@ def score_clips(
         does where training's policy leaves none, an answer judges the best.
 
     Raises:
-      UsageError: see `model_metadata.settings_of`, or the model is none of ours.
+      UsageError: see `ModelCard.crop_settings`, or the model is none of ours.
     """
     saved_model = model_metadata.find_saved_model(model)
-    settings = model_metadata.settings_of(model_metadata.read(model), precropped).replace(
-        policy=policy
-    )
+    settings = model_metadata.read(model).crop_settings(precropped).replace(policy=policy)
     work = Path(work).resolve()
     records = work / "examples" / f"Split-{_SPLIT}"
     for old in records.glob("*"):  # Of other clips: shards are put together anew.

@@ -17,7 +17,6 @@ from preprocessing import extraction_report, model_metadata, splits
 from preprocessing import face_example as names
 from preprocessing.aggregation import probability
 from preprocessing.manifest import Manifest
-from preprocessing.operating_points import threshold_logit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +57,12 @@ class Sources:
 def gather(sources: Sources) -> dict[str, Any]:
     """Reads all sources; the result is what JSON can hold."""
     measured = results.read(sources.clip_evaluation)
-    metadata = model_metadata.read(sources.model)
+    card = model_metadata.read(sources.model)
     clips = results.read_scores(sources.clip_evaluation, "test", "clips")
     labels, logits = clips[names.LABEL].to_numpy(int), clips["logit"].to_numpy(float)
     finite = bool(len(clips)) and bool(np.isfinite(logits).all())
-    points = metadata.get("operating_points", {}).get("points", [])
-    thresholds = {"0.5": 0.0, **{p["name"]: threshold_logit(p) for p in points}}
+    points = card.operating_points.points if card.operating_points else ()
+    thresholds = {"0.5": 0.0, **{point.name: point.threshold_logit() for point in points}}
     return {
         "name": sources.name,
         "title": sources.title,
@@ -87,7 +86,7 @@ def gather(sources: Sources) -> dict[str, Any]:
             if logit is not None and finite
         ],
         "comparison": measured["comparison"],
-        "model": metadata,
+        "model": card.to_dict(),
         "config": sources.config,
         "sources": dataclasses.asdict(sources),
     }

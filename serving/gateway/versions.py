@@ -114,12 +114,12 @@ class Versions:
         Raises:
           UsageError: as `newest`.
         """
-        metadata = model_metadata.read(self._options.base / str(number))
+        card = model_metadata.read(self._options.base / str(number))
         return Version(
             number,
-            crop_settings(metadata),
-            thresholds_of(metadata, self._options.false_alarms),
-            str(metadata["backbone"]),
+            crop_settings(card),
+            thresholds_of(card.operating_points, self._options.false_alarms),
+            card.backbone,
         )
 
     def served(self) -> Version:

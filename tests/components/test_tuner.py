@@ -69,7 +69,7 @@ def test_best_values_are_found_and_trained_with(workbench, tmp_path):
     model = workbench.train(
         tmp_path, training={"epochs": 1, "steps_per_epoch": 2}, hyperparameters=hyperparameters
     )
-    metadata = model_metadata.read(model)
+    metadata = model_metadata.read(model).to_dict()
     for key in ("learning_rate", "unfreeze_from", "augmentation"):
         assert metadata["training"][key] == values[key]
     assert metadata["model"]["dropout"] == values["dropout"]

@@ -223,14 +223,14 @@ def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
 def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
     from preprocessing import model_metadata
 
-    metadata = model_metadata.read(pushed_model)
-    metadata["extraction"]["precropped"] = True
+    card = model_metadata.read(pushed_model)
+    card.extraction["precropped"] = True
     with pytest.raises(UsageError, match="--precropped"):
-        model_metadata.settings_of(metadata)
-    assert model_metadata.settings_of(metadata, precropped=True).precropped
-    metadata["extraction"]["tilt"] = 3
+        card.crop_settings()
+    assert card.crop_settings(precropped=True).precropped
+    card.extraction["tilt"] = 3
     with pytest.raises(UsageError, match="tilt"):
-        model_metadata.settings_of(metadata)
+        card.crop_settings()
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score"])
