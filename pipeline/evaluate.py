@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.console import Console
 from pipeline.inputs import INCOMPLETE, make_output
 from preprocessing import datasets, model_metadata
+from preprocessing.clip_row import ClipRow
 from preprocessing.datasets.clip import (
     IMAGE_ENDINGS,
     VIDEO_ENDINGS,
@@ -149,7 +150,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         between = "" if one["low"] is None else f" [{one['low']:.4f}, {one['high']:.4f}]"
         note = f" ({one['note']})" if one["note"] else ""
         console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
-    faceless = sum(not row["crops"] for row in scored.rows)
+    faceless = sum(not row.crops for row in scored.rows)
     if faceless:
         console.say(
             f"without {faceless} of {len(scored.rows)} clips, in which no face was judged; why, "
@@ -216,16 +217,16 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     return INCOMPLETE if unscored else 0
 
 
-def _score_row(row: dict[str, Any]) -> dict[str, Any]:
-    dropped = "; ".join(f"{number} {reason}" for reason, number in sorted(row["dropped"].items()))
+def _score_row(row: ClipRow) -> dict[str, Any]:
+    dropped = "; ".join(f"{number} {reason}" for reason, number in sorted(row.dropped.items()))
     return {
-        "clip_id": row["path"],
-        "frames": row["frames"],
-        "faces_found": row["faces"],
+        "clip_id": row.path,
+        "frames": row.frames,
+        "faces_found": row.faces,
         "faces_left_out": dropped,
-        "note": row["note"],
-        "notes": "; ".join(row.get("notes", ())),
-        "reason": row["reason"],
+        "note": row.note,
+        "notes": "; ".join(row.notes),
+        "reason": row.reason,
     }
 
 
@@ -250,7 +251,7 @@ def _scored(
         request.model, clips, root, work, request.precropped, request.workers, policy
     )
     if faces_needed and scored.crops.empty:
-        reasons = sorted({row["reason"] for row in scored.rows})
+        reasons = sorted({row.reason for row in scored.rows})
         raise UsageError(
             f"none of the {len(clips)} clips of {request.data} gave a face ({'; '.join(reasons)}); "
             "if the files are face crops already, say --precropped"

@@ -169,7 +169,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     infra = outputs.get(("InfraValidator", "blessing"))
     return RunSummary(
         nodes=nodes,
-        extraction=extraction_report.read(report)["summary"],
+        extraction=extraction_report.read(report).summary,
         metrics=verdict.metrics_by_slice(evaluation).get("", {}),
         clips=find(results.read(clip_evaluation)["splits"]["test"]["clips"])["metrics"],
         gate=[row.as_json() for row in rows],

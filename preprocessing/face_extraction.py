@@ -18,6 +18,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from preprocessing.clip_row import ClipRow
 from preprocessing.crop_settings import CropSettings
 from preprocessing.datasets.clip import Clip
 from preprocessing.face_cropper import Crop, FaceCropper
@@ -48,7 +49,7 @@ PASSING = "a passing fault: the next run tries again"
 _CLIPS_PER_SHARD = 32
 
 
-def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str, Any], list[bytes]]:
+def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[ClipRow, list[bytes]]:
     """One clip's report row and its serialized Examples.
 
     The row always comes; a clip that gives no Example says why in the row's `reason`. After a
@@ -60,29 +61,30 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str,
       clip: the clip.
       cropper: cuts its faces out.
     """
-    row = {
-        "path": clip.path,
-        "label": clip.label,
-        "method": clip.method,
-        **dataclasses.asdict(FaceCounts()),
-        "original": _original_state(root, clip, cropper.settings),
-        "reason": "",
-        "failed": False,
-    }
+    original_state = _original_state(root, clip, cropper.settings)
     start = time.monotonic()
     crops: list[Crop] = []
-    original = Path(root) / clip.source if row["original"] else None
+    counts, reason, failed = FaceCounts(), "", False
+    original = Path(root) / clip.source if original_state else None
     try:
         _check_present(Path(root) / clip.path)
         crops, counts = cropper.crops(Path(root) / clip.path, original)
-        row.update(dataclasses.asdict(counts))
         if not crops:
-            row["reason"] = _why_none(counts)
+            reason = _why_none(counts)
     except UnreadableMedia as error:
-        row["reason"] = str(error)
+        reason = str(error)
     except (DecodingFailed, MemoryError, OSError) as error:
-        row.update(reason=f"{str(error) or type(error).__name__} ({PASSING})", failed=True)
-    row["seconds"] = round(time.monotonic() - start, 3)
+        reason, failed = f"{str(error) or type(error).__name__} ({PASSING})", True
+    row = ClipRow(
+        path=clip.path,
+        label=clip.label,
+        method=clip.method,
+        **dataclasses.asdict(counts),
+        original=original_state,
+        reason=reason,
+        failed=failed,
+        seconds=round(time.monotonic() - start, 3),
+    )
     examples = [
         make_example(
             jpeg=crop.jpeg,
@@ -144,7 +146,7 @@ class ExtractFaces(beam.PTransform):
         )
         _ = (
             rows
-            | "WithFaces" >> beam.Filter(lambda row: row["crops"] > 0)
+            | "WithFaces" >> beam.Filter(lambda row: row.crops > 0)
             | "ByShard" >> beam.Map(_with_shard, self._shards)
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShard" >> beam.ParDo(_WriteShard(self._outputs, self._shards))
@@ -162,7 +164,7 @@ def run_extraction(
     workers: int,
     rows_path: str,
     then: beam.PTransform | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ClipRow]:
     """Runs a pipeline that extracts the faces of clips, and accounts for every clip.
 
     Args:
@@ -206,9 +208,9 @@ def run_extraction(
             | "WriteRows" >> beam.Map(_write_json, rows_path)
         )
     with open(rows_path, encoding="utf-8") as file:
-        found = sorted(json.load(file), key=lambda row: row["path"])
+        found = sorted(map(ClipRow.from_dict, json.load(file)), key=lambda row: row.path)
     os.remove(rows_path)
-    missing = {clip.path for clip in clips} - {row["path"] for row in found}
+    missing = {clip.path for clip in clips} - {row.path for row in found}
     if missing or len(found) != len(clips):
         raise RuntimeError(
             f"{len(clips)} clips went in, {len(found)} came out; the first missing is "
@@ -217,9 +219,9 @@ def run_extraction(
     return found
 
 
-def _write_json(rows: list[dict[str, Any]], path: str) -> None:
+def _write_json(rows: list[ClipRow], path: str) -> None:
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(rows, file)
+        json.dump([row.to_dict() for row in rows], file)
 
 
 class _Extract(beam.DoFn):
@@ -231,17 +233,17 @@ class _Extract(beam.DoFn):
         self._key = store_key(settings)
         self._cropper: FaceCropper | None = None
 
-    def process(self, clip: Clip) -> Iterable[dict[str, Any]]:
+    def process(self, clip: Clip) -> Iterable[ClipRow]:
         path = stored_clip(self._store, self._key, clip)
         row = read_row(path)
-        if row is None or row["original"] != _original_state(self._root, clip, self._settings):
+        if row is None or row.original != _original_state(self._root, clip, self._settings):
             if self._cropper is None:  # Not in setup(): a run served by the store needs no MTCNN.
                 _limit_threads(self._threads)
                 self._cropper = FaceCropper(self._settings, self._threads)
             row, examples = extract_clip(self._root, clip, self._cropper)
-            if not row["failed"]:
+            if not row.failed:
                 write_clip(path, row, examples)
-        yield {**row, "split": clip.split, "pair": clip.source or clip.path, "stored": str(path)}
+        yield row.in_run(clip.split, clip.source or clip.path, str(path))
 
     def teardown(self) -> None:
         if self._cropper is not None:
@@ -253,7 +255,7 @@ class _WriteShard(beam.DoFn):
         self._outputs = outputs
         self._shards = shards
 
-    def process(self, keyed: tuple[tuple[str, int], Iterable[dict[str, Any]]]) -> None:
+    def process(self, keyed: tuple[tuple[str, int], Iterable[ClipRow]]) -> None:
         import tensorflow as tf
 
         (split, shard), rows = keyed
@@ -261,12 +263,12 @@ class _WriteShard(beam.DoFn):
         tf.io.gfile.makedirs(folder)
         name = f"faces-{shard:05d}-of-{self._shards[split]:05d}.gz"
         # A fake stands beside its original; the order is the same on every runner.
-        ordered = sorted(rows, key=lambda row: (row["pair"], row["label"], row["path"]))
+        ordered = sorted(rows, key=lambda row: (row.pair, row.label, row.path))
         # Beside the folder, not in it: readers take every file in it for a shard.
         temporary = f"{folder}-{name}.tmp"
         with tf.io.TFRecordWriter(temporary, options="GZIP") as writer:
             for row in ordered:
-                for example in read_examples(row["stored"]):
+                for example in read_examples(row.stored):
                     writer.write(example)
         tf.io.gfile.rename(temporary, f"{folder}/{name}", overwrite=True)
 
@@ -297,10 +299,10 @@ def _original_state(root: str, clip: Clip, settings: CropSettings) -> list[int] 
     return [status.st_size, status.st_mtime_ns]
 
 
-def _with_shard(row: dict[str, Any], shards: dict[str, int]) -> tuple[tuple[str, int], Any]:
+def _with_shard(row: ClipRow, shards: dict[str, int]) -> tuple[tuple[str, int], Any]:
     # Pairs share a shard, so that training can show a fake beside its original.
-    number = int.from_bytes(hashlib.sha256(row["pair"].encode()).digest()[:4], "big")
-    return (row["split"], number % shards[row["split"]]), row
+    number = int.from_bytes(hashlib.sha256(row.pair.encode()).digest()[:4], "big")
+    return (row.split, number % shards[row.split]), row
 
 
 def _limit_threads(threads: int) -> None:

@@ -13,8 +13,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from preprocessing.clip_row import ClipRow
 from preprocessing.datasets.clip import Clip
 from preprocessing.files import replacing
 from preprocessing.fingerprint import code_digest, settings_digest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _FAILURES = "failures.json"
 # What the result for one clip depends on besides the clip and the settings.
 SOURCES = (
+    "preprocessing/clip_row.py",
     "preprocessing/crop.py",
     "preprocessing/crop_settings.py",
     "preprocessing/media/child.py",
@@ -50,6 +52,7 @@ SOURCES = (
     "preprocessing/frame_folder.py",
     "preprocessing/persons.py",
     "preprocessing/quality.py",
+    "preprocessing/record.py",
     "preprocessing/search.py",
     "preprocessing/section.py",
     "preprocessing/shots.py",
@@ -69,14 +72,14 @@ def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:
     return Path(store) / key / f"{settings_digest(row)}.tfrecord"
 
 
-def write_clip(path: Path, row: dict[str, Any], examples: Sequence[bytes]) -> None:
+def write_clip(path: Path, row: ClipRow, examples: Sequence[bytes]) -> None:
     """Writes a clip's result; until it is complete, nothing stands under that name."""
     import tensorflow as tf
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with tf.io.TFRecordWriter(str(temporary)) as writer:
-        for record in (json.dumps(row).encode(), *examples):
+        for record in (json.dumps(row.to_dict()).encode(), *examples):
             writer.write(record)
     # A rename may reach the disk before the content does.
     with temporary.open("rb") as file:
@@ -84,7 +87,7 @@ def write_clip(path: Path, row: dict[str, Any], examples: Sequence[bytes]) -> No
     temporary.rename(path)
 
 
-def read_row(path: Path) -> dict[str, Any] | None:
+def read_row(path: Path) -> ClipRow | None:
     """The report row of a finished clip, after a look at the whole file.
 
     Returns:
@@ -95,9 +98,9 @@ def read_row(path: Path) -> dict[str, Any] | None:
 
     try:
         records = _records(path)
-        row = json.loads(next(records))
-        complete = sum(1 for _ in records) == row["crops"]
-    except (tf.errors.DataLossError, StopIteration, ValueError, KeyError, TypeError):
+        row = ClipRow.from_dict(json.loads(next(records)))
+        complete = sum(1 for _ in records) == row.crops
+    except (tf.errors.DataLossError, StopIteration, ValueError):
         return None
     return row if complete else None
 

@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.clip_evaluator.scores import ExampleScorer, crop_row, crop_table, read_records
 from preprocessing import model_metadata, progress
 from preprocessing.beam_args import RUNNER, worker_args
+from preprocessing.clip_row import ClipRow
 from preprocessing.datasets.clip import Clip
 from preprocessing.face_extraction import run_extraction
 from preprocessing.face_selection import ANSWER
@@ -40,7 +41,7 @@ class Scored:
     """
 
     crops: pd.DataFrame
-    rows: list[dict[str, Any]]
+    rows: list[ClipRow]
     records: tuple[str, ...]
 
 
@@ -87,7 +88,7 @@ def score_clips(
         str(work / "rows.json"),
         then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
     )
-    crops = [row for one in rows if one["crops"] for row in _read(_scores_file(scores, one))]
+    crops = [crop for row in rows if row.crops for crop in _read(_scores_file(scores, row))]
     return Scored(crop_table(crops), rows, tuple(sorted(map(str, records.glob("*.gz")))))
 
 
@@ -113,13 +114,13 @@ class _ScoreClip(beam.DoFn):
         self._done = 0
         self._scorer: ExampleScorer | None = None
 
-    def process(self, row: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    def process(self, row: ClipRow) -> Iterable[ClipRow]:
         target = _scores_file(Path(self._folder), row)
-        if row["crops"] and len(_read(target)) != row["crops"]:
+        if row.crops and len(_read(target)) != row.crops:
             if self._scorer is None:  # Not in setup(): finished runs need no model.
                 self._scorer = ExampleScorer(self._saved_model)
             # The first record of a stored clip is its report row.
-            records = list(itertools.islice(read_records([row["stored"]]), 1, None))
+            records = list(itertools.islice(read_records([row.stored]), 1, None))
             logits = self._scorer.logits(records)
             with replacing(target) as file:
                 json.dump([crop_row(*one) for one in zip(records, logits, strict=True)], file)
@@ -128,8 +129,8 @@ class _ScoreClip(beam.DoFn):
         yield row
 
 
-def _scores_file(folder: Path, row: dict[str, Any]) -> Path:
-    stored = Path(row["stored"])
+def _scores_file(folder: Path, row: ClipRow) -> Path:
+    stored = Path(row.stored)
     # The folder's name tells settings and code of the crops.
     return folder / stored.parent.name / f"{stored.stem}.json"
 

@@ -75,7 +75,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         report.set_int_custom_property("clips", summary["clips"])
         report.set_int_custom_property("clips_reported", summary["clips_reported"])
         report.set_int_custom_property("crops", summary["crops"])
-        failed = {row["path"]: row["reason"] for row in rows if row["failed"]}
+        failed = {row.path: row.reason for row in rows if row.failed}
         Failures(exec_properties["attempt"], failed).write(store)
         if len(failed) > MOST_FAILED * len(rows):
             path, reason = next(iter(failed.items()))

@@ -134,11 +134,11 @@ def _dataset(sources: Sources) -> dict[str, Any]:
 def _extraction(folder: str) -> dict[str, Any]:
     report = extraction_report.read(folder)
     unscored = [
-        {"path": row["path"], "label": row["label"], "reason": row["reason"]}
-        for row in report["clips"]
-        if row["split"] == "test" and not row["crops"]
+        {"path": row.path, "label": row.label, "reason": row.reason}
+        for row in report.clips
+        if row.split == "test" and not row.crops
     ]
-    return {**report["summary"], "unscored_test_clips": unscored}
+    return {**report.summary, "unscored_test_clips": unscored}
 
 
 def _history(path: str) -> list[dict[str, Any]]:

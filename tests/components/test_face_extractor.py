@@ -106,11 +106,11 @@ def test_each_split_holds_the_crops_of_its_own_clips(done):
 def test_the_report_accounts_for_every_clip(done, manifest):
     folder, _, artifact = done
     report = extraction_report.read(folder / "report")
-    assert [row["path"] for row in report["clips"]] == [clip.path for clip in manifest.clips]
-    reasons = {row["path"]: row["reason"] for row in report["clips"] if row["reason"]}
+    assert [row.path for row in report.clips] == [clip.path for clip in manifest.clips]
+    reasons = {row.path: row.reason for row in report.clips if row.reason}
     assert set(reasons) == {"train/faceless.mp4", "val/broken.mp4"}
     assert reasons["train/faceless.mp4"] == "no face found"
-    summary = report["summary"]
+    summary = report.summary
     assert (summary["clips"], summary["clips_reported"], summary["crops"]) == (8, 2, 18)
     for name in ("clips", "clips_reported", "crops"):
         assert artifact.get_int_custom_property(name) == summary[name]
@@ -185,7 +185,7 @@ def test_many_failures_stop_the_run_and_cost_no_finished_clip(crops, tmp_path):
     for number in (10, 11):
         (root / f"{number}.away").rename(root / f"{number}.png")
     execute(crops, tmp_path / "second", store, PRECROPPED)
-    summary = extraction_report.read(tmp_path / "second/report")["summary"]
+    summary = extraction_report.read(tmp_path / "second/report").summary
     assert (summary["clips_with_faces"], summary["clips_failed"]) == (124, 0)
     assert Failures.read(store).clips == {}
 
@@ -226,7 +226,7 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
         execution = max(known.get_executions(), key=lambda execution: execution.id)
         reports = (tmp_path / "artifacts/FaceExtractor/report").iterdir()
         latest = max(reports, key=lambda folder: int(folder.name))
-        summary = extraction_report.read(latest)["summary"]
+        summary = extraction_report.read(latest).summary
         cached = execution.last_known_state == execution.CACHED
         return cached, summary["clips_failed"], summary["clips_with_faces"]
 

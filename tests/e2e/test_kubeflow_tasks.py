@@ -75,7 +75,7 @@ def test_every_task_runs_and_the_model_is_pushed(interpreter, order, output):
     assert pushed["pushed_destination"] == str(version)
     assert (version / "saved_model.pb").stat().st_size > 0
     counts = extraction_report.read(interpreter.outputs["FaceExtractor"]["report"]["uri"])
-    assert counts["summary"]["crops"] > 0
+    assert counts.summary["crops"] > 0
 
 
 @pytest.mark.timeout(1800)

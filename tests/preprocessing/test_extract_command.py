@@ -25,7 +25,7 @@ def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, 
     output = tmp_path / "faces"
     summary = extract(manifest, PRECROPPED, output, say=said.append)
     assert summary["clips"] == summary["crops"] == 6
-    assert extraction_report.read(output)["summary"] == summary
+    assert extraction_report.read(output).summary == summary
     assert said[0].startswith("clips 6 = with faces 6 + reported 0")
     names = {path.name for path in output.iterdir()}
     assert names == {

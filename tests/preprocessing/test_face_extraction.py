@@ -55,7 +55,7 @@ def clip(path, label=0, **fields):
 
 def test_a_clip_without_a_face_says_so(folder):
     row, examples = extract_clip(str(folder), clip("faceless.mp4"), FaceCropper(SETTINGS))
-    assert (row["frames"], row["crops"], row["reason"], examples) == (6, 0, "no face found", [])
+    assert (row.frames, row.crops, row.reason, examples) == (6, 0, "no face found", [])
 
 
 def clips():
@@ -85,7 +85,7 @@ def extract(root, output, which, settings=SETTINGS, **options):
                 **options,
             )
             | beam.combiners.ToList()
-            | beam.Map(lambda found: rows.write_text(json.dumps(found)))
+            | beam.Map(lambda found: rows.write_text(json.dumps([row.to_dict() for row in found])))
         )
     return {row["path"]: row for row in json.loads(rows.read_text())}
 
@@ -262,7 +262,7 @@ def test_a_decoder_that_dies_while_idle_costs_no_clip(folder):
         child._process.wait()
     row, examples = extract_clip(str(folder), clip("forged.mp4", 1), cropper)
     cropper.close()
-    assert (row["reason"], len(examples)) == ("", 6)
+    assert (row.reason, len(examples)) == ("", 6)
 
 
 def test_half_written_files_are_never_read(folder, tmp_path):
@@ -274,7 +274,7 @@ def test_half_written_files_are_never_read(folder, tmp_path):
     stored.unlink()
     assert face_store.read_row(stored) is None
     extract(folder, tmp_path, which, PRECROPPED)
-    assert face_store.read_row(stored)["crops"] == before["original.mp4"]["crops"]
+    assert face_store.read_row(stored).crops == before["original.mp4"]["crops"]
     # Readers of a split take every file in its folder.
     assert [path.name for path in (tmp_path / "train").iterdir()] == ["faces-00000-of-00001.gz"]
 

@@ -198,7 +198,7 @@ def extract(folder, names, output):
                 settings=SETTINGS,
             )
             | beam.combiners.ToList()
-            | beam.Map(lambda rows: found.write_text(json.dumps(rows)))
+            | beam.Map(lambda rows: found.write_text(json.dumps([row.to_dict() for row in rows])))
         )
     return {row["path"]: row for row in json.loads(found.read_text())}
 
