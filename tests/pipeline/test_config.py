@@ -120,6 +120,12 @@ def test_unknown_preset_names_the_nearest():
         ),
         ("training: {learning_rate: .nan}\n", "training.learning_rate: nan is not a finite"),
         ("{[a]: 1}\n", "not valid YAML"),
+        ("seed: -5\n", "wrong.yaml: seed: -5 is outside 0 to 4294967295"),
+        ("model: {input: rbg}\n", "model.input: 'rbg' is not known; did you mean 'rgb'"),
+        ("training: {batch_size: 3}\n", "wrong.yaml: training.batch_size: 3 is odd"),
+        ("extraction: {precropped: true}\n", "unknown key 'extraction.precropped'"),
+        ("model: {weights: none}\n", "training.batch_norm: freeze keeps the statistics"),
+        ("model:\n", "model must hold `key: value` lines"),
     ],
 )
 def test_wrong_files_are_refused_in_words(tmp_path, text, message):
@@ -128,6 +134,17 @@ def test_wrong_files_are_refused_in_words(tmp_path, text, message):
     with pytest.raises(UsageError, match=message) as caught:
         load_config(str(path))
     assert "wrong.yaml" in str(caught.value)
+
+
+def test_a_file_is_named_for_its_own_values_only(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("model: {backbone: tiny, weights: none}\nseed: -5\n")
+    with pytest.raises(UsageError, match="^seed: -6 is outside"):
+        load_config(str(path), ["seed=-6"])
+    with pytest.raises(UsageError, match="mine.yaml: seed: -5 is outside"):
+        load_config(str(path), ["training.epochs=2"])
+    path.write_text("model: {backbone: tiny, weights: none}\n")
+    assert load_config(str(path), ["training.batch_norm=momentum"]).model.backbone == "tiny"
 
 
 def test_what_a_section_merges_in_may_be_overridden(tmp_path):
