@@ -145,10 +145,10 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         ),
         output,
     )
-    for name, one in find(measured["clips"])["metrics"].items():
-        value = "not measured" if one["value"] is None else f"{one['value']:.4f}"
-        between = "" if one["low"] is None else f" [{one['low']:.4f}, {one['high']:.4f}]"
-        note = f" ({one['note']})" if one["note"] else ""
+    for name, one in find(measured.clips).metrics.items():
+        value = "not measured" if one.value is None else f"{one.value:.4f}"
+        between = "" if one.low is None else f" [{one.low:.4f}, {one.high:.4f}]"
+        note = f" ({one.note})" if one.note else ""
         console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
     faceless = sum(not row.crops for row in scored.rows)
     if faceless:

@@ -171,7 +171,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
         nodes=nodes,
         extraction=extraction_report.read(report).summary,
         metrics=verdict.metrics_by_slice(evaluation).get("", {}),
-        clips=find(results.read(clip_evaluation)["splits"]["test"]["clips"])["metrics"],
+        clips=find(results.read(clip_evaluation).splits["test"].clips).to_dict()["metrics"],
         gate=[row.as_json() for row in rows],
         blessed=_blessed(blessing),
         serving_check=dataclasses.asdict(served),

@@ -240,8 +240,11 @@ def _field(model: type[BaseModel], path: list[str]) -> tuple[Any, list[Any]]:
     annotation: Any = model
     metadata: list[Any] = []
     for name in path:
+        if typing.get_origin(annotation) is dict:
+            annotation, metadata = typing.get_args(annotation)[1], []
+            continue
         within = model_of(annotation)
-        if within is None:  # A key of a plain dict.
+        if within is None:
             return Any, []
         field = within.model_fields[name]
         annotation, metadata = field.annotation, field.metadata

@@ -21,6 +21,7 @@ from components.clip_evaluator.evaluation import compare, evaluate
 from components.clip_evaluator.gate import judge
 from components.clip_evaluator.scores import ExampleScorer, clip_tables
 from components.evaluation.config import GateConfig
+from components.evaluation.measures import SplitMeasures
 
 # On the blessing: it is the last word, frames and clips together (see BlessedBeforeCandidate).
 FINAL_PROPERTY = "final"
@@ -50,7 +51,8 @@ class Executor(base_executor.BaseExecutor):
         resamples = exec_properties["resamples"]
 
         scorer = ExampleScorer(_saved_model(model))
-        measured, clips, finite = {}, pd.DataFrame(), 1.0
+        measured: dict[str, SplitMeasures] = {}
+        clips, finite = pd.DataFrame(), 1.0
         for split in ("val", "test"):
             files = _files(input_dict["examples"], split)
             crops = scorer.table(files, f"evaluate {split}")
@@ -66,9 +68,9 @@ class Executor(base_executor.BaseExecutor):
                     _files(input_dict["examples"], "test"), "evaluate the last blessed model"
                 )
                 comparison = compare(clips, clip_tables(crops)[1], resamples)
-                comparison["baseline"] = baseline.uri
+                comparison = comparison.model_copy(update={"baseline": baseline.uri})
         gate = GateConfig.from_dict(json.loads(exec_properties["gate"]), key="gate")
-        rows = judge(gate, measured["test"]["clips"], finite, comparison)
+        rows = judge(gate, measured["test"].clips, finite, comparison)
         results.write(folder, measured, rows, comparison)
 
         frames = artifact_utils.get_single_instance(input_dict["model_blessing"])

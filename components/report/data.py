@@ -73,7 +73,7 @@ def gather(sources: Sources) -> dict[str, Any]:
         "dataset": _dataset(sources) if sources.manifest else None,
         "extraction": _extraction(sources.extraction) if sources.extraction else None,
         "history": _history(sources.history) if sources.history else [],
-        "splits": measured["splits"],
+        "splits": {split: part.to_dict() for split, part in measured.splits.items()},
         "curves": curves(labels, logits) if finite else None,
         "confusion": [
             {
@@ -85,7 +85,7 @@ def gather(sources: Sources) -> dict[str, Any]:
             for name, logit in thresholds.items()
             if logit is not None and finite
         ],
-        "comparison": measured["comparison"],
+        "comparison": measured.comparison and measured.comparison.to_dict(),
         "model": card.to_dict(),
         "config": sources.config,
         "sources": dataclasses.asdict(sources),

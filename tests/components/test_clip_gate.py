@@ -42,7 +42,7 @@ def crops(logits) -> pd.DataFrame:
 
 
 def gated(comparison, logits=None, **changes):
-    slices = evaluate(crops(drawn(0) if logits is None else logits), RESAMPLES)["clips"]
+    slices = evaluate(crops(drawn(0) if logits is None else logits), RESAMPLES).clips
     return judge(PERMISSIVE.replace(**changes), slices, 1.0, comparison)
 
 
@@ -61,8 +61,8 @@ def test_persons_widen_the_interval():
 
     def width(identity):
         clips = table(logits, identity=identity, track_id=0, frame_index=0, score=0.5)
-        overall = evaluate(clips, 400)["clips"][0]["metrics"]["accuracy"]
-        return overall["high"] - overall["low"]
+        overall = evaluate(clips, 400).clips[0].metrics["accuracy"]
+        return overall.high - overall.low
 
     alone = width([f"q{n}" for n in range(40)])
     assert width([f"p{n // 4}" for n in range(40)]) > 1.3 * alone
@@ -70,17 +70,17 @@ def test_persons_widen_the_interval():
 
 def test_a_model_differs_from_itself_by_exactly_nothing():
     found = compare(table(drawn(0)), table(drawn(0)), RESAMPLES)
-    assert (found["clips"], found["only_candidate"], found["only_baseline"]) == (120, 0, 0)
-    for name, row in found["metrics"].items():
-        assert (row["value"], row["low"], row["high"]) == (0.0, 0.0, 0.0), name
-        assert row["candidate"] == row["baseline"]
+    assert (found.clips, found.only_candidate, found.only_baseline) == (120, 0, 0)
+    for name, row in found.metrics.items():
+        assert (row.value, row.low, row.high) == (0.0, 0.0, 0.0), name
+        assert row.candidate == row.baseline
 
 
 def test_both_models_are_measured_on_the_same_resamples():
     """What makes a clip hard for both cancels out: the interval is that of paired draws."""
     base = drawn(0)
     other = base + 0.3 * np.random.default_rng(1).normal(size=len(base))
-    found = compare(table(other), table(base), RESAMPLES)["metrics"]["auc"]
+    found = compare(table(other), table(base), RESAMPLES).metrics["auc"]
     labels, clusters = np.arange(120) % 2, clusters_of(table(base))
 
     def ends(seeds):
@@ -90,21 +90,21 @@ def test_both_models_are_measured_on_the_same_resamples():
         ]
         return bootstrap.interval(draws[0] - draws[1], 30)[:2]
 
-    assert (found["low"], found["high"]) == pytest.approx(ends((0, 0)))
+    assert (found.low, found.high) == pytest.approx(ends((0, 0)))
     low, high = ends((0, 1))
-    assert found["high"] - found["low"] < 0.6 * (high - low)
+    assert found.high - found.low < 0.6 * (high - low)
 
 
 def test_one_person_alone_gives_no_interval_of_a_difference():
     clips = table(drawn(0), identity="p")
-    row = compare(clips, clips, RESAMPLES)["metrics"]["auc"]
-    assert (row["value"], row["low"], row["high"]) == (0.0, None, None)
-    assert "one person or clip" in row["note"]
+    row = compare(clips, clips, RESAMPLES).metrics["auc"]
+    assert (row.value, row.low, row.high) == (0.0, None, None)
+    assert "one person or clip" in row.note
 
 
 def test_clips_of_one_table_only_are_counted():
     found = compare(table(drawn(0))[:100], table(drawn(1))[40:], RESAMPLES)
-    assert (found["clips"], found["only_candidate"], found["only_baseline"]) == (60, 40, 20)
+    assert (found.clips, found.only_candidate, found.only_baseline) == (60, 40, 20)
 
 
 # AUC of the candidate is lower by 0.006, and its paired interval reaches down to about -0.02.
@@ -114,17 +114,17 @@ SLIGHTLY_WORSE = BASE - 0.12 * (np.arange(120) % 2) * (np.arange(120) % 8 == 1)
 
 def test_a_drop_may_be_judged_by_its_point_or_by_its_interval():
     comparison = compare(table(SLIGHTLY_WORSE), table(BASE), RESAMPLES)
-    change = comparison["metrics"]["auc"]
-    assert change["low"] < change["value"] < 0
-    between = -(change["low"] + change["value"]) / 2
+    change = comparison.metrics["auc"]
+    assert change.low < change.value < 0
+    between = -(change.low + change.value) / 2
     by_point = gated(comparison, max_auc_drop=between)[-1]
     assert (by_point.metric, by_point.held) == (AUC_CHANGE, True)
-    assert by_point.value == change["value"]
+    assert by_point.value == change.value
     by_interval = gated(comparison, max_auc_drop=between, drop_by="interval")[-1]
     assert (by_interval.metric, by_interval.held) == (AUC_CHANGE_LOW, False)
-    assert (by_interval.value, by_interval.bound) == (change["low"], -between)
+    assert (by_interval.value, by_interval.bound) == (change.low, -between)
     assert by_interval.reason.startswith("below the bound; the difference itself is -0.0")
-    wide = gated(comparison, max_auc_drop=-change["low"], drop_by="interval")[-1]
+    wide = gated(comparison, max_auc_drop=-change.low, drop_by="interval")[-1]
     assert wide.held, "the bound itself is allowed"
 
 
@@ -137,8 +137,8 @@ def test_an_equal_model_holds_by_interval_and_one_without_an_interval_does_not()
 
 
 def test_every_measure_is_held_against_its_bounds():
-    slices = evaluate(crops(BASE), 0)["clips"]
-    values = {name: row["value"] for name, row in slices[0]["metrics"].items()}
+    slices = evaluate(crops(BASE), 0).clips
+    values = {name: row.value for name, row in slices[0].metrics.items()}
     for name, value in values.items():
         for text, held in (
             (f"{name} >= {value!r}", True),
@@ -167,7 +167,7 @@ def test_rows_are_the_share_of_finite_scores_then_the_bounds():
 def test_scores_that_are_not_finite_refuse_the_model():
     logits = BASE.copy()
     logits[0] = np.nan
-    slices = evaluate(crops(logits), RESAMPLES)["clips"]
+    slices = evaluate(crops(logits), RESAMPLES).clips
     rows = judge(PERMISSIVE, slices, 119 / 120, None)
     assert [row.held for row in rows] == [False, False, False]
     assert rows[0].text() == f"clip {FINITE} 0.992 < 1.000"
@@ -186,7 +186,7 @@ def test_slices_that_were_not_tested_refuse_the_model():
 def test_every_slice_of_a_key_has_a_row():
     both = crops(BASE)
     both.loc[both.index % 4 == 3, "method"] = "morph"
-    slices = evaluate(both, RESAMPLES)["clips"]
+    slices = evaluate(both, RESAMPLES).clips
     gate = PERMISSIVE.replace(slices=("method: auc >= 0.1", "method=morph: eer <= 1"))
     rows = judge(gate, slices, 1.0, None)[3:]
     names = [(row.metric, row.slice) for row in rows]

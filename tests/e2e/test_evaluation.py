@@ -56,7 +56,7 @@ def test_the_look_finds_what_is_wrong(tmp_path, first_run, chromium):
 def test_report_says_what_the_artifacts_say(first_run):
     _, summary = first_run
     data = json.loads(Path(summary["page"]).with_name("report.json").read_text())
-    measured = results.read(summary["clip_evaluation"])["splits"]["test"]["clips"][0]
+    measured = results.read(summary["clip_evaluation"]).splits["test"].clips[0].to_dict()
     assert data["splits"]["test"]["clips"][0] == measured
     assert data["gate"] == summary["gate"] and data["blessed"]
     assert data["dataset"]["clean"] and data["dataset"]["clips"] == summary["extraction"]["clips"]

@@ -30,7 +30,7 @@ def test_a_model_that_holds_every_bound_is_pushed_and_measured_alike(tmp_path):
 
     crops = results.read_scores(found.clip_evaluation, "test", "crops")
     labels, scores = crops["label"].to_numpy(), crops["score"].to_numpy()
-    ours = results.read(found.clip_evaluation)["splits"]["test"]
+    ours = results.read(found.clip_evaluation).splits["test"].to_dict()
     frames = {name: one["value"] for name, one in ours["crops"][0]["metrics"].items()}
     independent = {
         "auc": sk.roc_auc_score(labels, scores),

@@ -89,5 +89,5 @@ def test_next_candidate_is_compared_with_the_pushed_model(interpreter, order, ou
     assert blessing["blessed"] == 1
     clips = interpreter.run_task("ClipEvaluator")
     assert metadata(clips["blessing"])["blessed"] == 1
-    difference = results.read(clips["evaluation"]["uri"])["comparison"]["metrics"]["auc"]
+    difference = results.read(clips["evaluation"]["uri"]).comparison.to_dict()["metrics"]["auc"]
     assert difference["value"] == 0
