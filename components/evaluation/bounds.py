@@ -13,6 +13,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import pydantic.dataclasses
+from pydantic import ConfigDict, ValidationError
+
 from preprocessing.errors import UsageError
 from preprocessing.section import nearest
 from preprocessing.slices import FIXED_VALUES, KEYS
@@ -75,9 +78,9 @@ class Bound:
         return measured >= self.limit if self.relation == AT_LEAST else measured <= self.limit
 
 
-@dataclasses.dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Row:
-    """One line of a verdict.
+    """One line of a verdict; a list of them is what `verdict.json` holds.
 
     Attributes:
       level: `frame` or `clip`.
@@ -134,8 +137,16 @@ class Row:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Row:
-        """The reverse of `as_json`."""
-        return cls(**{**values, "value": math.nan if values["value"] is None else values["value"]})
+        """The reverse of `as_json`.
+
+        Raises:
+          UsageError: a field is missing, unknown, or of another type.
+        """
+        try:
+            value = values["value"]
+            return cls(**{**values, "value": math.nan if value is None else value})
+        except (KeyError, TypeError, ValidationError) as error:
+            raise UsageError(f"{values!r} is no row of a verdict: {error}") from error
 
 
 def parse(text: str) -> Bound:

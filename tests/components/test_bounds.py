@@ -173,7 +173,25 @@ def test_digits_tell_value_and_bound_apart():
     assert Row.of("clip", Bound("auc", 0.8), "", 0.8, "").text() == "clip auc 0.800 >= 0.800"
 
 
+OLD_ROW = {"level": "clip", "slice": "", "metric": "auc", "bound": 0.9, "value": None}
+
+
 def test_verdicts_of_earlier_versions_are_read():
-    old = {"level": "clip", "slice": "", "metric": "auc", "bound": 0.9, "value": None}
-    row = Row.from_json({**old, "held": False, "reason": "only real clips"})
+    row = Row.from_json({**OLD_ROW, "held": False, "reason": "only real clips"})
     assert row.text() == "clip auc >= 0.900: not measured (only real clips)"
+
+
+def test_rows_keep_their_form():
+    row = Row.of("clip", Bound("auc", 0.9), "", None, "only real clips")
+    expected = {**OLD_ROW, "held": False, "reason": "only real clips", "relation": ">="}
+    assert list(row.as_json().items()) == list(expected.items())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, [], OLD_ROW, {**OLD_ROW, "held": "no"}, {**OLD_ROW, "held": True, "hold": True}],
+    ids=["empty", "list", "without held", "a text", "unknown key"],
+)
+def test_what_is_no_row_of_a_verdict_is_refused(values):
+    with pytest.raises(UsageError, match="is no row of a verdict"):
+        Row.from_json(values)
