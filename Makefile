@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing but make, a C++ compiler and a supported Python.
 # The default target explains the others.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-unit test-slow mutation lint lock clean
+.PHONY: help env demo test test-unit test-slow mutation lint docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,10 @@ lint: env  ## Check format, style, and which folder imports which.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-logo
+
+docs: env  ## Write the configuration reference anew from the classes.
+	@$(BIN)/python -m pipeline.config_reference > docs/configuration.md.new
+	@mv docs/configuration.md.new docs/configuration.md
 
 lock: env  ## Resolve setup.py's lists anew into uv.lock and constraints.txt.
 	@$(BIN)/uv lock

@@ -10,7 +10,6 @@ The configuration comes from the environment as for local_runner.py; besides:
 volume mounted at one place): the manifest is made here and read there.
 """
 
-import dataclasses
 import os
 import sys
 import warnings
@@ -34,7 +33,7 @@ def compile_pipeline(output_filename: str) -> None:
     config = config_from_environment()
     check_platform(config.serving, kubeflow=True)
     # A relative path means nothing in a pod.
-    config = dataclasses.replace(config, output=str(make_output(config.output)))
+    config = config.replace(output=str(make_output(config.output)))
     inputs = prepare(config, print)
     # What libraries say while they load is not about this pipeline.
     load_tensorflow()

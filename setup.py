@@ -31,6 +31,9 @@ COMMON = [
     "typer==0.29.1",
     # Reads the presets.
     "pyyaml==6.0.2",
+    # Checks what comes from outside: configuration, and the files that runs and models leave. TFX
+    # and kfp bring it along; declared, because the code imports it.
+    "pydantic==2.14.3",
     # Draws training curves, and reports.
     "matplotlib==3.10.9",
     # Fills the templates of the report, and escapes what they are given.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import DemoConfig, ExtractionConfig, to_dict
+from preprocessing.datasets.demo_config import DemoConfig
 from preprocessing.extraction.dataset_extraction import extract_dataset
-from preprocessing.faces.face_cropper import Settings
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.build import build_manifest
 from preprocessing.support.fingerprint import code_digest, settings_digest
 
@@ -65,13 +65,13 @@ def extract_crops(
     """
     made = Crops(folder / "faces", folder / "transform_graph")
     manifest = build_manifest(data, layout, "official", val_fraction, test_fraction=0.15, seed=1)
-    extraction = {**to_dict(ExtractionConfig()), "frames_per_clip": frames}
+    settings = CropSettings(frames_per_clip=frames)
     code = code_digest("benchmarks._crops")
-    key = settings_digest(manifest.digest, extraction, image_size, code)
+    key = settings_digest(manifest.digest, settings.to_dict(), image_size, code)
     done = folder / "done.txt"
     if done.is_file() and done.read_text() == key:
         return made
-    extract_dataset(manifest, Settings.of(extraction, precropped=False), made.faces)
+    extract_dataset(manifest, settings, made.faces)
     shutil.rmtree(made.transform_graph, ignore_errors=True)
     make_transform_graph(made.transform_graph, image_size)
     done.write_text(key)

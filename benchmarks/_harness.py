@@ -59,8 +59,8 @@ def clips() -> Iterator[tuple[str, list[Path]]]:
     if folder := media("faceforensics_mini"):
         yield folder.name, _videos(folder)
         return
-    from pipeline.config import DemoConfig
     from preprocessing.datasets.demo import make_demo_data
+    from preprocessing.datasets.demo_config import DemoConfig
 
     with tempfile.TemporaryDirectory() as made:
         make_demo_data(Path(made), DemoConfig())

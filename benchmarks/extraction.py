@@ -30,8 +30,8 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks._harness import Figure, clips, finish, parser, spread
-from pipeline.config import ExtractionConfig, to_dict
-from preprocessing.faces.face_cropper import FaceCropper, Settings
+from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.face_cropper import FaceCropper
 from preprocessing.media.frame import middles
 from preprocessing.support.beam_args import RUNNER
 
@@ -62,9 +62,8 @@ def main() -> None:
     finish("extraction", figures)
 
 
-def _settings(frames: int = 32) -> Settings:
-    extraction = {**to_dict(ExtractionConfig()), "frames_per_clip": frames}
-    return Settings.of(extraction, precropped=False)
+def _settings(frames: int = 32) -> CropSettings:
+    return CropSettings(frames_per_clip=frames)
 
 
 # --- the plain loop
@@ -185,7 +184,7 @@ class _Work:
 class _Crop(beam.DoFn):
     """Extracts a clip and tells who did it, when, and with how much CPU time."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: CropSettings):
         self._settings = settings
         self._cropper: FaceCropper | None = None
 

@@ -24,7 +24,8 @@ import tensorflow as tf
 
 from benchmarks._crops import Crops, extract_crops, make_crops
 from benchmarks._harness import Figure, finish, media, parser
-from pipeline.config import DemoConfig, ModelConfig, TrainingConfig, image_size_of
+from components.trainer.config import ModelConfig, TrainingConfig, image_size_of
+from preprocessing.datasets.demo_config import DemoConfig
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +57,8 @@ def _crops(folder: Path) -> Crops:
     size = image_size_of(ModelConfig(backbone=BACKBONE))
     if clips := media("faceforensics_mini"):
         return extract_crops(folder, clips, "faceforensics", frames=4, image_size=size)
-    return make_crops(folder, DemoConfig(24, 2, 2), frames=4, image_size=size)
+    demo = DemoConfig(train_identities=24, val_identities=2, test_identities=2)
+    return make_crops(folder, demo, frames=4, image_size=size)
 
 
 def measure(crops: Crops, turns: int, steps: int, batches: int) -> dict[str, Figure]:

@@ -37,13 +37,15 @@ from benchmarks._crops import Crops, make_crops
 from benchmarks._harness import Figure, finish, parser
 from benchmarks._sharpness import two_energy_auc
 from components.evaluation.metrics import calibration_error
-from pipeline.config import Config, DemoConfig, image_size_of, load_config, to_dict
-from preprocessing.support.fingerprint import code_digest, settings_digest
+from components.trainer.config import image_size_of
+from pipeline.config import Config, load_config
+from preprocessing.datasets.demo_config import DemoConfig
+from preprocessing.fingerprint import code_digest, settings_digest
+from preprocessing.support.section import Section
 from serving.model.aggregation import aggregate, probability
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
+class Dataset(Section):
     """What is made, how many frames of each clip are taken, and how long both recipes train."""
 
     demo: DemoConfig
@@ -59,8 +61,18 @@ STEPS, RECALIBRATION_STEPS = 16, 4
 # calibration, and with fewer clips the error of 15 bins is mostly chance, even for perfect scores
 # (0.04 with 640 crops).
 DATASETS = {
-    "hard": Dataset(DemoConfig(200, 80, 400, seed=7, difficulty="hard"), frames=2, epochs=4),
-    "easy": Dataset(DemoConfig(100, 20, 40, seed=7, difficulty="easy"), frames=4, epochs=3),
+    "hard": Dataset(
+        demo=DemoConfig(
+            train_identities=200, val_identities=80, test_identities=400, difficulty="hard"
+        ),
+        frames=2,
+        epochs=4,
+    ),
+    "easy": Dataset(
+        demo=DemoConfig(train_identities=100, val_identities=20, test_identities=40),
+        frames=4,
+        epochs=3,
+    ),
 }
 
 
@@ -222,7 +234,7 @@ def _scored(output: Path, data: str, name: str, seed: int) -> Scored:
     """Reads a training's result, or has it trained first."""
     config = recipe(name, data, seed)
     code = code_digest("benchmarks.recipe")
-    sections = [to_dict(part) for part in (config.model, config.training, DATASETS[data])]
+    sections = [config.model.to_dict(), config.training.to_dict(), DATASETS[data].to_dict()]
     key = settings_digest(*sections, seed, code)
     folder = output / data / f"{name}-{seed}"
     result = folder / "result.json"
@@ -284,8 +296,8 @@ def _train(output: str, data: str, name: str, seed: int, key: str) -> None:
             serving_model_dir=str(folder / "model"),
             model_run_dir=str(folder / "logs"),
             custom_config={
-                "model": to_dict(config.model),
-                "training": to_dict(config.training),
+                "model": config.model.to_dict(),
+                "training": config.training.to_dict(),
                 "seed": seed,
                 "metadata": {},
                 "code": "",

@@ -146,8 +146,8 @@ def _train(side: str, backbone: str, batch_size: int) -> None:
     import keras
     import tensorflow as tf
 
+    from components.trainer.config import ModelConfig, image_size_of
     from components.trainer.training import fast_graphs
-    from pipeline.config import ModelConfig, image_size_of
 
     model_config = ModelConfig(backbone=backbone, weights="none")
     size = image_size_of(model_config)
@@ -205,10 +205,10 @@ def _plain(config: Any, size: int) -> Any:
 def _ours(config: Any) -> Any:
     import keras
 
+    from components.trainer.config import TrainingConfig
     from components.trainer.hardware import use_xla
     from components.trainer.model import build_model, prepare_phase
     from components.trainer.optimizer import build_optimizer
-    from pipeline.config import TrainingConfig
 
     training = TrainingConfig()
     model = build_model(config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.config import ServingConfig
+from components.serving_check.config import ServingConfig
 from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.config import Config, needs_fakes
+from components.trainer.config import needs_fakes
+from pipeline.config import Config
 from preprocessing.extraction.face_store import Failures
 from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_trainable

@@ -14,7 +14,7 @@ from preprocessing.manifest.checks import check_labels, left_out
 from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.errors import UsageError
 from preprocessing.support.output_lock import locked
-from serving.model import card as model_metadata
+from serving.model import card
 
 _RESAMPLES = 1000
 
@@ -30,7 +30,7 @@ def evaluate_model(request: Request) -> int:
       UsageError: no model of ours, no dataset, labels that contradict each other, or no face in
         all of it.
     """
-    model_metadata.read(request.model)
+    card.read(request.model)
     output = make_output(request.output)
     with locked(output, f"the evaluation of {request.model}"):
         return logged(output / "logs", lambda console: _evaluate(request, output, console))
@@ -48,8 +48,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         console.say(f"warning: {warning}")
 
     from components.evaluation import results
-    from components.evaluation.measurement import find
-    from components.evaluation.measurement import measure_split as measure
+    from components.evaluation.measurement import find, measure_split
     from components.report.build import build
     from components.report.data import Sources
     from preprocessing.extraction import extraction_report
@@ -58,12 +57,12 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     folder = output / "clip_evaluation"
     folder.mkdir(exist_ok=True)
     results.write_scores(folder, "test", scored.crops)
-    measured = measure(scored.crops, _RESAMPLES)
+    measured = measure_split(scored.crops, _RESAMPLES)
     results.write(folder, {"test": measured}, [], None)
     extraction = output / "extraction"
     extraction.mkdir(exist_ok=True)
     extraction_report.write(extraction, scored.rows, manifest.problems)
-    saved_model = model_metadata.find_saved_model(request.model)
+    saved_model = card.find_saved_model(request.model)
     page = build(
         Sources(
             name=f"{'/'.join(saved_model.parts[-2:])} on "
@@ -78,12 +77,12 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         ),
         output,
     )
-    for name, one in find(measured["clips"])["metrics"].items():
-        value = "not measured" if one["value"] is None else f"{one['value']:.4f}"
-        between = "" if one["low"] is None else f" [{one['low']:.4f}, {one['high']:.4f}]"
-        note = f" ({one['note']})" if one["note"] else ""
+    for name, measure in find(measured.clips).metrics.items():
+        value = "not measured" if measure.value is None else f"{measure.value:.4f}"
+        between = "" if measure.low is None else f" [{measure.low:.4f}, {measure.high:.4f}]"
+        note = f" ({measure.note})" if measure.note else ""
         console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
-    faceless = sum(not row["crops"] for row in scored.rows)
+    faceless = sum(not row.crops for row in scored.rows)
     if faceless:
         console.say(
             f"without {faceless} of {len(scored.rows)} clips, in which no face was judged; why, "
@@ -123,10 +122,11 @@ def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:
             f"{request.data} holds only {has} clips: AUC and all that needs both classes are not "
             "measured"
         )
-    trained = model_metadata.read(request.model).get("extraction", {})
-    if request.precropped and not trained.get("precropped"):
+    model_card = card.read(request.model)
+    if request.precropped and not model_card.wants_crops:
         found.append(
-            f"the files are taken for crops as they are, but the model was trained on crops with "
-            f"margin {trained.get('margin')} cut by this project; other crops change its scores"
+            "the files are taken for crops as they are, but the model was trained on crops with "
+            f"margin {model_card.extraction.get('margin')} cut by this project; other crops change "
+            "its scores"
         )
     return found

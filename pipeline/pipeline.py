@@ -20,18 +20,18 @@ from tfx.types import standard_artifacts
 from components.blessed_model.component import BlessedModel
 from components.blessed_model.strategy import BlessedBeforeCandidate
 from components.clip_evaluator.component import ClipEvaluator
+from components.evaluation.eval_config import make_eval_config
 from components.evaluator.component import Evaluator
 from components.example_validator.component import ExampleValidator
 from components.face_extractor.component import FaceExtractor
 from components.report.component import Report
 from components.serving_check.component import ServingCheck
+from components.trainer.config import image_size_of
 from pipeline.cache_keys import node_code
-from pipeline.config import Config, image_size_of, to_dict
-from pipeline.eval_config import make_eval_config
+from pipeline.config import Config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
 from preprocessing.datasets.clip import SPLITS
-from preprocessing.extraction import face_extraction
 from preprocessing.support.beam_args import worker_args
 
 
@@ -49,7 +49,7 @@ def create_pipeline(
     Returns:
       The pipeline, for any TFX runner.
     """
-    settings = face_extraction.Settings.of(to_dict(config.extraction), config.data.precropped)
+    settings = config.extraction.crop_settings(config.data.precropped)
     image_size = image_size_of(config.model)
     push_destination = str(models_folder(config))
 
@@ -58,7 +58,7 @@ def create_pipeline(
         manifest_digest=inputs.manifest_digest,
         root=inputs.root,
         store=face_store_of(config),
-        settings=settings.as_dict(),
+        settings=settings.to_dict(),
         code=node_code("FaceExtractor"),
         attempt=inputs.attempt,
         workers=config.extraction.workers,
@@ -91,11 +91,11 @@ def create_pipeline(
         "eval_args": trainer_pb2.EvalArgs(splits=["val"]),
     }
     learning_config = {
-        "model": to_dict(config.model),
-        "training": to_dict(config.training),
+        "model": config.model.to_dict(),
+        "training": config.training.to_dict(),
         "seed": config.seed,
         "metadata": {
-            "extraction": settings.as_dict(),
+            "extraction": settings.to_dict(),
             "image_size": image_size,
             "label": {"0": "real", "1": "fake"},
             "data": {"layout": config.data.layout, "split": config.data.split},
@@ -109,7 +109,7 @@ def create_pipeline(
                 **learning,
                 custom_config={
                     **learning_config,
-                    "tuner": to_dict(config.tuner),
+                    "tuner": config.tuner.to_dict(),
                     "code": node_code("Tuner"),
                 },
             )
@@ -151,7 +151,7 @@ def create_pipeline(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         baseline_model=baseline.outputs["model"],
-        gate=to_dict(config.evaluation.clip_gate),
+        gate=config.evaluation.clip_gate.to_dict(),
         resamples=config.evaluation.resamples,
         code=node_code("ClipEvaluator"),
     )
@@ -182,7 +182,7 @@ def create_pipeline(
     judges = [evaluator, clip_evaluator, *infra_validators, serving_check]
     nodes = [extractor, statistics, schema, validator, transform, *tuners, trainer, baseline]
     report = Report(
-        config=to_dict(config),
+        config=config.to_dict(),
         manifest=inputs.manifest,
         root=inputs.root,
         code=node_code("Report"),

@@ -8,7 +8,8 @@ import time
 import traceback
 from pathlib import Path
 
-from pipeline.config import Config, ModelConfig
+from components.trainer.config import ModelConfig
+from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare

@@ -11,8 +11,8 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
 from components.evaluation import serving_result
+from components.evaluation.bounds import Row
 from components.evaluation.serving_result import ServingResult
-from pipeline.bounds import Row
 from pipeline.config import Config
 from preprocessing.extraction import extraction_report
 
@@ -30,7 +30,7 @@ class RunSummary:
       extraction: summary of the extraction report.
       metrics: TFMA's overall metrics on the test split, by name.
       clips: overall metrics of the test split's clips, by name.
-      gate: one row a bound, see `pipeline.bounds.Row`.
+      gate: one row a bound, see `components.evaluation.bounds.Row`.
       blessed: whether both gates, on frames and on clips, blessed the model.
       serving_check: what ServingCheck found, see components/evaluation/serving_result.py.
       refused_by: who kept the model from being pushed (`gate`, `InfraValidator`, `serving check`),
@@ -168,9 +168,9 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     infra = outputs.get(("InfraValidator", "blessing"))
     return RunSummary(
         nodes=nodes,
-        extraction=extraction_report.read(report)["summary"],
+        extraction=extraction_report.read(report).summary,
         metrics=frame_gate.metrics_by_slice(evaluation).get("", {}),
-        clips=find(results.read(clip_evaluation)["splits"]["test"]["clips"])["metrics"],
+        clips=find(results.read(clip_evaluation).splits["test"].clips).to_dict()["metrics"],
         gate=[row.as_json() for row in rows],
         blessed=_blessed(blessing),
         serving_check=dataclasses.asdict(served),

@@ -19,6 +19,7 @@ from preprocessing.datasets.clip import (
     media,
     printable,
 )
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import problem_lines
 from preprocessing.support.errors import UsageError
@@ -70,7 +71,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     broken = (table["crops"] > 0) & ~finite
     table.loc[broken, "reason"] = f"the model {request.model} gave NaN or infinite logits for it"
     table.loc[~finite, ["score", "logit"]] = np.nan
-    thresholds = thresholds_of(card.read(request.model))
+    thresholds = thresholds_of(card.read(request.model).operating_points)
     table["verdict"] = [
         thresholds.verdict(logit) if thresholds and known else ""
         for logit, known in zip(table["logit"], finite, strict=True)
@@ -98,16 +99,16 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     return INCOMPLETE if unscored else 0
 
 
-def _score_row(row: dict[str, Any]) -> dict[str, Any]:
-    dropped = "; ".join(f"{number} {reason}" for reason, number in sorted(row["dropped"].items()))
+def _score_row(row: ClipRow) -> dict[str, Any]:
+    dropped = "; ".join(f"{number} {reason}" for reason, number in sorted(row.dropped.items()))
     return {
-        "clip_id": row["path"],
-        "frames": row["frames"],
-        "faces_found": row["faces"],
+        "clip_id": row.path,
+        "frames": row.frames,
+        "faces_found": row.faces,
         "faces_left_out": dropped,
-        "note": row["note"],
-        "notes": "; ".join(row.get("notes", ())),
-        "reason": row["reason"],
+        "note": row.note,
+        "notes": "; ".join(row.notes),
+        "reason": row.reason,
     }
 
 

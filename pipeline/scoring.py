@@ -63,7 +63,7 @@ def scored_clips(
         request.model, clips, root, work, request.precropped, request.workers, policy
     )
     if faces_needed and scored.crops.empty:
-        reasons = sorted({row["reason"] for row in scored.rows})
+        reasons = sorted({row.reason for row in scored.rows})
         raise UsageError(
             f"none of the {len(clips)} clips of {request.data} gave a face ({'; '.join(reasons)}); "
             "if the files are face crops already, say --precropped"

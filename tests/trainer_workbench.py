@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-    from pipeline.config import ModelConfig
+    from components.trainer.config import ModelConfig
 
 SIZE = 64
 MODEL = {"backbone": "tiny", "weights": "none", "input": "residual", "dropout": 0.0}

@@ -20,12 +20,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.evaluation.scores import ExampleScorer, crop_row, crop_table, read_records
 from preprocessing.datasets.clip import Clip
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_extraction import run_extraction
 from preprocessing.faces.face_selection import ANSWER
 from preprocessing.support import progress
 from preprocessing.support.beam_args import RUNNER, worker_args
 from preprocessing.support.files import replacing
-from serving.model import card as model_metadata
+from serving.model import card
 
 _SPLIT = "test"
 
@@ -41,7 +42,7 @@ class Scored:
     """
 
     crops: pd.DataFrame
-    rows: list[dict[str, Any]]
+    rows: list[ClipRow]
     records: tuple[str, ...]
 
 
@@ -57,7 +58,7 @@ def score_clips(
     """Scores clips, finished ones from the work folder.
 
     Args:
-      model: folder of a model, see `model_metadata.find_saved_model`.
+      model: folder of a model, see `card.find_saved_model`.
       clips: with hashes.
       root: folder that their paths start from.
       work: folder of finished clips; may hold those of earlier runs and of other models.
@@ -67,13 +68,10 @@ def score_clips(
         predict` does where training's policy leaves none, an answer judges the best.
 
     Raises:
-      UsageError: see `model_metadata.settings_of`, or the model is none of ours.
+      UsageError: see `ModelCard.crop_settings`, or the model is none of ours.
     """
-    saved_model = model_metadata.find_saved_model(model)
-    settings = dataclasses.replace(
-        model_metadata.settings_of(model_metadata.read(model), precropped),
-        policy=policy,
-    )
+    saved_model = card.find_saved_model(model)
+    settings = card.read(model).crop_settings(precropped).replace(policy=policy)
     work = Path(work).resolve()
     records = work / "examples" / f"Split-{_SPLIT}"
     for old in records.glob("*"):  # Of other clips: shards are put together anew.
@@ -91,7 +89,7 @@ def score_clips(
         str(work / "rows.json"),
         then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
     )
-    crops = [row for one in rows if one["crops"] for row in _read(_scores_file(scores, one))]
+    crops = [crop for row in rows if row.crops for crop in _read(_scores_file(scores, row))]
     return Scored(crop_table(crops), rows, tuple(sorted(map(str, records.glob("*.gz")))))
 
 
@@ -117,13 +115,13 @@ class _ScoreClip(beam.DoFn):
         self._done = 0
         self._scorer: ExampleScorer | None = None
 
-    def process(self, row: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    def process(self, row: ClipRow) -> Iterable[ClipRow]:
         target = _scores_file(Path(self._folder), row)
-        if row["crops"] and len(_read(target)) != row["crops"]:
+        if row.crops and len(_read(target)) != row.crops:
             if self._scorer is None:  # Not in setup(): finished runs need no model.
                 self._scorer = ExampleScorer(self._saved_model)
             # The first record of a stored clip is its report row.
-            records = list(itertools.islice(read_records([row["stored"]]), 1, None))
+            records = list(itertools.islice(read_records([row.stored]), 1, None))
             logits = self._scorer.logits(records)
             with replacing(target) as file:
                 json.dump([crop_row(*one) for one in zip(records, logits, strict=True)], file)
@@ -132,8 +130,8 @@ class _ScoreClip(beam.DoFn):
         yield row
 
 
-def _scores_file(folder: Path, row: dict[str, Any]) -> Path:
-    stored = Path(row["stored"])
+def _scores_file(folder: Path, row: ClipRow) -> Path:
+    stored = Path(row.stored)
     # The folder's name tells settings and code of the crops.
     return folder / stored.parent.name / f"{stored.stem}.json"
 

@@ -64,7 +64,7 @@ class ClipEvaluator(base_component.BaseComponent):
           examples: Channel of type `standard_artifacts.Examples` with the splits val and test.
           model: Channel of type `standard_artifacts.Model`: the candidate.
           model_blessing: Channel of type `standard_artifacts.ModelBlessing`: the Evaluator's.
-          gate: `pipeline.config.GateConfig` as plain values.
+          gate: `components.evaluation.config.GateConfig` as plain values.
           resamples: of the bootstrap.
           code: digest of the evaluation's code.
           baseline_model: Channel of type `standard_artifacts.Model`: the last blessed model.

@@ -19,9 +19,10 @@ from tfx.utils import io_utils, path_utils
 from components.evaluation import results
 from components.evaluation.blessing import FINAL_PROPERTY
 from components.evaluation.clip_gate import judge_clips
+from components.evaluation.config import GateConfig
 from components.evaluation.measurement import compare, measure_split
+from components.evaluation.measures import SplitMeasures
 from components.evaluation.scores import ExampleScorer, clip_tables
-from pipeline.config import GateConfig, from_dict
 
 
 class Executor(base_executor.BaseExecutor):
@@ -48,7 +49,8 @@ class Executor(base_executor.BaseExecutor):
         resamples = exec_properties["resamples"]
 
         scorer = ExampleScorer(_saved_model(model))
-        measured, clips, finite = {}, pd.DataFrame(), 1.0
+        measured: dict[str, SplitMeasures] = {}
+        clips, finite = pd.DataFrame(), 1.0
         for split in ("val", "test"):
             files = _files(input_dict["examples"], split)
             crops = scorer.table(files, f"evaluate {split}")
@@ -64,9 +66,9 @@ class Executor(base_executor.BaseExecutor):
                     _files(input_dict["examples"], "test"), "evaluate the last blessed model"
                 )
                 comparison = compare(clips, clip_tables(crops)[1], resamples)
-                comparison["baseline"] = baseline.uri
-        gate = from_dict(GateConfig, json.loads(exec_properties["gate"]))
-        rows = judge_clips(gate, measured["test"]["clips"], finite, comparison)
+                comparison = comparison.model_copy(update={"baseline": baseline.uri})
+        gate = GateConfig.from_dict(json.loads(exec_properties["gate"]), key="gate")
+        rows = judge_clips(gate, measured["test"].clips, finite, comparison)
         results.write(folder, measured, rows, comparison)
 
         frames = artifact_utils.get_single_instance(input_dict["model_blessing"])

@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from pipeline.bounds import AT_LEAST, AT_MOST, AUC_CHANGE, Bound, Row
-from pipeline.eval_config import AUC_DIFF, MEAN_LABEL, bounded_name, tfma_name
+from components.evaluation.bounds import AT_LEAST, AT_MOST, AUC_CHANGE, Bound, Row
+from components.evaluation.eval_config import AUC_DIFF, MEAN_LABEL, bounded_name, tfma_name
 
 FILE = "verdict.json"
 # TFMA gives them a value where a class is missing, too.
@@ -25,7 +25,7 @@ def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Ro
 
     Args:
       evaluation: folder of TFMA's results.
-      eval_config: with the bounds as `pipeline.eval_config.make_eval_config` writes them.
+      eval_config: with the bounds as `eval_config.make_eval_config` writes them.
     """
     measured = metrics_by_slice(evaluation)
     rows = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,13 @@ import pandas as pd
 
 from components.evaluation import bootstrap
 from components.evaluation.intervals import measure_with_intervals
+from components.evaluation.measures import (
+    Comparison,
+    MeasuredDifference,
+    SliceMeasures,
+    SplitMeasures,
+    StoredMeasure,
+)
 from components.evaluation.metrics import Measure, measure
 from components.evaluation.scores import clip_tables, clusters_of
 from components.evaluation.slices import KEYS, methods_of, slices_of
@@ -19,7 +27,7 @@ from preprocessing.extraction import face_example as names
 OVERALL = "overall"
 
 
-def measure_split(crops: pd.DataFrame, resamples: int = bootstrap.RESAMPLES) -> dict[str, Any]:
+def measure_split(crops: pd.DataFrame, resamples: int = bootstrap.RESAMPLES) -> SplitMeasures:
     """Measures the scores of a split.
 
     Args:
@@ -27,20 +35,15 @@ def measure_split(crops: pd.DataFrame, resamples: int = bootstrap.RESAMPLES) -> 
       resamples: of the bootstrap.
 
     Returns:
-      JSON's kinds of values: `crops` and `clips`, each a list of slices, the first of which is
-      `overall`. A slice has `key`, `value`, the numbers `real`, `fake` and `clusters`, and
-      `metrics`: metric -> `value`, `low`, `high` (None for NaN) and `note`. Only clips have
-      intervals: crops of one clip are as good as copies.
+      The measures of all crops and clips, and of their slices. Only clips have intervals.
     """
     _, clips = clip_tables(crops)
-    return {
-        "crops": _slices(crops, 0),
-        "clips": _slices(clips, resamples),
-        "resamples": resamples,
-    }
+    return SplitMeasures(
+        crops=_slices(crops, 0), clips=_slices(clips, resamples), resamples=resamples
+    )
 
 
-def _slices(table: pd.DataFrame, resamples: int) -> list[dict[str, Any]]:
+def _slices(table: pd.DataFrame, resamples: int) -> list[SliceMeasures]:
     labels, logits = table[names.LABEL].to_numpy(int), table["logit"].to_numpy(float)
     clusters = clusters_of(table)
     rows = []
@@ -48,14 +51,14 @@ def _slices(table: pd.DataFrame, resamples: int) -> list[dict[str, Any]]:
         part = labels[members], logits[members], clusters[members]
         found = measure_with_intervals(*part, resamples) if resamples else measure(part[0], part[1])
         rows.append(
-            {
-                "key": key,
-                "value": value,
-                "real": int((part[0] == 0).sum()),
-                "fake": int((part[0] == 1).sum()),
-                "clusters": len(np.unique(part[2])),
-                "metrics": {name: as_json(one) for name, one in found.items()},
-            }
+            SliceMeasures(
+                key=key,
+                value=value,
+                real=int((part[0] == 0).sum()),
+                fake=int((part[0] == 1).sum()),
+                clusters=len(np.unique(part[2])),
+                metrics={name: StoredMeasure(**_stored(one)) for name, one in found.items()},
+            )
         )
     return rows
 
@@ -85,7 +88,7 @@ def _members(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
 
 def compare(
     candidate: pd.DataFrame, baseline: pd.DataFrame, resamples: int, key: str = names.CLIP_ID
-) -> dict[str, Any]:
+) -> Comparison:
     """Differences of two models on the clips that both have scored.
 
     Both are measured on the same resamples, so what makes a clip hard for both cancels out.
@@ -97,8 +100,7 @@ def compare(
       key: column that says which clips are the same one; each value stands once in a table.
 
     Returns:
-      `clips` (in common), `only_candidate`, `only_baseline` (numbers), and `metrics`: metric ->
-      `candidate`, `baseline`, and `value`, `low`, `high`, `note` of candidate minus baseline.
+      How many clips there are of each kind, and the differences in all metrics.
     """
     both = candidate.merge(baseline[[key, "logit"]], on=key, suffixes=("", "_baseline"))
     labels, clusters = both[names.LABEL].to_numpy(int), clusters_of(both)
@@ -116,17 +118,15 @@ def compare(
             informative = bootstrap.informative_clusters(labels, clusters)
             low, high, why = _interval_of_difference(draws[name], informative)
             difference = Measure(difference.value, low, high, why)
-        metrics[name] = {
-            "candidate": _number(one.value),
-            "baseline": _number(other.value),
-            **as_json(difference),
-        }
-    return {
-        "clips": len(both),
-        "only_candidate": len(candidate) - len(both),
-        "only_baseline": len(baseline) - len(both),
-        "metrics": metrics,
-    }
+        metrics[name] = MeasuredDifference(
+            candidate=_number(one.value), baseline=_number(other.value), **_stored(difference)
+        )
+    return Comparison(
+        clips=len(both),
+        only_candidate=len(candidate) - len(both),
+        only_baseline=len(baseline) - len(both),
+        metrics=metrics,
+    )
 
 
 def _interval_of_difference(draws: np.ndarray, informative: int) -> tuple[float, float, str]:
@@ -142,15 +142,22 @@ def _interval_of_difference(draws: np.ndarray, informative: int) -> tuple[float,
     return low, high, why
 
 
-def as_json(one: Measure) -> dict[str, Any]:
-    """A measure as JSON has it: None instead of NaN."""
+def _stored(one: Measure) -> dict[str, Any]:
+    """The fields of a measure as JSON has them: None instead of NaN."""
     values = dataclasses.asdict(one)
     return {key: value if key == "note" else _number(value) for key, value in values.items()}
 
 
-def find(slices: list[dict[str, Any]], key: str = OVERALL, value: str = "") -> dict[str, Any]:
-    """The slice of this name, or an empty dict."""
-    return next((row for row in slices if (row["key"], row["value"]) == (key, value)), {})
+def find(slices: Sequence[SliceMeasures], key: str = OVERALL, value: str = "") -> SliceMeasures:
+    """The slice of this name.
+
+    Raises:
+      LookupError: there is none.
+    """
+    for row in slices:
+        if (row.key, row.value) == (key, value):
+            return row
+    raise LookupError(f"no slice {key}={value} was measured")
 
 
 def _number(value: float) -> float | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from components.evaluation.bounds import Row
+from components.evaluation.measures import ClipMetrics, Comparison, SplitMeasures
 from components.evaluation.scores import clip_tables
-from pipeline.bounds import Row
 from preprocessing.support.files import replacing
 
 METRICS, VERDICT = "metrics.json", "verdict.json"
@@ -40,20 +40,26 @@ def read_scores(folder: str | Path, split: str, level: str) -> pd.DataFrame:
 
 def write(
     folder: Path,
-    measured: dict[str, Any],
+    measured: dict[str, SplitMeasures],
     rows: list[Row],
-    comparison: dict[str, Any] | None,
+    comparison: Comparison | None,
 ) -> None:
     """Writes `metrics.json` (measures by split, and the comparison) and `verdict.json`."""
     with replacing(folder / METRICS) as file:
-        json.dump({"splits": measured, "comparison": comparison}, file, indent=1)
+        metrics = ClipMetrics(splits=measured, comparison=comparison)
+        json.dump(metrics.to_dict(), file, indent=1)
     with replacing(folder / VERDICT) as file:
         json.dump([row.as_json() for row in rows], file, indent=1)
 
 
-def read(folder: str | Path) -> dict[str, Any]:
-    """Reads `metrics.json`."""
-    return json.loads((Path(folder) / METRICS).read_text(encoding="utf-8"))
+def read(folder: str | Path) -> ClipMetrics:
+    """Reads `metrics.json`.
+
+    Raises:
+      UsageError: it does not hold what such a file holds.
+    """
+    text = (Path(folder) / METRICS).read_text(encoding="utf-8")
+    return ClipMetrics.from_dict(json.loads(text))
 
 
 def read_verdict(folder: str | Path) -> list[Row]:

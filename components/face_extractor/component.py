@@ -62,7 +62,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
           manifest_digest: its digest; a changed, added or removed clip changes it.
           root: folder that the clips' paths start from.
           store: folder of finished clips, shared by runs.
-          settings: what `preprocessing.extraction.face_extraction.Settings` holds, as plain values.
+          settings: `preprocessing.faces.crop_settings.CropSettings` as plain values.
           code: digest of the extraction's code.
           attempt: rises after a run in which clips failed for a passing reason, so that TFX does
             not reuse what was made without them; see

@@ -13,13 +13,9 @@ from tfx.types import artifact_utils
 
 from preprocessing.datasets.clip import SPLITS, printable
 from preprocessing.extraction import extraction_report
-from preprocessing.extraction.face_extraction import (
-    Settings,
-    run_extraction,
-    store_key,
-    stored_clip,
-)
+from preprocessing.extraction.face_extraction import run_extraction, store_key, stored_clip
 from preprocessing.extraction.face_store import Failures
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
@@ -54,7 +50,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         report = artifact_utils.get_single_instance(output_dict["report"])
         manifest = Manifest.read_csv(exec_properties["manifest"], exec_properties["root"])
-        settings = Settings(**json.loads(exec_properties["settings"]))
+        settings = CropSettings.from_dict(json.loads(exec_properties["settings"]), key="settings")
         workers = exec_properties["workers"]
         splits = list(SPLITS)
         examples.split_names = artifact_utils.encode_split_names(splits)
@@ -80,7 +76,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         report.set_int_custom_property("clips", summary["clips"])
         report.set_int_custom_property("clips_reported", summary["clips_reported"])
         report.set_int_custom_property("crops", summary["crops"])
-        failed = {row["path"]: row["reason"] for row in rows if row["failed"]}
+        failed = {row.path: row.reason for row in rows if row.failed}
         Failures(exec_properties["attempt"], failed).write(store)
         if len(failed) > MOST_FAILED * len(rows):
             path, reason = next(iter(failed.items()))
@@ -106,7 +102,7 @@ class _Progress:
 
     _SECONDS = 2.0
 
-    def __init__(self, store: str, settings: Settings, manifest: Manifest):
+    def __init__(self, store: str, settings: CropSettings, manifest: Manifest):
         key = store_key(settings)
         self._paths = {stored_clip(store, key, clip) for clip in manifest.clips}
         self._folder = os.path.join(store, key)

@@ -87,7 +87,7 @@ def compare_runs(first: str, second: str) -> Comparison:
     _refuse_opposite_labels(first, second, *tables)
     unique = [table.drop_duplicates(_CONTENT) for table in tables]
     copies = sum(map(len, tables)) - sum(map(len, unique))
-    result = compare(*unique, _RESAMPLES, key=_CONTENT)
+    result = compare(*unique, _RESAMPLES, key=_CONTENT).to_dict()
     digests = [(report["dataset"] or {}).get("digest") for report in reports]
     remarks = _remarks(result, same_data=digests[0] == digests[1])
     if copies:

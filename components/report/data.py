@@ -19,7 +19,6 @@ from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.manifest import Manifest
 from serving.model import card
 from serving.model.aggregation import probability
-from serving.model.operating_points import threshold_logit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +59,12 @@ class Sources:
 def gather(sources: Sources) -> dict[str, Any]:
     """Reads all sources; the result is what JSON can hold."""
     measured = results.read(sources.clip_evaluation)
-    metadata = card.read(sources.model)
+    model_card = card.read(sources.model)
     clips = results.read_scores(sources.clip_evaluation, "test", "clips")
     labels, logits = clips[names.LABEL].to_numpy(int), clips["logit"].to_numpy(float)
     finite = bool(len(clips)) and bool(np.isfinite(logits).all())
-    points = metadata.get("operating_points", {}).get("points", [])
-    thresholds = {"0.5": 0.0, **{p["name"]: threshold_logit(p) for p in points}}
+    points = model_card.operating_points.points if model_card.operating_points else ()
+    thresholds = {"0.5": 0.0, **{point.name: point.threshold_logit() for point in points}}
     return {
         "name": sources.name,
         "title": sources.title,
@@ -76,7 +75,7 @@ def gather(sources: Sources) -> dict[str, Any]:
         "dataset": _dataset(sources) if sources.manifest else None,
         "extraction": _extraction(sources.extraction) if sources.extraction else None,
         "history": _history(sources.history) if sources.history else [],
-        "splits": measured["splits"],
+        "splits": {split: part.to_dict() for split, part in measured.splits.items()},
         "curves": curves(labels, logits) if finite else None,
         "confusion": [
             {
@@ -88,8 +87,8 @@ def gather(sources: Sources) -> dict[str, Any]:
             for name, logit in thresholds.items()
             if logit is not None and finite
         ],
-        "comparison": measured["comparison"],
-        "model": metadata,
+        "comparison": measured.comparison and measured.comparison.to_dict(),
+        "model": model_card.to_dict(),
         "config": sources.config,
         "sources": dataclasses.asdict(sources),
     }
@@ -137,11 +136,11 @@ def _dataset(sources: Sources) -> dict[str, Any]:
 def _extraction(folder: str) -> dict[str, Any]:
     report = extraction_report.read(folder)
     unscored = [
-        {"path": row["path"], "label": row["label"], "reason": row["reason"]}
-        for row in report["clips"]
-        if row["split"] == "test" and not row["crops"]
+        {"path": row.path, "label": row.label, "reason": row.reason}
+        for row in report.clips
+        if row.split == "test" and not row.crops
     ]
-    return {**report["summary"], "unscored_test_clips": unscored}
+    return {**report.summary, "unscored_test_clips": unscored}
 
 
 def _history(path: str) -> list[dict[str, Any]]:

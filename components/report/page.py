@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from components.evaluation.bounds import AT_LEAST, Row
 from components.report import background, measured
 from components.report.background import Pictures
 from components.report.formats import NAMES, measure, number
 from components.report.templating import fill
-from pipeline.bounds import AT_LEAST, Row
 
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
 

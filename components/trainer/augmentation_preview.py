@@ -7,22 +7,22 @@ is. Crops, pairs, pseudo-fakes and draws come from the very functions that feed 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
 from components.trainer.augmentation import STRENGTHS
+from components.trainer.config import ModelConfig, TrainingConfig, image_size_of, needs_fakes
 from components.trainer.crop_store import CropStore, missing_classes
 from components.trainer.input import training_dataset
 from components.trainer.sampling import Sampler, ShuffledSampler, build_sampler
 from components.transform.preprocessing import decode_images
-from pipeline.config import Config, image_size_of, needs_fakes, to_dict
 from preprocessing.extraction import face_example as names
+from preprocessing.faces.crop_settings import CropOptions
 from preprocessing.support.errors import UsageError
 
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -34,13 +34,38 @@ _LINE = 22
 _GREEN, _RED, _BLACK = (40, 130, 60), (180, 40, 40), (0, 0, 0)
 
 
+class PreviewConfig(Protocol):
+    """What a preview reads of a run's configuration."""
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network, whose size of the input is shown."""
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How crops are drawn and augmented."""
+
+    @property
+    def extraction(self) -> CropOptions:
+        """How the crops were cut."""
+
+    @property
+    def seed(self) -> int:
+        """Of the draws."""
+
+
 def write_preview(
-    config: Config, data: str, output: str, strengths: Sequence[str], rows: int = 4, draws: int = 6
+    config: PreviewConfig,
+    data: str,
+    output: str,
+    strengths: Sequence[str],
+    rows: int = 4,
+    draws: int = 6,
 ) -> str:
     """Writes the contact sheet.
 
     Args:
-      config: `model`, `training`, `extraction` and `seed` are read.
+      config: of a run; its sections `model`, `training` and `extraction`, and the seed, are read.
       data: folder of face crops: pictures (JPEG, PNG; in folders `real` and `fake`, or all taken
         for real), what `deepfake extract` wrote, or the output of a run.
       output: the PNG file to write.
@@ -66,7 +91,7 @@ def write_preview(
             raise UsageError(f"{name}: {value} is too small; it must be 1 or more")
     if Path(output).suffix.lower() != ".png":
         raise UsageError(f"--output: {output} must end in .png")
-    with open_crops(data, to_dict(config.extraction)) as store:
+    with open_crops(data, config.extraction) as store:
         sampler = _sampler(store, config)
         numbers = _first(sampler, rows)
         fixed = _Fixed(numbers, sampler)
@@ -80,7 +105,7 @@ def write_preview(
 
 
 @contextlib.contextmanager
-def open_crops(data: str, extraction: dict[str, Any]) -> Iterator[CropStore]:
+def open_crops(data: str, extraction: CropOptions) -> Iterator[CropStore]:
     """The crops of a folder of pictures, of `deepfake extract`, or of a run.
 
     Raises:
@@ -136,9 +161,9 @@ def _of_pictures(root: Path, pictures: list[Path]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _sampler(store: CropStore, config: Config) -> Sampler:
+def _sampler(store: CropStore, config: PreviewConfig) -> Sampler:
     # The order does not depend on the size of the batches, and a few crops are enough to look at.
-    training = dataclasses.replace(config.training, batch_size=2)
+    training = config.training.replace(batch_size=2)
     missing = missing_classes(store.table)
     if missing and (needs_fakes(training) or missing != ["fake"]):
         # Nothing to train on, but something to look at.
@@ -180,7 +205,9 @@ class _Fixed:
         ]
 
 
-def _part(store: CropStore, fixed: _Fixed, config: Config, strength: str, draws: int) -> np.ndarray:
+def _part(
+    store: CropStore, fixed: _Fixed, config: PreviewConfig, strength: str, draws: int
+) -> np.ndarray:
     """Title and rows of one strength, RGB."""
     size = image_size_of(config.model)
 

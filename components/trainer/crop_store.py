@@ -12,15 +12,15 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from pipeline.config import ExtractionConfig
 from preprocessing.extraction import face_example as names
 from preprocessing.faces.crop import places_in_crop, roll
+from preprocessing.faces.crop_settings import CropOptions
 from preprocessing.support.errors import UsageError
 
 _BATCH = 64
@@ -85,32 +85,29 @@ class CropStore:
     Args:
       patterns: globs of gzip TFRecord files.
       split: name of the split, for messages.
-      extraction: the settings that the crops were cut with (plain values of
-        `preprocessing.faces.face_cropper.Settings`); `margin`, `align` and `jpeg_quality` are read,
-        and default to those of ExtractionConfig.
+      extraction: the settings that the crops were cut with; `margin`, `align` and `jpeg_quality`
+        are read. None takes the defaults.
 
     Attributes:
       table: the CropTable.
-      extraction: `extraction`, complete.
+      extraction: the settings.
 
     Raises:
       UsageError: no crop at all, or no disk space.
     """
 
-    def __init__(
-        self, patterns: Sequence[str], split: str, extraction: Mapping[str, Any] | None = None
-    ):
+    def __init__(self, patterns: Sequence[str], split: str, extraction: CropOptions | None = None):
         files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
         need = sum(tf.io.gfile.stat(file).length for file in files)
         # Crops are compressed already: as a stream they are hardly larger than as gzip.
         _check_room(1.1 * need, split)
-        self._open(_batches(files), dict(extraction or {}))
+        self._open(_batches(files), extraction or CropOptions())
         if not len(self.table):
             self._file.close()
             raise UsageError(f"the {split} split holds no crop")
 
     @classmethod
-    def of(cls, batches: Iterable[dict[str, Any]], extraction: Mapping[str, Any]) -> CropStore:
+    def of(cls, batches: Iterable[dict[str, Any]], extraction: CropOptions) -> CropStore:
         """A store of crops that are in no file.
 
         Args:
@@ -119,11 +116,11 @@ class CropStore:
           extraction: as for the constructor.
         """
         store = cls.__new__(cls)
-        store._open(batches, dict(extraction))
+        store._open(batches, extraction)
         return store
 
-    def _open(self, batches: Iterable[dict[str, Any]], extraction: dict[str, Any]) -> None:
-        self.extraction = {**dataclasses.asdict(ExtractionConfig()), **extraction}
+    def _open(self, batches: Iterable[dict[str, Any]], extraction: CropOptions) -> None:
+        self.extraction = extraction
         self._file = tempfile.TemporaryFile()
         try:
             columns, lengths = self._copy(batches)
@@ -159,8 +156,8 @@ class CropStore:
         for row, number in enumerate(numbers):
             points = self.table.landmarks[number]
             if points.any():
-                angle = roll(points) if self.extraction["align"] else 0.0
-                box, margin = self.table.boxes[number], self.extraction["margin"]
+                angle = roll(points) if self.extraction.align else 0.0
+                box, margin = self.table.boxes[number], self.extraction.margin
                 places[row] = places_in_crop(points, box, margin, angle)
         return places
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import keras
@@ -95,18 +94,20 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
     Args:
       detector: the calibrated module.
       folder: where `saved_model.pb` will be.
-      metadata: see `serving.model.card`; version, input size, label meaning,
-        offset and temperature are filled in here.
+      metadata: keys of `serving.model.card.ModelCard`; version, input size, positive
+        class, offset and temperature are filled in here.
     """
     size = detector.raw_logits.input_signature[0].shape[1]
-    complete = {
-        **metadata,
-        "version": card.VERSION,
-        "input_size": size,
-        "positive_class": "fake",
-        "offset": float(detector.offset),
-        "temperature": float(detector.temperature),
-    }
+    model_card = card.ModelCard.from_dict(
+        {
+            **metadata,
+            "version": card.VERSION,
+            "input_size": size,
+            "positive_class": "fake",
+            "offset": float(detector.offset),
+            "temperature": float(detector.temperature),
+        }
+    )
     tf.saved_model.save(
         detector,
         folder,
@@ -119,5 +120,5 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
     path = f"{folder}/{card.FILE}"
     tf.io.gfile.makedirs(path.rpartition("/")[0])
     with tf.io.gfile.GFile(path, "w") as file:
-        file.write(json.dumps(complete, indent=1, sort_keys=True) + "\n")
+        file.write(model_card.to_json())
     write_warmup_requests(folder, size=size)

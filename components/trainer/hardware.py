@@ -7,7 +7,7 @@ import logging
 import keras
 import tensorflow as tf
 
-from pipeline.config import TrainingConfig
+from components.trainer.config import TrainingConfig
 from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)

@@ -106,7 +106,7 @@ def _encoded(store: CropStore, batch: np.ndarray, seed: list[int]) -> np.ndarray
     for place, landmarks in zip(pseudo, store.landmarks(batch[pseudo - 1]), strict=True):
         rng = np.random.default_rng([*seed, int(place)])
         encoded[[place - 1, place]] = encoded_pair(
-            encoded[place - 1], landmarks, rng, store.extraction["jpeg_quality"]
+            encoded[place - 1], landmarks, rng, store.extraction.jpeg_quality
         )
     return encoded
 

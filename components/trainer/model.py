@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from components.trainer.backbones import build_backbone
-from pipeline.config import ModelConfig, image_size_of
+from components.trainer.config import ModelConfig, image_size_of
 
 BACKBONE, LOGIT = "backbone", "logit"
 

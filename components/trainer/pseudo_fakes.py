@@ -147,7 +147,7 @@ def _split_records(store: CropStore, seed: int) -> Iterator[dict[str, np.ndarray
     for number in np.flatnonzero(table.labels == names.REAL):
         rng = np.random.default_rng([seed, int(number)])
         landmarks = store.landmarks([number])[0]
-        quality = store.extraction["jpeg_quality"]
+        quality = store.extraction.jpeg_quality
         pair = encoded_pair(store.read([number])[0], landmarks, rng, quality, change_real=False)
         clip = table.clip_names[table.clips[number]]
         yield {

@@ -83,8 +83,8 @@ def run_fn(fn_args: FnArgs) -> None:
         metadata = {
             **settings.get("metadata", {}),
             "backbone": model_config.backbone,
-            "model": dataclasses.asdict(model_config),
-            "training": dataclasses.asdict(training_config),
+            "model": model_config.to_dict(),
+            "training": training_config.to_dict(),
             "seed": seed,
             "code": settings.get("code", ""),
             "validation": dataclasses.asdict(found),

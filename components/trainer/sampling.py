@@ -16,17 +16,14 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from components.trainer.config import TrainingConfig, needs_fakes
 from components.trainer.crop_store import CropTable, missing_classes
-from pipeline.config import needs_fakes
 from preprocessing.extraction.face_example import FAKE, REAL
 from preprocessing.support.errors import UsageError
-
-if TYPE_CHECKING:
-    from pipeline.config import TrainingConfig
 
 
 class Sampler(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.config import ModelConfig, TrainingConfig, check_training, needs_fakes
 from components.trainer.crop_store import CropStore
 from components.trainer.export import Detector
 from components.trainer.hardware import build_strategy, check_batch_size, dtype_policy
@@ -19,8 +19,7 @@ from components.trainer.pseudo_fakes import self_blended_split
 from components.trainer.sampling import check_crops
 from components.trainer.training import Training
 from components.trainer.training_state import TrainingState
-from pipeline.config import ModelConfig, TrainingConfig, from_dict, needs_fakes
-from pipeline.config_checks import check_training
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support import progress
 
 if TYPE_CHECKING:
@@ -42,9 +41,8 @@ def read_config(
     tuned = tuned or {}
     sections = []
     for name, section in (("model", ModelConfig), ("training", TrainingConfig)):
-        keys = {field.name for field in dataclasses.fields(section)}
-        better = {key: value for key, value in tuned.items() if key in keys}
-        sections.append(from_dict(section, {**settings[name], **better}))
+        better = {key: value for key, value in tuned.items() if key in section.model_fields}
+        sections.append(section.from_dict({**settings[name], **better}, key=name))
     check_training(*sections)
     return tuple(sections)
 
@@ -63,7 +61,8 @@ def open_crops(
     Raises:
       UsageError: a split is empty, or train lacks a class that training needs.
     """
-    extraction = fn_args.custom_config.get("metadata", {}).get("extraction")
+    settings = fn_args.custom_config.get("metadata", {}).get("extraction", {})
+    extraction = CropSettings.from_dict(settings, key="extraction")
     with contextlib.ExitStack() as stack:
         train = stack.enter_context(CropStore(fn_args.train_files, "train", extraction))
         check_crops(train.table, training)
@@ -125,4 +124,4 @@ def _build(
             model = build_model(config)
     finally:
         keras.config.set_dtype_policy(before)
-    return model, build_model(dataclasses.replace(config, weights="none"))
+    return model, build_model(config.replace(weights="none"))

@@ -19,6 +19,7 @@ from components.trainer.callbacks import (
     warmup_constant,
     warmup_cosine,
 )
+from components.trainer.config import TrainingConfig
 from components.trainer.crop_store import CropStore
 from components.trainer.export import Detector
 from components.trainer.hardware import out_of_memory, use_xla
@@ -29,7 +30,6 @@ from components.trainer.optimizer import build_optimizer
 from components.trainer.recalibration import Recalibration
 from components.trainer.sampling import Sampler, build_sampler
 from components.trainer.training_state import TrainingState
-from pipeline.config import TrainingConfig
 
 _LOG = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components.trainer.callbacks import Validation
 from components.trainer.setup import make_training, open_crops, read_config
-from pipeline.config import TunerConfig, from_dict
+from components.tuner.config import TunerConfig
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 
@@ -35,7 +34,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
       UsageError: see `components.trainer.setup`; or val lacks a class, so that no AUC says which
         trial is the best.
     """
-    config = from_dict(TunerConfig, fn_args.custom_config["tuner"])
+    config = TunerConfig.from_dict(fn_args.custom_config["tuner"], key="tuner")
     oracle = keras_tuner.oracles.BayesianOptimizationOracle(
         objective=keras_tuner.Objective(OBJECTIVE, "max"),
         max_trials=config.trials,
@@ -95,7 +94,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         progress.report("tune", self._done, self._config.trials, text)
         settings = self._fn_args.custom_config
         model_config, training_config = read_config(settings, values)
-        training_config = dataclasses.replace(training_config, epochs=self._config.epochs)
+        training_config = training_config.replace(epochs=self._config.epochs)
         seed = int(settings.get("seed", 0))
         with open_crops(self._fn_args, training_config, seed) as crops:
             training, _ = make_training(self._fn_args, crops, model_config, training_config, seed)

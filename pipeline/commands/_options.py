@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,4 +76,4 @@ def configuration_of_any_layout(
     config = configuration(preset, overrides, data, output)
     if preset != _ANY_LAYOUT:
         return config
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, layout="auto"))
+    return config.replace(data=config.data.replace(layout="auto"))

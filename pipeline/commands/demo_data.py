@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,11 +27,8 @@ def demo_data(
     from pipeline.config import load_config
     from preprocessing.datasets.demo import make_demo_data
 
-    demo = load_config("demo").data.demo
-    if seed is not None:
-        demo = dataclasses.replace(demo, seed=seed)
-    if difficulty is not None:
-        demo = dataclasses.replace(demo, difficulty=difficulty)
-    make_demo_data(Path(data), demo)
+    options = {"seed": seed, "difficulty": difficulty}
+    changes = [f"data.demo.{key}={value}" for key, value in options.items() if value is not None]
+    make_demo_data(Path(data), load_config("demo", changes).data.demo)
     print(f"the demo's dataset is in {data}; its README.txt says what it is")
     return 0

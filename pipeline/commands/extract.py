@@ -21,7 +21,6 @@ def extract(
     .txt and .csv do not count), which the output says with the reason, 2 wrong usage or data, 1
     failure.
     """
-    from pipeline.config import to_dict
     from pipeline.console import Console
     from pipeline.inputs import INCOMPLETE, index, make_output
     from preprocessing.manifest.checks import left_out
@@ -31,9 +30,8 @@ def extract(
     manifest = index(config)
     with Console(folder / "logs" / "extract.log") as console:
         from preprocessing.extraction.dataset_extraction import extract_dataset
-        from preprocessing.faces.face_cropper import Settings
 
-        settings = Settings.of(to_dict(config.extraction), config.data.precropped)
+        settings = config.extraction.crop_settings(config.data.precropped)
         workers = config.extraction.workers
         summary = extract_dataset(
             manifest, settings, folder / "faces", workers=workers, say=console.say

@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from preprocessing.datasets import demo_pictures as pictures
+from preprocessing.datasets.demo_config import DemoConfig
 from preprocessing.support.errors import UsageError
 
 NOTICE = (
@@ -40,16 +41,6 @@ YOUTUBE_CLIPS, YOUTUBE_TEST_CLIPS = 6, 2
 FRAME_SIZES = ((320, 320), (336, 304), (304, 320), (288, 360), (352, 288))  # width, height
 
 
-class DemoParameters(Protocol):
-    """How many pseudo-persons each split gets, and the seed; pipeline.config.DemoConfig fits."""
-
-    train_identities: int
-    val_identities: int
-    test_identities: int
-    seed: int
-    difficulty: str
-
-
 class _Person(NamedTuple):
     """One pseudo-person: its real clip, its fake if it has one, and whether it is for testing."""
 
@@ -61,7 +52,7 @@ class _Person(NamedTuple):
 
 def make_demo_data(
     root: Path,
-    demo: DemoParameters,
+    demo: DemoConfig,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Makes the dataset, unless it is there already.
@@ -76,11 +67,10 @@ def make_demo_data(
       progress: called in this thread after each person with (persons made, persons in all).
 
     Raises:
-      UsageError: a count is too small, `root` holds files of somebody else, or it cannot be
-        written.
+      UsageError: `root` holds files of somebody else, or it cannot be written.
     """
     root = Path(root).resolve()
-    parameters = _parameters(demo)
+    parameters = demo.to_dict()
     if _is_complete(root, parameters):
         return
     _refuse_foreign_files(root)
@@ -102,22 +92,6 @@ def make_demo_data(
             f"the demo data cannot be written to {root} ({error}); name a folder "
             "(data.dir) in a place that can be written and has some 20 MB left"
         ) from error
-
-
-def _parameters(demo: DemoParameters) -> dict[str, Any]:
-    parameters: dict[str, Any] = {
-        name: int(getattr(demo, name))
-        for name in ("train_identities", "val_identities", "test_identities", "seed")
-    }
-    for name, value in parameters.items():
-        lowest = 0 if name == "seed" else 1
-        if value < lowest:
-            raise UsageError(f"demo.{name}: {value} is too small; it must be {lowest} or more")
-    if demo.difficulty not in BLENDS:
-        raise UsageError(
-            f"demo.difficulty: {demo.difficulty!r} is not known; it may be {', '.join(BLENDS)}"
-        )
-    return {**parameters, "difficulty": demo.difficulty}
 
 
 def _people(parameters: dict[str, Any]) -> list[_Person]:

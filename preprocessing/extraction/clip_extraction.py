@@ -6,22 +6,23 @@ import dataclasses
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from preprocessing.datasets.clip import Clip
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_example import make_example
 from preprocessing.faces.face_cropper import Crop, FaceCropper
 from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
 if TYPE_CHECKING:
-    from preprocessing.faces.crop_settings import Settings
+    from preprocessing.faces.crop_settings import CropSettings
 
 # Part of the reason of a clip that is not known to be unreadable.
 PASSING = "a passing fault: the next run tries again"
 
 
-def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str, Any], list[bytes]]:
+def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[ClipRow, list[bytes]]:
     """One clip's report row and its serialized Examples.
 
     The row always comes; a clip that gives no Example says why in the row's `reason`. After a
@@ -33,29 +34,30 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[dict[str,
       clip: the clip.
       cropper: cuts its faces out.
     """
-    row = {
-        "path": clip.path,
-        "label": clip.label,
-        "method": clip.method,
-        **dataclasses.asdict(FaceCounts()),
-        "original": original_state(root, clip, cropper.settings),
-        "reason": "",
-        "failed": False,
-    }
+    original_now = original_state(root, clip, cropper.settings)
     start = time.monotonic()
     crops: list[Crop] = []
-    original = Path(root) / clip.source if row["original"] else None
+    counts, reason, failed = FaceCounts(), "", False
+    original = Path(root) / clip.source if original_now else None
     try:
         _check_present(Path(root) / clip.path)
         crops, counts = cropper.crops(Path(root) / clip.path, original)
-        row.update(dataclasses.asdict(counts))
         if not crops:
-            row["reason"] = _why_none(counts)
+            reason = _why_none(counts)
     except UnreadableMedia as error:
-        row["reason"] = str(error)
+        reason = str(error)
     except (DecodingFailed, MemoryError, OSError) as error:
-        row.update(reason=f"{str(error) or type(error).__name__} ({PASSING})", failed=True)
-    row["seconds"] = round(time.monotonic() - start, 3)
+        reason, failed = f"{str(error) or type(error).__name__} ({PASSING})", True
+    row = ClipRow(
+        path=clip.path,
+        label=clip.label,
+        method=clip.method,
+        **dataclasses.asdict(counts),
+        original=original_now,
+        reason=reason,
+        failed=failed,
+        seconds=round(time.monotonic() - start, 3),
+    )
     examples = [
         make_example(
             jpeg=crop.jpeg,
@@ -92,7 +94,7 @@ def _why_none(counts: FaceCounts) -> str:
     return f"no face was kept: {', '.join(sorted(counts.dropped))}"
 
 
-def original_state(root: str, clip: Clip, settings: Settings) -> list[int] | None:
+def original_state(root: str, clip: Clip, settings: CropSettings) -> list[int] | None:
     """What tells that a clip's original has changed; None where it has no part in the result."""
     if not settings.boxes_of_original or not clip.source:
         return None

@@ -6,12 +6,12 @@ import collections
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from preprocessing.extraction import face_example
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_store import read_examples
 from preprocessing.media.frame import middles
 
@@ -23,7 +23,7 @@ _CLASSES = {face_example.REAL: "real", face_example.FAKE: "fake"}
 _COLOURS = {face_example.REAL: (60, 130, 40), face_example.FAKE: (40, 40, 180)}
 
 
-def write(path: str | Path, rows: Iterable[dict[str, Any]]) -> bool:
+def write(path: str | Path, rows: Iterable[ClipRow]) -> bool:
     """Writes the contact sheet as PNG: for each class and method one crop of up to eight clips.
 
     Args:
@@ -33,10 +33,10 @@ def write(path: str | Path, rows: Iterable[dict[str, Any]]) -> bool:
     Returns:
       Whether there was a crop to show; without one no file is written.
     """
-    groups: dict[tuple[int, str], list[dict[str, Any]]] = collections.defaultdict(list)
+    groups: dict[tuple[int, str], list[ClipRow]] = collections.defaultdict(list)
     for row in rows:
-        if row["crops"] and row.get("stored"):
-            groups[row["label"], row["method"]].append(row)
+        if row.crops and row.stored:
+            groups[row.label, row.method].append(row)
     if not groups:
         return False
     sheet = np.vstack([_group(key, groups[key]) for key in sorted(groups)])
@@ -47,13 +47,13 @@ def write(path: str | Path, rows: Iterable[dict[str, Any]]) -> bool:
     return True
 
 
-def _group(key: tuple[int, str], rows: list[dict[str, Any]]) -> np.ndarray:
+def _group(key: tuple[int, str], rows: list[ClipRow]) -> np.ndarray:
     """A title and a line of crops, BGR."""
     label, method = key
-    rows = sorted(rows, key=lambda row: row["path"])
+    rows = sorted(rows, key=lambda row: row.path)
     shown = [rows[number] for number in middles(len(rows), _COLUMNS)]
     line = np.full((_TITLE_HEIGHT + _CELL, _COLUMNS * _CELL, 3), 255, np.uint8)
-    crops = sum(row["crops"] for row in rows)
+    crops = sum(row.crops for row in rows)
     name = _CLASSES[label] if method == _CLASSES[label] else f"{_CLASSES[label]}: {method}"
     title = f"{name}   {len(rows)} clips, {crops} crops"
     # OpenCV's fonts hold ASCII only.
@@ -67,11 +67,11 @@ def _group(key: tuple[int, str], rows: list[dict[str, Any]]) -> np.ndarray:
     return line
 
 
-def _cell(row: dict[str, Any]) -> np.ndarray:
+def _cell(row: ClipRow) -> np.ndarray:
     """The middle crop of a clip, BGR [128, 128, 3]."""
     import tensorflow as tf
 
-    record = next(itertools.islice(read_examples(row["stored"]), row["crops"] // 2, None))
+    record = next(itertools.islice(read_examples(row.stored), row.crops // 2, None))
     example = tf.train.Example.FromString(record)
     jpeg = example.features.feature[face_example.IMAGE].bytes_list.value[0]
     crop = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)

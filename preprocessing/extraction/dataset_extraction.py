@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing.extraction import extraction_report
-from preprocessing.extraction.face_extraction import Settings, run_extraction
+from preprocessing.extraction.face_extraction import run_extraction
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.beam_args import RUNNER, worker_args
 from preprocessing.support.output_lock import locked
@@ -16,7 +17,7 @@ from preprocessing.support.output_lock import locked
 
 def extract_dataset(
     manifest: Manifest,
-    settings: Settings,
+    settings: CropSettings,
     output: str | Path,
     workers: int = 1,
     beam_args: list[str] | None = None,
@@ -51,7 +52,7 @@ def extract_dataset(
 
 def _extract(
     manifest: Manifest,
-    settings: Settings,
+    settings: CropSettings,
     output: Path,
     workers: int,
     beam_args: list[str] | None,

@@ -9,17 +9,32 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing.datasets.clip import Problem, printable
+from preprocessing.extraction.clip_row import ClipRow
+from preprocessing.support.record import Record
 
 # Keys of a row that are for the machinery, not for the reader.
-_INTERNAL = ("stored", "pair", "original")
+_INTERNAL = {"stored", "pair", "original"}
 
 
-def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+class ExtractionReport(Record):
+    """What `report.json` holds.
+
+    Attributes:
+      summary: see `summarise`.
+      clips: the rows, without what is only for the machinery.
+      problems: `path` and `reason` of what else stands in the dataset's folder.
+    """
+
+    summary: dict[str, Any]
+    clips: list[ClipRow]
+    problems: list[dict[str, str]] = []
+
+
+def summarise(rows: Iterable[ClipRow]) -> dict[str, Any]:
     """Adds report rows up.
 
     Args:
-      rows: report rows as `preprocessing.extraction.face_extraction.extract_clip` makes them, with
-        `split`.
+      rows: with their splits.
 
     Returns:
       Counts over all clips (`clips`, `clips_with_faces`, `clips_reported`, of those `clips_failed`
@@ -31,16 +46,16 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     reasons: collections.Counter[str] = collections.Counter()
     dropped: collections.Counter[str] = collections.Counter()
     for row in rows:
-        for counts in (totals, splits[row["split"]]):
+        for counts in (totals, splits[row.split]):
             counts["clips"] += 1
-            counts["clips_with_faces"] += row["crops"] > 0
-            counts["clips_reported"] += row["crops"] == 0
-            counts["clips_failed"] += row.get("failed", False)
+            counts["clips_with_faces"] += row.crops > 0
+            counts["clips_reported"] += row.crops == 0
+            counts["clips_failed"] += row.failed
             for name in ("frames", "frames_with_face", "faces", "crops"):
-                counts[name] += row[name]
-        if row["reason"]:
-            reasons[row["reason"]] += 1
-        dropped.update(row["dropped"])
+                counts[name] += getattr(row, name)
+        if row.reason:
+            reasons[row.reason] += 1
+        dropped.update(row.dropped)
     return {
         **totals,
         "reasons": dict(sorted(reasons.items())),
@@ -50,7 +65,7 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write(
-    folder: str | Path, rows: list[dict[str, Any]], problems: Sequence[Problem] = ()
+    folder: str | Path, rows: Sequence[ClipRow], problems: Sequence[Problem] = ()
 ) -> dict[str, Any]:
     """Writes the report for programs and for people.
 
@@ -64,21 +79,26 @@ def write(
       The summary.
     """
     summary = summarise(rows)
-    kept = [{k: v for k, v in row.items() if k not in _INTERNAL} for row in rows]
+    kept = [row.model_dump(exclude_unset=True, exclude=_INTERNAL) for row in rows]
     told = [{"path": problem.path, "reason": problem.reason} for problem in problems]
     report = {"summary": summary, "clips": kept, "problems": told}
     folder = Path(folder)
     (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (folder / "report.txt").write_text(_text(summary, kept, problems), encoding="utf-8")
+    (folder / "report.txt").write_text(_text(summary, rows, problems), encoding="utf-8")
     from preprocessing.extraction import contact_sheet
 
     contact_sheet.write(folder / "contact_sheet.png", rows)
     return summary
 
 
-def read(folder: str | Path) -> dict[str, Any]:
-    """Reads what `write` wrote."""
-    return json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+def read(folder: str | Path) -> ExtractionReport:
+    """Reads what `write` wrote.
+
+    Raises:
+      UsageError: it does not hold what a report holds.
+    """
+    text = (Path(folder) / "report.json").read_text(encoding="utf-8")
+    return ExtractionReport.from_dict(json.loads(text))
 
 
 def _zeros() -> dict[str, int]:
@@ -86,7 +106,7 @@ def _zeros() -> dict[str, int]:
     return dict.fromkeys((*clips, "frames", "frames_with_face", "faces", "crops"), 0)
 
 
-def _text(summary: dict[str, Any], rows: list[dict[str, Any]], problems: Sequence[Problem]) -> str:
+def _text(summary: dict[str, Any], rows: Sequence[ClipRow], problems: Sequence[Problem]) -> str:
     lines = [
         f"clips {summary['clips']} = with faces {summary['clips_with_faces']}"
         f" + reported {summary['clips_reported']}; crops {summary['crops']}",
@@ -97,11 +117,11 @@ def _text(summary: dict[str, Any], rows: list[dict[str, Any]], problems: Sequenc
         f"{'seconds':>9}  clip",
     ]
     for row in rows:
-        reason = f"  [{row['reason']}]" if row["reason"] else ""
-        reason += "".join(f"  ({note})" for note in row.get("notes", ()))
+        reason = f"  [{row.reason}]" if row.reason else ""
+        reason += "".join(f"  ({note})" for note in row.notes)
         lines.append(
-            f"{row['split']:6}{row['frames']:>8}{row['frames_with_face']:>11}{row['faces']:>7}"
-            f"{row['tracks']:>8}{row['crops']:>7}{row['seconds']:>9.2f}  {row['path']!r}{reason}"
+            f"{row.split:6}{row.frames:>8}{row.frames_with_face:>11}{row.faces:>7}"
+            f"{row.tracks:>8}{row.crops:>7}{row.seconds:>9.2f}  {row.path!r}{reason}"
         )
     if problems:
         lines += ["", "problems of the folder:"]

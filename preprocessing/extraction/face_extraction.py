@@ -17,20 +17,21 @@ import apache_beam as beam
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_extraction import extract_clip, original_state
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_store import (
     read_examples,
     read_row,
     stored_clip,
     write_clip,
 )
-from preprocessing.faces.face_cropper import Crop, FaceCropper, Settings
+from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.face_cropper import Crop, FaceCropper
 from preprocessing.support.fingerprint import code_digest, settings_digest
 
 __all__ = [
     "Crop",
     "ExtractFaces",
     "FaceCropper",
-    "Settings",
     "extract_clip",
     "store_key",
     "stored_clip",
@@ -44,9 +45,9 @@ STORE_ENTRY_POINTS = (
 )
 
 
-def store_key(settings: Settings) -> str:
+def store_key(settings: CropSettings) -> str:
     """Names the part of the face store that holds results of these settings and this code."""
-    return settings_digest(settings.as_dict(), code_digest(*STORE_ENTRY_POINTS))
+    return settings_digest(settings.to_dict(), code_digest(*STORE_ENTRY_POINTS))
 
 
 class ExtractFaces(beam.PTransform):
@@ -57,7 +58,7 @@ class ExtractFaces(beam.PTransform):
       store: folder of finished clips, shared by runs.
       outputs: for each split the folder that its shards are written to.
       clips_per_split: for each split how many clips it has (decides the number of shards).
-      settings: see Settings.
+      settings: see `preprocessing.faces.crop_settings`.
       threads: CPU threads a worker may use; 0 leaves it to the libraries.
     """
 
@@ -67,7 +68,7 @@ class ExtractFaces(beam.PTransform):
         store: str,
         outputs: dict[str, str],
         clips_per_split: dict[str, int],
-        settings: Settings,
+        settings: CropSettings,
         threads: int = 0,
     ):
         super().__init__()
@@ -89,7 +90,7 @@ class ExtractFaces(beam.PTransform):
         )
         _ = (
             rows
-            | "WithFaces" >> beam.Filter(lambda row: row["crops"] > 0)
+            | "WithFaces" >> beam.Filter(lambda row: row.crops > 0)
             | "ByShard" >> beam.Map(_with_shard, self._shards)
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShard" >> beam.ParDo(_WriteShard(self._outputs, self._shards))
@@ -103,11 +104,11 @@ def run_extraction(
     clips: Sequence[Clip],
     store: str,
     outputs: dict[str, str],
-    settings: Settings,
+    settings: CropSettings,
     workers: int,
     rows_path: str,
     then: beam.PTransform | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ClipRow]:
     """Runs a pipeline that extracts the faces of clips, and accounts for every clip.
 
     Args:
@@ -116,7 +117,7 @@ def run_extraction(
       clips: the clips, with their splits.
       store: folder of finished clips.
       outputs: for each split the folder that its shards are written to.
-      settings: see Settings.
+      settings: see `preprocessing.faces.crop_settings`.
       workers: worker processes of the pipeline, among which the CPUs are divided.
       rows_path: file that carries the rows from the workers to here; it is gone afterwards.
       then: further work on each clip, report rows -> report rows; None for none.
@@ -151,9 +152,9 @@ def run_extraction(
             | "WriteRows" >> beam.Map(_write_json, rows_path)
         )
     with open(rows_path, encoding="utf-8") as file:
-        found = sorted(json.load(file), key=lambda row: row["path"])
+        found = sorted(map(ClipRow.from_dict, json.load(file)), key=lambda row: row.path)
     os.remove(rows_path)
-    missing = {clip.path for clip in clips} - {row["path"] for row in found}
+    missing = {clip.path for clip in clips} - {row.path for row in found}
     if missing or len(found) != len(clips):
         raise RuntimeError(
             f"{len(clips)} clips went in, {len(found)} came out; the first missing is "
@@ -162,13 +163,13 @@ def run_extraction(
     return found
 
 
-def _write_json(rows: list[dict[str, Any]], path: str) -> None:
+def _write_json(rows: list[ClipRow], path: str) -> None:
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(rows, file)
+        json.dump([row.to_dict() for row in rows], file)
 
 
 class _Extract(beam.DoFn):
-    def __init__(self, root: str, store: str, settings: Settings, threads: int):
+    def __init__(self, root: str, store: str, settings: CropSettings, threads: int):
         self._root = root
         self._store = store
         self._settings = settings
@@ -176,17 +177,17 @@ class _Extract(beam.DoFn):
         self._key = store_key(settings)
         self._cropper: FaceCropper | None = None
 
-    def process(self, clip: Clip) -> Iterable[dict[str, Any]]:
+    def process(self, clip: Clip) -> Iterable[ClipRow]:
         path = stored_clip(self._store, self._key, clip)
         row = read_row(path)
-        if row is None or row["original"] != original_state(self._root, clip, self._settings):
+        if row is None or row.original != original_state(self._root, clip, self._settings):
             if self._cropper is None:  # Not in setup(): a run served by the store needs no MTCNN.
                 _limit_threads(self._threads)
                 self._cropper = FaceCropper(self._settings, self._threads)
             row, examples = extract_clip(self._root, clip, self._cropper)
-            if not row["failed"]:
+            if not row.failed:
                 write_clip(path, row, examples)
-        yield {**row, "split": clip.split, "pair": clip.source or clip.path, "stored": str(path)}
+        yield row.in_run(clip.split, clip.source or clip.path, str(path))
 
     def teardown(self) -> None:
         if self._cropper is not None:
@@ -198,7 +199,7 @@ class _WriteShard(beam.DoFn):
         self._outputs = outputs
         self._shards = shards
 
-    def process(self, keyed: tuple[tuple[str, int], Iterable[dict[str, Any]]]) -> None:
+    def process(self, keyed: tuple[tuple[str, int], Iterable[ClipRow]]) -> None:
         import tensorflow as tf
 
         (split, shard), rows = keyed
@@ -206,20 +207,20 @@ class _WriteShard(beam.DoFn):
         tf.io.gfile.makedirs(folder)
         name = f"faces-{shard:05d}-of-{self._shards[split]:05d}.gz"
         # A fake stands beside its original; the order is the same on every runner.
-        ordered = sorted(rows, key=lambda row: (row["pair"], row["label"], row["path"]))
+        ordered = sorted(rows, key=lambda row: (row.pair, row.label, row.path))
         # Beside the folder, not in it: readers take every file in it for a shard.
         temporary = f"{folder}-{name}.tmp"
         with tf.io.TFRecordWriter(temporary, options="GZIP") as writer:
             for row in ordered:
-                for example in read_examples(row["stored"]):
+                for example in read_examples(row.stored):
                     writer.write(example)
         tf.io.gfile.rename(temporary, f"{folder}/{name}", overwrite=True)
 
 
-def _with_shard(row: dict[str, Any], shards: dict[str, int]) -> tuple[tuple[str, int], Any]:
+def _with_shard(row: ClipRow, shards: dict[str, int]) -> tuple[tuple[str, int], Any]:
     # Pairs share a shard, so that training can show a fake beside its original.
-    number = int.from_bytes(hashlib.sha256(row["pair"].encode()).digest()[:4], "big")
-    return (row["split"], number % shards[row["split"]]), row
+    number = int.from_bytes(hashlib.sha256(row.pair.encode()).digest()[:4], "big")
+    return (row.split, number % shards[row.split]), row
 
 
 def _limit_threads(threads: int) -> None:

@@ -13,9 +13,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from preprocessing.datasets.clip import Clip
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.support.files import replacing
 from preprocessing.support.fingerprint import settings_digest
 
@@ -28,14 +28,14 @@ def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:
     return Path(store) / key / f"{settings_digest(row)}.tfrecord"
 
 
-def write_clip(path: Path, row: dict[str, Any], examples: Sequence[bytes]) -> None:
+def write_clip(path: Path, row: ClipRow, examples: Sequence[bytes]) -> None:
     """Writes a clip's result; until it is complete, nothing stands under that name."""
     import tensorflow as tf
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with tf.io.TFRecordWriter(str(temporary)) as writer:
-        for record in (json.dumps(row).encode(), *examples):
+        for record in (json.dumps(row.to_dict()).encode(), *examples):
             writer.write(record)
     # A rename may reach the disk before the content does.
     with temporary.open("rb") as file:
@@ -43,7 +43,7 @@ def write_clip(path: Path, row: dict[str, Any], examples: Sequence[bytes]) -> No
     temporary.rename(path)
 
 
-def read_row(path: Path) -> dict[str, Any] | None:
+def read_row(path: Path) -> ClipRow | None:
     """The report row of a finished clip, after a look at the whole file.
 
     Returns:
@@ -54,9 +54,9 @@ def read_row(path: Path) -> dict[str, Any] | None:
 
     try:
         records = _records(path)
-        row = json.loads(next(records))
-        complete = sum(1 for _ in records) == row["crops"]
-    except (tf.errors.DataLossError, StopIteration, ValueError, KeyError, TypeError):
+        row = ClipRow.from_dict(json.loads(next(records)))
+        complete = sum(1 for _ in records) == row.crops
+    except (tf.errors.DataLossError, StopIteration, ValueError):
         return None
     return row if complete else None
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from preprocessing.faces import persons
 from preprocessing.faces.crop import limit_size, roll, square_crop
-from preprocessing.faces.crop_settings import Settings
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.detector import Face
 from preprocessing.faces.face_selection import (
     BYSTANDER,
@@ -32,7 +32,7 @@ from preprocessing.media.frame_folder import sample_folder
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import UnreadableMedia
 
-__all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper", "Settings"]
+__all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper"]
 
 _Item = TypeVar("_Item")
 
@@ -73,7 +73,7 @@ class FaceCropper:
       limits: of the files, beyond which they are refused; None for those of datasets.
     """
 
-    def __init__(self, settings: Settings, threads: int = 0, limits: Limits | None = None):
+    def __init__(self, settings: CropSettings, threads: int = 0, limits: Limits | None = None):
         self.settings = settings
         self._decoder = Decoder(threads, limits=limits)
         self._search = None

@@ -23,7 +23,8 @@ from serving.gateway import messages
 from serving.gateway.limits import FileLimits
 
 if TYPE_CHECKING:
-    from preprocessing.faces.face_cropper import Crop, FaceCropper, Settings
+    from preprocessing.faces.crop_settings import CropSettings
+    from preprocessing.faces.face_cropper import Crop, FaceCropper
     from preprocessing.faces.face_selection import FaceCounts
 
 _LOG = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class _Worker:
         self._limits = limits
         self._cropper: FaceCropper | None = None
 
-    def prepare(self, settings: Settings) -> None:
+    def prepare(self, settings: CropSettings) -> None:
         """Makes the cropper, which takes seconds for the first settings."""
         from preprocessing.faces.face_cropper import FaceCropper
         from preprocessing.support.quiet import quiet
@@ -159,10 +160,10 @@ class _Worker:
             return messages.pack({"failure": "memory" if memory else "error"})
 
 
-def _settings(request: dict[str, Any]) -> Settings:
-    from preprocessing.faces.face_cropper import Settings
+def _settings(request: dict[str, Any]) -> CropSettings:
+    from preprocessing.faces.crop_settings import CropSettings
 
-    return Settings(**request["settings"])
+    return CropSettings.from_dict(request["settings"], key="settings")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.faces.face_cropper import Crop, Settings
+from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.face_cropper import Crop
 from preprocessing.faces.face_selection import ANSWER, FaceCounts
 from preprocessing.media.frame import Frame
 from serving.gateway import messages
@@ -70,7 +71,7 @@ class CropWorker:
       settings: that it was asked for last.
     """
 
-    def __init__(self, settings: Settings, limits: FileLimits):
+    def __init__(self, settings: CropSettings, limits: FileLimits):
         self.settings = settings
         environment = dict(os.environ)
         paths = [str(_ROOT), environment.get("PYTHONPATH", "")]
@@ -95,7 +96,7 @@ class CropWorker:
         self._output = self._process.stdout.fileno()
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)
-        self._send({"settings": settings.as_dict(), "limits": dataclasses.asdict(limits)})
+        self._send({"settings": settings.to_dict(), "limits": dataclasses.asdict(limits)})
 
     @property
     def alive(self) -> bool:
@@ -130,7 +131,7 @@ class CropWorker:
     def find(
         self,
         path: Path,
-        settings: Settings,
+        settings: CropSettings,
         seconds: float,
         check: Callable[[], None],
         shown: bool = False,
@@ -153,7 +154,7 @@ class CropWorker:
         self.settings = settings
         request = {
             "path": str(path),
-            "settings": settings.as_dict(),
+            "settings": settings.to_dict(),
             "seconds": max(0.0, seconds - _EARLY_SECONDS),
             "shown": shown,
             "policy": policy,

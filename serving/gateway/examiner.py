@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.faces.face_cropper import Settings
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_selection import ALL, ANSWER
 from serving import clients
 from serving.gateway.crop_worker import CropWorker, Found
@@ -98,7 +98,7 @@ class Examiner:
         self._closed = False
         self._lock = threading.Lock()
 
-    def start(self, settings: Settings) -> None:
+    def start(self, settings: CropSettings) -> None:
         """Starts the workers, and does not wait for them."""
         for _ in range(self._count):
             self._workers.put(self._made(settings))
@@ -145,7 +145,7 @@ class Examiner:
             self._all.clear()
         self.versions.close()
 
-    def _made(self, settings: Settings) -> CropWorker:
+    def _made(self, settings: CropSettings) -> CropWorker:
         with self._lock:
             worker = CropWorker(settings, self._limits)
             self._all.add(worker)
@@ -163,7 +163,7 @@ class Examiner:
         return self._made(worker.settings)
 
     def _examine(self, job: Job, worker: CropWorker) -> dict[str, Any]:
-        cut_for: Settings | None = None
+        cut_for: CropSettings | None = None
         for last in (False, True):
             job.check()
             version = self.versions.served()
@@ -182,7 +182,7 @@ class Examiner:
             return self._answer(job, verdict, found, version)
         raise AssertionError("unreachable")
 
-    def _find(self, job: Job, worker: CropWorker, settings: Settings) -> Found:
+    def _find(self, job: Job, worker: CropWorker, settings: CropSettings) -> Found:
         start = time.monotonic()
         policy = ALL if job.all_faces else ANSWER
         found = worker.find(job.path, settings, job.seconds_left, job.check, job.with_crops, policy)

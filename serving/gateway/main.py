@@ -33,7 +33,7 @@ from serving.http.lifetime import (
 )
 
 if TYPE_CHECKING:
-    from preprocessing.faces.face_cropper import Settings
+    from preprocessing.faces.crop_settings import CropSettings
     from serving.gateway.app import Gateway
     from serving.gateway.examiner import Examiner
     from serving.gateway.served_versions import ModelOptions
@@ -93,7 +93,9 @@ def run(arguments: GatewayArguments) -> int:
     exit_without_threads()
 
 
-def _start(examiner: Examiner, gateway: Gateway, server: HttpServer, settings: Settings) -> None:
+def _start(
+    examiner: Examiner, gateway: Gateway, server: HttpServer, settings: CropSettings
+) -> None:
     """Starts workers and server; what has begun is ended where the rest fails."""
     try:
         # They import TensorFlow at the same time as this process.

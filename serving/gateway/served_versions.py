@@ -7,12 +7,11 @@ import logging
 import threading
 from pathlib import Path
 
-from preprocessing.faces.face_cropper import Settings
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.errors import UsageError
 from serving import clients
 from serving.gateway.refusals import Refused, unavailable
 from serving.model import card
-from serving.model.card import crop_settings
 from serving.model.thresholds import Thresholds, thresholds_of
 
 _LOG = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ class ServedVersion:
     """
 
     number: int
-    settings: Settings
+    settings: CropSettings
     thresholds: Thresholds | None
     backbone: str
 
@@ -114,12 +113,12 @@ class Versions:
         Raises:
           UsageError: as `newest`.
         """
-        metadata = card.read(self._options.base / str(number))
+        model_card = card.read(self._options.base / str(number))
         return ServedVersion(
             number,
-            crop_settings(metadata),
-            thresholds_of(metadata, self._options.false_alarms),
-            str(metadata["backbone"]),
+            model_card.answer_settings(),
+            thresholds_of(model_card.operating_points, self._options.false_alarms),
+            model_card.backbone,
         )
 
     def served(self) -> ServedVersion:

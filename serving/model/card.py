@@ -6,20 +6,19 @@ which goes along when the folder is copied.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.errors import UsageError
-
-if TYPE_CHECKING:
-    from preprocessing.faces.crop_settings import Settings
+from preprocessing.support.record import Record
+from serving.model.operating_points import OperatingPoints
 
 FILE = "assets.extra/deepfake_model.json"
 # Raised when a key changes its meaning or a required key is added.
 VERSION = 1
-# Keys that every reader may count on; `extraction` holds the crop parameters.
+# Keys that every reader may count on.
 REQUIRED = ("version", "input_size", "positive_class", "temperature", "backbone")
 
 _SAVED_MODEL = "saved_model.pb"
@@ -53,22 +52,110 @@ def find_saved_model(model_dir: str | Path) -> Path:
     )
 
 
-def read(model_dir: str | Path) -> dict[str, Any]:
-    """Reads the metadata of a model.
+class ModelCard(Record):
+    """What stands beside an exported model.
+
+    Keys with a default are missing in cards of earlier versions, and may be in those of models that
+    other programs exported.
+
+    Attributes:
+      version: of the card, `VERSION`.
+      input_size: side of the network's square input in pixels.
+      positive_class: what a score of 1 means.
+      backbone: name of the network below the head.
+      temperature: what raw logits are divided by, after `offset` was added.
+      offset: see `temperature`.
+      extraction: which crops the model was trained on, see `crop_settings`. Kept as it was read: a
+        card whose crops this version cannot make may still be shown.
+      operating_points: thresholds that val chose; None where there are none.
+      calibration: which clips calibrated it.
+      validation: measures of val in the epoch that was kept.
+      model: the section of the configuration.
+      training: the section of the configuration.
+      seed: of the training.
+      code: digest of the trainer's code.
+      data: layout and split of the dataset.
+      label: label -> what it means.
+      image_size: side that crops are resized to, in pixels.
+      libraries: name -> version of what trained the model.
+    """
+
+    version: int
+    input_size: int
+    positive_class: str
+    backbone: str
+    temperature: float
+    offset: float = 0.0
+    extraction: dict[str, Any] = {}
+    operating_points: OperatingPoints | None = None
+    calibration: dict[str, Any] | None = None
+    validation: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    seed: int = 0
+    code: str = ""
+    data: dict[str, Any] = {}
+    label: dict[str, str] = {}
+    image_size: int = 0
+    libraries: dict[str, str] = {}
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        return json.dumps(self.to_dict(), indent=1, sort_keys=True) + "\n"
+
+    @property
+    def wants_crops(self) -> bool:
+        """Whether the model was trained on files that were crops already."""
+        return bool(self.extraction.get("precropped"))
+
+    def crop_settings(self, precropped: bool = False) -> CropSettings:
+        """The crops that the model wants.
+
+        Args:
+          precropped: whether the files are crops already.
+
+        Raises:
+          UsageError: this version cannot make them, or they must be given and are not.
+        """
+        try:
+            settings = CropSettings.from_card(self.extraction)
+        except UsageError as error:
+            raise UsageError(
+                f"the model was trained on crops that this version cannot make ({error}); use the "
+                "version of this project that trained it, or train again"
+            ) from error
+        if settings.precropped and not precropped:
+            raise UsageError(
+                "the model was trained on files that were crops already, so nobody knows how to "
+                "cut faces for it; give it such crops, with --precropped"
+            )
+        return settings.replace(precropped=precropped)
+
+    def answer_settings(self) -> CropSettings:
+        """The crops that the model wants of a picture or video.
+
+        A model that was trained on files that were crops already takes them for crops.
+
+        Raises:
+          UsageError: see `crop_settings`.
+        """
+        return self.crop_settings(precropped=self.wants_crops)
+
+
+def read(model_dir: str | Path) -> ModelCard:
+    """Reads the card of a model.
 
     Args:
       model_dir: see `find_saved_model`.
 
-    Returns:
-      The metadata; the keys of `REQUIRED` are there.
-
     Raises:
-      UsageError: no model, a model without our metadata, or metadata of another version.
+      UsageError: no model, a model without our card, a card of another version, or one that lacks a
+        key or holds a value of another type.
     """
     folder = find_saved_model(model_dir)
     path = folder / FILE
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(
             f"the model in {folder} was not exported by this pipeline: {FILE} is missing, so "
@@ -76,50 +163,15 @@ def read(model_dir: str | Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read ({error}); export the model again") from error
-    missing = [key for key in REQUIRED if key not in metadata] if isinstance(metadata, dict) else []
-    if not isinstance(metadata, dict) or missing:
+    missing = [key for key in REQUIRED if key not in values] if isinstance(values, dict) else []
+    if not isinstance(values, dict) or missing:
         raise UsageError(f"{path} is incomplete (without {', '.join(missing) or 'any key'})")
-    if metadata["version"] != VERSION:
+    if values["version"] != VERSION:
         raise UsageError(
-            f"{path} has version {metadata['version']}, and this program reads version {VERSION}; "
+            f"{path} has version {values['version']}, and this program reads version {VERSION}; "
             "use the program that exported the model, or export it again"
         )
-    return metadata
-
-
-def settings_of(metadata: dict[str, Any], precropped: bool = False) -> Settings:
-    """The crops that a model wants.
-
-    Args:
-      metadata: of the model.
-      precropped: whether the files are crops already.
-
-    Raises:
-      UsageError: this version cannot make them, or they must be given and are not.
-    """
-    from preprocessing.faces.crop_settings import Settings
-
     try:
-        settings = Settings(**metadata["extraction"])
-    except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"the model was trained on crops that this version cannot make ({error}); use the "
-            "version of this project that trained it, or train again"
-        ) from error
-    if settings.precropped and not precropped:
-        raise UsageError(
-            "the model was trained on files that were crops already, so nobody knows how to cut "
-            "faces for it; give it such crops, with --precropped"
-        )
-    return dataclasses.replace(settings, precropped=precropped)
-
-
-def crop_settings(metadata: dict[str, Any]) -> Settings:
-    """The crops that a model wants of a picture or video.
-
-    Raises:
-      UsageError: see `settings_of`.
-    """
-    # A model that was trained on given crops takes pictures for crops.
-    given = bool(metadata.get("extraction", {}).get("precropped"))
-    return settings_of(metadata, precropped=given)
+        return ModelCard.from_dict(values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}; export the model again") from error

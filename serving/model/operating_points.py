@@ -8,10 +8,12 @@ when its logit is greater than the threshold's. P(fake) stands beside it for peo
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from preprocessing.support.record import Record
+from preprocessing.support.section import AsList
 from serving.model.aggregation import probability
 
 # Shares of real clips called fake that users ask for; the smallest ones need many real clips.
@@ -54,22 +56,52 @@ def operating_points(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {**result, "points": points}
 
 
-def threshold_logit(point: dict[str, Any]) -> float | None:
-    """The logit of a stored operating point.
+class OperatingPoint(Record):
+    """A stored threshold.
 
-    Earlier versions stored P(fake) alone, from which the logit is computed back, log(p / (1 - p)).
-
-    Args:
-      point: an entry of `points`, see `operating_points`.
-
-    Returns:
-      The logit; None where there is none, or where the stored probability is exactly 0 or 1, to
-      which the logits of all confident clips are rounded.
+    Attributes:
+      name: `eer`, or `fpr_0.01` and the like.
+      threshold: P(fake) at it; None where there is none.
+      logit: the threshold itself; models of earlier versions have none.
+      fpr: share of val's real clips above it.
+      tpr: share of val's fake clips above it.
     """
-    if "logit" in point:
-        return point["logit"]
-    share = point["threshold"]
-    return None if share is None or not 0.0 < share < 1.0 else math.log(share) - math.log1p(-share)
+
+    name: str
+    threshold: float | None
+    logit: float | None = None
+    fpr: float | None = None
+    tpr: float | None = None
+
+    def threshold_logit(self) -> float | None:
+        """The logit to compare with.
+
+        Earlier versions stored P(fake) alone, from which it is computed back, log(p / (1 - p)).
+
+        Returns:
+          The logit; None where there is none, or where the stored probability is exactly 0 or 1,
+          to which the logits of all confident clips are rounded.
+        """
+        if "logit" in self.model_fields_set:
+            return self.logit
+        share = self.threshold
+        if share is None or not 0.0 < share < 1.0:
+            return None
+        return math.log(share) - math.log1p(-share)
+
+
+class OperatingPoints(Record):
+    """`operating_points` of the model card; see `operating_points`.
+
+    Attributes:
+      points: the thresholds.
+      real_clips: on which they were chosen.
+      fake_clips: likewise.
+    """
+
+    points: Annotated[tuple[OperatingPoint, ...], AsList] = ()
+    real_clips: int = 0
+    fake_clips: int = 0
 
 
 def _balanced(real: np.ndarray, fake: np.ndarray) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,11 +38,9 @@ class Predictor:
         self, model: str | Path, false_alarms: float = FALSE_ALARMS, all_faces: bool = False
     ):
         self.model = card.find_saved_model(model)
-        metadata = card.read(self.model)
-        settings = dataclasses.replace(
-            card.crop_settings(metadata), policy=ALL if all_faces else ANSWER
-        )
-        self.thresholds = thresholds_of(metadata, false_alarms)
+        model_card = card.read(self.model)
+        settings = model_card.answer_settings().replace(policy=ALL if all_faces else ANSWER)
+        self.thresholds = thresholds_of(model_card.operating_points, false_alarms)
         import tensorflow as tf
 
         from preprocessing.faces.face_cropper import FaceCropper

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from preprocessing.support.errors import UsageError
+
+if TYPE_CHECKING:
+    from serving.model.operating_points import OperatingPoints
 
 FAKE, REAL, UNCERTAIN = "fake", "real", "uncertain"
 # Share of real clips that may be called fake.
@@ -81,12 +84,12 @@ class Thresholds:
 
 
 def thresholds_of(
-    metadata: dict[str, Any], false_alarms: float = FALSE_ALARMS
+    operating_points: OperatingPoints | None, false_alarms: float = FALSE_ALARMS
 ) -> Thresholds | None:
     """The band of a model, from its operating points.
 
     Args:
-      metadata: see `serving.model.card`.
+      operating_points: of the model card.
       false_alarms: share of real clips that may be called fake, one that the model has a point for.
 
     Returns:
@@ -97,10 +100,9 @@ def thresholds_of(
     Raises:
       UsageError: the model has no point for this share.
     """
-    from serving.model.operating_points import threshold_logit
-
-    stored = metadata.get("operating_points", {})
-    points = {point["name"]: threshold_logit(point) for point in stored.get("points", [])}
+    if operating_points is None:
+        return None
+    points = {point.name: point.threshold_logit() for point in operating_points.points}
     if points.get("eer") is None:
         return None
     name = f"fpr_{false_alarms:g}"
@@ -113,7 +115,7 @@ def thresholds_of(
     if points[name] is None:
         return None
     low, high = sorted((points["eer"], points[name]))
-    return Thresholds(false_alarms, high, low, stored["real_clips"])
+    return Thresholds(false_alarms, high, low, operating_points.real_clips)
 
 
 def _readable(logit: float) -> str:

@@ -4,7 +4,8 @@ import pytest
 from trainer_workbench import MODEL, SIZE, encode, face_like
 
 from components.trainer.augmentation_preview import write_preview
-from pipeline.config import Config, ModelConfig, TrainingConfig, from_dict
+from components.trainer.config import ModelConfig, TrainingConfig
+from pipeline.config import Config
 from preprocessing.support.errors import UsageError
 
 CELL, LINE = 192, 22
@@ -13,7 +14,7 @@ CELL, LINE = 192, 22
 def _config(**training) -> Config:
     values = {"batch_size": 8, "batch_norm": "momentum", **training}
     return Config(
-        model=from_dict(ModelConfig, MODEL), training=from_dict(TrainingConfig, values), seed=1
+        model=ModelConfig.from_dict(MODEL), training=TrainingConfig.from_dict(values), seed=1
     )
 
 

@@ -55,7 +55,7 @@ def make_run(folder, names, contents, labels, logits=None):
             "manifest": str(folder / "manifest.csv"),
             "root": str(folder),
         },
-        "splits": {"test": measure_split(crops, 0)},
+        "splits": {"test": measure_split(crops, 0).to_dict()},
     }
     (folder / "report.json").write_text(json.dumps(report))
     return str(folder)

@@ -1,24 +1,23 @@
 """FaceExtractor, executed on tiny real data."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
-from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report, face_example
-from preprocessing.extraction.face_extraction import Settings, store_key
+from preprocessing.extraction.face_extraction import store_key
 from preprocessing.extraction.face_store import Failures
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 
 pytestmark = pytest.mark.integration
 
-SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 3}, precropped=False)
-PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)
+SETTINGS = CropSettings(frames_per_clip=3)
+PRECROPPED = SETTINGS.replace(precropped=True)
 SPLITS = ("train", "val", "test")
 
 
@@ -73,7 +72,7 @@ def execute(manifest, folder, store=None, settings=SETTINGS):
             "manifest_digest": manifest.digest,
             "root": manifest.root,
             "store": str(store or folder / "store"),
-            "settings": json.dumps(settings.as_dict()),
+            "settings": json.dumps(settings.to_dict()),
             "code": "1",
             "attempt": 0,
             "workers": 1,
@@ -106,11 +105,11 @@ def test_each_split_holds_the_crops_of_its_own_clips(done):
 def test_the_report_accounts_for_every_clip(done, manifest):
     folder, _, artifact = done
     report = extraction_report.read(folder / "report")
-    assert [row["path"] for row in report["clips"]] == [clip.path for clip in manifest.clips]
-    reasons = {row["path"]: row["reason"] for row in report["clips"] if row["reason"]}
+    assert [row.path for row in report.clips] == [clip.path for clip in manifest.clips]
+    reasons = {row.path: row.reason for row in report.clips if row.reason}
     assert set(reasons) == {"train/faceless.mp4", "val/broken.mp4"}
     assert reasons["train/faceless.mp4"] == "no face found"
-    summary = report["summary"]
+    summary = report.summary
     assert (summary["clips"], summary["clips_reported"], summary["crops"]) == (8, 2, 18)
     for name in ("clips", "clips_reported", "crops"):
         assert artifact.get_int_custom_property(name) == summary[name]
@@ -185,7 +184,7 @@ def test_many_failures_stop_the_run_and_cost_no_finished_clip(crops, tmp_path):
     for number in (10, 11):
         (root / f"{number}.away").rename(root / f"{number}.png")
     execute(crops, tmp_path / "second", store, PRECROPPED)
-    summary = extraction_report.read(tmp_path / "second/report")["summary"]
+    summary = extraction_report.read(tmp_path / "second/report").summary
     assert (summary["clips_with_faces"], summary["clips_failed"]) == (124, 0)
     assert Failures.read(store).clips == {}
 
@@ -208,7 +207,7 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
             manifest_digest=crops.digest,
             root=str(root),
             store=str(store),
-            settings=PRECROPPED.as_dict(),
+            settings=PRECROPPED.to_dict(),
             code="1",
             attempt=Failures.read(store).next_attempt,
         )
@@ -226,7 +225,7 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
         execution = max(known.get_executions(), key=lambda execution: execution.id)
         reports = (tmp_path / "artifacts/FaceExtractor/report").iterdir()
         latest = max(reports, key=lambda folder: int(folder.name))
-        summary = extraction_report.read(latest)["summary"]
+        summary = extraction_report.read(latest).summary
         cached = execution.last_known_state == execution.CACHED
         return cached, summary["clips_failed"], summary["clips_with_faces"]
 
@@ -245,10 +244,10 @@ def test_the_component_names_what_it_makes():
         manifest_digest="0",
         root="/data",
         store="/store",
-        settings=SETTINGS.as_dict(),
+        settings=SETTINGS.to_dict(),
         code="1",
         workers=2,
     )
     assert set(component.outputs) == {"examples", "report"}
     settings = json.loads(component.exec_properties["settings"])
-    assert Settings(**settings) == SETTINGS
+    assert CropSettings.from_dict(settings) == SETTINGS

@@ -70,7 +70,7 @@ def data(table: pd.DataFrame) -> dict:
         "history": [
             {"epoch": 1.0, "loss": 0.7, "val_loss": 0.6, "val_auc": 0.5, "accuracy": 0.5},
         ],
-        "splits": {"test": measure_split(table, 100)},
+        "splits": {"test": measure_split(table, 100).to_dict()},
         "curves": None if not len(clips) else curves(labels, logits),
         "confusion": [{"name": "0.5", "threshold": 0.5, **confusion(labels, logits, 0.0)}],
         "comparison": None,

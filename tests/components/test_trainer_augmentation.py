@@ -6,9 +6,9 @@ import tensorflow as tf
 from trainer_workbench import SIZE, face_like
 
 from components.trainer.augmentation import STRENGTHS, Strength, augment
+from components.trainer.config import AUGMENTATIONS
 from components.trainer.degradation import compress_video
 from components.trainer.seed_recipe import SeedRecipe, apply_seed_recipe
-from pipeline.config_checks import AUGMENTATIONS
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 from trainer_workbench import SIZE, encode, face_like, write_split
 
+from components.trainer.config import TrainingConfig
 from components.trainer.crop_store import CropStore, missing_classes
 from components.trainer.input import evaluation_dataset, training_dataset
 from components.trainer.sampling import build_sampler
 from components.transform.preprocessing import decode_images
-from pipeline.config import TrainingConfig
 from preprocessing.extraction.face_example import make_example
 from preprocessing.support.errors import UsageError
 

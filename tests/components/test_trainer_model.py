@@ -8,6 +8,7 @@ from trainer_workbench import MODEL, SIZE, face_like
 
 from components.trainer import backbones
 from components.trainer.backbones import build_backbone, check_weights, md5_of
+from components.trainer.config import BACKBONES, BLOCKS, ModelConfig
 from components.trainer.model import (
     BACKBONE,
     HighPass,
@@ -16,8 +17,6 @@ from components.trainer.model import (
     build_model,
     prepare_phase,
 )
-from pipeline.config import ModelConfig
-from pipeline.config_checks import BACKBONES, BLOCKS
 from preprocessing.support.errors import UsageError
 
 

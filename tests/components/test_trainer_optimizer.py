@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 from trainer_workbench import MODEL
 
+from components.trainer.config import ModelConfig
 from components.trainer.model import build_model
 from components.trainer.optimizer import FusedAdam, build_optimizer
-from pipeline.config import ModelConfig
 
 SHAPES = ([3, 4], [4], [2, 2, 3])
 

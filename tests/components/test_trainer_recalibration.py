@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from trainer_workbench import MODEL, SIZE
 
+from components.trainer.config import ModelConfig
 from components.trainer.model import batch_norms, build_model, prepare_phase
 from components.trainer.optimizer import build_optimizer
 from components.trainer.recalibration import Recalibration
-from pipeline.config import ModelConfig
 
 
 def batches() -> tf.data.Dataset:

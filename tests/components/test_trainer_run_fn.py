@@ -17,10 +17,10 @@ from trainer_workbench import (
 )
 
 from components.trainer.callbacks import Validation, warmup_constant, warmup_cosine
+from components.trainer.config import ModelConfig
 from components.trainer.crop_store import CropTable
 from components.trainer.model import build_model
 from components.transform.preprocessing import decode_images
-from pipeline.config import ModelConfig
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 from serving.model import card
@@ -56,7 +56,7 @@ def test_signatures_and_plain_python_agree(workbench, trained):
 
     network = load_network(trained, ModelConfig(**MODEL))
     pixels = decode_images(tf.constant(crops), SIZE)
-    metadata = card.read(trained)
+    metadata = card.read(trained).to_dict()
     plain = (network(pixels)[:, 0] + metadata["offset"]) / metadata["temperature"]
     np.testing.assert_allclose(tf.sigmoid(plain), default["score"], atol=1e-5)
 
@@ -101,7 +101,7 @@ def test_only_the_network_is_exported(trained):
 
 
 def test_metadata_stands_beside_the_model(trained):
-    metadata = card.read(trained)
+    metadata = card.read(trained).to_dict()
     assert metadata["extraction"] == {"margin": 1.3}
     assert metadata["input_size"] == SIZE
     assert metadata["positive_class"] == "fake"
@@ -110,7 +110,7 @@ def test_metadata_stands_beside_the_model(trained):
     assert metadata["training"]["epochs"] == TRAINING["epochs"]
     assert metadata["libraries"]["tensorflow"] == tf.__version__
     assert metadata["temperature"] > 0 and metadata["offset"] != 0
-    assert card.read(trained.parent) == metadata
+    assert card.read(trained.parent).to_dict() == metadata
 
 
 def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbench, trained):
@@ -121,7 +121,7 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
     from serving.model.operating_points import operating_points
 
     crops, labels, records = workbench.crops("val")
-    metadata = card.read(trained)
+    metadata = card.read(trained).to_dict()
     exported = Calibration(metadata["temperature"], metadata["offset"])
     signature = tf.saved_model.load(str(trained)).signatures["serving_default"]
     calibrated = signature(image=tf.constant(crops))["logit"].numpy().astype(np.float64)
@@ -243,7 +243,7 @@ def test_without_a_class_in_val_the_lowest_loss_decides(workbench, tmp_path):
     write_split(tmp_path, "train", clips=2, seed=0)
     write_split(tmp_path, "val", clips=2, seed=0, labels=(1,))
     folder = workbench.train(tmp_path / "out", records=tmp_path)
-    metadata = card.read(folder)
+    metadata = card.read(folder).to_dict()
     assert math.isnan(metadata["validation"]["clip_auc"])
     assert (metadata["temperature"], metadata["offset"]) == (1.0, 0.0)
     with next((tmp_path / "out").rglob("history.csv")).open() as file:

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from components.trainer.config import TrainingConfig
 from components.trainer.crop_store import CropTable
 from components.trainer.sampling import (
     PairedSampler,
@@ -10,7 +11,6 @@ from components.trainer.sampling import (
     build_sampler,
     find_partners,
 )
-from pipeline.config import TrainingConfig
 from preprocessing.support.errors import UsageError
 
 

@@ -19,10 +19,10 @@ from trainer_workbench import MODEL
 
 from components.trainer import setup
 from components.trainer.callbacks import BestEpoch, Validation
+from components.trainer.config import TrainingConfig
 from components.trainer.hardware import check_batch_size, dtype_policy, out_of_memory, use_xla
 from components.trainer.optimizer import build_optimizer
 from components.trainer.training_state import TrainingState
-from pipeline.config import TrainingConfig
 from preprocessing.support.errors import UsageError
 
 pytestmark = pytest.mark.integration
@@ -269,8 +269,8 @@ def test_batches_are_divided_in_pairs():
 
 
 def test_only_the_blocks_from_the_named_one_on_are_trained(workbench, tmp_path):
+    from components.trainer.config import ModelConfig
     from components.trainer.model import build_model
-    from pipeline.config import ModelConfig
 
     weights = tmp_path / "tiny.weights.h5"
     source = build_model(ModelConfig(**MODEL)).get_layer("backbone")

@@ -7,8 +7,8 @@ from tfx.components.tuner import executor
 from tfx.types import artifact_utils, standard_artifacts
 from trainer_workbench import MODEL, TRAINING, write_split
 
+from components.tuner.config import TunerConfig
 from components.tuner.tuner_fn import search_space, tuner_fn
-from pipeline.config import TunerConfig
 from preprocessing.support.errors import UsageError
 from serving.model import card
 
@@ -69,7 +69,7 @@ def test_best_values_are_found_and_trained_with(workbench, tmp_path):
     model = workbench.train(
         tmp_path, training={"epochs": 1, "steps_per_epoch": 2}, hyperparameters=hyperparameters
     )
-    metadata = card.read(model)
+    metadata = card.read(model).to_dict()
     for key in ("learning_rate", "unfreeze_from", "augmentation"):
         assert metadata["training"][key] == values[key]
     assert metadata["model"]["dropout"] == values["dropout"]

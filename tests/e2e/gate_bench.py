@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import EvaluationConfig, GateConfig, to_dict
+from components.evaluation.config import EvaluationConfig, GateConfig
 from preprocessing.extraction.face_example import SCORE, make_example
 
 PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
@@ -109,8 +109,8 @@ def judge(
 
     from components.clip_evaluator import executor as clip_evaluator
     from components.evaluation import frame_gate, results
+    from components.evaluation.eval_config import make_eval_config
     from components.evaluator import component as evaluator
-    from pipeline.eval_config import make_eval_config
 
     def artifact(kind, name):
         made = kind()
@@ -145,7 +145,7 @@ def judge(
     clip_evaluator.Executor().Do(
         {**inputs, "model_blessing": [frame_blessing]},
         {"evaluation": [clip_evaluation], "blessing": [blessing]},
-        {"gate": json.dumps(to_dict(clip_gate)), "resamples": 100, "code": ""},
+        {"gate": json.dumps(clip_gate.to_dict()), "resamples": 100, "code": ""},
     )
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(folder / "pushed"))

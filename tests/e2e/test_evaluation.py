@@ -57,7 +57,7 @@ def test_the_look_finds_what_is_wrong(tmp_path, first_run, chromium):
 def test_report_says_what_the_artifacts_say(first_run):
     _, summary = first_run
     data = json.loads(Path(summary["page"]).with_name("report.json").read_text())
-    measured = results.read(summary["clip_evaluation"])["splits"]["test"]["clips"][0]
+    measured = results.read(summary["clip_evaluation"]).splits["test"].clips[0].to_dict()
     assert data["splits"]["test"]["clips"][0] == measured
     assert data["gate"] == summary["gate"] and data["blessed"]
     assert data["dataset"]["clean"] and data["dataset"]["clips"] == summary["extraction"]["clips"]
@@ -225,14 +225,14 @@ def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
 def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
     from serving.model import card
 
-    metadata = card.read(pushed_model)
-    metadata["extraction"]["precropped"] = True
+    card = card.read(pushed_model)
+    card.extraction["precropped"] = True
     with pytest.raises(UsageError, match="--precropped"):
-        card.settings_of(metadata)
-    assert card.settings_of(metadata, precropped=True).precropped
-    metadata["extraction"]["tilt"] = 3
+        card.crop_settings()
+    assert card.crop_settings(precropped=True).precropped
+    card.extraction["tilt"] = 3
     with pytest.raises(UsageError, match="tilt"):
-        card.settings_of(metadata)
+        card.crop_settings()
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score"])

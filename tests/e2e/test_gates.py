@@ -1,7 +1,5 @@
 """What is pushed and what is not, and why, through the real Evaluator, ClipEvaluator and Pusher."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from e2e.gate_bench import PERMISSIVE, Crops, judge, normal
@@ -15,7 +13,7 @@ GOOD = [Crops(0, normal(-0.7)), Crops(1, normal(0.7), "swap")]
 
 
 def gate(**changes):
-    return dataclasses.replace(PERMISSIVE, **changes)
+    return PERMISSIVE.replace(**changes)
 
 
 def test_a_model_that_holds_every_bound_is_pushed_and_measured_alike(tmp_path):
@@ -31,7 +29,7 @@ def test_a_model_that_holds_every_bound_is_pushed_and_measured_alike(tmp_path):
 
     crops = results.read_scores(found.clip_evaluation, "test", "crops")
     labels, scores = crops["label"].to_numpy(), crops["score"].to_numpy()
-    ours = results.read(found.clip_evaluation)["splits"]["test"]
+    ours = results.read(found.clip_evaluation).splits["test"].to_dict()
     frames = {name: one["value"] for name, one in ours["crops"][0]["metrics"].items()}
     independent = {
         "auc": sk.roc_auc_score(labels, scores),

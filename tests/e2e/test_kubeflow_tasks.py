@@ -74,7 +74,7 @@ def test_every_task_runs_and_the_model_is_pushed(interpreter, order, output):
     assert pushed["pushed_destination"] == str(version)
     assert (version / "saved_model.pb").stat().st_size > 0
     counts = extraction_report.read(interpreter.outputs["FaceExtractor"]["report"]["uri"])
-    assert counts["summary"]["crops"] > 0
+    assert counts.summary["crops"] > 0
 
 
 @pytest.mark.timeout(1800)
@@ -88,5 +88,5 @@ def test_next_candidate_is_compared_with_the_pushed_model(interpreter, order, ou
     assert blessing["blessed"] == 1
     clips = interpreter.run_task("ClipEvaluator")
     assert metadata(clips["blessing"])["blessed"] == 1
-    difference = results.read(clips["evaluation"]["uri"])["comparison"]["metrics"]["auc"]
+    difference = results.read(clips["evaluation"]["uri"]).comparison.to_dict()["metrics"]["auc"]
     assert difference["value"] == 0

@@ -39,7 +39,7 @@ def test_trains_exports_loads_and_scores(tmp_path, capsys):
     assert status == 0
     pushed = Path(summary["pushed"])
     metadata = card.read(pushed)
-    assert metadata["backbone"] == "nasnet_large" and metadata["input_size"] == 331
+    assert metadata.backbone == "nasnet_large" and metadata.input_size == 331
 
     began = time.monotonic()
     model = tf.saved_model.load(str(pushed))

@@ -127,7 +127,7 @@ def models(newest, tmp_path_factory) -> dict[str, Path]:
     shared = newest.clone / "models"
     for tfx, run in (("1.16", here / "run"), ("1.21", newest.clone / "run")):
         metadata = card.read(run / "models" / "demo")
-        assert metadata["libraries"]["tensorflow-transform"].startswith(tfx)
+        assert metadata.libraries["tensorflow-transform"].startswith(tfx)
         shutil.copytree(run / "models" / "demo", shared / tfx)
     return {tfx: shared / tfx for tfx in ("1.16", "1.21")}
 

@@ -14,8 +14,7 @@ from made_media import portrait, write_image
 from serving_support.models import face_detector
 
 from pipeline.cli import main
-from pipeline.config import ExtractionConfig, to_dict
-from preprocessing.faces.face_cropper import Settings
+from preprocessing.faces.crop_settings import CropSettings
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +32,7 @@ def model(tmp_path_factory) -> Path:
         "positive_class": "fake",
         "temperature": 1.0,
         "backbone": "tiny",
-        "extraction": Settings.of(to_dict(ExtractionConfig()), precropped=True).as_dict(),
+        "extraction": CropSettings(precropped=True).to_dict(),
     }
     (folder / "assets.extra").mkdir()
     (folder / "assets.extra" / "deepfake_model.json").write_text(json.dumps(metadata))

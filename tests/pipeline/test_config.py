@@ -1,13 +1,12 @@
 """Configuration: presets load, overrides land, typos are refused with the nearest known key."""
 
-import dataclasses
 import json
 
 import pytest
 
 from pipeline import config as config_lib
-from pipeline.config import Config, config_from_environment, from_dict, load_config, to_dict
-from pipeline.config_checks import LAYOUTS
+from pipeline.config import Config, config_from_environment, load_config
+from preprocessing.support.choices import LAYOUTS
 from preprocessing.support.errors import UsageError
 
 
@@ -27,7 +26,7 @@ def test_overrides_apply_in_order_and_leave_the_rest():
     after = load_config("demo", ["training.epochs=3", "training.epochs=5", "data.demo.seed=9"])
     assert after.training.epochs == 5
     assert after.data.demo.seed == 9
-    assert dataclasses.replace(after, training=before.training, data=before.data) == before
+    assert after.replace(training=before.training, data=before.data) == before
 
 
 def test_yaml_file_of_ones_own(tmp_path):
@@ -121,6 +120,12 @@ def test_unknown_preset_names_the_nearest():
         ),
         ("training: {learning_rate: .nan}\n", "training.learning_rate: nan is not a finite"),
         ("{[a]: 1}\n", "not valid YAML"),
+        ("seed: -5\n", "wrong.yaml: seed: -5 is outside 0 to 4294967295"),
+        ("model: {input: rbg}\n", "model.input: 'rbg' is not known; did you mean 'rgb'"),
+        ("training: {batch_size: 3}\n", "wrong.yaml: training.batch_size: 3 is odd"),
+        ("extraction: {precropped: true}\n", "unknown key 'extraction.precropped'"),
+        ("model: {weights: none}\n", "training.batch_norm: freeze keeps the statistics"),
+        ("model:\n", "model must hold `key: value` lines"),
     ],
 )
 def test_wrong_files_are_refused_in_words(tmp_path, text, message):
@@ -129,6 +134,17 @@ def test_wrong_files_are_refused_in_words(tmp_path, text, message):
     with pytest.raises(UsageError, match=message) as caught:
         load_config(str(path))
     assert "wrong.yaml" in str(caught.value)
+
+
+def test_a_file_is_named_for_its_own_values_only(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("model: {backbone: tiny, weights: none}\nseed: -5\n")
+    with pytest.raises(UsageError, match="^seed: -6 is outside"):
+        load_config(str(path), ["seed=-6"])
+    with pytest.raises(UsageError, match="mine.yaml: seed: -5 is outside"):
+        load_config(str(path), ["training.epochs=2"])
+    path.write_text("model: {backbone: tiny, weights: none}\n")
+    assert load_config(str(path), ["training.batch_norm=momentum"]).model.backbone == "tiny"
 
 
 def test_what_a_section_merges_in_may_be_overridden(tmp_path):
@@ -170,7 +186,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_survives_json_as_executors_get_it():
     config = load_config("demo")
-    assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_environment_values_are_texts_whatever_yaml_thinks(monkeypatch):

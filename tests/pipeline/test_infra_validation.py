@@ -7,7 +7,8 @@ import threading
 import docker
 import pytest
 
-from pipeline.config import ServingConfig, load_config
+from components.serving_check.config import ServingConfig
+from pipeline.config import load_config
 from pipeline.infra_validation import check_platform
 from pipeline.run import WRONG_USAGE, run
 from preprocessing.support.errors import UsageError

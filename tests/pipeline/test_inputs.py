@@ -1,6 +1,5 @@
 """What a pipeline starts from: output folder, manifest, schema, remembered hashes."""
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -72,7 +71,7 @@ def test_warnings_are_said(config, dataset):
 @pytest.mark.parametrize("output", ["file", "file/below"])
 def test_output_in_the_place_of_a_file(config, tmp_path, output):
     (tmp_path / "file").write_text("in the way")
-    config = dataclasses.replace(config, output=str(tmp_path / output))
+    config = config.replace(output=str(tmp_path / output))
     with pytest.raises(UsageError, match=f"{tmp_path}/{output} cannot be written"):
         prepare(config)
 
@@ -90,15 +89,15 @@ def test_output_without_a_name():
 
 
 def test_no_dataset_named(config):
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, dir=""))
+    config = config.replace(data=config.data.replace(dir=""))
     with pytest.raises(UsageError, match="--data DIR"):
         prepare(config)
 
 
 def test_dataset_that_is_not_there(config, dataset):
-    missing = dataclasses.replace(config.data, dir=str(dataset / "nowhere"))
+    missing = config.data.replace(dir=str(dataset / "nowhere"))
     with pytest.raises(UsageError, match="nowhere does not exist"):
-        prepare(dataclasses.replace(config, data=missing))
+        prepare(config.replace(data=missing))
 
 
 def test_dataset_that_cannot_be_trained_on(config, dataset):
@@ -111,5 +110,5 @@ def test_dataset_that_cannot_be_trained_on(config, dataset):
 
 def test_index_without_output_writes_nothing(config, dataset, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    assert len(index(dataclasses.replace(config, output="")).clips) == 12
+    assert len(index(config.replace(output="")).clips) == 12
     assert sorted(tmp_path.rglob("*")) == before

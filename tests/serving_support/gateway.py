@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import http.client
 import json
@@ -18,12 +17,12 @@ import urllib.parse
 from pathlib import Path
 
 import serving
-from preprocessing.faces.face_cropper import Settings
+from preprocessing.faces.crop_settings import CropSettings
 from serving.model.card import FILE
 
 ROOT = Path(serving.__file__).resolve().parents[1]
 
-SETTINGS = Settings(
+SETTINGS = CropSettings(
     frames_per_clip=4,
     margin=1.3,
     max_crop_size=160,
@@ -31,7 +30,8 @@ SETTINGS = Settings(
     min_face_score=0.8,
     min_track_share=0.0,
     jpeg_quality=95,
-    precropped=False,
+    min_sharpness=0.0,
+    min_relative_size=0.0,
 )
 
 
@@ -47,7 +47,7 @@ def write_metadata(version: Path, real_up_to: float, fake_above: float, **change
         "positive_class": "fake",
         "temperature": 1.0,
         "backbone": "tiny",
-        "extraction": {**dataclasses.asdict(SETTINGS), **changes},
+        "extraction": {**SETTINGS.to_dict(), **changes},
         "operating_points": {"points": points, "real_clips": 400},
     }
     path = version / FILE

@@ -5,26 +5,34 @@ import math
 import pytest
 
 from components.evaluation.clip_gate import judge_clips
-from pipeline.config import GateConfig
+from components.evaluation.config import GateConfig
+from components.evaluation.measures import (
+    Comparison,
+    MeasuredDifference,
+    SliceMeasures,
+    StoredMeasure,
+)
 
 GATE = GateConfig(min_accuracy=0.8, min_auc=0.9, max_auc_drop=0.02)
 
 
-def measured(value: float | None, note: str = "") -> dict:
-    return {"value": value, "low": None, "high": None, "note": note}
+def measured(value: float | None, note: str = "") -> StoredMeasure:
+    return StoredMeasure(value=value, note=note)
 
 
-def slices(accuracy: float | None = 0.85, auc: float | None = 0.95, note: str = "") -> list[dict]:
+def slices(
+    accuracy: float | None = 0.85, auc: float | None = 0.95, note: str = ""
+) -> list[SliceMeasures]:
     metrics = {"accuracy": measured(accuracy, note), "auc": measured(auc, note)}
     return [
-        {"key": "overall", "value": "", "metrics": metrics},
-        {"key": "method", "value": "swap", "metrics": metrics},
-        {"key": "source", "value": "swap", "metrics": metrics},
+        SliceMeasures(key=key, value=value, real=4, fake=4, metrics=metrics)
+        for key, value in (("overall", ""), ("method", "swap"), ("source", "swap"))
     ]
 
 
-def compared(value: float | None, note: str = "") -> dict:
-    return {"metrics": {"auc": {**measured(value, note), "low": value}}}
+def compared(value: float | None, note: str = "") -> Comparison:
+    auc = MeasuredDifference(candidate=None, baseline=None, value=value, low=value, note=note)
+    return Comparison(clips=8, only_candidate=0, only_baseline=0, metrics={"auc": auc})
 
 
 def test_a_model_without_predecessor_has_three_rows_and_one_with_it_a_fourth():

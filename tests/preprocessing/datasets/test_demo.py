@@ -1,6 +1,5 @@
 """The made dataset: layout, list file, determinism, safety of the folder, and what a fake is."""
 
-import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -11,25 +10,21 @@ import numpy as np
 import pytest
 
 from preprocessing.datasets import demo
+from preprocessing.datasets.demo_config import DemoConfig
 from preprocessing.support.errors import UsageError
 
 # Makes whole datasets.
 pytestmark = pytest.mark.integration
 
 
-@dataclasses.dataclass(frozen=True)
-class Parameters:
-    train_identities: int = 4
-    val_identities: int = 1
-    test_identities: int = 2
-    seed: int = 7
-    difficulty: str = "easy"
+def parameters(train: int = 4, val: int = 1, test: int = 2, **other) -> DemoConfig:
+    return DemoConfig(train_identities=train, val_identities=val, test_identities=test, **other)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo") / "data"
-    demo.make_demo_data(root, Parameters())
+    demo.make_demo_data(root, parameters())
     return root
 
 
@@ -102,21 +97,21 @@ def test_a_fake_differs_from_its_real_clip_in_the_face(made: Path) -> None:
 def test_equal_parameters_give_equal_bytes_and_another_seed_does_not(
     made: Path, tmp_path: Path
 ) -> None:
-    demo.make_demo_data(tmp_path / "again", Parameters())
+    demo.make_demo_data(tmp_path / "again", parameters())
     assert hashes(tmp_path / "again") == hashes(made)
-    demo.make_demo_data(tmp_path / "other", Parameters(seed=8))
+    demo.make_demo_data(tmp_path / "other", parameters(seed=8))
     first, other = hashes(made), hashes(tmp_path / "other")
     assert all(first[name] != other[name] for name in first if name.endswith(".mp4"))
 
 
 def test_a_person_does_not_depend_on_the_number_of_others(made: Path, tmp_path: Path) -> None:
-    demo.make_demo_data(tmp_path / "few", Parameters(1, 1, 1))
+    demo.make_demo_data(tmp_path / "few", parameters(1, 1, 1))
     few, many = hashes(tmp_path / "few"), hashes(made)
     assert all(few[name] == many[name] for name in few if name.endswith(".mp4"))
 
 
 def test_another_difficulty_makes_other_fakes_and_is_remembered(made: Path, tmp_path: Path) -> None:
-    hard = Parameters(1, 1, 1, difficulty="hard")
+    hard = parameters(1, 1, 1, difficulty="hard")
     root = tmp_path / "data"
     demo.make_demo_data(root, hard)
     first, easy = hashes(root), hashes(made)
@@ -124,71 +119,72 @@ def test_another_difficulty_makes_other_fakes_and_is_remembered(made: Path, tmp_
     assert all(first[name] != easy[name] for name in first if name.endswith(".mp4"))
     demo.make_demo_data(tmp_path / "again", hard)
     assert hashes(tmp_path / "again") == first
-    demo.make_demo_data(root, dataclasses.replace(hard, difficulty="easy"))
+    demo.make_demo_data(root, hard.replace(difficulty="easy"))
     assert hashes(root)["Celeb-real/id0_0000.mp4"] == easy["Celeb-real/id0_0000.mp4"]
 
 
-def test_an_unknown_difficulty_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'medium' is not known; it may be easy, hard"):
-        demo.make_demo_data(tmp_path / "data", Parameters(difficulty="medium"))
-    assert list(tmp_path.iterdir()) == []
+def test_an_unknown_difficulty_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match="demo.difficulty: 'medium' is not .*; it may be easy, hard"
+    ):
+        DemoConfig.from_dict({"difficulty": "medium"}, key="demo")
 
 
 def test_second_call_does_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_make_clips", lambda *_: pytest.fail("made again"))
     before = made.stat().st_mtime_ns
-    demo.make_demo_data(made, Parameters())
+    demo.make_demo_data(made, parameters())
     assert made.stat().st_mtime_ns == before
 
 
 def test_other_parameters_or_a_lost_clip_make_it_anew(tmp_path: Path) -> None:
     root = tmp_path / "data"
     steps = []
-    demo.make_demo_data(root, Parameters(2, 1, 1), progress=lambda *step: steps.append(step))
+    demo.make_demo_data(root, parameters(2, 1, 1), progress=lambda *step: steps.append(step))
     assert steps == [(done, 10) for done in range(1, 11)]
-    demo.make_demo_data(root, Parameters(1, 1, 1))
+    demo.make_demo_data(root, parameters(1, 1, 1))
     assert len(list(root.glob("Celeb-real/*"))) == 3
     (root / "Celeb-real/id0_0000.mp4").unlink()
-    demo.make_demo_data(root, Parameters(1, 1, 1))
+    demo.make_demo_data(root, parameters(1, 1, 1))
     assert len(list(root.glob("Celeb-real/*"))) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["data"], "work folders are left"
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
-    demo.make_demo_data(tmp_path, Parameters(1, 1, 1))
+    demo.make_demo_data(tmp_path, parameters(1, 1, 1))
     assert (tmp_path / "demo.json").is_file()
 
 
 def test_files_of_others_are_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "holiday.mp4").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"holds holiday\.mp4.*name a new or empty folder"):
-        demo.make_demo_data(tmp_path, Parameters())
+        demo.make_demo_data(tmp_path, parameters())
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
 
 
 def test_files_added_to_made_data_are_kept(tmp_path: Path) -> None:
-    demo.make_demo_data(tmp_path / "data", Parameters(1, 1, 1))
+    demo.make_demo_data(tmp_path / "data", parameters(1, 1, 1))
     added = tmp_path / "data/Celeb-real/mine.mp4"
     added.write_bytes(b"mine")
-    demo.make_demo_data(tmp_path / "data", Parameters(1, 1, 1))
+    demo.make_demo_data(tmp_path / "data", parameters(1, 1, 1))
     with pytest.raises(UsageError, match=r"holds Celeb-real/mine\.mp4"):
-        demo.make_demo_data(tmp_path / "data", Parameters(2, 1, 1))
+        demo.make_demo_data(tmp_path / "data", parameters(2, 1, 1))
     assert added.read_bytes() == b"mine"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="/file is a file"):
-        demo.make_demo_data(tmp_path / "file", Parameters())
+        demo.make_demo_data(tmp_path / "file", parameters())
     with pytest.raises(UsageError, match=r"cannot be written to .*/file/data \(.*/file.\); name"):
-        demo.make_demo_data(tmp_path / "file/data", Parameters())
+        demo.make_demo_data(tmp_path / "file/data", parameters())
 
 
 def test_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As with a full disk: OpenCV says nothing, and the clip is not there.
     monkeypatch.setattr(demo.cv2, "VideoWriter", lambda *_: _SilentWriter())
     with pytest.raises(UsageError, match="could not write .*mp4"):
-        demo.make_demo_data(tmp_path / "data", Parameters(1, 1, 1))
+        demo.make_demo_data(tmp_path / "data", parameters(1, 1, 1))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -203,9 +199,11 @@ class _SilentWriter:
 @pytest.mark.parametrize(
     "field, value", [("train_identities", 0), ("test_identities", -1), ("seed", -1)]
 )
-def test_counts_that_are_too_small_are_refused(tmp_path: Path, field: str, value: int) -> None:
-    with pytest.raises(UsageError, match=f"demo.{field}: {value} is too small"):
-        demo.make_demo_data(tmp_path, dataclasses.replace(Parameters(), **{field: value}))
+def test_counts_that_are_too_small_are_refused(field: str, value: int) -> None:
+    with pytest.raises(
+        UsageError, match=f"demo.{field}: {value} is outside {int(field != 'seed')} to"
+    ):
+        DemoConfig.from_dict({field: value}, key="demo")
 
 
 def test_tensorflow_is_not_needed() -> None:

@@ -1,16 +1,13 @@
-import dataclasses
-
 import pytest
 from made_media import portrait, write_image
 
-from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.extraction import extraction_report, face_extraction
 from preprocessing.extraction.dataset_extraction import extract_dataset
-from preprocessing.extraction.face_extraction import Settings
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.build import build_manifest
 from preprocessing.support.beam_args import worker_args
 
-PRECROPPED = Settings.of(to_dict(ExtractionConfig()), precropped=True)
+PRECROPPED = CropSettings(precropped=True)
 
 
 @pytest.fixture()
@@ -28,7 +25,7 @@ def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, 
     output = tmp_path / "faces"
     summary = extract_dataset(manifest, PRECROPPED, output, say=said.append)
     assert summary["clips"] == summary["crops"] == 6
-    assert extraction_report.read(output)["summary"] == summary
+    assert extraction_report.read(output).summary == summary
     assert said[0].startswith("clips 6 = with faces 6 + reported 0")
     names = {path.name for path in output.iterdir()}
     assert names == {
@@ -55,7 +52,7 @@ def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, 
 
 def test_a_clip_that_vanished_is_reported(manifest, tmp_path):
     (tmp_path / "data/val/fake/val.png").unlink()
-    changed = dataclasses.replace(PRECROPPED, max_crop_size=32)
+    changed = PRECROPPED.replace(max_crop_size=32)
     summary = extract_dataset(manifest, changed, tmp_path / "faces", say=lambda _: None)
     assert (summary["clips_with_faces"], summary["clips_reported"]) == (5, 1)
     (reason,) = summary["reasons"]

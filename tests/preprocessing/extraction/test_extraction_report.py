@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from preprocessing.extraction import contact_sheet, extraction_report
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_example import make_example
 from preprocessing.extraction.face_store import write_clip
 
@@ -12,24 +13,24 @@ from preprocessing.extraction.face_store import write_clip
 def row(path, crops=0, split="train", reason="", dropped=None, **fields):
     dropped = dropped or {}
     faces = crops + sum(dropped.values())
-    return {
-        "path": path,
-        "label": 0,
-        "method": "real",
-        "frames": 8,
-        "frames_with_face": min(8, faces),
-        "faces": faces,
-        "tracks": int(crops > 0),
-        "crops": crops,
-        "dropped": dropped,
-        "boxes": "own",
-        "original": None,
-        "reason": reason,
-        "seconds": 0.25,
-        "split": split,
-        "pair": path,
+    return ClipRow(
+        path=path,
+        label=fields.pop("label", 0),
+        method=fields.pop("method", "real"),
+        frames=8,
+        frames_with_face=min(8, faces),
+        faces=faces,
+        tracks=int(crops > 0),
+        crops=crops,
+        dropped=dropped,
+        boxes="own",
+        original=None,
+        reason=reason,
+        seconds=0.25,
+        split=split,
+        pair=path,
         **fields,
-    }
+    )
 
 
 ROWS = [
@@ -59,11 +60,42 @@ def test_summary_of_nothing():
 def test_write_and_read(tmp_path):
     summary = extraction_report.write(tmp_path, ROWS)
     report = extraction_report.read(tmp_path)
-    assert report["summary"] == summary
-    assert [clip["path"] for clip in report["clips"]] == [row["path"] for row in ROWS]
-    assert not {"stored", "pair", "original"} & set(report["clips"][0])
+    assert report.summary == summary
+    assert [clip.path for clip in report.clips] == [row.path for row in ROWS]
+    assert not {"stored", "pair", "original"} & report.clips[0].model_fields_set
     assert not (tmp_path / "contact_sheet.png").exists()
     json.loads((tmp_path / "report.json").read_text())
+
+
+def test_rows_keep_their_form(tmp_path):
+    """As earlier versions wrote them, key by key."""
+    extraction_report.write(tmp_path, ROWS[1:2])
+    assert (
+        (tmp_path / "report.json").read_text().partition('"clips": [\n')[2]
+        == """\
+  {
+   "path": "b.mp4",
+   "label": 0,
+   "method": "real",
+   "frames": 8,
+   "frames_with_face": 6,
+   "faces": 6,
+   "tracks": 1,
+   "crops": 3,
+   "dropped": {
+    "track too short": 2,
+    "too little detail": 1
+   },
+   "boxes": "own",
+   "reason": "",
+   "seconds": 0.25,
+   "split": "val"
+  }
+ ],
+ "problems": []
+}"""
+    )
+    assert extraction_report.read(tmp_path).clips[0].to_dict()["dropped"]["too little detail"] == 1
 
 
 def test_the_table_has_a_line_for_each_clip(tmp_path):

@@ -15,20 +15,15 @@ import numpy as np
 import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
-from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import face_example, face_extraction, face_store
-from preprocessing.extraction.face_extraction import (
-    ExtractFaces,
-    FaceCropper,
-    Settings,
-    extract_clip,
-)
+from preprocessing.extraction.face_extraction import ExtractFaces, FaceCropper, extract_clip
+from preprocessing.faces.crop_settings import CropSettings
 
 # In full, because short names mean other runners in other versions of Beam.
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 6}, precropped=False)
-PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)
+SETTINGS = CropSettings(frames_per_clip=6)
+PRECROPPED = SETTINGS.replace(precropped=True)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +54,7 @@ def clip(path, label=0, **fields):
 
 def test_a_clip_without_a_face_says_so(folder):
     row, examples = extract_clip(str(folder), clip("faceless.mp4"), FaceCropper(SETTINGS))
-    assert (row["frames"], row["crops"], row["reason"], examples) == (6, 0, "no face found", [])
+    assert (row.frames, row.crops, row.reason, examples) == (6, 0, "no face found", [])
 
 
 def clips():
@@ -89,7 +84,7 @@ def extract(root, output, which, settings=SETTINGS, **options):
                 **options,
             )
             | beam.combiners.ToList()
-            | beam.Map(lambda found: rows.write_text(json.dumps(found)))
+            | beam.Map(lambda found: rows.write_text(json.dumps([row.to_dict() for row in found])))
         )
     return {row["path"]: row for row in json.loads(rows.read_text())}
 
@@ -182,14 +177,14 @@ def test_what_changed_is_done_again_and_nothing_else(extracted, folder, tmp_path
 
 def test_other_settings_have_another_store():
     keys = {
-        face_extraction.store_key(dataclasses.replace(SETTINGS, **change))
+        face_extraction.store_key(SETTINGS.replace(**change))
         for change in ({}, {"margin": 1.5}, {"align": True}, {"min_sharpness": 2.0})
     }
     assert len(keys) == 4
 
 
 def test_a_changed_original_changes_its_fakes(folder, tmp_path):
-    settings = dataclasses.replace(PRECROPPED, boxes_of_original=True)
+    settings = PRECROPPED.replace(boxes_of_original=True)
     for name in ("original.mp4", "forged.mp4"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     which = clips()[:2]
@@ -254,7 +249,7 @@ def test_a_decoder_that_dies_while_idle_costs_no_clip(folder):
         child._process.wait()
     row, examples = extract_clip(str(folder), clip("forged.mp4", 1), cropper)
     cropper.close()
-    assert (row["reason"], len(examples)) == ("", 6)
+    assert (row.reason, len(examples)) == ("", 6)
 
 
 def test_half_written_files_are_never_read(folder, tmp_path):
@@ -266,7 +261,7 @@ def test_half_written_files_are_never_read(folder, tmp_path):
     stored.unlink()
     assert face_store.read_row(stored) is None
     extract(folder, tmp_path, which, PRECROPPED)
-    assert face_store.read_row(stored)["crops"] == before["original.mp4"]["crops"]
+    assert face_store.read_row(stored).crops == before["original.mp4"]["crops"]
     # Readers of a split take every file in its folder.
     assert [path.name for path in (tmp_path / "train").iterdir()] == ["faces-00000-of-00001.gz"]
 
@@ -300,6 +295,7 @@ def test_killed_and_started_again_it_goes_on(folder, tmp_path):
         f"""
 import time, apache_beam as beam
 from preprocessing import face_extraction
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.datasets.clip import Clip
 real = face_extraction.extract_clip
 def slow(root, clip, cropper):
@@ -315,7 +311,7 @@ with beam.Pipeline({RUNNER!r}) as pipeline:
     ) | face_extraction.ExtractFaces(
         root={str(tmp_path)!r}, store={str(tmp_path / "store")!r},
         outputs={{"train": {str(tmp_path / "train")!r}}}, clips_per_split={{"train": 8}},
-        settings=face_extraction.Settings(**{PRECROPPED.as_dict()!r}),
+        settings=CropSettings(**{PRECROPPED.to_dict()!r}),
     )
 """
     )
@@ -351,7 +347,7 @@ def test_real_clips(media, tmp_path):
         "original_sequences/actors/c40/videos/01__kitchen_pan.mp4",
         "manipulated_sequences/NeuralTextures/c40/videos/481_469.mp4",
     ]
-    settings = dataclasses.replace(SETTINGS, frames_per_clip=4)
+    settings = SETTINGS.replace(frames_per_clip=4)
     rows = extract(root, tmp_path, [clip(path) for path in paths], settings)
     for row in rows.values():
         assert row["frames"] == row["frames_with_face"] == 4

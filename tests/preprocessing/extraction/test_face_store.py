@@ -1,10 +1,14 @@
 """The face store: damaged files, and what is written down about failures."""
 
-import pytest
+import json
 
+import pytest
+import tensorflow as tf
+
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_store import Failures, read_examples, read_row, write_clip
 
-ROW = {"path": "a.mp4", "crops": 3, "reason": ""}
+ROW = ClipRow(path="a.mp4", label=0, method="real", crops=3, reason="")
 EXAMPLES = [b"x" * 40, b"y" * 400, b"z" * 40]
 # A TFRecord has 8 bytes of length, 4 of its checksum, the data, and 4 of theirs.
 FRAME = 16
@@ -48,10 +52,14 @@ def test_no_records(stored, content):
     assert read_row(stored) is None
 
 
-@pytest.mark.parametrize("row", [{"crops": 2}, {"crops": 4}, {}, []])
+@pytest.mark.parametrize(
+    "row", [ROW.to_dict() | {"crops": 2}, ROW.to_dict() | {"crops": 4}, {"crops": 3}, {}, []]
+)
 def test_row_that_does_not_fit_its_examples(tmp_path, row):
     path = tmp_path / "clip.tfrecord"
-    write_clip(path, row, EXAMPLES)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in (json.dumps(row).encode(), *EXAMPLES):
+            writer.write(record)
     assert read_row(path) is None
 
 

@@ -1,6 +1,5 @@
 """Tracks of whole clips, with the real networks: cuts, persons in turn, what is left out."""
 
-import dataclasses
 import itertools
 from pathlib import Path
 
@@ -9,18 +8,19 @@ import numpy as np
 import pytest
 from made_media import write_video
 
-from pipeline.config import DemoConfig, ExtractionConfig, to_dict
 from preprocessing.datasets.demo import make_demo_data
-from preprocessing.faces.face_cropper import FaceCropper, Settings
+from preprocessing.datasets.demo_config import DemoConfig
+from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.face_cropper import FaceCropper
 from preprocessing.faces.face_selection import ANSWER, BYSTANDER
 
 MEDIA = Path(__file__).parents[2] / "media"
-SETTINGS = Settings.of(to_dict(ExtractionConfig()), precropped=False)
+SETTINGS = CropSettings()
 
 
 @pytest.fixture(scope="module")
 def cropper():
-    cropper = FaceCropper(dataclasses.replace(SETTINGS, policy=ANSWER))
+    cropper = FaceCropper(SETTINGS.replace(policy=ANSWER))
     yield cropper
     cropper.close()
 

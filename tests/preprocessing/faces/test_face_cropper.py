@@ -1,20 +1,18 @@
 """From one clip to its crops, with the real networks."""
 
-import dataclasses
-
 import cv2
 import numpy as np
 import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
-from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.faces import face_cropper, quality
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.detector import overlap
-from preprocessing.faces.face_cropper import BYSTANDER, TOO_SHORT, FaceCounts, FaceCropper, Settings
+from preprocessing.faces.face_cropper import BYSTANDER, TOO_SHORT, FaceCounts, FaceCropper
 from preprocessing.faces.face_selection import ALL, ANSWER
 
-SETTINGS = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 6}, precropped=False)
-PRECROPPED = dataclasses.replace(SETTINGS, precropped=True)
+SETTINGS = CropSettings(frames_per_clip=6)
+PRECROPPED = SETTINGS.replace(precropped=True)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +46,8 @@ def cropper():
 
 def variant(cropper, **changes):
     """A cropper with other settings that shares the networks."""
-    other = FaceCropper(dataclasses.replace(cropper.settings, precropped=True))
-    settings = dataclasses.replace(cropper.settings, **changes)
+    other = FaceCropper(cropper.settings.replace(precropped=True))
+    settings = cropper.settings.replace(**changes)
     other.settings = settings
     other._search = cropper._search
     other._filter = quality.QualityFilter(
@@ -196,7 +194,7 @@ def test_paired_crops_of_real_clips(media):
     root = media / "faceforensics_mini"
     original = root / "original_sequences/youtube/c40/videos/585.mp4"
     fake = root / "manipulated_sequences/Deepfakes/c40/videos/585_599.mp4"
-    cropper = FaceCropper(dataclasses.replace(SETTINGS, frames_per_clip=3))
+    cropper = FaceCropper(SETTINGS.replace(frames_per_clip=3))
     ours, _ = cropper.crops(original)
     theirs, counts = cropper.crops(fake, original)
     assert counts.boxes == "original"

@@ -1,17 +1,15 @@
 """Folders of frames, decoded as clips."""
 
-import dataclasses
-
 import pytest
 from made_media import face_frame, number_of, numbered_frame, write_image
 
-from pipeline.config import ExtractionConfig, to_dict
-from preprocessing.faces.face_cropper import FaceCropper, Settings
+from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.face_cropper import FaceCropper
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame_folder import frame_files, sample_folder
 from preprocessing.media.media_errors import UnreadableMedia
 
-PRECROPPED = Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 4}, precropped=True)
+PRECROPPED = CropSettings(frames_per_clip=4, precropped=True)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +75,7 @@ def test_the_cropper_takes_a_folder_for_a_clip(tmp_path):
 
 
 def test_faces_of_frames_are_one_track_and_boxes_of_the_original_are_taken(tmp_path):
-    settings = dataclasses.replace(PRECROPPED, precropped=False, boxes_of_original=True)
+    settings = PRECROPPED.replace(precropped=False, boxes_of_original=True)
     for name in ("original", "fake"):
         (tmp_path / name).mkdir()
         for number in range(4):

@@ -1,7 +1,6 @@
 """Broken files of all kinds: none stops the extraction, and each ends with a named reason."""
 
 import collections
-import dataclasses
 import json
 import os
 import shutil
@@ -21,16 +20,14 @@ from made_media import (
     write_video,
 )
 
-from pipeline.config import ExtractionConfig, to_dict
 from preprocessing.datasets.clip import Clip
-from preprocessing.extraction.face_extraction import ExtractFaces, Settings
+from preprocessing.extraction.face_extraction import ExtractFaces
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.media import decoder
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 # Decoding is what is tested: each frame counts as one face, and no detector is needed.
-SETTINGS = dataclasses.replace(
-    Settings.of({**to_dict(ExtractionConfig()), "frames_per_clip": 4}, precropped=True)
-)
+SETTINGS = CropSettings(frames_per_clip=4, precropped=True)
 GOOD = ("good.mp4", "good.avi", "good.webm", "good.png", "good.jpg")
 ODD_NAMES = (
     "with spaces.mp4",
@@ -201,7 +198,7 @@ def extract(folder, names, output):
                 settings=SETTINGS,
             )
             | beam.combiners.ToList()
-            | beam.Map(lambda rows: found.write_text(json.dumps(rows)))
+            | beam.Map(lambda rows: found.write_text(json.dumps([row.to_dict() for row in rows])))
         )
     return {row["path"]: row for row in json.loads(found.read_text())}
 

@@ -1,6 +1,5 @@
 """What the examiner does when the model server misbehaves; with given crops, so it is quick."""
 
-import dataclasses
 import os
 import signal
 import struct
@@ -29,7 +28,7 @@ BAND = Thresholds(0.01, 0.9, 0.5, 400)
 
 
 def version(number, side):
-    settings = dataclasses.replace(SETTINGS, precropped=True, max_crop_size=side)
+    settings = SETTINGS.replace(precropped=True, max_crop_size=side)
     return ServedVersion(number, settings, BAND, "tiny")
 
 
@@ -255,7 +254,7 @@ def test_a_worker_that_hangs_before_it_is_ready_is_ended(monkeypatch):
 
 def test_a_file_that_needs_more_memory_than_a_worker_may_have_is_refused(picture, tmp_path):
     """By the real worker, which lives on; the limit holds for its decoder too."""
-    settings = dataclasses.replace(SETTINGS, precropped=True)
+    settings = SETTINGS.replace(precropped=True)
     large = tmp_path / "large.png"
     assert cv2.imwrite(str(large), np.full((3900, 3900, 3), 127, np.uint8))
 

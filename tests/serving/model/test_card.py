@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.errors import UsageError
 from serving.model import card
 
@@ -25,12 +26,12 @@ def _model(folder, metadata=None):
 
 
 def test_reads_a_model_a_trainer_output_and_the_newest_version(tmp_path):
-    assert card.read(_model(tmp_path / "one", GOOD)) == GOOD
+    assert card.read(_model(tmp_path / "one", GOOD)).to_dict() == GOOD
     _model(tmp_path / "two" / "Format-Serving", GOOD)
-    assert card.read(tmp_path / "two") == GOOD
+    assert card.read(tmp_path / "two").to_dict() == GOOD
     for version in ("9", "10"):
         _model(tmp_path / "pushed" / version, {**GOOD, "backbone": version})
-    assert card.read(str(tmp_path / "pushed"))["backbone"] == "10"
+    assert card.read(str(tmp_path / "pushed")).backbone == "10"
 
 
 @pytest.mark.parametrize("name", ["²", "１", "৩"])
@@ -50,6 +51,12 @@ def test_folders_named_by_other_digits_are_no_versions(tmp_path, name):
         ({**GOOD, "version": 99}, "has version 99"),
         ({"version": 1}, "without input_size"),
         ([], "incomplete"),
+        ({**GOOD, "temperature": "1.5"}, "temperature: '1.5' is not a number; export the model"),
+        ({**GOOD, "input_size": 224.5}, "input_size: 224.5 is not a whole number"),
+        (
+            {**GOOD, "operating_points": {"points": [{"name": "eer", "threshold": "0.5"}]}},
+            "operating_points.points.threshold: '0.5' is not a number",
+        ),
     ],
 )
 def test_other_models_are_refused(tmp_path, metadata, message):
@@ -62,6 +69,98 @@ def test_damaged_metadata(tmp_path):
     (tmp_path / "model" / card.FILE).write_text("{")
     with pytest.raises(UsageError, match="cannot be read"):
         card.read(tmp_path / "model")
+
+
+# As the first versions wrote it: without the settings, and logits of thresholds, that came later.
+FIRST_CARD = """{
+ "backbone": "tiny",
+ "code": "0123456789abcdef",
+ "data": {
+  "layout": "celeb_df",
+  "split": "official"
+ },
+ "extraction": {
+  "frames_per_clip": 4,
+  "jpeg_quality": 95,
+  "margin": 1.3,
+  "max_crop_size": 384,
+  "min_face_score": 0.8,
+  "min_face_size": 40,
+  "min_track_share": 0.2,
+  "precropped": false
+ },
+ "input_size": 64,
+ "later": [
+  1,
+  null
+ ],
+ "offset": -0.25,
+ "operating_points": {
+  "fake_clips": 20,
+  "points": [
+   {
+    "fpr": 0.1,
+    "name": "eer",
+    "threshold": 0.5,
+    "tpr": 0.9
+   }
+  ],
+  "real_clips": 20
+ },
+ "positive_class": "fake",
+ "temperature": 1.5,
+ "validation": {
+  "auc": NaN,
+  "loss": 1e-05
+ },
+ "version": 1
+}
+"""
+
+
+def test_cards_are_written_as_they_were_read(tmp_path):
+    path = _model(tmp_path / "model") / card.FILE
+    path.write_text(FIRST_CARD)
+    assert card.read(tmp_path / "model").to_json() == FIRST_CARD
+
+
+def test_first_cards_give_the_crops_that_they_gave(tmp_path):
+    path = _model(tmp_path / "model") / card.FILE
+    path.write_text(FIRST_CARD)
+    settings = card.read(tmp_path / "model").crop_settings()
+    assert settings == CropSettings(
+        frames_per_clip=4,
+        frames_per_second=0.0,
+        max_yaw=90.0,
+        min_sharpness=0.0,
+        min_relative_size=0.0,
+        align=False,
+        boxes_of_original=False,
+    )
+    assert CropSettings().min_sharpness and CropSettings().min_relative_size
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"margin": "1.3"}, "extraction.margin: '1.3' is not a number"),
+        ({"margin": 0.5}, "extraction.margin: 0.5 is outside 1.0 to 3.0"),
+        ({"align": 1}, "extraction.align: 1 is not true or false"),
+        ({"frames_per_clip": 4.0}, "extraction.frames_per_clip: 4.0 is not a whole number"),
+        ({"marigin": 1.3}, "unknown key 'extraction.marigin'; did you mean 'margin'"),
+        ({"precropped": True}, "give it such crops, with --precropped"),
+        ({"margin": None}, "extraction.margin is missing"),
+    ],
+)
+def test_crops_that_cannot_be_made_are_refused(change, message):
+    values = {**json.loads(FIRST_CARD)["extraction"], **change}
+    values = {key: value for key, value in values.items() if value is not None}
+    model_card = card.ModelCard.from_dict({**GOOD, "extraction": values})
+    with pytest.raises(UsageError, match=message):
+        model_card.crop_settings()
+    if "precropped" not in change:
+        with pytest.raises(UsageError, match="the model was trained on crops that this version"):
+            model_card.crop_settings(precropped=True)
 
 
 def test_no_model_at_all(tmp_path):

@@ -20,7 +20,7 @@ from serving.model.thresholds import Thresholds
 from serving.model.verdict import judge
 
 # Crops are taken as they are: a picture's brightness is its logit, through `logit_of`.
-EXTRACTION = dataclasses.replace(SETTINGS, precropped=True).as_dict()
+EXTRACTION = SETTINGS.replace(precropped=True).to_dict()
 
 
 def picture(path: Path, brightness: int) -> str:

@@ -4,8 +4,8 @@ import pytest
 from serving.model.aggregation import probability
 from serving.model.operating_points import (
     FALSE_POSITIVE_RATES,
+    OperatingPoint,
     operating_points,
-    threshold_logit,
 )
 
 
@@ -95,13 +95,15 @@ def test_saturated_logits_keep_their_thresholds():
 @pytest.mark.parametrize("logit", [-30.0, -2.5, 0.0, 1e-3, 7.0, 25.0])
 def test_logits_of_older_cards_are_computed_back(logit):
     old = {"name": "eer", "threshold": float(probability(logit))}
-    assert threshold_logit(old) == pytest.approx(logit, rel=1e-4, abs=1e-12)
-    assert threshold_logit({**old, "logit": logit}) == logit
+    assert OperatingPoint.from_dict(old).threshold_logit() == pytest.approx(
+        logit, rel=1e-4, abs=1e-12
+    )
+    assert OperatingPoint.from_dict({**old, "logit": logit}).threshold_logit() == logit
 
 
 @pytest.mark.parametrize("threshold", [None, 0.0, 1.0])
 def test_no_logit_is_made_up_for_a_saturated_or_missing_threshold(threshold):
-    assert threshold_logit({"name": "eer", "threshold": threshold}) is None
+    assert OperatingPoint(name="eer", threshold=threshold).threshold_logit() is None
 
 
 def test_a_fake_at_the_threshold_is_not_called_fake():

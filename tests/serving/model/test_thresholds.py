@@ -5,7 +5,7 @@ import pytest
 
 from preprocessing.support.errors import UsageError
 from serving.model.aggregation import probability
-from serving.model.operating_points import operating_points
+from serving.model.operating_points import OperatingPoints, operating_points
 from serving.model.thresholds import FALSE_ALARMS, Thresholds, thresholds_of
 
 # What the version before this one wrote beside a model: thresholds as P(fake) only.
@@ -26,8 +26,8 @@ OLD_CARD = {
 
 
 def band(logits, labels, **arguments):
-    metadata = {"operating_points": operating_points(np.array(logits), np.array(labels))}
-    return thresholds_of(metadata, **arguments)
+    points = operating_points(np.array(logits), np.array(labels))
+    return thresholds_of(OperatingPoints.from_dict(points), **arguments)
 
 
 def test_rare_false_alarms_lie_above_equal_errors_in_a_model_that_errs():
@@ -90,7 +90,7 @@ def test_clips_beyond_the_precision_of_probabilities_get_the_right_words():
 
 
 def test_cards_with_probabilities_give_the_words_that_they_gave():
-    found = thresholds_of(OLD_CARD)
+    found = thresholds_of(OperatingPoints.from_dict(OLD_CARD["operating_points"]))
     points = {p["name"]: p["threshold"] for p in OLD_CARD["operating_points"]["points"]}
     assert found.false_alarms == FALSE_ALARMS == 0.01
     assert found.fake_above == pytest.approx(points["fpr_0.01"], rel=1e-15)
@@ -110,16 +110,16 @@ def test_cards_with_saturated_probabilities_give_no_word(saturated, value):
         {**point, "threshold": value} if point["name"] == saturated else point
         for point in OLD_CARD["operating_points"]["points"]
     ]
-    assert thresholds_of({"operating_points": {"points": points, "real_clips": 300}}) is None
+    assert thresholds_of(OperatingPoints(points=points, real_clips=300)) is None
 
 
 @pytest.mark.parametrize(
-    "metadata",
-    [{}, {"operating_points": operating_points(np.array([1.0]), np.array([1]))}],
+    "points",
+    [None, OperatingPoints.from_dict(operating_points(np.array([1.0]), np.array([1])))],
     ids=["an older model", "one class in val"],
 )
-def test_models_without_points_have_no_band(metadata):
-    assert thresholds_of(metadata) is None
+def test_models_without_points_have_no_band(points):
+    assert thresholds_of(points) is None
 
 
 def test_a_share_that_the_model_has_not_is_refused():

@@ -11,14 +11,14 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pydantic.dataclasses
+from pydantic import ConfigDict, ValidationError
 
 from components.evaluation.slices import FIXED_VALUES, KEYS
-from pipeline.config_values import nearest
 from preprocessing.support.errors import UsageError
-
-if TYPE_CHECKING:
-    from pipeline.config import GateConfig
+from preprocessing.support.section import nearest
 
 # The measures of components/evaluation/metrics.py and the values that each can have.
 RANGES = {
@@ -33,7 +33,7 @@ RANGES = {
     "calibration_error": (0.0, 1.0),
 }
 METRICS = tuple(RANGES)
-# Those that TFMA computes per frame, see pipeline/eval_config.py.
+# Those that TFMA computes per frame, see eval_config.py.
 FRAME_METRICS = (
     "accuracy",
     "auc",
@@ -78,9 +78,9 @@ class Bound:
         return measured >= self.limit if self.relation == AT_LEAST else measured <= self.limit
 
 
-@dataclasses.dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Row:
-    """One line of a verdict.
+    """One line of a verdict; a list of them is what `verdict.json` holds.
 
     Attributes:
       level: `frame` or `clip`.
@@ -137,41 +137,23 @@ class Row:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Row:
-        """The reverse of `as_json`."""
-        return cls(**{**values, "value": math.nan if values["value"] is None else values["value"]})
+        """The reverse of `as_json`.
+
+        Raises:
+          UsageError: a field is missing, unknown, or of another type.
+        """
+        try:
+            value = values["value"]
+            return cls(**{**values, "value": math.nan if value is None else value})
+        except (KeyError, TypeError, ValidationError) as error:
+            raise UsageError(f"{values!r} is no row of a verdict: {error}") from error
 
 
-def bounds_of(gate: GateConfig, section: str = "the gate") -> list[Bound]:
-    """All bounds of a gate but the change against the last blessed model.
-
-    Args:
-      gate: the configuration.
-      section: its name, for messages.
-
-    Raises:
-      UsageError: a bound cannot be read, names what is not there, can never hold or never fail, or
-        contradicts another.
-    """
-    bounds = [Bound("accuracy", gate.min_accuracy), Bound("auc", gate.min_auc)]
-    bounds += [parse(text, f"{section}.bounds") for text in gate.bounds]
-    for text in gate.slices:
-        bound = parse(text, f"{section}.slices")
-        if not bound.key:
-            raise UsageError(
-                f"{section}.slices: {text!r} names no slice; write it as 'method: {text.strip()}', "
-                f"or put it into {section}.bounds"
-            )
-        bounds.append(bound)
-    _refuse_contradictions(bounds, section)
-    return bounds
-
-
-def parse(text: str, where: str = "the gate") -> Bound:
+def parse(text: str) -> Bound:
     """Reads a bound, see the module's docstring.
 
     Args:
       text: as in `method=Deepfakes: auc >= 0.7`.
-      where: key of the configuration, for messages.
 
     Raises:
       UsageError: it is written otherwise; its key, value or metric is not known; or its limit lies
@@ -185,41 +167,44 @@ def parse(text: str, where: str = "the gate") -> Bound:
         except ValueError:
             pass
     if not found or not math.isfinite(limit):
-        raise UsageError(f"{where}: {text!r} cannot be read; write it as {_EXAMPLES}")
+        raise UsageError(f"{text!r} cannot be read; write it as {_EXAMPLES}")
     key, value, metric = found["key"] or "", found["value"] or "", found["metric"]
-    _known(where, text, "slice", key, KEYS if key else ("",))
-    _known(where, text, "metric", metric, METRICS)
+    _known(text, "slice", key, KEYS if key else ("",))
+    _known(text, "metric", metric, METRICS)
     if value and key in FIXED_VALUES:
-        _known(where, text, key, value, FIXED_VALUES[key])
+        _known(text, key, value, FIXED_VALUES[key])
     low, high = RANGES[metric]
     if not low <= limit <= high:
         never_holds = limit > high if found["relation"] == AT_LEAST else limit < low
         raise UsageError(
-            f"{where}: {text!r} {'can never hold' if never_holds else 'holds always'}: {metric} "
+            f"{text!r} {'can never hold' if never_holds else 'holds always'}: {metric} "
             f"lies between {low:g} and {high:g}"
         )
     return Bound(metric, limit, key, value, found["relation"])
 
 
-def _known(where: str, text: str, kind: str, name: str, known: Iterable[str]) -> None:
+def _known(text: str, kind: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
         raise UsageError(
-            f"{where}: {text!r}: there is no {kind} {name!r}{nearest(name, known)}; there are "
+            f"{text!r}: there is no {kind} {name!r}{nearest(name, known)}; there are "
             f"{', '.join(known)}"
         )
 
 
-def _refuse_contradictions(bounds: list[Bound], section: str) -> None:
+def contradiction(bounds: Iterable[Bound]) -> str:
+    """Two bounds that cannot both hold, in words; empty where there are none."""
+    bounds = list(bounds)
     for low in bounds:
         for high in bounds:
             same = (low.metric, low.key, low.value) == (high.metric, high.key, high.value)
             apart = (low.relation, high.relation) == (AT_LEAST, AT_MOST)
             if same and apart and low.limit > high.limit:
                 name = f"{low.metric} of {low.key}={low.value}" if low.key else low.metric
-                raise UsageError(
-                    f"{section}: {name} cannot be at least {low.limit:g} and at most "
-                    f"{high.limit:g}; remove one of the two bounds"
+                return (
+                    f"{name} cannot be at least {low.limit:g} and at most {high.limit:g}; remove "
+                    "one of the two bounds"
                 )
+    return ""
 
 
 def _told_apart(value: float, bound: float) -> tuple[str, str]:

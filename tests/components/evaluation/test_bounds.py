@@ -2,17 +2,17 @@ import math
 
 import pytest
 
-from pipeline.bounds import (
+from components.evaluation.bounds import (
     AT_LEAST,
     AT_MOST,
     FRAME_METRICS,
     METRICS,
     Bound,
     Row,
-    bounds_of,
     parse,
 )
-from pipeline.config import GateConfig, load_config
+from components.evaluation.config import GateConfig, bounds_of
+from pipeline.config import load_config
 from preprocessing.support.errors import UsageError
 
 
@@ -88,7 +88,10 @@ def test_wrong_bounds_are_refused_before_a_run(text, words):
 
 
 def test_slices_name_a_slice():
-    with pytest.raises(UsageError, match="'eer <= 0.1' names no slice; .*clip_gate.bounds"):
+    with pytest.raises(
+        UsageError,
+        match="^evaluation.clip_gate.slices: 'eer <= 0.1' names no slice; .* key bounds beside it",
+    ):
         load_config("demo", ["evaluation.clip_gate.slices=['eer <= 0.1']"])
 
 
@@ -101,8 +104,8 @@ def test_slices_name_a_slice():
     ],
 )
 def test_bounds_that_contradict_each_other_are_refused(bounds, words):
-    with pytest.raises(UsageError, match=words):
-        bounds_of(GateConfig(bounds=bounds))
+    with pytest.raises(UsageError, match=f"^evaluation.gate: {words}"):
+        GateConfig.from_dict({"bounds": bounds}, key="evaluation.gate")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,25 @@ def test_digits_tell_value_and_bound_apart():
     assert Row.of("clip", Bound("auc", 0.8), "", 0.8, "").text() == "clip auc 0.800 >= 0.800"
 
 
+OLD_ROW = {"level": "clip", "slice": "", "metric": "auc", "bound": 0.9, "value": None}
+
+
 def test_verdicts_of_earlier_versions_are_read():
-    old = {"level": "clip", "slice": "", "metric": "auc", "bound": 0.9, "value": None}
-    row = Row.from_json({**old, "held": False, "reason": "only real clips"})
+    row = Row.from_json({**OLD_ROW, "held": False, "reason": "only real clips"})
     assert row.text() == "clip auc >= 0.900: not measured (only real clips)"
+
+
+def test_rows_keep_their_form():
+    row = Row.of("clip", Bound("auc", 0.9), "", None, "only real clips")
+    expected = {**OLD_ROW, "held": False, "reason": "only real clips", "relation": ">="}
+    assert list(row.as_json().items()) == list(expected.items())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, [], OLD_ROW, {**OLD_ROW, "held": "no"}, {**OLD_ROW, "held": True, "hold": True}],
+    ids=["empty", "list", "without held", "a text", "unknown key"],
+)
+def test_what_is_no_row_of_a_verdict_is_refused(values):
+    with pytest.raises(UsageError, match="is no row of a verdict"):
+        Row.from_json(values)

@@ -6,9 +6,9 @@ import json
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluation.bounds import AT_LEAST, Bound
+from components.evaluation.config import EvaluationConfig, bounds_of
 from components.evaluation.slices import KEYS
-from pipeline.bounds import AT_LEAST, Bound, bounds_of
-from pipeline.config import EvaluationConfig
 
 # TFMA's names of the metrics that the gate reads.
 BINARY_ACCURACY, AUC, AUC_DIFF, MEAN_LABEL = "binary_accuracy", "auc", "auc_diff", "mean_label"

@@ -1,12 +1,11 @@
 """The gate, by a real TFMA run on predictions of no model: what is bounded, and what is not."""
 
-import dataclasses
 import json
 
 import pytest
 
-from pipeline.bounds import FRAME_METRICS
-from pipeline.config import EvaluationConfig, GateConfig
+from components.evaluation.bounds import FRAME_METRICS
+from components.evaluation.config import EvaluationConfig, GateConfig
 
 # TFMA is imported where it is used: collecting these tests costs the unit tests nothing.
 pytestmark = pytest.mark.integration
@@ -23,7 +22,7 @@ def thresholds(config):
 def test_bounds_are_those_of_the_configuration_and_overall_only():
     from tensorflow_model_analysis.proto import config_pb2
 
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
 
     config = make_eval_config(GATE)
     found = thresholds(config)
@@ -44,7 +43,7 @@ def test_bounds_are_those_of_the_configuration_and_overall_only():
 
 def test_scores_come_from_the_signature_that_reads_examples():
     from components.evaluation import slices
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
     from preprocessing.extraction import face_example
 
     (model,) = make_eval_config(GATE).model_specs
@@ -55,7 +54,7 @@ def test_scores_come_from_the_signature_that_reads_examples():
 
 
 def test_confusion_matrices_are_counted_at_rare_and_at_even_scores():
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
 
     (spec,) = make_eval_config(GATE).metrics_specs
     (matrix,) = (m for m in spec.metrics if m.class_name == "ConfusionMatrixAtThresholds")
@@ -63,21 +62,21 @@ def test_confusion_matrices_are_counted_at_rare_and_at_even_scores():
 
 
 def test_confidence_intervals_are_optional():
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
 
     for wanted in (False, True):
-        config = make_eval_config(dataclasses.replace(GATE, confidence_intervals=wanted))
+        config = make_eval_config(GATE.replace(confidence_intervals=wanted))
         assert config.options.compute_confidence_intervals.value is wanted
 
 
 def test_bounds_of_other_metrics_and_slices_are_handed_to_tfma():
     from tensorflow_model_analysis.proto import config_pb2
 
-    from pipeline.eval_config import BOUNDED, bounded_name, make_eval_config
+    from components.evaluation.eval_config import BOUNDED, bounded_name, make_eval_config
 
     assert set(BOUNDED) == set(FRAME_METRICS)
-    gate = dataclasses.replace(
-        GATE.gate, bounds=("tpr_at_fpr_0.1pct >= 0.2", "method=a: brier <= 0.1", "auc <= 0.95")
+    gate = GATE.gate.replace(
+        bounds=("tpr_at_fpr_0.1pct >= 0.2", "method=a: brier <= 0.1", "auc <= 0.95")
     )
     (spec,) = make_eval_config(EvaluationConfig(gate=gate)).metrics_specs
     found = {
@@ -121,7 +120,7 @@ def evaluate(tmp_path):
     from tensorflow_model_analysis.utils import config_util
 
     from components.evaluation import frame_gate
-    from pipeline.eval_config import make_eval_config
+    from components.evaluation.eval_config import make_eval_config
 
     def evaluate(scores, gate=GATE):
         """scores: method -> scores of its crops."""
@@ -144,7 +143,7 @@ def evaluate(tmp_path):
 
 
 def test_names_are_those_that_tfma_reports_and_a_bad_slice_alone_passes(evaluate):
-    from pipeline.eval_config import AUC, BINARY_ACCURACY
+    from components.evaluation.eval_config import AUC, BINARY_ACCURACY
 
     result, failed = evaluate(
         {"real": [0.1] * 8, "swap": [0.9] * 8, "reenactment": [0.05, 0.05, 0.2, 0.3]}
@@ -168,15 +167,15 @@ def test_every_metric_that_can_be_bounded_is_measured_by_tfma_and_by_us_alike(ev
     import numpy as np
 
     from components.evaluation import frame_gate
+    from components.evaluation.eval_config import make_eval_config, tfma_name
     from components.evaluation.metrics import measure
-    from pipeline.eval_config import make_eval_config, tfma_name
 
     rng = np.random.default_rng(0)
     logits = {"real": rng.normal(-1, 1, 300), "swap": rng.normal(1, 1, 300)}
     scores = {name: (1 / (1 + np.exp(-values))).tolist() for name, values in logits.items()}
     texts = [f"{name} >= 0.0001" for name in FRAME_METRICS]
     failing = ("brier <= 0.001", "auc <= 0.901", "tpr_at_fpr_1pct >= 0.999")
-    gate = dataclasses.replace(GATE.gate, bounds=(*texts, *failing))
+    gate = GATE.gate.replace(bounds=(*texts, *failing))
     config = EvaluationConfig(gate=gate)
     result, failed = evaluate(scores, config)
     assert failed == {"brier", "auc", "tpr_at_fpr_1pct"}

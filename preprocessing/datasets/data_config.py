@@ -1,0 +1,39 @@
+"""Configuration of the dataset: `data`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from preprocessing.datasets.demo_config import DemoConfig
+from preprocessing.support.choices import Layout, SplitProtocol
+from preprocessing.support.section import Number, Section, Text
+
+# Below, val or test would be empty for most datasets; above, little is left to train on.
+_Share = Annotated[Number, Field(ge=0.01, le=0.9)]
+
+
+class DataConfig(Section):
+    """Which clips, and how they are divided."""
+
+    # May stay empty for `layout: demo`, which makes its own.
+    dir: Text = Field("", description="Folder of the dataset.")
+    layout: Layout = Field("auto", description="How the folder is read; auto detects it.")
+    split: SplitProtocol = Field(
+        "identity",
+        description="official: the dataset's own lists or folders; identity: no person in two "
+        "splits; clip: by clip; auto: as a plain folder's own train, val and test folders say, "
+        "identity without them.",
+    )
+    val_fraction: _Share = Field(
+        0.15,
+        description="Share of the clips for validation that the identity and clip splits aim at.",
+    )
+    test_fraction: _Share = Field(
+        0.15, description="The same for the test; the rest is for training."
+    )
+    precropped: bool = Field(
+        False, description="True: the files are face crops already, and no detector runs."
+    )
+    demo: DemoConfig = DemoConfig()
