@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.config_checks import IMAGE_SIZES, check
+from components.trainer.backbones.base import backbone_of
+from pipeline.config_checks import check
 from pipeline.config_values import DuplicateKey, build, nearest, override, read_yaml
 from preprocessing.beam_args import RUNNER
 from preprocessing.errors import UsageError
@@ -265,7 +266,7 @@ class Config:
 
 def image_size_of(model: ModelConfig) -> int:
     """Side of the model's square input in pixels."""
-    return model.image_size or IMAGE_SIZES[model.backbone]
+    return model.image_size or backbone_of(model.backbone).image_size
 
 
 def needs_fakes(training: TrainingConfig) -> bool:

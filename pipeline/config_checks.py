@@ -6,9 +6,9 @@ TensorFlow is loaded.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
+from components.trainer.backbones.base import backbone_of, backbones
 from pipeline.bounds import FRAME_METRICS, bounds_of
 from pipeline.config_values import one_of, within
 from preprocessing.errors import UsageError
@@ -16,31 +16,6 @@ from preprocessing.errors import UsageError
 if TYPE_CHECKING:
     from pipeline.config import Config, EvaluationConfig, ModelConfig, TrainingConfig, TunerConfig
 
-# Backbones and the side of the square input each was made for, in pixels. ImageNet weights of
-# Keras' NASNets want exactly these.
-IMAGE_SIZES = {"nasnet_large": 331, "nasnet_mobile": 224, "tiny": 64}
-BACKBONES = tuple(IMAGE_SIZES)
-
-
-def _nasnet_blocks(count: int) -> tuple[str, ...]:
-    """Three times `count` cells, numbered as Keras does, and what halves the size before them."""
-    stages = (
-        ("stem", "stem_1", "stem_2"),
-        (f"cell_{number}" for number in range(count)),
-        (f"reduce_{count}",),
-        (f"cell_{number}" for number in range(count + 1, 2 * count + 1)),
-        (f"reduce_{2 * count}",),
-        (f"cell_{number}" for number in range(2 * count + 1, 3 * count + 1)),
-    )
-    return tuple(itertools.chain.from_iterable(stages))
-
-
-# Blocks of each backbone from the input on, as components/trainer/model.py finds them in it.
-BLOCKS = {
-    "nasnet_large": _nasnet_blocks(6),
-    "nasnet_mobile": _nasnet_blocks(4),
-    "tiny": ("cell_0", "cell_1", "cell_2"),
-}
 LAYOUTS = ("auto", "demo", "celeb_df", "faceforensics", "dfdc", "folder")
 # Of preprocessing/datasets/demo.py.
 DIFFICULTIES = ("easy", "hard")
@@ -99,7 +74,7 @@ def check_training(model: ModelConfig, training: TrainingConfig) -> None:
     Raises:
       UsageError: a name that is not known, a value out of range, or values that contradict.
     """
-    one_of("model.backbone", model.backbone, BACKBONES)
+    one_of("model.backbone", model.backbone, tuple(backbones()))
     one_of("model.input", model.input, ("rgb", "residual", "unit_range"))
     one_of("model.head", model.head, ("pool", "flatten"))
     one_of("training.batch_norm", training.batch_norm, ("freeze", "momentum"))
@@ -111,9 +86,10 @@ def check_training(model: ModelConfig, training: TrainingConfig) -> None:
     one_of("training.xla", training.xla, ("auto", "on", "off"))
     if model.image_size:
         within("model.image_size", model.image_size, 32, 2048)
-    if model.weights == "imagenet" and model.backbone == "tiny":
+    if model.weights == "imagenet" and not backbone_of(model.backbone).has_imagenet():
         raise UsageError(
-            "model.weights: there are no ImageNet weights for the backbone tiny; set it to none"
+            f"model.weights: there are no ImageNet weights for the backbone {model.backbone}; "
+            "set it to none"
         )
     if model.weights == "none" and training.batch_norm == "freeze":
         raise UsageError(
@@ -174,7 +150,7 @@ def _check_tuner(tuner: TunerConfig, backbone: str) -> None:
 
 def _check_block(key: str, block: str, backbone: str) -> None:
     if block:
-        one_of(f"{key} of {backbone}", block, BLOCKS[backbone])
+        one_of(f"{key} of {backbone}", block, backbone_of(backbone).blocks)
 
 
 def check_gates(evaluation: EvaluationConfig) -> None:
