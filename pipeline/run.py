@@ -111,7 +111,7 @@ def _run(config: Config, console: Console) -> int:
 def _check_weights(model: ModelConfig, console: Console) -> None:
     if model.weights == "none":
         return
-    from components.trainer.backbones import check_weights
+    from components.trainer.backbones.weights import check_weights
 
     console.say(f"looking for the weights of {model.backbone}: {model.weights}")
     check_weights(model.backbone, model.weights)

@@ -1,48 +1,21 @@
 """Configuration of network and training: `model` and `training`.
 
-The names of backbones, their blocks and augmentations stand here, and not beside what they name, so
-that a misspelt one is refused before TensorFlow is loaded.
+The names of augmentations stand here, and not beside what they name, so that a misspelt one is
+refused before TensorFlow is loaded.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from components.trainer.backbones.base import backbone_of, backbones
 from preprocessing.support.errors import UsageError
-from preprocessing.support.section import Number, Section, SectionError, Text, one_of
+from preprocessing.support.section import Number, Section, SectionError, Text, not_one_of, one_of
 
-Backbone = Literal["nasnet_large", "nasnet_mobile", "tiny"]
 Augmentation = Literal["none", "light", "standard", "strong", "seed_recipe"]
-BACKBONES: tuple[str, ...] = get_args(Backbone)
 AUGMENTATIONS: tuple[str, ...] = get_args(Augmentation)
-# The side of the square input each backbone was made for, in pixels. ImageNet weights of Keras'
-# NASNets want exactly these.
-IMAGE_SIZES = {"nasnet_large": 331, "nasnet_mobile": 224, "tiny": 64}
-
-
-def _nasnet_blocks(count: int) -> tuple[str, ...]:
-    """Three times `count` cells, numbered as Keras does, and what halves the size before them."""
-    stages = (
-        ("stem", "stem_1", "stem_2"),
-        (f"cell_{number}" for number in range(count)),
-        (f"reduce_{count}",),
-        (f"cell_{number}" for number in range(count + 1, 2 * count + 1)),
-        (f"reduce_{2 * count}",),
-        (f"cell_{number}" for number in range(2 * count + 1, 3 * count + 1)),
-    )
-    return tuple(itertools.chain.from_iterable(stages))
-
-
-# Blocks of each backbone from the input on, as components/trainer/model.py finds them in it.
-BLOCKS = {
-    "nasnet_large": _nasnet_blocks(6),
-    "nasnet_mobile": _nasnet_blocks(4),
-    "tiny": ("cell_0", "cell_1", "cell_2"),
-}
-
 _Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 # A rate above 10 is a typing error; 0 tries the machinery without learning.
 _LearningRate = Annotated[Number, Field(ge=0.0, le=10.0)]
@@ -53,7 +26,12 @@ _Momentum = Annotated[Number, Field(ge=0.0, le=0.99999)]
 class ModelConfig(Section):
     """The network; see components/trainer/model.py."""
 
-    backbone: Backbone = Field("nasnet_large", description="The network below the head.")
+    # The names are those of the registry, see components/trainer/backbones/base.py.
+    backbone: Text = Field(
+        "nasnet_large",
+        description="The network below the head: nasnet_large, nasnet_mobile, efficientnet_lite0 "
+        "or tiny.",
+    )
     weights: Text = Field(
         "imagenet",
         description="imagenet: downloaded; a path: a local .h5 file without the top; none: random.",
@@ -77,8 +55,7 @@ class ModelConfig(Section):
         0,
         ge=0,
         le=2048,
-        description="Side of the square input in pixels, 32 at least; 0 takes the backbone's own "
-        "(331, 224, 64).",
+        description="Side of the square input in pixels, 32 at least; 0 takes the backbone's own.",
     )
 
     @field_validator("image_size")
@@ -89,11 +66,20 @@ class ModelConfig(Section):
             raise ValueError(f"{value} is outside 32 to 2048")
         return value
 
+    @field_validator("backbone")
+    @classmethod
+    def _check_backbone(cls, value: str) -> str:
+        known = backbones()
+        if value not in known:
+            raise ValueError(not_one_of(value, known))
+        return value
+
     @model_validator(mode="after")
     def _check_weights(self) -> ModelConfig:
-        if self.weights == "imagenet" and self.backbone == "tiny":
+        if self.weights == "imagenet" and not backbone_of(self.backbone).has_imagenet():
             raise SectionError(
-                "weights", "there are no ImageNet weights for the backbone tiny; set it to none"
+                "weights",
+                f"there are no ImageNet weights for the backbone {self.backbone}; set it to none",
             )
         return self
 
@@ -221,7 +207,7 @@ class TrainingConfig(Section):
 
 def image_size_of(model: ModelConfig) -> int:
     """Side of the model's square input in pixels."""
-    return model.image_size or IMAGE_SIZES[model.backbone]
+    return model.image_size or backbone_of(model.backbone).image_size
 
 
 def needs_fakes(training: TrainingConfig) -> bool:
@@ -232,7 +218,7 @@ def needs_fakes(training: TrainingConfig) -> bool:
 def check_block(key: str, block: str, backbone: str) -> None:
     """Refuses (UsageError) a block that a backbone does not have; empty names none."""
     if block:
-        one_of(f"{key} of {backbone}", block, BLOCKS[backbone])
+        one_of(f"{key} of {backbone}", block, backbone_of(backbone).blocks)
 
 
 def check_training(model: ModelConfig, training: TrainingConfig) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 import keras
 import numpy as np
 from keras import ops
 
-from components.trainer.backbones import build_backbone
+from components.trainer.backbones.base import backbone_of
+from components.trainer.backbones.weights import build_backbone
 from components.trainer.config import ModelConfig, image_size_of
 
-BACKBONE, LOGIT = "backbone", "logit"
+LOGIT = "logit"
 
 
 @keras.saving.register_keras_serializable("deepfake")
@@ -63,7 +62,7 @@ def build_model(config: ModelConfig) -> keras.Model:
 
     Returns:
       A model from float32 [batch, size, size, 3] in [-1, 1] to logits [batch, 1]; higher means
-      fake. Its layer `backbone` is the network, `logit` the head.
+      fake. Its layer `logit` is the head; `network_of` gives the backbone.
 
     Raises:
       UsageError: see `build_backbone`.
@@ -75,15 +74,21 @@ def build_model(config: ModelConfig) -> keras.Model:
         x = HighPass(name="high_pass")(x)
     elif config.input == "unit_range":
         x = keras.layers.Rescaling(0.5, 0.5, name="unit_range")(x)
-    backbone = build_backbone(config.backbone, size, config.weights)
-    backbone.name = BACKBONE
-    x = backbone(x)
+    network = build_backbone(config.backbone, size, config.weights)
+    network.name = config.backbone
+    x = network(x)
     if config.head == "flatten":
         x = keras.layers.Flatten(name="flatten")(x)
     else:
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(config.dropout, name="dropout")(x)
     return keras.Model(inputs, keras.layers.Dense(1, name=LOGIT, dtype="float32")(x))
+
+
+def network_of(model: keras.Model) -> keras.Model:
+    """The backbone in a model of `build_model`; its name is that of the configuration."""
+    (network,) = (layer for layer in model.layers if isinstance(layer, keras.Model))
+    return network
 
 
 def prepare_phase(
@@ -102,15 +107,14 @@ def prepare_phase(
     Raises:
       ValueError: the backbone has no block of that name.
     """
-    backbone = model.get_layer(BACKBONE)
-    backbone.trainable = not head_only
+    network_of(model).trainable = not head_only
     if head_only:
         return
     if unfreeze_from:
-        found = blocks(model)
-        names = list(found)
+        layers_of = blocks(model)
+        names = list(layers_of)
         for name in names[: names.index(unfreeze_from)]:
-            for layer in found[name]:
+            for layer in layers_of[name]:
                 layer.trainable = False
     for layer in batch_norms(model):
         if batch_norm == "freeze":
@@ -123,25 +127,20 @@ def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """The batch normalisation layers of the backbone that are trained."""
     return [
         layer
-        for layer in model.get_layer(BACKBONE).layers
+        for layer in network_of(model).layers
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
 
 
 def blocks(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """The backbone's layers with weights, by block, the block nearest to the input first.
-
-    NASNet's are `stem`, `stem_1`, `stem_2`, `cell_0` and so on, with `reduce_N` (N is 4 and 8 in
-    Mobile, 6 and 12 in Large) between the cells; Keras ends the names of a cell's layers with
-    `_0`, `_1`, and so on.
-    """
-    found: dict[str, list[keras.layers.Layer]] = {}
-    for layer in model.get_layer(BACKBONE).layers:
+    """The backbone's layers with weights by block; the blocks are named in `Backbone.blocks`."""
+    network = network_of(model)
+    backbone = backbone_of(network.name)
+    layers_of: dict[str, list[keras.layers.Layer]] = {}
+    for layer in network.layers:
         if layer.weights:
-            ending = re.search(r"_(?:(stem_\d+|reduce_\d+)|(\d+))$", layer.name)
-            name = "stem" if not ending else ending[1] or f"cell_{ending[2]}"
-            found.setdefault(name, []).append(layer)
-    return found
+            layers_of.setdefault(backbone.block_of(layer.name), []).append(layer)
+    return layers_of
 
 
 def rate_factors(model: keras.Model, layer_decay: float) -> list[float]:

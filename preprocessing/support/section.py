@@ -148,7 +148,7 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
     """Refuses (UsageError) a value that is none of the known ones."""
     known = tuple(known)
     if value not in known:
-        raise UsageError(f"{key}: {_not_one_of(value, known)}")
+        raise UsageError(f"{key}: {not_one_of(value, known)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -226,7 +226,7 @@ def _wrong_value(model: type[BaseModel], path: list[str], kind: str, value: Any,
         value = type(low)(value)
         return f"{value} is outside {low} to {high}"
     if kind == "literal_error":
-        return _not_one_of(value, choices_of(annotation))
+        return not_one_of(value, choices_of(annotation))
     if kind == "finite_number":
         return f"{value} is not a finite number"
     if kind == "missing":
@@ -251,6 +251,7 @@ def _field(model: type[BaseModel], path: list[str]) -> tuple[Any, list[Any]]:
     return annotation, metadata
 
 
-def _not_one_of(value: Any, known: Iterable[str]) -> str:
+def not_one_of(value: Any, known: Iterable[str]) -> str:
+    """The message about a value that is none of the known ones."""
     known = tuple(known)
     return f"{value!r} is not known{nearest(str(value), known)}; it may be {', '.join(known)}"

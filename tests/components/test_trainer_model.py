@@ -6,15 +6,15 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from trainer_workbench import MODEL, SIZE, face_like
 
-from components.trainer import backbones
-from components.trainer.backbones import build_backbone, check_weights, md5_of
-from components.trainer.config import BACKBONES, BLOCKS, ModelConfig
+from components.trainer.backbones.base import backbone_of, backbones, md5_of
+from components.trainer.backbones.weights import build_backbone, check_weights
+from components.trainer.config import ModelConfig
 from components.trainer.model import (
-    BACKBONE,
     HighPass,
     batch_norms,
     blocks,
     build_model,
+    network_of,
     prepare_phase,
 )
 from preprocessing.support.errors import UsageError
@@ -74,14 +74,14 @@ def test_momentum_reaches_every_batch_norm():
     assert np.abs(layer.moving_mean.numpy()).max() > 0
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", backbones())
 def test_blocks_are_those_that_a_configuration_may_name(backbone):
     model = build_model(ModelConfig(backbone=backbone, weights="none", image_size=64))
-    assert tuple(blocks(model)) == BLOCKS[backbone]
+    assert tuple(blocks(model)) == backbone_of(backbone).blocks
 
 
 def test_unknown_backbone():
-    with pytest.raises(UsageError, match="'resnet' is not known; it may be nasnet_large"):
+    with pytest.raises(UsageError, match="'resnet' is not known; it may be efficientnet_lite0"):
         build_backbone("resnet", 64, "none")
 
 
@@ -102,7 +102,7 @@ def test_local_weights_are_loaded(tmp_path):
     source.save_weights(tmp_path / "tiny.weights.h5")
     for path in (legacy, str(tmp_path / "tiny.weights.h5")):
         model = build_model(ModelConfig(**{**MODEL, "weights": path}))
-        loaded = model.get_layer(BACKBONE).get_weights()
+        loaded = network_of(model).get_weights()
         for mine, theirs in zip(loaded, source.get_weights(), strict=True):
             np.testing.assert_array_equal(mine, theirs)
 
@@ -135,8 +135,8 @@ def test_weights_that_are_no_file_or_not_hdf5(tmp_path):
 def test_published_weights_of_the_other_nasnet_are_named(tmp_path, monkeypatch):
     path = tmp_path / "some.h5"
     path.write_bytes(b"large")
-    files = {**backbones.IMAGENET_FILES, "nasnet_large": ("NASNet-large-no-top.h5", md5_of(path))}
-    monkeypatch.setattr(backbones, "IMAGENET_FILES", files)
+    checksums = {md5_of(path): "NASNet-large-no-top.h5"}
+    monkeypatch.setattr(backbone_of("nasnet_large"), "checksums", checksums)
     with pytest.raises(UsageError, match="fits model.backbone=nasnet_large, not nasnet_mobile"):
         build_backbone("nasnet_mobile", 224, str(path))
 

@@ -1,0 +1,1 @@
+"""The convolutional networks: one file each, by the name that the configuration gives."""
