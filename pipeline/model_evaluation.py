@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
+from components.evaluation.measures import StoredMeasure
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
 from pipeline.scoring import Request, scored_clips
@@ -77,11 +79,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         ),
         output,
     )
-    for name, measure in find(measured.clips).metrics.items():
-        value = "not measured" if measure.value is None else f"{measure.value:.4f}"
-        between = "" if measure.low is None else f" [{measure.low:.4f}, {measure.high:.4f}]"
-        note = f" ({measure.note})" if measure.note else ""
-        console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
+    _say_metrics(find(measured.clips).metrics, console)
     faceless = sum(not row.crops for row in scored.rows)
     if faceless:
         console.say(
@@ -96,6 +94,14 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         )
     console.say(f"report: {page}")
     return INCOMPLETE if faceless or missing else 0
+
+
+def _say_metrics(metrics: Mapping[str, StoredMeasure], console: Console) -> None:
+    for name, measure in metrics.items():
+        value = "not measured" if measure.value is None else f"{measure.value:.4f}"
+        between = "" if measure.low is None else f" [{measure.low:.4f}, {measure.high:.4f}]"
+        note = f" ({measure.note})" if measure.note else ""
+        console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
 
 
 def _labelled(request: Request, hashes: Path) -> Manifest:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.datasets.clip import Clip
-from preprocessing.faces.face_selection import ALL, ANSWER
+from preprocessing.faces.crop_settings import ALL, ANSWER
 from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from components.evaluation.scores import ExampleScorer, crop_row, crop_table, re
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_extraction import run_extraction
-from preprocessing.faces.face_selection import ANSWER
+from preprocessing.faces.crop_settings import ANSWER
 from preprocessing.support import progress
 from preprocessing.support.beam_args import RUNNER, worker_args
 from preprocessing.support.files import replacing

@@ -45,7 +45,8 @@ def evaluate(
         data=data,
         output=output or f"evaluation-{Path(data).resolve().name}",
         precropped=precropped,
+        official_test=official_test,
         workers=workers,
         all_faces=all_faces,
     )
-    return evaluate_model(request, official_test)
+    return evaluate_model(request)

@@ -7,7 +7,7 @@ same settings; see `CropSettings`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ Policy = Literal["training", "answer", "all"]
 TRAINING: Policy = "training"
 ANSWER: Policy = "answer"
 ALL: Policy = "all"
+POLICIES: tuple[str, ...] = get_args(Policy)
 
 # What models had whose card lacks a setting: it came later, and they were trained without.
 _BEFORE = {

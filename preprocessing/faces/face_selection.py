@@ -16,12 +16,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from preprocessing.faces import quality
-from preprocessing.faces.crop_settings import ALL, ANSWER, TRAINING
+from preprocessing.faces.crop_settings import ALL, ANSWER, POLICIES
 
 if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Crop
-
-POLICIES = (TRAINING, ANSWER, ALL)
 
 TOO_SHORT = "track too short"
 BYSTANDER = "far smaller than the largest face of the shot"

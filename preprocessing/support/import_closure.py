@@ -115,11 +115,14 @@ class _Tree:
         if above:
             yield above
         for module, names in source.imports_from(name if path.name == "__init__.py" else above):
-            yield module
-            for inner in (f"{module}.{name}" for name in names):
-                # An attribute of a module of ours is no module. Of a library it does no harm.
-                if module.partition(".")[0] not in PACKAGES or self.module(inner):
-                    yield inner
+            taken = [f"{module}.{name}" for name in names]
+            if module.partition(".")[0] in PACKAGES:
+                # What is taken from a module of ours may be a module, or an attribute of it.
+                yield module
+                yield from filter(self.module, taken)
+            else:
+                # All of `google` would be the libraries of many; what is taken tells which.
+                yield from taken or [module]
         for text in source.texts:
             yield from self._modules_named(text)
 

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.crop_settings import ANSWER, CropSettings
 from preprocessing.faces.face_cropper import Crop
-from preprocessing.faces.face_selection import ANSWER, FaceCounts
+from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.media.frame import Frame
 from serving.gateway import messages
 from serving.gateway.limits import FileLimits

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.faces.crop_settings import CropSettings
-from preprocessing.faces.face_selection import ALL, ANSWER
+from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from serving import clients
 from serving.gateway.crop_worker import CropWorker, Found
 from serving.gateway.limits import FileLimits

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.faces.face_selection import ALL, ANSWER
+from preprocessing.faces.crop_settings import ALL, ANSWER
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.thresholds import FALSE_ALARMS, thresholds_of

@@ -31,7 +31,9 @@ LIBRARIES = {
     "tensorflow-transform": ["Transform", "Trainer"],
     "tensorflow-data-validation": ["ExampleValidator"],
     "tensorflow-model-analysis": ["Evaluator"],
-    "tfx": [*ENTRY_POINTS],
+    "tfx": [*(set(ENTRY_POINTS) - {"FaceExtractor", "BlessedModel"})],
+    # TFX's types and base classes; each release of TFX has one of its own.
+    "ml-pipelines-sdk": [*ENTRY_POINTS],
 }
 
 

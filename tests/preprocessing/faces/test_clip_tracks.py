@@ -10,9 +10,9 @@ from made_media import write_video
 
 from preprocessing.datasets.demo import make_demo_data
 from preprocessing.datasets.demo_config import DemoConfig
-from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.crop_settings import ANSWER, CropSettings
 from preprocessing.faces.face_cropper import FaceCropper
-from preprocessing.faces.face_selection import ANSWER, BYSTANDER
+from preprocessing.faces.face_selection import BYSTANDER
 
 MEDIA = Path(__file__).parents[2] / "media"
 SETTINGS = CropSettings()

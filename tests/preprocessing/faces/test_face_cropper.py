@@ -6,10 +6,9 @@ import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
 from preprocessing.faces import face_cropper, quality
-from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from preprocessing.faces.detector import overlap
 from preprocessing.faces.face_cropper import BYSTANDER, TOO_SHORT, FaceCounts, FaceCropper
-from preprocessing.faces.face_selection import ALL, ANSWER
 
 SETTINGS = CropSettings(frames_per_clip=6)
 PRECROPPED = SETTINGS.replace(precropped=True)

@@ -5,13 +5,11 @@ import dataclasses
 import pytest
 
 from preprocessing.faces import quality
+from preprocessing.faces.crop_settings import ALL, ANSWER, TRAINING
 from preprocessing.faces.face_selection import (
-    ALL,
-    ANSWER,
     BYSTANDER,
     OUTSIDE,
     TOO_SHORT,
-    TRAINING,
     FaceCounts,
     FoundFace,
     by_reason,
