@@ -40,7 +40,7 @@ from components.evaluation.metrics import calibration_error
 from components.trainer.config import image_size_of
 from pipeline.config import Config, load_config
 from preprocessing.datasets.demo_config import DemoConfig
-from preprocessing.fingerprint import code_digest, settings_digest
+from preprocessing.support.fingerprint import code_digest, settings_digest
 from preprocessing.support.section import Section
 from serving.model.aggregation import aggregate, probability
 

@@ -10,7 +10,7 @@ PROLOGUE = """
 import logging, os, subprocess, sys, time
 from pathlib import Path
 from pipeline.console import Console
-from preprocessing import progress
+from preprocessing.support import progress
 log = Path(sys.argv[1])
 """
 NOISE = """

@@ -294,7 +294,7 @@ def test_killed_and_started_again_it_goes_on(folder, tmp_path):
     script.write_text(
         f"""
 import time, apache_beam as beam
-from preprocessing import face_extraction
+from preprocessing.extraction import face_extraction
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.datasets.clip import Clip
 real = face_extraction.extract_clip
