@@ -11,6 +11,7 @@ import functools
 import inspect
 import io
 import os
+import re
 import select
 import sys
 import typing
@@ -29,6 +30,8 @@ CLOSED_PIPE = 141
 
 _NAMES_OF_HELP = {"help_option_names": ["-h", "--help"]}
 _OTHER_OPTIONS = "options"
+# Of a docstring: what follows is for those who call the function.
+_SECTIONS = re.compile(r"^(?:Args|Returns|Raises):$", re.MULTILINE)
 _SEE_HELP = "; see --help"
 # By the types of pydantic's errors.
 _KINDS = {
@@ -119,11 +122,14 @@ def add_command(app: typer.Typer, name: str, function: Callable[..., int]) -> No
       app: of `program`.
       name: of the command.
       function: what it does; returns the exit status. The first sentence of its docstring stands in
-        the list of commands, the whole in the command's help.
+        the list of commands, the whole up to `Returns` and `Raises` in the command's help.
     """
-    text = inspect.getdoc(function) or ""
+    text = _SECTIONS.split(inspect.getdoc(function) or "")[0].rstrip()
     first = " ".join(text.partition("\n\n")[0].split()).rstrip(".")
-    app.command(name, cls=Command, short_help=first, context_settings=_NAMES_OF_HELP)(function)
+    register = app.command(
+        name, cls=Command, help=text, short_help=first, context_settings=_NAMES_OF_HELP
+    )
+    register(function)
 
 
 def single(function: Callable[..., int]) -> typer.Typer:

@@ -13,6 +13,7 @@ import pytest
 from pipeline.cli import COMMANDS, main
 from pipeline.commands import demo_data
 from pipeline.config import load_config
+from pipeline.scoring import Request
 
 # A real process each time.
 pytestmark = pytest.mark.integration
@@ -152,6 +153,25 @@ def test_wrong_arguments_are_named_with_the_nearest_option(arguments, words, cap
     assert not said.out and len(said.err.splitlines()) == 1 and said.err.startswith("error: ")
     for word in words:
         assert word in said.err
+
+
+@pytest.mark.parametrize(
+    ("command", "worker"),
+    [
+        ("evaluate", "pipeline.model_evaluation.evaluate_model"),
+        ("score", "pipeline.score_table.write_score_table"),
+    ],
+)
+def test_all_options_of_scoring_reach_the_work(command, worker, monkeypatch):
+    requests = []
+    monkeypatch.setattr(worker, lambda request: requests.append(request) or 4)
+    needed = ["--model", "m", "--data", "d", "--output", "o"]
+    options = ["--precropped", "--all-faces", "--workers", "3"]
+    options += ["--official-test"] if command == "evaluate" else []
+    assert main([command, *needed]) == 4 and main([command, *needed, *options]) == 4
+    more = {"precropped": True, "all_faces": True, "workers": 3}
+    more["official_test"] = command == "evaluate"
+    assert requests == [Request("m", "d", "o"), Request("m", "d", "o", **more)]
 
 
 def test_output_that_is_a_file_is_named(tmp_path):

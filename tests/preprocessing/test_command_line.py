@@ -23,6 +23,9 @@ def say(options: Options) -> int:
     """Say a name.
 
     So often that it is heard.
+
+    Raises:
+      OSError: nobody listens.
     """
     print(*[options.name] * options.times)
     return 4
@@ -56,6 +59,7 @@ def test_help_shows_groups_and_the_first_sentence_stands_in_the_list(capsys):
     assert call(app, "test", ["say", "-h"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("Usage: test say [OPTIONS]\n\n  Say a name.\n\n  So often")
+    assert "Raises" not in shown and "OSError" not in shown
     assert shown.index("What is named:\n  --name") < shown.index("Options:\n  --times N")
 
 
