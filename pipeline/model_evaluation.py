@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
@@ -82,11 +83,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         ),
         output,
     )
-    for name, one in find(measured["clips"])["metrics"].items():
-        value = "not measured" if one["value"] is None else f"{one['value']:.4f}"
-        between = "" if one["low"] is None else f" [{one['low']:.4f}, {one['high']:.4f}]"
-        note = f" ({one['note']})" if one["note"] else ""
-        console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
+    _say_metrics(find(measured["clips"])["metrics"], console)
     faceless = sum(not row["crops"] for row in scored.rows)
     if faceless:
         console.say(
@@ -101,6 +98,14 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         )
     console.say(f"report: {page}")
     return INCOMPLETE if faceless or missing else 0
+
+
+def _say_metrics(metrics: dict[str, dict[str, Any]], console: Console) -> None:
+    for name, metric in metrics.items():
+        value = "not measured" if metric["value"] is None else f"{metric['value']:.4f}"
+        between = "" if metric["low"] is None else f" [{metric['low']:.4f}, {metric['high']:.4f}]"
+        note = f" ({metric['note']})" if metric["note"] else ""
+        console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
 
 
 def _labelled(request: Request, hashes: Path) -> Manifest:
