@@ -19,7 +19,7 @@ from trainer_workbench import (
 from components.trainer.callbacks import Validation, warmup_constant, warmup_cosine
 from components.trainer.config import ModelConfig
 from components.trainer.crop_store import CropTable
-from components.trainer.model import build_model
+from components.trainer.model import build_model, network_of
 from components.transform.preprocessing import decode_images
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
@@ -179,7 +179,7 @@ def test_batch_norm_statistics_have_arrived(workbench, trained):
 
 def test_fine_tuning_goes_through_both_phases(workbench, tmp_path):
     weights = tmp_path / "tiny.weights.h5"
-    source = build_model(ModelConfig(**MODEL)).get_layer("backbone")
+    source = network_of(build_model(ModelConfig(**MODEL)))
     source.save_weights(weights)
     events = []
     progress.set_sink(events.append)

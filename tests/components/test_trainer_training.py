@@ -270,10 +270,10 @@ def test_batches_are_divided_in_pairs():
 
 def test_only_the_blocks_from_the_named_one_on_are_trained(workbench, tmp_path):
     from components.trainer.config import ModelConfig
-    from components.trainer.model import build_model
+    from components.trainer.model import build_model, network_of
 
     weights = tmp_path / "tiny.weights.h5"
-    source = build_model(ModelConfig(**MODEL)).get_layer("backbone")
+    source = network_of(build_model(ModelConfig(**MODEL)))
     source.save_weights(weights)
     model = {"weights": str(weights)}
     training = {"epochs": 1, "steps_per_epoch": 3, "unfreeze_from": "cell_1"}
