@@ -25,10 +25,11 @@ ENTRY_POINTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def node_code(node: str) -> str:
+def node_code(node: str, *chosen: str) -> str:
     """The digest of all that a node runs, see `code_digest`.
 
     Args:
       node: name of the node's class, a key of `ENTRY_POINTS`.
+      *chosen: modules that the configuration names, which the entry points find by that name only.
     """
-    return code_digest(*ENTRY_POINTS[node])
+    return code_digest(*ENTRY_POINTS[node], *chosen)

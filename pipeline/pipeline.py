@@ -26,6 +26,7 @@ from components.example_validator.component import ExampleValidator
 from components.face_extractor.component import FaceExtractor
 from components.report.component import Report
 from components.serving_check.component import ServingCheck
+from components.trainer.backbones.base import backbone_of
 from components.trainer.config import image_size_of
 from pipeline.cache_keys import node_code
 from pipeline.config import Config
@@ -101,6 +102,8 @@ def create_pipeline(
             "data": {"layout": config.data.layout, "split": config.data.split},
         },
     }
+    # Other backbones' files are no part of it.
+    backbone = type(backbone_of(config.model.backbone)).__module__
     tuners = []
     if config.tuner.enabled:
         tuners = [
@@ -110,7 +113,7 @@ def create_pipeline(
                 custom_config={
                     **learning_config,
                     "tuner": config.tuner.to_dict(),
-                    "code": node_code("Tuner"),
+                    "code": node_code("Tuner", backbone),
                 },
             )
         ]
@@ -120,7 +123,7 @@ def create_pipeline(
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         custom_config={
             **learning_config,
-            "code": node_code("Trainer"),
+            "code": node_code("Trainer", backbone),
             "state_dir": f"{config.output}/training-state",
         },
     )

@@ -8,7 +8,6 @@ from typing import Any
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
 from pipeline.scoring import Request, scored_clips
-from preprocessing.datasets import layouts
 from preprocessing.datasets.clip import (
     IMAGE_ENDINGS,
     VIDEO_ENDINGS,
@@ -19,6 +18,7 @@ from preprocessing.datasets.clip import (
     media,
     printable,
 )
+from preprocessing.datasets.listing import check_folder
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import problem_lines
@@ -135,7 +135,7 @@ def any_clips(
     Raises:
       UsageError: there is no such folder, or no clip in it.
     """
-    layouts.check_folder(root)
+    check_folder(root)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
     paths = [path for path in paths if not _is_within(root / path, made)]
     problems = [problem for problem in problems if not _is_within(root / problem.path, made)]

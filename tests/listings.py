@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.datasets import layouts
-from preprocessing.datasets.clip import Listing
+from preprocessing.datasets.clip import Clip, Listing
 
 MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
 needs_media = pytest.mark.skipif(
@@ -23,7 +22,7 @@ def make(root: Path, *names: str) -> Path:
     return root
 
 
-def clips_by_path(listing: Listing) -> dict[str, layouts.Clip]:
+def clips_by_path(listing: Listing) -> dict[str, Clip]:
     """The clips of a listing, each of which must be listed once."""
     clips = {clip.path: clip for clip in listing.clips}
     assert len(clips) == len(listing.clips), "a path is listed twice"

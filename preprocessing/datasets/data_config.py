@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from preprocessing.datasets.demo_config import DemoConfig
-from preprocessing.support.choices import Layout, SplitProtocol
-from preprocessing.support.section import Number, Section, Text
+from preprocessing.datasets.layout import layouts
+from preprocessing.support.choices import SplitProtocol
+from preprocessing.support.section import Number, Section, Text, not_one_of
 
 # Below, val or test would be empty for most datasets; above, little is left to train on.
 _Share = Annotated[Number, Field(ge=0.01, le=0.9)]
@@ -19,7 +20,12 @@ class DataConfig(Section):
 
     # May stay empty for `layout: demo`, which makes its own.
     dir: Text = Field("", description="Folder of the dataset.")
-    layout: Layout = Field("auto", description="How the folder is read; auto detects it.")
+    # The names are those of the registry, see preprocessing/datasets/layout.py, and two more.
+    layout: Text = Field(
+        "auto",
+        description="How the folder is read: celeb_df, faceforensics, dfdc, folder, or demo, which "
+        "makes its own; auto detects it.",
+    )
     split: SplitProtocol = Field(
         "identity",
         description="official: the dataset's own lists or folders; identity: no person in two "
@@ -37,3 +43,11 @@ class DataConfig(Section):
         False, description="True: the files are face crops already, and no detector runs."
     )
     demo: DemoConfig = DemoConfig()
+
+    @field_validator("layout")
+    @classmethod
+    def _check_layout(cls, value: str) -> str:
+        known = ("auto", "demo", *layouts())
+        if value not in known:
+            raise ValueError(not_one_of(value, known))
+        return value

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocessing.datasets import layouts
 from preprocessing.datasets.clip import SPLITS, Clip
+from preprocessing.datasets.listing import list_clips
 from preprocessing.manifest import splits
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import Manifest
@@ -26,7 +26,7 @@ def build_manifest(
 
     Args:
       root: the dataset's folder.
-      layout: as for `layouts.list_clips`.
+      layout: as for `listing.list_clips`.
       protocol: `official`, `identity`, `clip`, or `auto`: `official` for plain folders that are
         divided into train, val and test, else `identity`.
       val_fraction: share of the clips that val aims at.
@@ -39,9 +39,9 @@ def build_manifest(
       The manifest. Files that cannot be opened are in its problems, and not in its clips.
 
     Raises:
-      UsageError: as `layouts.list_clips` and `splits.assign`.
+      UsageError: as `listing.list_clips` and `splits.assign`.
     """
-    listing = layouts.list_clips(root, layout)
+    listing = list_clips(root, layout)
     clips, unreadable = hash_clips(Path(root), listing.clips, hash_cache)
     problems = sorted((*listing.problems, *unreadable), key=lambda p: (p.path, p.reason))
     # Other layouts' lists are a protocol for comparisons, and that of Celeb-DF v2 leaks.

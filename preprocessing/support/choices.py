@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-# How a dataset's folder is read; see preprocessing/datasets/.
-Layout = Literal["auto", "demo", "celeb_df", "faceforensics", "dfdc", "folder"]
 # How clips are divided into train, val and test; see preprocessing/manifest/splits.py.
 SplitProtocol = Literal["auto", "official", "identity", "clip"]
 # How hard fakes of the demo dataset are to tell from reals; see preprocessing/datasets/demo.py.
 Difficulty = Literal["easy", "hard"]
 
-LAYOUTS: tuple[str, ...] = get_args(Layout)
 SPLIT_PROTOCOLS: tuple[str, ...] = get_args(SplitProtocol)
 DIFFICULTIES: tuple[str, ...] = get_args(Difficulty)

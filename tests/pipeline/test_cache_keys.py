@@ -231,7 +231,16 @@ def test_every_node_of_ours_has_the_digest_of_what_it_runs(kubeflow):
             wired[name] = code_of(node)
             assert module == ENTRY_POINTS[name][0]
     known = set(ENTRY_POINTS) - (set() if kubeflow else {"BlessedModel"})
-    assert wired == {name: node_code(name) for name in known}
+    chosen = dict.fromkeys(("Trainer", "Tuner"), ["components.trainer.backbones.nasnet"])
+    assert wired == {name: node_code(name, *chosen.get(name, [])) for name in known}
+
+
+def test_only_the_backbone_that_is_trained_counts():
+    modules = closure_of(*ENTRY_POINTS["Trainer"], "components.trainer.backbones.tiny").modules
+    backbones = {name for name in modules if name.startswith("components.trainer.backbones.")}
+    assert backbones == {
+        f"components.trainer.backbones.{name}" for name in ("base", "tiny", "weights")
+    }
 
 
 def module_of(node) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import config as config_lib
 from pipeline.config import Config, config_from_environment, load_config
-from preprocessing.support.choices import LAYOUTS
+from preprocessing.datasets.layout import layouts
 from preprocessing.support.errors import UsageError
 
 
@@ -17,8 +17,8 @@ def test_every_preset_loads(preset):
 
 
 def test_there_is_a_preset_for_every_layout():
-    layouts = {load_config(preset).data.layout for preset in config_lib.presets()}
-    assert layouts == set(LAYOUTS) - {"auto"}
+    named = {load_config(preset).data.layout for preset in config_lib.presets()}
+    assert named == {"demo", *layouts()}
 
 
 def test_overrides_apply_in_order_and_leave_the_rest():

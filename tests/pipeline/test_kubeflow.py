@@ -48,7 +48,7 @@ def compile_to(path: Path) -> Path:
     config = load_config("folder", ["output=/mnt/deepfake/out", "name=golden"])
     with pytest.MonkeyPatch.context() as patch:
         # Any edit of the code changes its digest; the golden file shows changes of the wiring.
-        patch.setattr(pipeline, "node_code", lambda node: "digest-of-the-code")
+        patch.setattr(pipeline, "node_code", lambda node, *chosen: "digest-of-the-code")
         compiled = pipeline.create_pipeline(config, INPUTS, kubeflow=True)
     kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(

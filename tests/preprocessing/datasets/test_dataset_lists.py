@@ -9,7 +9,8 @@ import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
 from pipeline.score_table import any_clips
-from preprocessing.datasets import celeb_df, dfdc, faceforensics, layouts
+from preprocessing.datasets.layouts import celeb_df, dfdc, faceforensics
+from preprocessing.datasets.listing import list_clips
 from preprocessing.datasets.lists import read_list
 from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.manifest import Manifest
@@ -41,7 +42,7 @@ class TestByteOrderMarks:
         save(tmp_path / "splits/train.json", '[["000", "003"]]')
         for split in ("val", "test"):
             save(tmp_path / f"splits/{split}.json", "[]")
-        listing = layouts.list_clips(tmp_path)
+        listing = list_clips(tmp_path)
         assert not listing.problems
         assert {clip.official_split for clip in listing.clips} == {"train"}
 
@@ -49,27 +50,27 @@ class TestByteOrderMarks:
         make(tmp_path, "part_0/a.mp4", "part_0/b.mp4")
         rows = {"a.mp4": {"label": "FAKE", "original": "b.mp4"}, "b.mp4": {"label": "REAL"}}
         save(tmp_path / "part_0/metadata.json", json.dumps(rows))
-        listing = layouts.list_clips(tmp_path)
+        listing = list_clips(tmp_path)
         assert not listing.problems
         assert [clip.label for clip in listing.clips] == [1, 0]
 
     def test_dfdc_test_set(self, tmp_path, save):
         make(tmp_path, "a.mp4")
         save(tmp_path / "labels.csv", "filename,label\na.mp4,1\n")
-        listing = layouts.list_clips(tmp_path)
+        listing = list_clips(tmp_path)
         assert not listing.problems and listing.clips[0].label == 1
 
     def test_dfdc_preview(self, tmp_path, save):
         make(tmp_path, "original_videos/1/1_A_001.mp4")
         rows = {"original_videos/1/1_A_001.mp4": {"label": "real", "target_id": "1"}}
         save(tmp_path / "dataset.json", json.dumps(rows))
-        listing = layouts.list_clips(tmp_path)
+        listing = list_clips(tmp_path)
         assert not listing.problems and listing.clips[0].identities == ("dfdc-1",)
 
     def test_celeb_df(self, tmp_path, save):
         make(tmp_path, "Celeb-real/id0_0000.mp4")
         save(tmp_path / celeb_df.TEST_LIST, "1 Celeb-real/id0_0000.mp4\n")
-        listing = layouts.list_clips(tmp_path)
+        listing = list_clips(tmp_path)
         assert not listing.problems and listing.clips[0].official_split == "test"
 
     def test_manifest_that_a_spreadsheet_program_saved(self, tmp_path):
@@ -110,7 +111,7 @@ class TestDfdc:
             (tmp_path / f"dfdc_train_part_{part}/metadata.json").write_text(rows)
         make(tmp_path, "test/x.mp4", "test/y.mp4", "test/z.mp4")
         (tmp_path / "test/labels.csv").write_text('filename,label\nx.mp4,1\n"y.mp4",0\ngone.mp4,1')
-        listing = layouts.list_clips(tmp_path)
+        listing = list_clips(tmp_path)
         assert listing.layout == "dfdc"
         splits = {clip.path: clip.official_split for clip in listing.clips}
         assert splits == {
@@ -145,7 +146,7 @@ class TestDfdc:
             "method_A/gone.mp4": {"label": "fake", "set": "train", "target_id": "1"},
         }
         (tmp_path / "dataset.json").write_text(json.dumps(rows))
-        listing = layouts.list_clips(tmp_path)
+        listing = list_clips(tmp_path)
         clips = clips_by_path(listing)
         assert listing.layout == "dfdc" and set(clips) == {fake, real}
         assert (clips[fake].label, clips[fake].method, clips[fake].source) == (1, "method_A", real)
@@ -242,13 +243,13 @@ class TestHints:
         make(tmp_path, "140k/real_vs_fake/real-vs-fake/train/fake/b.jpg", "140k/train.csv")
         for wrong in ("140k", "140k/real_vs_fake"):
             with pytest.raises(UsageError, match=r"mean .*/real-vs-fake \(layout folder\)\?"):
-                layouts.list_clips(tmp_path / wrong)
+                list_clips(tmp_path / wrong)
 
     def test_a_neighbour_of_another_kind_is_not_meant(self, tmp_path):
         make(tmp_path, "celebs/originals/a.mp4", "celebs/deepfakes/b.mp4", "dfdc/x.mp4")
         (tmp_path / "dfdc/metadata.json").write_text('{"x.mp4": {"label": "REAL"}}')
         with pytest.raises(UsageError) as error:
-            layouts.list_clips(tmp_path / "celebs")
+            list_clips(tmp_path / "celebs")
         assert "did you mean" not in str(error.value)
         assert "put real clips into real/" in str(error.value)
 
@@ -264,7 +265,7 @@ class TestHints:
         root = tmp_path / "whole"
         make(root, f"{inside}/a.mp4", "train/real/b.mp4" if layout == "folder" else "c.txt")
         with pytest.raises(UsageError, match=rf"mean .*/whole \(layout {layout}\)\?"):
-            layouts.list_clips(root / inside)
+            list_clips(root / inside)
 
 
 class TestDivision:
@@ -327,7 +328,7 @@ class TestMediaFaults:
         ],
     )
     def test_layouts_are_listed(self, name, layout, clips):
-        listing = layouts.list_clips(self.LAYOUTS / name)
+        listing = list_clips(self.LAYOUTS / name)
         assert (listing.layout, len(listing.clips)) == (layout, clips)
         assert {clip.label for clip in listing.clips} == ({0} if name == "ffbom" else {0, 1})
 

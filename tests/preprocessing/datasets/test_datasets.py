@@ -1,5 +1,6 @@
 """The published datasets: what is listed of them, and what is told as a problem."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 from name_lists import celeb_df_files, celeb_df_test_list, faceforensics_pairs
 
-from preprocessing.datasets import celeb_df, dfdc, faceforensics, layouts
-from preprocessing.datasets.clip import Problem
+from pipeline.config import load_config
+from preprocessing.datasets import layout
+from preprocessing.datasets.clip import Clip, Listing, Problem
+from preprocessing.datasets.layouts import celeb_df, dfdc, faceforensics
+from preprocessing.datasets.listing import list_clips
 
 
 class TestCelebDf:
@@ -28,7 +32,7 @@ class TestCelebDf:
         return tmp_path
 
     def test_labels_persons_and_sources(self, root):
-        listing = layouts.list_clips(root)
+        listing = list_clips(root)
         clips = clips_by_path(listing)
         assert listing.layout == "celeb_df" and not listing.problems
         fake = clips["Celeb-synthesis/id0_id1_0000.mp4"]
@@ -94,7 +98,7 @@ class TestCelebDf:
         assert "who may leak" in reasons(listing)["Celeb-real/holiday.mp4"]
 
     def test_demo_is_read_alike_but_not_called_celeb_df(self, root):
-        listing = layouts.list_clips(root, "demo")
+        listing = list_clips(root, "demo")
         assert listing.layout == "demo" and len(listing.clips) == 5
         assert {clip.dataset for clip in listing.clips} == {"demo"}
 
@@ -136,7 +140,7 @@ class TestFaceForensics:
         return tmp_path
 
     def test_compressions_methods_and_actors(self, root):
-        listing = layouts.list_clips(root)
+        listing = list_clips(root)
         assert listing.layout == "faceforensics" and not listing.problems
         clips = clips_by_path(listing)
         assert len(clips) == 8
@@ -240,7 +244,7 @@ class TestFaceForensics:
 
     @needs_media
     def test_the_excerpt(self):
-        listing = layouts.list_clips(Path(MEDIA, "faceforensics_mini"))
+        listing = list_clips(Path(MEDIA, "faceforensics_mini"))
         assert listing.layout == "faceforensics" and not listing.problems
         assert len(listing.clips) == 47
         assert sum(clip.label for clip in listing.clips) == 32
@@ -264,7 +268,7 @@ class TestDfdc:
         return tmp_path
 
     def test_labels_and_groups(self, root):
-        listing = layouts.list_clips(root)
+        listing = list_clips(root)
         assert listing.layout == "dfdc" and not listing.problems
         clips = clips_by_path(listing)
         fake, real = clips["dfdc_train_part_0/a.mp4"], clips["dfdc_train_part_0/r.mp4"]
@@ -326,7 +330,7 @@ class TestDfdc:
         assert reasons(listing)["dfdc_train_part_2/s.mp4"] == "label is neither REAL nor FAKE"
 
     def test_one_folder_alone_has_no_official_split(self, root):
-        listing = layouts.list_clips(root / "dfdc_train_part_0")
+        listing = list_clips(root / "dfdc_train_part_0")
         assert listing.layout == "dfdc" and [c.path for c in listing.clips] == [
             "a.mp4",
             "b.mp4",
@@ -336,8 +340,38 @@ class TestDfdc:
 
     @needs_media
     def test_the_excerpt(self):
-        listing = layouts.list_clips(Path(MEDIA, "dfdc_mini"))
+        listing = list_clips(Path(MEDIA, "dfdc_mini"))
         assert sorted(clip.label for clip in listing.clips) == [0, 1, 1, 1]
         assert reasons(listing) == {
             "dfdc_train_part_0/awnfpubqmo.mp4": "row of metadata.json without its file"
         }
+
+
+class TestRegistry:
+    def test_another_layout_needs_its_own_file_only(self, tmp_path, monkeypatch):
+        """One that reads `LABEL_NAME.mp4`, as its own file would register it."""
+
+        def list_flat(root):
+            clips = [
+                Clip(path=path.name, label=int(path.name[0]), dataset="flat", method="")
+                for path in sorted(root.glob("[01]_*.mp4"))
+            ]
+            return Listing("flat", tuple(clips), ())
+
+        monkeypatch.setattr(layout, "_registry", dict(layout._registry))
+        flat = layout.Layout(
+            "flat",
+            "files such as 0_name.mp4 and 1_name.mp4",
+            lambda root: any(root.glob("[01]_*.mp4")),
+            lambda root, within: False,
+            list_flat,
+        )
+        layout.register(flat)
+        for name in ("0_a.mp4", "1_b.mp4"):
+            (tmp_path / name).write_bytes(b"x")
+        listing = list_clips(tmp_path)
+        assert listing.layout == "flat"
+        assert [clip.label for clip in listing.clips] == [0, 1]
+        assert load_config("folder", ["data.layout=flat"]).data.layout == "flat"
+        with pytest.raises(ValueError, match="two layouts have the name 'flat'"):
+            layout.register(dataclasses.replace(flat, order=1))

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 
-from preprocessing.datasets import folder, layouts
+from preprocessing.datasets.layout import layouts
+from preprocessing.datasets.layouts import folder
+from preprocessing.datasets.listing import list_clips
 from preprocessing.support.errors import UsageError
 
 
 class TestFolder:
     def test_two_classes(self, tmp_path):
         make(tmp_path, "real/a.mp4", "Fake/a.MOV", "Fake/deep/b.png")
-        listing = layouts.list_clips(tmp_path)
+        listing = list_clips(tmp_path)
         assert listing.layout == "folder" and not listing.problems
         clips = clips_by_path(listing)
         assert {path: clip.label for path, clip in clips.items()} == {
@@ -37,7 +39,7 @@ class TestFolder:
             "eval/real/d.mp4",
             "test/FAKE/e.mp4",
         )
-        splits = {c.path[-5]: c.official_split for c in layouts.list_clips(tmp_path).clips}
+        splits = {c.path[-5]: c.official_split for c in list_clips(tmp_path).clips}
         assert splits == {"a": "train", "b": "val", "c": "val", "d": "val", "e": "test"}
 
     def test_frames_of_one_clip_are_one_group(self, tmp_path):
@@ -137,7 +139,7 @@ class TestFolder:
 
     @needs_media
     def test_the_excerpt_with_its_real_leak(self):
-        listing = layouts.list_clips(Path(MEDIA, "celeb_df_crops"))
+        listing = list_clips(Path(MEDIA, "celeb_df_crops"))
         assert listing.layout == "folder" and not listing.problems
         assert len(listing.clips) == 35
         splits = [clip.official_split for clip in listing.clips]
@@ -157,13 +159,13 @@ class TestDetection:
     )
     def test_no_folder_to_read(self, tmp_path, make_it, message):
         with pytest.raises(UsageError, match=message):
-            layouts.list_clips(make_it(tmp_path))
+            list_clips(make_it(tmp_path))
 
     def test_an_unknown_layout_is_described(self, tmp_path):
         make(tmp_path, "videos/a.mp4", "notes.txt")
         with pytest.raises(UsageError) as error:
-            layouts.list_clips(tmp_path)
-        for part in (*layouts.LAYOUTS, "Celeb-synthesis/", "notes.txt, videos/", "real/ and"):
+            list_clips(tmp_path)
+        for part in (*layouts(), "Celeb-synthesis/", "notes.txt, videos/", "real/ and"):
             assert part in str(error.value)
 
     @pytest.mark.parametrize("wrong", ["above", "data/real"])
@@ -171,17 +173,17 @@ class TestDetection:
         make(tmp_path, "above/data/real/a.mp4", "above/data/fake/b.mp4")
         root = tmp_path / "above" / ("" if wrong == "above" else wrong)
         with pytest.raises(UsageError, match=r"did you mean .*data \(layout folder\)\?"):
-            layouts.list_clips(root)
+            list_clips(root)
 
     def test_the_wrong_layout_names_the_right_one(self, tmp_path):
         make(tmp_path, "real/a.mp4", "fake/b.mp4")
         with pytest.raises(UsageError, match="celeb_df.*looks like layout folder"):
-            layouts.list_clips(tmp_path, "celeb_df")
+            list_clips(tmp_path, "celeb_df")
 
     def test_a_misspelt_layout(self, tmp_path):
         make(tmp_path, "real/a.mp4")
         with pytest.raises(UsageError, match="no layout 'celebdf'.*celeb_df, faceforensics"):
-            layouts.list_clips(tmp_path, "celebdf")
+            list_clips(tmp_path, "celebdf")
 
     def test_importing_is_light(self):
         heavy = "tensorflow tfx pandas cv2 apache_beam numpy".split()

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from name_lists import celeb_df_files, celeb_df_test_list, faceforensics_pairs
 
-from preprocessing.datasets import celeb_df, faceforensics
 from preprocessing.datasets.clip import SPLITS, Clip
+from preprocessing.datasets.layouts import celeb_df, faceforensics
 from preprocessing.manifest.clusters import clusters
 from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.splits import assign

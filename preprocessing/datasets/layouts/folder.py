@@ -25,6 +25,7 @@ from preprocessing.datasets.clip import (
     subfolders,
     unread,
 )
+from preprocessing.datasets.layout import Layout, register
 from preprocessing.media.container import is_picture
 
 LOOKS_LIKE = "folders real/ and fake/, or train/, val/ and test/ with real/ and fake/ in each"
@@ -138,3 +139,6 @@ def _is_video(root: Path, path: str) -> bool:
     if ending in VIDEO_ENDINGS | IMAGE_ENDINGS:
         return ending in VIDEO_ENDINGS
     return not is_picture(root / path)
+
+
+register(Layout("folder", LOOKS_LIKE, matches, owns, list_clips))

@@ -21,6 +21,7 @@ from preprocessing.datasets.clip import (
     media,
     unread,
 )
+from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.lists import read_list
 
 LOOKS_LIKE = "folders Celeb-real/, YouTube-real/ and Celeb-synthesis/ with videos in them"
@@ -160,3 +161,6 @@ def _stem(name: str) -> str:
     path = PurePosixPath(name)
     parts = [part for part in path.parts[:-1] if part != FRAMES]
     return "/".join((*parts, path.stem))
+
+
+register(Layout("celeb_df", LOOKS_LIKE, matches, owns, list_clips))

@@ -3,7 +3,7 @@
 A row is `"x.mp4": {"label": "FAKE", "split": "train", "original": "y.mp4"}`. Persons are unknown;
 an original and its fakes form one group. The official split is by part. The test sets come with a
 `labels.csv` (`filename,label`, 1 = fake) instead; their clips are for test. The preview dataset
-with its dataset.json is read by `preprocessing.datasets.dfdc_preview`.
+with its dataset.json is read by `preprocessing.datasets.layouts.dfdc_preview`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from preprocessing.datasets import dfdc_preview
 from preprocessing.datasets.clip import (
     FAKE,
     REAL,
@@ -28,6 +27,8 @@ from preprocessing.datasets.clip import (
     subfolders,
     unread,
 )
+from preprocessing.datasets.layout import Layout, register
+from preprocessing.datasets.layouts import dfdc_preview
 from preprocessing.datasets.lists import read_list
 
 LOOKS_LIKE = (
@@ -223,3 +224,7 @@ def _part_number(name: str) -> tuple[int, str]:
 
 def _join(part: str, name: str) -> str:
     return f"{part}/{name}" if part else name
+
+
+# Any metadata.json in a folder would do for it, so it comes last.
+register(Layout("dfdc", LOOKS_LIKE, matches, owns, list_clips, order=1))

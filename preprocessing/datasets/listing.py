@@ -1,4 +1,4 @@
-"""Dataset layouts: each module lists the clips of one on-disk layout as `Clip` records.
+"""The clips of a dataset's folder, whatever layout it has.
 
 As in:
 
@@ -12,19 +12,10 @@ import dataclasses
 import os
 from pathlib import Path
 
-from preprocessing.datasets import celeb_df, dfdc, faceforensics, folder
-from preprocessing.datasets.clip import Clip, Listing, Problem, printable, subfolders
+from preprocessing.datasets.clip import Listing, printable, subfolders
+from preprocessing.datasets.layout import layouts
 from preprocessing.support.errors import UsageError
 
-__all__ = ["LAYOUTS", "Clip", "Listing", "Problem", "detect", "list_clips"]
-
-# In the order of detection: any metadata.json in a folder would do for `dfdc`, so it comes last.
-LAYOUTS = {
-    "celeb_df": celeb_df,
-    "faceforensics": faceforensics,
-    "folder": folder,
-    "dfdc": dfdc,
-}
 # How far a hint looks for the folder that was meant: levels, and folders in all.
 _HINT_DEPTH = 4
 _HINT_FOLDERS = 500
@@ -35,7 +26,7 @@ def list_clips(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
 
     Args:
       root: the dataset's folder.
-      layout: a name in `LAYOUTS`; `demo`, which is read as `celeb_df` and says so in each clip's
+      layout: the name of a layout; `demo`, which is read as `celeb_df` and says so in each clip's
         dataset; or `auto`, which detects.
 
     Returns:
@@ -48,15 +39,15 @@ def list_clips(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
     check_folder(root)
     if layout == "auto":
         layout = detect(root)
-    elif layout != "demo" and layout not in LAYOUTS:
-        raise UsageError(f"there is no layout {layout!r}; layouts are {', '.join(LAYOUTS)}")
-    module = LAYOUTS["celeb_df" if layout == "demo" else layout]
-    if not module.matches(root):
+    elif layout != "demo" and layout not in layouts():
+        raise UsageError(f"there is no layout {layout!r}; layouts are {', '.join(layouts())}")
+    chosen = layouts()["celeb_df" if layout == "demo" else layout]
+    if not chosen.matches(root):
         raise UsageError(
             f"{printable(str(root))} does not look like layout {layout}, which has "
-            f"{module.LOOKS_LIKE}. {_found(root)}{_remedy(root)}"
+            f"{chosen.looks_like}. {_found(root)}{_remedy(root)}"
         )
-    listing = module.list_clips(root)
+    listing = chosen.list_clips(root)
     if layout == "demo":
         # Its clips are drawings; no report may show them as Celeb-DF's.
         clips = tuple(dataclasses.replace(clip, dataset="demo") for clip in listing.clips)
@@ -70,12 +61,12 @@ def detect(root: Path) -> str:
     Raises:
       UsageError: none of them; the message says what each looks like and what was found.
     """
-    for name, module in LAYOUTS.items():
-        if module.matches(root):
+    for name, known in layouts().items():
+        if known.matches(root):
             return name
-    known = "; ".join(f"{name}: {module.LOOKS_LIKE}" for name, module in LAYOUTS.items())
+    all_known = "; ".join(f"{name}: {known.looks_like}" for name, known in layouts().items())
     raise UsageError(
-        f"{printable(str(root))} has none of the known layouts ({known}). "
+        f"{printable(str(root))} has none of the known layouts ({all_known}). "
         f"{_found(root)}{_remedy(root)}"
     )
 
@@ -110,8 +101,8 @@ def _found(root: Path) -> str:
 
 def _remedy(root: Path) -> str:
     """Names the layout or the folder within or above that would have fitted."""
-    for name, module in LAYOUTS.items():
-        if module.matches(root):
+    for name, known in layouts().items():
+        if known.matches(root):
             return f"; it looks like layout {name}"
     # People often name a folder above the dataset (archives hold one within the other) or one of
     # the dataset's own.
@@ -145,13 +136,13 @@ def _above(root: Path) -> tuple[str, str] | None:
     found = None
     for above in list(root.parents)[:_HINT_DEPTH]:
         for name in _layouts_of(above):
-            if LAYOUTS[name].owns(above, root.relative_to(above)):
+            if layouts()[name].owns(above, root.relative_to(above)):
                 found = printable(str(above)), name
     return found
 
 
 def _layouts_of(folder: Path) -> list[str]:
     try:
-        return [name for name, module in LAYOUTS.items() if module.matches(folder)]
+        return [name for name, known in layouts().items() if known.matches(folder)]
     except OSError:
         return []

@@ -26,6 +26,7 @@ from preprocessing.datasets.clip import (
     subfolders,
     unread,
 )
+from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.lists import read_list
 
 LOOKS_LIKE = (
@@ -186,3 +187,6 @@ def _unread(root: Path, folder: str, known: Iterable[str]) -> list[Problem]:
     if not (root / folder).is_dir():
         return []
     return [Problem(f"{folder}/{p.path}", p.reason) for p in unread(root / folder, known)]
+
+
+register(Layout("faceforensics", LOOKS_LIKE, matches, owns, list_clips))
