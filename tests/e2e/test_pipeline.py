@@ -144,7 +144,7 @@ def test_tuner_searches_and_the_trainer_takes_its_values(workspace, first_run):
     )
     assert status == 0
     assert executed(summary) == {"Tuner", "Trainer", *JUDGING}
-    trained = card.read(summary["pushed"])["training"]
+    trained = card.read(summary["pushed"]).training
     assert 1e-4 < trained["learning_rate"] < 9e-4
     assert trained["augmentation"] == "none"
 
