@@ -28,15 +28,20 @@ def test_a_closed_pipe_ends_quietly(arguments, unbuffered, tmp_path):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(name.encode())
     arguments = [str(tmp_path) if argument == "." else argument for argument in arguments]
-    with subprocess.Popen(
-        [DEEPFAKE, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-    ) as command:
-        command.stdout.close()  # The reader is gone before the first line.
-        complaint = command.stderr.read().decode()
-        assert command.wait(timeout=240) == 141
+    reader, writer = os.pipe()
+    os.close(reader)  # It is gone before the first line.
+    try:
+        done = subprocess.run(
+            [DEEPFAKE, *arguments],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            timeout=240,
+        )
+    finally:
+        os.close(writer)
+    complaint = done.stderr.decode()
+    assert done.returncode == 141
     # What else is wrong, as with this small dataset, is still said.
     assert "Traceback" not in complaint and "BrokenPipe" not in complaint
 
