@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from tfx import types
@@ -11,6 +12,7 @@ from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
 from tfx.components.tuner.component import Tuner
+from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import resolver
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -33,7 +35,58 @@ from pipeline.config import Config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
 from preprocessing.datasets.clip import SPLITS
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.beam_args import worker_args
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """The nodes from clips to records that training may trust."""
+
+    extractor: FaceExtractor
+    statistics: StatisticsGen
+    schema: ImportSchemaGen
+    validator: ExampleValidator
+    transform: Transform
+
+    @property
+    def examples(self) -> types.BaseChannel:
+        return self.extractor.outputs["examples"]
+
+    @property
+    def nodes(self) -> list[base_node.BaseNode]:
+        return [self.extractor, self.statistics, self.schema, self.validator, self.transform]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Learning:
+    """The nodes that make the candidate, and the one that finds what it is compared with."""
+
+    tuners: list[Tuner]
+    trainer: Trainer
+    baseline: base_node.BaseNode
+
+    @property
+    def model(self) -> types.BaseChannel:
+        return self.trainer.outputs["model"]
+
+    @property
+    def nodes(self) -> list[base_node.BaseNode]:
+        return [*self.tuners, self.trainer, self.baseline]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judging:
+    """The nodes that bless the candidate; each wants the blessing of the one before."""
+
+    evaluator: Evaluator
+    clip_evaluator: ClipEvaluator
+    infra_validators: list[base_node.BaseNode]
+    serving_check: ServingCheck
+
+    @property
+    def nodes(self) -> list[base_node.BaseNode]:
+        return [self.evaluator, self.clip_evaluator, *self.infra_validators, self.serving_check]
 
 
 def create_pipeline(
@@ -50,22 +103,37 @@ def create_pipeline(
     Returns:
       The pipeline, for any TFX runner.
     """
-    settings = config.extraction.crop_settings(config.data.precropped)
-    image_size = image_size_of(config.model)
-    push_destination = str(models_folder(config))
+    data = _data(config, inputs)
+    learning = _learning(config, data, kubeflow)
+    judging = _judging(config, data, learning)
+    pusher = _pusher(config, learning, judging)
+    report = _report(config, inputs, data, learning, judging)
+    # What cannot be drawn may still be pushed.
+    report.add_upstream_node(pusher)
+    return tfx_pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=f"{config.output}/artifacts",
+        components=[*data.nodes, *learning.nodes, *judging.nodes, pusher, report],
+        enable_cache=True,
+        beam_pipeline_args=list(config.beam_args),
+        metadata_connection_config=None
+        if kubeflow
+        else metadata.sqlite_metadata_connection_config(str(metadata_file(config))),
+    )
 
+
+def _data(config: Config, inputs: Inputs) -> _Data:
     extractor = FaceExtractor(
         manifest=inputs.manifest,
         manifest_digest=inputs.manifest_digest,
         root=inputs.root,
         store=face_store_of(config),
-        settings=settings.to_dict(),
+        settings=_crop_settings(config).to_dict(),
         code=node_code("FaceExtractor"),
         attempt=inputs.attempt,
         workers=config.extraction.workers,
     ).with_beam_pipeline_args(worker_args(config.extraction.workers))
     examples = extractor.outputs["examples"]
-
     statistics = StatisticsGen(examples=examples)
     schema = ImportSchemaGen(schema_file=inputs.schema)
     validator = ExampleValidator(
@@ -80,24 +148,28 @@ def create_pipeline(
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=list(SPLITS)),
         # Decoded pixels are 10 to 40 times larger than JPEG; Trainer applies the graph instead.
         materialize=False,
-        custom_config={"image_size": image_size, "code": node_code("Transform")},
+        custom_config={"image_size": image_size_of(config.model), "code": node_code("Transform")},
     )
     # Nothing is trained on data that the validator refuses, on any orchestrator.
     transform.add_upstream_node(validator)
-    learning = {
-        "examples": examples,
-        "transform_graph": transform.outputs["transform_graph"],
-        "schema": schema.outputs["schema"],
+    return _Data(extractor, statistics, schema, validator, transform)
+
+
+def _learning(config: Config, data: _Data, kubeflow: bool) -> _Learning:
+    sources = {
+        "examples": data.examples,
+        "transform_graph": data.transform.outputs["transform_graph"],
+        "schema": data.schema.outputs["schema"],
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["val"]),
     }
-    learning_config = {
+    settings = {
         "model": config.model.to_dict(),
         "training": config.training.to_dict(),
         "seed": config.seed,
         "metadata": {
-            "extraction": settings.to_dict(),
-            "image_size": image_size,
+            "extraction": _crop_settings(config).to_dict(),
+            "image_size": image_size_of(config.model),
             "label": {"0": "real", "1": "fake"},
             "data": {"layout": config.data.layout, "split": config.data.split},
         },
@@ -106,64 +178,69 @@ def create_pipeline(
     backbone = type(backbone_of(config.model.backbone)).__module__
     tuners = []
     if config.tuner.enabled:
+        tuner_config = {"tuner": config.tuner.to_dict(), "code": node_code("Tuner", backbone)}
         tuners = [
             Tuner(
                 tuner_fn="components.tuner.tuner_fn.tuner_fn",
-                **learning,
-                custom_config={
-                    **learning_config,
-                    "tuner": config.tuner.to_dict(),
-                    "code": node_code("Tuner", backbone),
-                },
+                **sources,
+                custom_config={**settings, **tuner_config},
             )
         ]
     trainer = Trainer(
         run_fn="components.trainer.run_fn.run_fn",
-        **learning,
+        **sources,
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         custom_config={
-            **learning_config,
+            **settings,
             "code": node_code("Trainer", backbone),
             "state_dir": f"{config.output}/training-state",
         },
     )
-    model = trainer.outputs["model"]
+    return _Learning(tuners, trainer, _baseline(config, trainer.outputs["model"], kubeflow))
+
+
+def _baseline(config: Config, model: types.BaseChannel, kubeflow: bool) -> base_node.BaseNode:
     if kubeflow:
-        baseline = BlessedModel(
-            candidate=model, push_destination=push_destination, code=node_code("BlessedModel")
-        )
-    else:
-        baseline = resolver.Resolver(
-            strategy_class=BlessedBeforeCandidate,
+        return BlessedModel(
             candidate=model,
-            model=types.Channel(type=standard_artifacts.Model),
-            model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
-            infra_blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-        ).with_id("LatestBlessedModel")
+            push_destination=str(models_folder(config)),
+            code=node_code("BlessedModel"),
+        )
+    return resolver.Resolver(
+        strategy_class=BlessedBeforeCandidate,
+        candidate=model,
+        model=types.Channel(type=standard_artifacts.Model),
+        model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        infra_blessing=types.Channel(type=standard_artifacts.InfraBlessing),
+    ).with_id("LatestBlessedModel")
+
+
+def _judging(config: Config, data: _Data, learning: _Learning) -> _Judging:
+    baseline = learning.baseline.outputs["model"]
     evaluator = Evaluator(
-        examples=examples,
+        examples=data.examples,
         example_splits=["test"],
-        model=model,
-        baseline_model=baseline.outputs["model"],
-        schema=schema.outputs["schema"],
+        model=learning.model,
+        baseline_model=baseline,
+        schema=data.schema.outputs["schema"],
         eval_config=make_eval_config(config.evaluation),
         code=node_code("Evaluator"),
     )
     clip_evaluator = ClipEvaluator(
-        examples=examples,
-        model=model,
+        examples=data.examples,
+        model=learning.model,
         model_blessing=evaluator.outputs["blessing"],
-        baseline_model=baseline.outputs["model"],
+        baseline_model=baseline,
         gate=config.evaluation.clip_gate.to_dict(),
         resamples=config.evaluation.resamples,
         code=node_code("ClipEvaluator"),
     )
     infra_validators = []
     if config.serving.infra_validator != "none":
-        infra_validators = [make_infra_validator(config.serving, model, examples)]
+        infra_validators = [make_infra_validator(config.serving, learning.model, data.examples)]
     serving_check = ServingCheck(
-        model=model,
-        examples=examples,
+        model=learning.model,
+        examples=data.examples,
         evaluation=clip_evaluator.outputs["evaluation"],
         model_blessing=clip_evaluator.outputs["blessing"],
         infra_blessing=infra_validators[0].outputs["blessing"] if infra_validators else None,
@@ -174,42 +251,40 @@ def create_pipeline(
         },
         code=node_code("ServingCheck"),
     )
-    pusher = Pusher(
-        model=model,
-        model_blessing=clip_evaluator.outputs["blessing"],
-        infra_blessing=serving_check.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=push_destination)
-        ),
+    return _Judging(evaluator, clip_evaluator, infra_validators, serving_check)
+
+
+def _pusher(config: Config, learning: _Learning, judging: _Judging) -> Pusher:
+    folder = pusher_pb2.PushDestination.Filesystem(base_directory=str(models_folder(config)))
+    return Pusher(
+        model=learning.model,
+        model_blessing=judging.clip_evaluator.outputs["blessing"],
+        infra_blessing=judging.serving_check.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(filesystem=folder),
     )
-    judges = [evaluator, clip_evaluator, *infra_validators, serving_check]
-    nodes = [extractor, statistics, schema, validator, transform, *tuners, trainer, baseline]
-    report = Report(
+
+
+def _report(
+    config: Config, inputs: Inputs, data: _Data, learning: _Learning, judging: _Judging
+) -> Report:
+    return Report(
         config=config.to_dict(),
         manifest=inputs.manifest,
         root=inputs.root,
         code=node_code("Report"),
-        examples=examples,
-        extraction=extractor.outputs["report"],
-        model=model,
-        model_run=trainer.outputs["model_run"],
-        evaluation=evaluator.outputs["evaluation"],
-        clip_evaluation=clip_evaluator.outputs["evaluation"],
-        blessing=clip_evaluator.outputs["blessing"],
-        serving_check=serving_check.outputs["report"],
+        examples=data.examples,
+        extraction=data.extractor.outputs["report"],
+        model=learning.model,
+        model_run=learning.trainer.outputs["model_run"],
+        evaluation=judging.evaluator.outputs["evaluation"],
+        clip_evaluation=judging.clip_evaluator.outputs["evaluation"],
+        blessing=judging.clip_evaluator.outputs["blessing"],
+        serving_check=judging.serving_check.outputs["report"],
     )
-    # What cannot be drawn may still be pushed.
-    report.add_upstream_node(pusher)
-    return tfx_pipeline.Pipeline(
-        pipeline_name=config.name,
-        pipeline_root=f"{config.output}/artifacts",
-        components=[*nodes, *judges, pusher, report],
-        enable_cache=True,
-        beam_pipeline_args=list(config.beam_args),
-        metadata_connection_config=None
-        if kubeflow
-        else metadata.sqlite_metadata_connection_config(str(metadata_file(config))),
-    )
+
+
+def _crop_settings(config: Config) -> CropSettings:
+    return config.extraction.crop_settings(config.data.precropped)
 
 
 def metadata_file(config: Config) -> Path:
