@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -19,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 from made_media import face_frame, write_video
-from serving_support.gateway import ROOT, GatewayProcess, add_version, until
+from serving_support.gateway import ROOT, GatewayProcess, add_version, until, write_metadata
 from serving_support.models import face_detector
 
 from serving.server.process import ServerProcess
@@ -225,11 +226,16 @@ def slow_clip(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_the_deadline_ends_the_work(tmp_path, arguments, picture):
+def test_the_deadline_ends_the_work(tmp_path, arguments, base, picture):
     """And so does a SIGKILL of the gateway; what it left behind goes with the next start."""
     body = slow_clip(tmp_path)
     folder = tmp_path / "run"
-    short = [*arguments, "--timeout", "3", "--max-bytes", 100_000_000]
+    # All frames of the clip, each of which takes half a second or more, and not some of them.
+    all_frames = tmp_path / base.name
+    shutil.copytree(base, all_frames)
+    write_metadata(all_frames / "7", real_up_to=0.6, fake_above=0.7, frames_per_clip=16)
+    short = [*arguments, "--model-base", all_frames]
+    short += ["--timeout", "3", "--max-bytes", 100_000_000]
     with GatewayProcess(folder, *short) as gateway:
         # Until the worker's graphs are built, a picture alone may take longer than the deadline.
         until(lambda: gateway.verdict(picture)[0] == 200, "a picture is answered in time", 240)
