@@ -7,12 +7,11 @@ a preset that names it.
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from preprocessing.datasets.clip import Listing
+from preprocessing.support.registration import import_modules
 
 
 class Matches(Protocol):
@@ -69,7 +68,6 @@ def register(layout: Layout) -> None:
 
 def layouts() -> dict[str, Layout]:
     """All layouts by name, in the order of detection: those of this folder, and registered ones."""
-    for module in pkgutil.iter_modules([str(Path(__file__).with_name("layouts"))]):
-        importlib.import_module(f"preprocessing.datasets.layouts.{module.name}")
+    import_modules("preprocessing.datasets.layouts")
     ranked = sorted(_registry.values(), key=lambda layout: (layout.order, layout.name))
     return {layout.name: layout for layout in ranked}

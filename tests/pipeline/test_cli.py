@@ -88,7 +88,6 @@ def test_preprocessing_and_serving_import_without_tfx_or_tensorflow():
         "serving.http.http_server",
         "serving.model.predictor",
         "serving.model.warmup_requests",
-        "serving.model.predictor",
         "serving.server.main",
     ]
     code = (

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import abc
 import hashlib
-import importlib
-import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.support.errors import UsageError
+from preprocessing.support.registration import import_modules
 
 if TYPE_CHECKING:
     import keras
@@ -95,9 +94,7 @@ def register(backbone: Backbone) -> Backbone:
 
 def backbones() -> dict[str, Backbone]:
     """All backbones by name; those of this folder, and what else was registered."""
-    package = __name__.rpartition(".")[0]
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"{package}.{module.name}")
+    import_modules("components.trainer.backbones")
     return dict(sorted(_registry.items()))
 
 
