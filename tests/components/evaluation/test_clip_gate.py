@@ -1,5 +1,7 @@
 """Comparisons of two models, and the gate on clips; without TFX."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,13 +140,14 @@ def test_an_equal_model_holds_by_interval_and_one_without_an_interval_does_not()
 
 def test_every_measure_is_held_against_its_bounds():
     slices = measure_split(crops(BASE), 0).clips
-    values = {name: row.value for name, row in slices[0].metrics.items()}
+    # Plain floats: numpy 2 writes its own as `np.float64(0.5)`.
+    values = {name: float(row.value) for name, row in slices[0].metrics.items()}
     for name, value in values.items():
         for text, held in (
             (f"{name} >= {value!r}", True),
             (f"{name} <= {value!r}", True),
-            (f"{name} >= {np.nextafter(value, 9)!r}", False),
-            (f"{name} <= {np.nextafter(value, -9)!r}", False),
+            (f"{name} >= {math.nextafter(value, 9)!r}", False),
+            (f"{name} <= {math.nextafter(value, -9)!r}", False),
         ):
             if not 0 <= float(text.split()[-1]) <= 1 and name != "log_loss":
                 continue
