@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer import degradation
-from components.trainer.crop_store import TYPICAL_LANDMARKS
 from components.trainer.seed_recipe import SeedRecipe, apply_seed_recipe
+from preprocessing.faces.crop_geometry import TYPICAL_LANDMARKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +82,25 @@ STRENGTHS: dict[str, Strength | SeedRecipe] = {
         shrink=0.1,
         jpeg=0.5,
         jpeg_quality=60,
+    ),
+    # For crops that other programs cut: boxes of detectors differ by a fifth in scale. Two crops of
+    # five keep their own compression, which is what is seen most.
+    "varied": Strength(
+        flip=0.5,
+        warp=0.6,
+        shift=0.08,
+        scale=0.2,
+        turn=12.0,
+        brightness=0.15,
+        contrast=0.25,
+        hue=10.0,
+        noise=3.0,
+        blur=0.15,
+        shrink=0.2,
+        jpeg=0.5,
+        jpeg_quality=40,
+        video=0.1,
+        cut_out=0.1,
     ),
     # JPEG as self-blended images have it (40 to 100).
     "strong": Strength(

@@ -14,7 +14,7 @@ from components.trainer.backbones.base import backbone_of, backbones
 from preprocessing.support.errors import UsageError
 from preprocessing.support.section import Number, Section, SectionError, Text, not_one_of, one_of
 
-Augmentation = Literal["none", "light", "standard", "strong", "seed_recipe"]
+Augmentation = Literal["none", "light", "standard", "varied", "strong", "seed_recipe"]
 AUGMENTATIONS: tuple[str, ...] = get_args(Augmentation)
 _Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 # A rate above 10 is a typing error; 0 tries the machinery without learning.

@@ -27,8 +27,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from components.trainer.crop_store import TYPICAL_LANDMARKS, TYPICAL_MARGIN, CropStore
+from components.trainer.crop_store import CropStore
 from preprocessing.extraction import face_example as names
+from preprocessing.faces.crop_geometry import TYPICAL_LANDMARKS, TYPICAL_MARGIN
 
 METHOD = "self_blended"
 

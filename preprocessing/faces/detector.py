@@ -61,6 +61,12 @@ class Face:
         """Longer side of the box in pixels."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
+    def moved(self, scale: float, corner: np.ndarray) -> Face:
+        """The face in a picture that lay in the searched one, scaled, from a corner [2] on."""
+        box = (self.box - np.tile(corner, 2)) / scale
+        points = (self.landmarks - corner) / scale
+        return Face(box.astype(np.float32), points.astype(np.float32), self.score)
+
 
 class FaceDetector:
     """Finds faces in RGB frames.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from preprocessing.faces import persons
-from preprocessing.faces.crop import limit_size, roll, square_crop
-from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.crop import roll, square_crop
+from preprocessing.faces.crop_geometry import crop_box
+from preprocessing.faces.crop_settings import LANDMARKS, CropSettings
 from preprocessing.faces.detector import Face
 from preprocessing.faces.face_selection import (
     BYSTANDER,
@@ -23,6 +24,7 @@ from preprocessing.faces.face_selection import (
     FoundFace,
     select,
 )
+from preprocessing.faces.given_crops import TOO_TIGHT, GivenCrops, encode_jpeg
 from preprocessing.faces.quality import QualityFilter
 from preprocessing.faces.shots import ShotDetector
 from preprocessing.faces.tracking import Tracker
@@ -90,6 +92,10 @@ class FaceCropper:
             score = min(settings.min_face_score, _FLOOR_SCORE)
             self._search = FaceSearch(FaceDetector(settings.min_face_size, score))
 
+    @functools.cached_property
+    def _given(self) -> GivenCrops:
+        return GivenCrops(self.settings)
+
     def close(self) -> None:
         """Ends the child processes; they start again when they are needed."""
         self._decoder.close()
@@ -119,7 +125,7 @@ class FaceCropper:
         told: list[MediaInfo] = []
         crops, counts = self._found(path, original, check, policy, told.append)
         notes = dict.fromkeys(note for info in told for note in info.notes)
-        return crops, dataclasses.replace(counts, notes=list(notes))
+        return crops, dataclasses.replace(counts, notes=[*notes, *counts.notes])
 
     def _found(
         self,
@@ -131,7 +137,8 @@ class FaceCropper:
     ) -> tuple[list[Crop], FaceCounts]:
         frames = _checked(self._frames(path, tell), check)
         if self._search is None:
-            return self._whole_frames(frames)
+            return self._given_crops(frames)
+        seen: collections.deque[Frame] = collections.deque(maxlen=1)
         if original is not None:
             try:
                 like = self._like(path, original, tell)
@@ -140,7 +147,20 @@ class FaceCropper:
                     return crops, dataclasses.replace(counts, boxes="original")
             except _NoPartner:
                 pass
-        return self._cut(self._search.faces(frames), policy)
+        crops, counts = self._cut(self._search.faces(_remembered(frames, seen)), policy)
+        by_landmarks = self.settings.crop_by == LANDMARKS
+        if by_landmarks and counts.frames == 1 and not counts.faces and _is_compact(seen[0]):
+            return self._filling(seen[0], counts)
+        return crops, counts
+
+    def _filling(self, picture: Frame, counts: FaceCounts) -> tuple[list[Crop], FaceCounts]:
+        """A picture without a face but, perhaps, one that fills it."""
+        (given,) = self._given.crops([picture])
+        if given.score < self.settings.min_face_score:
+            return [], counts
+        crops, counts = self._given_crops([picture])
+        note = "the face fills the picture, which was taken for a face crop"
+        return crops, dataclasses.replace(counts, notes=[note, *counts.notes])
 
     def _frames(
         self,
@@ -156,7 +176,8 @@ class FaceCropper:
                 Path(path), lambda picture: self._decoder.frames(picture, 1), count, indices
             )
         per_second = 0.0 if indices is not None else self.settings.frames_per_second
-        return self._decoder.frames(path, count, per_second, indices, tell=tell)
+        frames = self._decoder.frames(path, count, per_second, indices, tell=tell)
+        return (dataclasses.replace(frame, file=Path(path)) for frame in frames)
 
     def _like(
         self, path: str | Path, original: str | Path, tell: Callable[[MediaInfo], None]
@@ -219,14 +240,13 @@ class FaceCropper:
         Its track is known only when the whole clip is.
         """
         angle = roll(face.landmarks) if self.settings.align else 0.0
+        box, margin = crop_box(self.settings, face.box, face.landmarks)
         try:
-            pixels = square_crop(
-                frame.pixels, face.box, self.settings.margin, self.settings.max_crop_size, angle
-            )
+            pixels = square_crop(frame.pixels, box, margin, self.settings.max_crop_size, angle)
         except ValueError:
             return None, OUTSIDE
         crop = Crop(
-            jpeg=self._encode(pixels),
+            jpeg=encode_jpeg(pixels, self.settings.jpeg_quality),
             track=-1,
             frame=_without_pixels(frame),
             box=face.box,
@@ -235,31 +255,38 @@ class FaceCropper:
         )
         return crop, self._filter.why_not(face, pixels)
 
-    def _whole_frames(self, frames: Iterator[Frame]) -> tuple[list[Crop], FaceCounts]:
+    def _given_crops(self, frames: Iterable[Frame]) -> tuple[list[Crop], FaceCounts]:
         """Files that are face crops already: each frame is one face."""
-        crops = []
-        for frame in frames:
-            height, width = frame.pixels.shape[:2]
-            jpeg = self._encode(limit_size(frame.pixels, self.settings.max_crop_size))
-            box = np.array([0, 0, width, height], np.float32)
-            landmarks = np.zeros((5, 2), np.float32)
-            crops.append(Crop(jpeg, 0, _without_pixels(frame), box, landmarks, 1.0))
-        number = len(crops)
+        crops: list[Crop] = []
+        number = measured = tight = cut = 0
+        for given in self._given.crops(frames):
+            number += 1
+            measured += given.geometry is not None
+            cut += given.cut
+            tight += not given.jpeg
+            if given.jpeg:
+                frame = _without_pixels(given.frame)
+                crops.append(
+                    Crop(given.jpeg, 0, frame, given.box, given.landmarks, given.score or 1.0)
+                )
+        notes = []
+        if cut:
+            notes.append(f"{cut} of {number} crops were cut again to the model's geometry")
+        if measured < number and self.settings.crop_by == LANDMARKS:
+            notes.append(
+                f"no face was found in {number - measured} of {number} crops, which were taken as "
+                "they are"
+            )
         return crops, FaceCounts(
             frames=number,
             frames_with_face=number,
             shots=min(1, number),
             faces=number,
-            tracks=min(1, number),
-            crops=number,
+            tracks=min(1, len(crops)),
+            crops=len(crops),
+            dropped={TOO_TIGHT: tight} if tight else {},
+            notes=notes,
         )
-
-    def _encode(self, pixels: np.ndarray) -> bytes:
-        parameters = [cv2.IMWRITE_JPEG_QUALITY, self.settings.jpeg_quality]
-        ok, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
-        if not ok:
-            raise UnreadableMedia("a crop could not be encoded")
-        return data.tobytes()
 
 
 def _checked(items: Iterable[_Item], check: Callable[[], None] | None) -> Iterator[_Item]:
@@ -267,6 +294,18 @@ def _checked(items: Iterable[_Item], check: Callable[[], None] | None) -> Iterat
         if check:
             check()
         yield item
+
+
+def _remembered(frames: Iterable[Frame], seen: collections.deque[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        seen.append(frame)
+        yield frame
+
+
+def _is_compact(picture: Frame) -> bool:
+    """Whether a picture's shape lets it be a face crop; wider ones are searched well enough."""
+    height, width = picture.pixels.shape[:2]
+    return max(height, width) <= 2 * min(height, width)
 
 
 class _NoPartner(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -16,11 +17,13 @@ class Frame:
       index: its number in the clip, from 0.
       timestamp_ms: its presentation time in milliseconds (0 for pictures).
       pixels: uint8 [height, width, 3], RGB, in display geometry: upright, with square pixels.
+      file: the picture that it was read from; None for frames of films.
     """
 
     index: int
     timestamp_ms: int
     pixels: np.ndarray
+    file: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)

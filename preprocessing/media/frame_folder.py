@@ -74,7 +74,7 @@ def sample_folder(
         except (UnreadableMedia, DecodingFailed) as error:
             raise type(error)(f"frame {numbered[index].name}: {error}") from error
         for frame in frames[:1]:
-            yield dataclasses.replace(frame, index=index)
+            yield dataclasses.replace(frame, index=index, file=numbered[index])
 
 
 def _numbers(files: Sequence[Path]) -> list[int]:

@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.crop_geometry import wanted_geometry
+from preprocessing.faces.crop_settings import BOX, LANDMARKS, CropSettings
 from preprocessing.support.errors import UsageError
 from preprocessing.support.record import Record
 from serving.model.operating_points import OperatingPoints
@@ -124,22 +125,33 @@ class ModelCard(Record):
                 f"the model was trained on crops that this version cannot make ({error}); use the "
                 "version of this project that trained it, or train again"
             ) from error
-        if settings.precropped and not precropped:
+        if self._as_given and not precropped:
             raise UsageError(
-                "the model was trained on files that were crops already, so nobody knows how to "
-                "cut faces for it; give it such crops, with --precropped"
+                "the model was trained on files that were crops already, and their geometry was "
+                "not measured (extraction.crop_by is box), so nobody knows how to cut faces for "
+                "it; give it such crops, with --precropped"
+            )
+        if precropped and not self.wants_crops:
+            # Crops that were cut elsewhere are held against the geometry of its own.
+            wanted = wanted_geometry(settings)
+            settings = settings.replace(
+                crop_by=LANDMARKS, eye_distance=wanted.eye_distance, eye_height=wanted.eye_height
             )
         return settings.replace(precropped=precropped)
 
     def answer_settings(self) -> CropSettings:
         """The crops that the model wants of a picture or video.
 
-        A model that was trained on files that were crops already takes them for crops.
+        A model that was trained on crops of unknown geometry takes every picture for such a crop.
 
         Raises:
           UsageError: see `crop_settings`.
         """
-        return self.crop_settings(precropped=self.wants_crops)
+        return self.crop_settings(precropped=self._as_given)
+
+    @property
+    def _as_given(self) -> bool:
+        return self.wants_crops and self.extraction.get("crop_by", BOX) == BOX
 
 
 def read(model_dir: str | Path) -> ModelCard:

@@ -12,7 +12,7 @@ from components.trainer.input import evaluation_dataset, training_dataset
 from components.trainer.sampling import build_sampler
 from components.transform.preprocessing import decode_images
 from preprocessing.extraction.face_example import make_example
-from preprocessing.faces.crop_settings import CropOptions
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.errors import UsageError
 
 
@@ -54,7 +54,7 @@ def test_store_knows_where_the_face_lies_in_the_crop(tmp_path):
                 jpeg=b"", label=0, clip_id=clip, box=(30, 25, 70, 75), landmarks=landmarks
             )
             writer.write(example.SerializeToString())
-    with CropStore([f"{tmp_path}/Split-train/*"], "train", CropOptions(margin=2.0)) as store:
+    with CropStore([f"{tmp_path}/Split-train/*"], "train", CropSettings(margin=2.0)) as store:
         known, unknown = store.landmarks([0, 1])
     # A square of 100 pixels from (0, 0); pixel 50 covers 50 to 51.
     np.testing.assert_allclose(known, (points + 0.5) / 100, atol=1e-6)

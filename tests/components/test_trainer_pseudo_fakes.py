@@ -3,13 +3,14 @@ import numpy as np
 import pytest
 from trainer_workbench import encode, write_split
 
-from components.trainer.crop_store import TYPICAL_LANDMARKS, CropStore, missing_classes
+from components.trainer.crop_store import CropStore, missing_classes
 from components.trainer.pseudo_fakes import (
     encoded_pair,
     face_ellipse,
     self_blend,
     self_blended_split,
 )
+from preprocessing.faces.crop_geometry import TYPICAL_LANDMARKS
 
 SIDE = 160
 UNKNOWN = np.full((5, 2), np.nan, np.float32)

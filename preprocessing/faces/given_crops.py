@@ -1,0 +1,144 @@
+"""Pictures that are face crops already: kept as they are, cut again, or left out.
+
+A model knows faces at the scale and place of its training crops (`crop_geometry`). So with
+`crop_by=landmarks` each crop is measured. One with about the wanted geometry is kept whole, a JPEG
+to the byte, because encoding anew wipes traces; a wider one is cut again; a tighter one lacks what
+the model wants to see. With `crop_by=box` crops are taken as they come.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+
+from preprocessing.faces.crop import limit_size, square_crop
+from preprocessing.faces.crop_geometry import (
+    CropMeter,
+    Geometry,
+    crop_box,
+    wanted_geometry,
+)
+from preprocessing.faces.crop_settings import LANDMARKS, CropSettings
+from preprocessing.faces.detector import Face
+from preprocessing.media.frame import Frame
+from preprocessing.media.jpeg_file import jpeg_shown_as
+from preprocessing.media.media_errors import UnreadableMedia
+
+TOO_TIGHT = "cut tighter than the model's crops"
+# Ratios of the eyes' distance to the wanted one, and shares of the side by which they may be
+# elsewhere, within which a crop is kept whole: training's augmentation covers as much.
+_WIDEST, _TIGHTEST, _ASIDE = 0.75, 1.35, 0.15
+# Frames that are measured at once.
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenCrop:
+    """What became of a picture.
+
+    Attributes:
+      frame: as it was given.
+      jpeg: the encoded crop; empty where the picture was left out.
+      box: float32 [4], the part of the picture that the crop shows, in pixels of the picture.
+      landmarks: float32 [5, 2], in pixels of the picture; all zero where no face was found.
+      geometry: what was measured; None where no face was found, or looked for.
+      score: the detector's probability of a face; 0 where none was found.
+      cut: whether the crop is a part of the picture.
+    """
+
+    frame: Frame
+    jpeg: bytes
+    box: np.ndarray
+    landmarks: np.ndarray
+    geometry: Geometry | None = None
+    score: float = 0.0
+    cut: bool = False
+
+
+class GivenCrops:
+    """Brings face crops to the geometry that a model wants.
+
+    Args:
+      settings: say which geometry that is.
+    """
+
+    def __init__(self, settings: CropSettings):
+        self._settings = settings
+        self._wanted = wanted_geometry(settings)
+        # To cut again, the face decides, whatever the files are.
+        self._cutting = settings.replace(precropped=False)
+        self._meter = CropMeter() if settings.crop_by == LANDMARKS else None
+
+    def crops(self, frames: Iterable[Frame]) -> Iterator[GivenCrop]:
+        """Yields what becomes of each picture, in order; some are held in memory at a time."""
+        waiting: list[Frame] = []
+        for frame in frames:
+            waiting.append(frame)
+            if len(waiting) == _BATCH:
+                yield from self._judged(waiting)
+                waiting = []
+        yield from self._judged(waiting)
+
+    def _judged(self, frames: list[Frame]) -> Iterator[GivenCrop]:
+        if self._meter is None:
+            yield from map(self._whole, frames)
+            return
+        faces = self._meter.faces([frame.pixels for frame in frames])
+        for frame, face in zip(frames, faces, strict=True):
+            yield self._fitted(frame, face) if face else self._whole(frame)
+
+    def _fitted(self, frame: Frame, face: Face) -> GivenCrop:
+        geometry = Geometry.of(face.landmarks, frame.pixels.shape)
+        zoom = geometry.eye_distance / self._wanted.eye_distance
+        aside = max(
+            abs(geometry.eye_x - self._wanted.eye_x),
+            abs(geometry.eye_height - self._wanted.eye_height),
+        )
+        if zoom > _TIGHTEST:
+            crop = GivenCrop(frame, b"", np.zeros(4, np.float32), face.landmarks)
+        elif zoom < _WIDEST or aside > _ASIDE:
+            crop = self._cut(frame, face)
+        else:
+            crop = dataclasses.replace(self._whole(frame), landmarks=face.landmarks)
+        return dataclasses.replace(crop, geometry=geometry, score=face.score)
+
+    def _whole(self, frame: Frame) -> GivenCrop:
+        height, width = frame.pixels.shape[:2]
+        jpeg = None
+        if frame.file is not None and max(width, height) <= self._settings.max_crop_size:
+            jpeg = jpeg_shown_as(frame.file, width, height)
+        if jpeg is None:
+            jpeg = self._encode(limit_size(frame.pixels, self._settings.max_crop_size))
+        box = np.array([0, 0, width, height], np.float32)
+        return GivenCrop(frame, jpeg, box, np.zeros((5, 2), np.float32))
+
+    def _cut(self, frame: Frame, face: Face) -> GivenCrop:
+        box, margin = crop_box(self._cutting, face.box, face.landmarks)
+        centre = (box[:2] + box[2:]) / 2
+        half = (box[2:] - box[:2]).max() / 2 * margin
+        square = np.concatenate([centre - half, centre + half]).astype(np.float32)
+        pixels = square_crop(frame.pixels, square, 1.0, self._settings.max_crop_size)
+        return GivenCrop(frame, self._encode(pixels), square, face.landmarks, cut=True)
+
+    def _encode(self, pixels: np.ndarray) -> bytes:
+        return encode_jpeg(pixels, self._settings.jpeg_quality)
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """A crop as JPEG.
+
+    Args:
+      pixels: uint8 [height, width, 3], RGB.
+      quality: 1 to 100.
+
+    Raises:
+      UnreadableMedia: the encoder fails.
+    """
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
+    if not ok:
+        raise UnreadableMedia("a crop could not be encoded")
+    return data.tobytes()

@@ -1,0 +1,131 @@
+"""Pictures that are face crops already, with the real networks."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from made_media import portrait, write_image
+from PIL import Image
+
+from preprocessing.faces.crop import square_crop
+from preprocessing.faces.crop_geometry import CropMeter, Geometry, square_of
+from preprocessing.faces.crop_settings import ANSWER, LANDMARKS, CropSettings
+from preprocessing.faces.face_cropper import FaceCropper
+from preprocessing.faces.given_crops import TOO_TIGHT
+
+TIGHT = CropSettings(crop_by=LANDMARKS, eye_distance=0.4, eye_height=0.3, policy=ANSWER)
+
+
+@pytest.fixture(scope="module")
+def points():
+    """Of the portrait's face."""
+    (face,) = CropMeter().faces([portrait()[:360, 60:420]])
+    return face.landmarks + (60, 0)
+
+
+@pytest.fixture(scope="module")
+def given():
+    cropper = FaceCropper(TIGHT.replace(precropped=True))
+    yield cropper
+    cropper.close()
+
+
+@pytest.fixture(scope="module")
+def searching():
+    cropper = FaceCropper(TIGHT)
+    yield cropper
+    cropper.close()
+
+
+def crop_of(points, eye_distance, eye_height=0.3):
+    return square_crop(portrait(), square_of(points, eye_distance, eye_height), 1.0, 384)
+
+
+def write_jpeg(path, pixels, **options):
+    Image.fromarray(pixels).save(path, quality=90, **options)
+    return path
+
+
+def geometry_of(jpeg):
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    pixels = np.ascontiguousarray(pixels)
+    (face,) = CropMeter().faces([pixels])
+    return Geometry.of(face.landmarks, pixels.shape)
+
+
+@pytest.mark.parametrize("eye_distance", [0.34, 0.4, 0.46])
+def test_a_jpeg_of_about_the_geometry_stays_to_the_byte(given, points, tmp_path, eye_distance):
+    path = write_jpeg(tmp_path / "crop.jpg", crop_of(points, eye_distance))
+    ((crop,), counts) = given.crops(path)
+    assert crop.jpeg == path.read_bytes()
+    assert counts.notes == [] and counts.crops == 1
+    assert crop.landmarks.any()
+
+
+def test_a_grey_jpeg_stays_and_a_turned_one_is_set_upright(given, points, tmp_path):
+    pixels = crop_of(points, 0.4)
+    grey = write_jpeg(tmp_path / "grey.jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+    assert given.crops(grey)[0][0].jpeg == grey.read_bytes()
+    exif = Image.Exif()
+    exif[0x0112] = 3  # Stored upside down.
+    turned = write_jpeg(tmp_path / "turned.jpg", np.rot90(pixels, 2), exif=exif)
+    ((crop,), _) = given.crops(turned)
+    assert crop.jpeg != turned.read_bytes()
+    assert geometry_of(crop.jpeg).eye_height == pytest.approx(0.3, abs=0.05)
+
+
+def test_other_formats_and_large_crops_are_encoded(given, points, tmp_path):
+    pixels = crop_of(points, 0.4)
+    png = write_image(tmp_path / "crop.png", pixels)
+    assert given.crops(png)[0][0].jpeg[:2] == b"\xff\xd8"
+    large = write_jpeg(tmp_path / "large.jpg", cv2.resize(pixels, (700, 700)))
+    ((crop,), _) = given.crops(large)
+    assert Image.open(io.BytesIO(crop.jpeg)).size == (384, 384)
+
+
+@pytest.mark.parametrize(("eye_distance", "eye_height"), [(0.26, 0.42), (0.18, 0.48)])
+def test_a_wider_crop_is_cut_again(given, points, tmp_path, eye_distance, eye_height):
+    path = write_jpeg(tmp_path / "wide.jpg", crop_of(points, eye_distance, eye_height))
+    ((crop,), counts) = given.crops(path)
+    assert counts.notes == ["1 of 1 crops were cut again to the model's geometry"]
+    geometry = geometry_of(crop.jpeg)
+    assert geometry.eye_distance == pytest.approx(0.4, rel=0.07)
+    assert geometry.eye_height == pytest.approx(0.3, abs=0.04)
+
+
+def test_a_tighter_crop_is_left_out_and_counted(given, points, tmp_path):
+    path = write_jpeg(tmp_path / "tight.jpg", crop_of(points, 0.6, 0.35))
+    crops, counts = given.crops(path)
+    assert (crops, counts.dropped, counts.faces) == ([], {TOO_TIGHT: 1}, 1)
+    assert TOO_TIGHT in counts.why_none()
+
+
+def test_a_crop_without_a_face_is_taken_as_it_is_and_noted(given, tmp_path):
+    path = write_jpeg(tmp_path / "flat.jpg", np.full((96, 96, 3), 90, np.uint8))
+    ((crop,), counts) = given.crops(path)
+    assert crop.jpeg == path.read_bytes() and not crop.landmarks.any()
+    assert counts.notes == ["no face was found in 1 of 1 crops, which were taken as they are"]
+
+
+def test_without_a_geometry_crops_are_taken_as_they_come(points, tmp_path):
+    cropper = FaceCropper(CropSettings(precropped=True))
+    path = write_jpeg(tmp_path / "tight.jpg", crop_of(points, 0.6, 0.35))
+    ((crop,), counts) = cropper.crops(path)
+    cropper.close()
+    assert (crop.jpeg, counts.notes) == (path.read_bytes(), [])
+
+
+@pytest.mark.parametrize("around", ["nothing", "a black border", "a scene"])
+def test_a_picture_gives_the_same_crop_whatever_is_around(searching, points, tmp_path, around):
+    if around == "a scene":
+        pixels = portrait()[:400]
+    else:
+        pixels = crop_of(points, 0.4)
+        if around == "a black border":
+            side = len(pixels) // 2
+            pixels = cv2.copyMakeBorder(pixels, *(side,) * 4, cv2.BORDER_CONSTANT)
+    ((crop,), _) = searching.crops(write_image(tmp_path / "picture.png", pixels))
+    geometry = geometry_of(crop.jpeg)
+    assert geometry.eye_distance == pytest.approx(0.4, rel=0.08)
+    assert geometry.eye_height == pytest.approx(0.3, abs=0.04)
