@@ -5,17 +5,20 @@ from __future__ import annotations
 import array
 import dataclasses
 import fractions
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
 
+# PyAV's stubs tell packets by their stream.
+AnyPacket: TypeAlias = "av.Packet[Any]"
 NO_KEYS = np.empty(0, np.int64)
 
 
 class PacketTimes:
     """Time stamps and key frames of one stream's packets, in 17 bytes each."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.presentation = array.array("q")
         self.decoding = array.array("q")
         self.keys = bytearray()
@@ -25,7 +28,7 @@ class PacketTimes:
     def total(self) -> int:
         return len(self.keys)
 
-    def add(self, packet: av.Packet) -> None:
+    def add(self, packet: AnyPacket) -> None:
         if packet.is_discard:  # An edit list cuts it off; the decoder gives no frame for it.
             return
         if packet.pts is None:
@@ -99,13 +102,15 @@ class Packets:
 
     def key_before(self, index: int) -> KeyFrame | None:
         after = int(np.searchsorted(self.keys, index, side="right"))
-        if not after:
+        if not after or self.ordered is None:
             return None
         number = int(self.keys[after - 1])
         return KeyFrame(number, int(self.ordered[number]), int(self.decoding[number]))
 
     def number_at(self, stamp: int) -> int:
         """The number of the last frame that begins at or before a time stamp."""
+        if self.ordered is None:
+            return 0
         return max(0, int(np.searchsorted(self.ordered, stamp, side="right")) - 1)
 
     def milliseconds(self, frame: av.VideoFrame, index: int) -> int:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from preprocessing.media.container import check_regular
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+
+
+class Readable(Protocol):
+    """What is asked of a file that headers are read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As of an open file."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """As of an open file."""
+
+    def tell(self) -> int:
+        """As of an open file."""
 
 
 def open_media(path: str | Path, limits: Limits) -> int:

@@ -86,6 +86,7 @@ def sample_file(
     file.seek(0)
     try:
         kind = identify(watched.read(HEAD_BYTES))
+        source: Picture | Film
         if kind.reader == PICTURE:
             source = Picture(watched, kind, limits, tick)
         else:

@@ -7,10 +7,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict
+
+
+class _Text(TypedDict):
+    """Arguments of `open`."""
+
+    encoding: str
+    errors: str
+
 
 # Names that are not UTF-8 come from Python's file functions with surrogates in them.
-TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
+TEXT: _Text = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 @contextmanager

@@ -162,7 +162,15 @@ def section_of(annotation: Any) -> type[Section] | None:
     return model_of(annotation, Section)
 
 
-def model_of(annotation: Any, kind: type[_Model] = BaseModel) -> type[_Model] | None:
+@typing.overload
+def model_of(annotation: Any) -> type[BaseModel] | None: ...
+
+
+@typing.overload
+def model_of(annotation: Any, kind: type[_Model]) -> type[_Model] | None: ...
+
+
+def model_of(annotation: Any, kind: type[BaseModel] = BaseModel) -> type[BaseModel] | None:
     """The model of this kind that a key holds, or the items of its list; None for neither."""
     if isinstance(annotation, type) and issubclass(annotation, kind):
         return annotation
@@ -205,7 +213,7 @@ def _told(model: type[BaseModel], error: Mapping[str, Any], prefix: str) -> tupl
     if kind in ("extra_forbidden", "invalid_key"):
         name = prefix + ".".join(map(str, error["loc"]))
         parent = model_of(_field(model, path[:-1])[0])
-        known = parent.model_fields if parent else ()
+        known: Iterable[str] = parent.model_fields if parent else ()
         return name, f"unknown key {name!r}{nearest(str(error['loc'][-1]), known)}"
     if kind in ("model_type", "dict_type"):
         return name, f"{name or prefix or 'the file'} must hold `key: value` lines"
