@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -89,7 +91,7 @@ class GrpcScorer(Scorer):
             _floats(outputs[settings.score_name]), _floats(outputs[settings.output_name])
         )
 
-    def _call(self, method, request, seconds: float):
+    def _call(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
         try:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:

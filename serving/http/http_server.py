@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -56,8 +56,12 @@ class TimedProtocol(H11Protocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._lingers = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(_LingeringTransport(transport, self._linger))
+    def connection_made(
+        self,
+        transport: asyncio.Transport,  # type: ignore[override]  # As in uvicorn: TCP has no other.
+    ) -> None:
+        lingering = _LingeringTransport(transport, self._linger)
+        super().connection_made(cast("asyncio.Transport", lingering))
         self._begin("head")
 
     def data_received(self, data: bytes) -> None:
@@ -182,7 +186,8 @@ class HttpServer:
         )
         config = uvicorn.Config(
             app,
-            http=protocol,
+            # uvicorn only calls it.
+            http=cast("type[asyncio.Protocol]", protocol),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import (
     descriptor_pb2,
@@ -17,6 +18,9 @@ from preprocessing.support.errors import UsageError
 from preprocessing.support.versions import message_class
 from serving.http.options import HttpOptions
 from serving.server.status_codes import invalid
+
+if TYPE_CHECKING:
+    from tensorflow_serving.config import model_server_config_pb2
 
 # Switches of TensorFlow Serving's batching that are refused when they are on.
 _UNSUPPORTED = ("pad_variable_length_inputs", "enable_large_batch_splitting")
@@ -133,7 +137,9 @@ class ServerOptions:
         )
 
 
-def models_from_proto(config, folder: str = "") -> list[ServedModelConfig]:
+def models_from_proto(
+    config: model_server_config_pb2.ModelServerConfig, folder: str = ""
+) -> list[ServedModelConfig]:
     """Reads a ModelServerConfig message.
 
     Args:
@@ -166,7 +172,7 @@ def models_from_proto(config, folder: str = "") -> list[ServedModelConfig]:
     return list(models.values())
 
 
-def _policy(entry) -> VersionPolicy:
+def _policy(entry: model_server_config_pb2.ModelConfig) -> VersionPolicy:
     given = entry.model_version_policy
     kind = given.WhichOneof("policy_choice") or "latest"
     versions = tuple(given.specific.versions)
@@ -231,7 +237,7 @@ def read_batching_config(path: str) -> BatchingConfig:
     return config
 
 
-def _batching_message():
+def _batching_message() -> Any:
     """The message class of the file: `tensorflow-serving-api` ships none.
 
     Field names and types are those of session_bundle_config.proto; numbers do not matter to the

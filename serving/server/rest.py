@@ -181,8 +181,8 @@ class RestApi:
             if method == "classify":
                 found = self._inference.classify(servable, signature, examples, deadline)
                 return json_answer.classifications(found)
-            found = self._inference.regress(servable, signature, examples, deadline)
-            return json_answer.regressions(found)
+            values = self._inference.regress(servable, signature, examples, deadline)
+            return json_answer.regressions(values)
 
     def _status(self, match: re.Match) -> bytes:
         if not match["name"]:
