@@ -63,8 +63,7 @@ class Console:
         self._close_line()
         sys.stdout.flush()
         sys.stderr.flush()
-        assert self._saved is not None
-        for number, saved in enumerate(self._saved, start=1):
+        for number, saved in enumerate(self._saved or (), start=1):
             os.dup2(saved, number)
             os.close(saved)
         self._stream.close()

@@ -7,6 +7,7 @@ the end of a measure's range, as in `auc >= 0`, demands that it be measurable.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -162,10 +163,8 @@ def parse(text: str) -> Bound:
     found = _BOUND.fullmatch(text.strip())
     limit = math.nan
     if found:
-        try:
+        with contextlib.suppress(ValueError):
             limit = float(found["limit"])
-        except ValueError:
-            pass
     if not found or not math.isfinite(limit):
         raise UsageError(f"{text!r} cannot be read; write it as {_EXAMPLES}")
     key, value, metric = found["key"] or "", found["value"] or "", found["metric"]

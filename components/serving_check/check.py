@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import statistics
 import tempfile
 import time
@@ -96,7 +95,7 @@ def check_model(model: str | Path, evaluated: Evaluated, limits: ServingLimits) 
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / MODEL
         base.mkdir()
-        os.symlink(os.path.abspath(model), base / "1")
+        (base / "1").symlink_to(Path(model).absolute())
         process = ServerProcess(
             ["--model-base", str(base)], Path(folder) / "log", _START_SECONDS, _ENVIRONMENT
         )

@@ -270,7 +270,7 @@ class _Child:
         while (tag := bytes(self._read(1))) != b"D":
             if tag == b"F":
                 index, milliseconds, height, width = FRAME.unpack(self._read(FRAME.size))
-                sound = 0 < height and 0 < width and height * width <= limits.pixels
+                sound = height > 0 and width > 0 and height * width <= limits.pixels
                 if not sound or index <= last or milliseconds < 0:
                     raise self._nonsense()
                 last = index

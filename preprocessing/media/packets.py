@@ -26,9 +26,11 @@ class PacketTimes:
 
     @property
     def total(self) -> int:
+        """How many packets were added."""
         return len(self.keys)
 
     def add(self, packet: AnyPacket) -> None:
+        """Notes a packet's times."""
         if packet.is_discard:  # An edit list cuts it off; the decoder gives no frame for it.
             return
         if packet.pts is None:
@@ -38,6 +40,7 @@ class PacketTimes:
         self.keys.append(packet.is_keyframe)
 
     def packets(self, stream: av.video.stream.VideoStream) -> Packets:
+        """What the packets say together with the stream that they are of."""
         stamps = np.frombuffer(self.presentation, np.int64)
         order = np.argsort(stamps, kind="stable")
         ordered = stamps[order]
@@ -96,11 +99,13 @@ class Packets:
     frame_seconds: float
 
     def wanted(self, count: int, per_second: float) -> int:
+        """How many frames are wanted; see `FrameRequest`."""
         if not per_second or not self.seconds:
             return count
         return max(1, min(count, round(self.seconds * per_second)))
 
     def key_before(self, index: int) -> KeyFrame | None:
+        """The last key frame up to a frame; None where frames are not reached by jumps."""
         after = int(np.searchsorted(self.keys, index, side="right"))
         if not after or self.ordered is None:
             return None
@@ -114,6 +119,7 @@ class Packets:
         return max(0, int(np.searchsorted(self.ordered, stamp, side="right")) - 1)
 
     def milliseconds(self, frame: av.VideoFrame, index: int) -> int:
+        """When a frame is shown, from the first one on; by its number where times are of no use."""
         if self.ordered is None or frame.pts is None:
             return round(index * self.frame_seconds * 1000)
         return max(0, round((frame.pts - int(self.ordered[0])) * self.time_base * 1000))

@@ -45,6 +45,7 @@ class FilmReader:
         self.close()
 
     def close(self) -> None:
+        """Closes the film, not the file."""
         self._opened.close()
 
     def jump(self, key: KeyFrame) -> bool:

@@ -35,7 +35,7 @@ def open_media(path: str | Path, limits: Limits) -> int:
         cannot be written into a record.
       DecodingFailed: it is absent or cannot be opened.
     """
-    path = os.path.abspath(path)
+    path = os.path.abspath(path)  # noqa: PTH100  Path.absolute() keeps `..`.
     try:
         path.encode()
     except UnicodeEncodeError as error:
@@ -67,6 +67,7 @@ class Watched:
         self.failed: OSError | None = None
 
     def read(self, size: int = -1) -> bytes:
+        """As of an open file."""
         try:
             return self._file.read(size)
         except OSError as error:
@@ -74,9 +75,11 @@ class Watched:
             raise
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """As of an open file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
+        """As of an open file."""
         return self._file.tell()
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ import select
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -266,6 +267,6 @@ def _stdout_is_closed() -> bool:
     if not any(event & select.POLLERR for _, event in poll.poll(0)):
         return False
     # The interpreter flushes once more at its end, and would complain.
-    with open(os.devnull, "wb") as nothing:
+    with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), sys.stdout.fileno())
     return True

@@ -151,7 +151,8 @@ class _Tree:
     def _names_in(self, folder: str) -> frozenset[str]:
         if folder not in self._names:
             try:
-                self._names[folder] = frozenset(os.listdir(folder))
+                names = os.listdir(folder)  # noqa: PTH208  A Path for each name takes time.
+                self._names[folder] = frozenset(names)
             except (FileNotFoundError, NotADirectoryError):
                 self._names[folder] = frozenset()
         return self._names[folder]
@@ -245,9 +246,9 @@ class _Reader:
 
     def _see_constant(self, value: object) -> None:
         self.form.append(repr(value))
-        if isinstance(value, str) and len(value) < 200:
-            if _DOTTED.fullmatch(value) or _FILE_NAME.fullmatch(value):
-                self.texts.add(value)
+        short = isinstance(value, str) and len(value) < 200
+        if short and (_DOTTED.fullmatch(value) or _FILE_NAME.fullmatch(value)):
+            self.texts.add(value)
 
 
 def _is_text(node: ast.AST) -> bool:

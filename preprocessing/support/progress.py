@@ -24,6 +24,7 @@ class Event:
     detail: str = ""
 
     def text(self) -> str:
+        """One line for people."""
         return f"{self.stage}: {self.done}/{self.total or '?'} {self.detail}".rstrip()
 
 

@@ -61,6 +61,7 @@ class GrpcScorer(Scorer):
         )
 
     def versions(self, deadline: float | None = None) -> list[int]:
+        """See `Scorer.versions`."""
         request = get_model_status_pb2.GetModelStatusRequest(
             model_spec=model_pb2.ModelSpec(name=self.model)
         )
@@ -71,6 +72,7 @@ class GrpcScorer(Scorer):
         return sorted(found, reverse=True)
 
     def close(self) -> None:
+        """Closes the connections."""
         self._channel.close()
 
     def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:

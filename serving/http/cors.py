@@ -27,6 +27,7 @@ class Cors:
         self._origins = {origin.encode("latin-1") for origin in origins}
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answers a request, as ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,7 +166,8 @@ def models_from_proto(
             raise invalid(f"model {entry.name}: platform {entry.model_platform!r} is not known")
         models[entry.name] = ServedModelConfig(
             name=entry.name,
-            base_path=os.path.join(folder, entry.base_path),
+            # Path would spoil addresses such as gs://bucket.
+            base_path=os.path.join(folder, entry.base_path),  # noqa: PTH118
             policy=_policy(entry),
             labels=dict(entry.version_labels),
         )
@@ -227,7 +229,7 @@ def read_batching_config(path: str) -> BatchingConfig:
     if config.batch_timeout_micros < 0:
         raise UsageError(f"{path}: batch_timeout_micros must not be negative")
     sizes = config.allowed_batch_sizes
-    if sizes and (sizes[0] < 1 or any(a >= b for a, b in zip(sizes, sizes[1:], strict=False))):
+    if sizes and (sizes[0] < 1 or any(a >= b for a, b in itertools.pairwise(sizes))):
         raise UsageError(f"{path}: allowed_batch_sizes must be positive and rise")
     if sizes and sizes[-1] != config.max_batch_size:
         raise UsageError(

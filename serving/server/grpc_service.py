@@ -66,21 +66,25 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._metrics = metrics
 
     def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> Any:
+        """Any signature, on tensors."""
         return self._infer("Predict", protos.predict, protos.target_of, request, context)
 
     def Classify(
         self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
     ) -> Any:
+        """A classification signature, on examples."""
         return self._infer("Classify", protos.classify, protos.target_of, request, context)
 
     def Regress(
         self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
     ) -> Any:
+        """A regression signature, on examples."""
         return self._infer("Regress", protos.regress, protos.target_of, request, context)
 
     def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
     ) -> Any:
+        """Several signatures, on the same examples."""
         return self._infer(
             "MultiInference",
             protos.multi_inference,
@@ -92,6 +96,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
     ) -> Any:
+        """The signatures of a version."""
         return _answer(context, lambda: protos.metadata(self._inference.manager, request))
 
     def _infer(
@@ -132,11 +137,14 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> Any:
+        """The versions of a model, and the states that they are in."""
         return _answer(context, lambda: protos.status(self._manager, protos.target_of(request)))
 
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> Any:
+        """Replaces the list of models."""
+
         def work() -> Any:
             if self._why_no_reload:
                 raise ServingError(Code.PERMISSION_DENIED, self._why_no_reload)

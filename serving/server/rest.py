@@ -64,6 +64,7 @@ class RestApi:
         self._threads = futures.ThreadPoolExecutor(options.max_in_flight, "rest")
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answers a request, as ASGI has it."""
         if scope["type"] != "http":
             return
         try:
