@@ -112,7 +112,9 @@ def test_only_shared_contents_are_compared(tmp_path):
 def test_one_content_with_opposite_labels_is_refused(tmp_path):
     first = make_run(tmp_path / "a", NAMES, CONTENTS, LABELS)
     second = make_run(tmp_path / "b", NAMES, CONTENTS, [1, 1, *LABELS[2:]])
-    with pytest.raises(UsageError, match="^1 clips of equal content have opposite labels") as error:
+    with pytest.raises(
+        UsageError, match=r"^1 clips of equal content have opposite labels"
+    ) as error:
         compare_runs(first, second)
     assert f"real/0.mp4 of {first} (real) and real/0.mp4 of {second} (fake)" in str(error.value)
 

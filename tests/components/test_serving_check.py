@@ -179,7 +179,7 @@ def test_scores_of_other_crops_are_an_error(candidate):
     candidate.evaluate()
     path = Path(candidate.inputs["evaluation"][0].uri) / "test_crops.csv"
     path.write_text(path.read_text().replace("b, with a comma", "c, with a comma"))
-    with pytest.raises(UsageError, match="no score of clip_id b, with a comma.mp4"):
+    with pytest.raises(UsageError, match=r"no score of clip_id b, with a comma.mp4"):
         candidate.check()
 
 

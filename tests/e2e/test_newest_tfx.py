@@ -116,7 +116,7 @@ def models(newest, tmp_path_factory) -> dict[str, Path]:
     arguments = ["run", "--preset", "demo"]
     for override in SMALL:
         arguments += ["--set", override]
-    with open(here / "log", "wb") as log:
+    with (here / "log").open("wb") as log:
         other = subprocess.Popen(
             [DEEPFAKE, *arguments, "--output", here / "run"], stdout=log, stderr=log
         )

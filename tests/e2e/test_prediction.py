@@ -186,16 +186,14 @@ def test_folders_that_are_no_model_of_ours(tmp_path, workspace, content, words):
 
 def test_every_name_is_answered_in_every_terminal(tmp_path, workspace, pushed_model):
     clip = min((workspace.data / "Celeb-synthesis").glob("*.mp4"))
-    named = [
-        os.path.join(os.fsencode(tmp_path), name) for name in (b"bad\xff.mp4", "你.mp4".encode())
-    ]
+    named = [os.fsencode(tmp_path / os.fsdecode(b"bad\xff.mp4")), os.fsencode(tmp_path / "你.mp4")]
     for path in named:
         shutil.copy(clip, path)
     command = [DEEPFAKE, "predict", *named, "--model", str(pushed_model)]
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "1"}
     done = subprocess.run(command, capture_output=True, env=environment, timeout=300)
     assert "Traceback" not in done.stderr.decode()
-    head, *rows, _ = done.stdout.decode("latin-1").splitlines()
+    _head, *rows, _ = done.stdout.decode("latin-1").splitlines()
     assert len(rows) == 2
     assert "bad\\udcff" in rows[0] and "\\u4f60" in rows[1]
     # Pictures and clips after the first are answered, too.

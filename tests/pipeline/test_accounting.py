@@ -248,7 +248,7 @@ class TestExtract:
         assert "link to a file that is not there" in said and "not UTF-8" in said
         report = (tmp_path / "out" / "faces" / "report.txt").read_text()
         for name in ("gone.png", "pipe.png", "udce9", "half.mp4.part", "broken.png"):
-            assert f"train/real/{name}" in report or name == "udce9" and name in report
+            assert f"train/real/{name}" in report or (name == "udce9" and name in report)
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,9 @@ def test_a_closed_pipe_ends_quietly(arguments, unbuffered, tmp_path):
 def test_names_that_cannot_be_shown_are_escaped(tmp_path, encoding):
     folder = tmp_path / "folder"
     for name in (b"real/bad\xff name.mp4", "fake/你好.mp4".encode()):
-        path = os.path.join(os.fsencode(folder), name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(name)
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name)
     missing = os.fsdecode(b"no\xff such ") + "你.mp4"
     status, shown, complaint = run(["index", str(folder)], PYTHONIOENCODING=encoding)
     assert "Traceback" not in complaint and shown

@@ -37,7 +37,7 @@ def find(name, kind):
 
 def model_of(document):
     """The client's class for a manifest."""
-    group, _, version = document["apiVersion"].rpartition("/")
+    _group, _, version = document["apiVersion"].rpartition("/")
     return f"{version.capitalize()}{document['kind']}"
 
 

@@ -1,5 +1,6 @@
 """Measures against scikit-learn, intervals against known truth."""
 
+import itertools
 import math
 
 import numpy as np
@@ -40,7 +41,7 @@ def expected(labels, logits, weights=None) -> dict[str, float]:
     crossing = grid[np.argmin(np.abs(1 - np.interp(grid, fpr, tpr) - grid))]
     edges = np.linspace(0, 1, 16)
     error = 0.0
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (scores >= low) & ((scores < high) | (high == 1))
         error += abs(np.sum(weights[inside] * (scores[inside] - labels[inside])))
     return {

@@ -78,7 +78,7 @@ def make_bad(folder: Path) -> set[str]:
     write("video named as other video.avi", whole["good.mp4"], readable=True)
     write("signature only.png", whole["good.png"][:8])
     for name in GOOD:
-        stem, _, ending = name.partition(".")
+        _stem, _, ending = name.partition(".")
         data = whole[name]
         for share in (0.01, 0.1, 0.3, 0.6, 0.9, 0.99):
             write(f"cut at {share}.{ending}", data[: int(len(data) * share)], readable=True)
@@ -132,10 +132,10 @@ def make_bad(folder: Path) -> set[str]:
         assert cv2.imwrite(str(folder / name), pixels)
     (folder / "folder.mp4").mkdir()
     os.mkfifo(folder / "pipe.mp4")
-    os.symlink(folder / "nowhere", folder / "dangling.mp4")
+    (folder / "dangling.mp4").symlink_to(folder / "nowhere")
     hopeless |= {"folder.mp4", "pipe.mp4", "dangling.mp4", "missing.mp4"}
     shutil.copyfile(folder / "good.mp4", folder / "unreadable.mp4")
-    os.chmod(folder / "unreadable.mp4", 0)
+    (folder / "unreadable.mp4").chmod(0)
     if os.geteuid():
         hopeless.add("unreadable.mp4")
     return hopeless
@@ -179,7 +179,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     make_good(folder)
     yield folder, make_bad(folder)
-    os.chmod(folder / "unreadable.mp4", 0o600)
+    (folder / "unreadable.mp4").chmod(0o600)
 
 
 def extract(folder, names, output):

@@ -106,7 +106,7 @@ def test_arguments_are_those_of_the_process_by_default(monkeypatch, capsys):
         ("--over", ""),
         ("-m", ""),
         ("--x", ""),
-    ],  # fmt: skip
+    ],
 )
 def test_nearest(name, words):
     said = nearest(name, ["--model", "--output"])
