@@ -19,7 +19,7 @@ def _config(**training) -> Config:
 
 
 def _cells(path, rows: int, columns: int) -> np.ndarray:
-    """int [rows, columns, cell, cell, 3] without the strips that name the rows."""
+    """The cells, int [rows, columns, cell, cell, 3], without the strips that name the rows."""
     sheet = cv2.imread(str(path)).astype(int)
     assert sheet.shape == (2 * LINE + rows * CELL, columns * CELL, 3)
     cells = sheet[2 * LINE :].reshape(rows, CELL, columns, CELL, 3).swapaxes(1, 2)

@@ -150,10 +150,10 @@ def test_what_cannot_be_trained_on_is_refused():
     def build(table, **values):
         build_sampler(table, TrainingConfig(batch_size=4, **values), seed=1)
 
-    with pytest.raises(UsageError, match="none of the 5 crops .* fake.*self_blended"):
+    with pytest.raises(UsageError, match=r"none of the 5 crops .* fake.*self_blended"):
         build(REALS)
     with pytest.raises(UsageError, match="fake"):
         build(REALS, pseudo_fakes="self_blended", pseudo_fake_share=0.5)
     fakes = _table([(1, i, -1, 0) for i in range(5)])
-    with pytest.raises(UsageError, match="none of the 5 crops .* real"):
+    with pytest.raises(UsageError, match=r"none of the 5 crops .* real"):
         build(fakes, pseudo_fakes="self_blended")

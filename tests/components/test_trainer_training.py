@@ -1,5 +1,7 @@
-"""How training runs: killed and gone on with, spread over devices, at lower precision, out of
-numbers and out of memory."""
+"""How training runs.
+
+Killed and gone on with, spread over devices, at lower precision, out of numbers and out of memory.
+"""
 
 import csv
 import json
@@ -224,7 +226,7 @@ def test_no_memory_says_which_batch_size_to_try(workbench, tmp_path, monkeypatch
         )
 
     monkeypatch.setattr(setup, "build_model", too_much)
-    with pytest.raises(UsageError, match="batch of 8 crops: try training.batch_size=4"):
+    with pytest.raises(UsageError, match=r"batch of 8 crops: try training.batch_size=4"):
         workbench.train(tmp_path)
 
 

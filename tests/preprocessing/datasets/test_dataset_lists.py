@@ -83,7 +83,7 @@ class TestByteOrderMarks:
 
     def test_bytes_that_are_no_text(self, tmp_path):
         (tmp_path / "list").write_bytes(b"\xff\xfea")
-        with pytest.raises(ValueError):
+        with pytest.raises(UnicodeDecodeError):
             read_list(tmp_path / "list")
         assert read_list(tmp_path / "list", errors="replace") == "�"
 

@@ -177,12 +177,12 @@ class TestDetection:
 
     def test_the_wrong_layout_names_the_right_one(self, tmp_path):
         make(tmp_path, "real/a.mp4", "fake/b.mp4")
-        with pytest.raises(UsageError, match="celeb_df.*looks like layout folder"):
+        with pytest.raises(UsageError, match=r"celeb_df.*looks like layout folder"):
             list_clips(tmp_path, "celeb_df")
 
     def test_a_misspelt_layout(self, tmp_path):
         make(tmp_path, "real/a.mp4")
-        with pytest.raises(UsageError, match="no layout 'celebdf'.*celeb_df, faceforensics"):
+        with pytest.raises(UsageError, match=r"no layout 'celebdf'.*celeb_df, faceforensics"):
             list_clips(tmp_path, "celebdf")
 
     def test_importing_is_light(self):

@@ -110,7 +110,7 @@ def test_the_table_has_a_line_for_each_clip(tmp_path):
     assert lines[4].endswith("'e\\n.mp4'  [the file is empty]")
 
 
-@pytest.fixture()
+@pytest.fixture
 def stored(tmp_path):
     """Three clips: real (green crops), and forged in two ways (red, blue)."""
     rows = []

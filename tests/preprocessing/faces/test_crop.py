@@ -89,7 +89,7 @@ def test_the_smallest_square_is_one_pixel(frame):
 
 
 @pytest.mark.parametrize(
-    "shape, expected",
+    ("shape", "expected"),
     [((100, 50), (20, 10)), ((20, 3), (20, 3)), ((900, 1), (20, 1)), ((1, 900), (1, 20))],
 )
 def test_limit_size(shape, expected):
@@ -111,7 +111,7 @@ def test_a_crop_that_fits_is_not_sampled_anew(shape):
 
 
 @pytest.mark.parametrize(
-    "eyes, degrees",
+    ("eyes", "degrees"),
     [
         (((0, 0), (10, 0)), 0),
         (((0, 0), (10, 10)), 45),
@@ -128,7 +128,7 @@ def test_an_aligned_crop_shows_level_eyes(degrees):
     picture = np.full((200, 200, 3), 40, np.uint8)
     turn = np.deg2rad(degrees)
     arm = 30 * np.array([np.cos(turn), np.sin(turn)])
-    eyes = np.array([(100, 100) - arm, (100, 100) + arm])
+    eyes = np.array([(100, 100) - arm, (100, 100, *arm)])
     for eye, colour in zip(eyes, [(255, 0, 0), (0, 0, 255)], strict=True):
         cv2.circle(picture, tuple(int(v) for v in eye.round()), 4, colour, -1)
     angle = roll(np.vstack([eyes, np.zeros((3, 2))]))

@@ -120,7 +120,7 @@ def test_a_short_track_is_left_out_and_counted(cropper, folder):
 
 
 @pytest.mark.parametrize(
-    "changes, reason",
+    ("changes", "reason"),
     [
         ({"min_face_size": 300}, quality.TOO_SMALL),
         ({"min_face_score": 1.0}, quality.TOO_UNSURE),

@@ -53,7 +53,7 @@ def test_persons_of_a_track(kinds, expected):
     assert persons_of(row(kinds)) == expected
 
 
-def test_a_forged_version_of_the_same_face_is_another(step=3.0):
+def test_a_forged_version_of_the_same_face_is_another():
     forged = [
         cv2.GaussianBlur(face, (0, 0), 3) + (12, -8, -6) * _inner() for face in row([0] * 10)[5:]
     ]

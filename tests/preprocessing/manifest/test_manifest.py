@@ -176,7 +176,7 @@ class TestCsv:
             Manifest.read_csv(path, tmp_path)
 
     def test_an_absent_file_is_named(self, tmp_path):
-        with pytest.raises(UsageError, match="absent.csv cannot be read"):
+        with pytest.raises(UsageError, match=r"absent.csv cannot be read"):
             Manifest.read_csv(tmp_path / "absent.csv", tmp_path)
 
 
@@ -414,7 +414,7 @@ class TestRealExcerpts:
         assert len(check_trainable(manifest)) == 2
 
     def test_dfdc_by_part_is_refused_with_a_remedy(self):
-        with pytest.raises(UsageError, match="train holds only fake.*data.split=identity"):
+        with pytest.raises(UsageError, match=r"train holds only fake.*data.split=identity"):
             check_trainable(build(Path(MEDIA, "dfdc_mini"), "official"))
 
     @pytest.mark.parametrize("protocol", ["official", "identity", "clip"])

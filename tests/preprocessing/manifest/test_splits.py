@@ -197,7 +197,7 @@ def test_fractions_must_leave_something_for_training(val, test):
 
 
 def test_an_unknown_protocol():
-    with pytest.raises(UsageError, match="^data.split=random is not known; it may be official, "):
+    with pytest.raises(UsageError, match=r"^data.split=random is not known; it may be official, "):
         divide([real("a")], "random")
 
 

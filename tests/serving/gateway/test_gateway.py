@@ -63,14 +63,13 @@ def base(tmp_path_factory, model):
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, base):
     folder = tmp_path_factory.mktemp("gateway") / "run"
-    with ServerProcess(["--model-base", base, "--poll", "0.2"]) as server:
-        with GatewayProcess(
-            folder, "--server", f"grpc://{server.grpc}", "--model", "tiny", "--model-base", base,
-            "--max-bytes", MOST_BYTES, "--waiting", 8,
-        ) as process:  # fmt: skip
-            process.server_port = int(server.grpc.rpartition(":")[2])
-            yield process
-            assert process.stop() == 0, process.log()
+    with ServerProcess(["--model-base", base, "--poll", "0.2"]) as server, GatewayProcess(
+        folder, "--server", f"grpc://{server.grpc}", "--model", "tiny", "--model-base", base,
+        "--max-bytes", MOST_BYTES, "--waiting", 8,
+    ) as process:  # fmt: skip
+        process.server_port = int(server.grpc.rpartition(":")[2])
+        yield process
+        assert process.stop() == 0, process.log()
     assert not list(folder.iterdir()), "something was left behind"
 
 

@@ -49,7 +49,7 @@ def test_nothing_gives_nothing():
 )
 def test_unequal_lengths_are_refused(shapes):
     logits, clips, tracks = (np.zeros(shape, int) for shape in shapes)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="must be one-dimensional") as caught:
         aggregate(logits, clips, tracks)
     assert str(caught.value) == (
         f"logits {shapes[0]}, clips {shapes[1]} and tracks {shapes[2]} must be one-dimensional and "
@@ -76,7 +76,7 @@ def test_a_clip_whose_tracks_are_all_real_keeps_the_highest():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_not_finite_are_refused_with_the_clip(value):
     logits, clips = np.array([1.0, value, 2.0, value]), np.array([b"a", b"b.mp4", b"b.mp4", b"c"])
-    with pytest.raises(NonFiniteLogits, match="2 of 4 logits .* in b.mp4$"):
+    with pytest.raises(NonFiniteLogits, match=r"2 of 4 logits .* in b.mp4$"):
         aggregate(logits, clips, np.zeros(4, int))
 
 

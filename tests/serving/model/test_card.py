@@ -34,7 +34,7 @@ def test_reads_a_model_a_trainer_output_and_the_newest_version(tmp_path):
     assert card.read(str(tmp_path / "pushed")).backbone == "10"
 
 
-@pytest.mark.parametrize("name", ["²", "１", "৩"])
+@pytest.mark.parametrize("name", ["²", "１", "৩"])  # noqa: RUF001
 def test_folders_named_by_other_digits_are_no_versions(tmp_path, name):
     """`"²".isdigit()` is true, and `int` does not read it."""
     _model(tmp_path / name, {**GOOD, "backbone": "wrong"})

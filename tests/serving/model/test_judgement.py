@@ -127,7 +127,7 @@ def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
 
     fields = [field.name for field in dataclasses.fields(Crop)]
     crops = [Crop(**{**dict.fromkeys(fields), "jpeg": b"-", "track": t}) for t in (0, 0, 1)]
-    with pytest.raises(NonFiniteLogits, match="model m version 3 .* 1 of 3 logits .* in clip.mp4"):
+    with pytest.raises(NonFiniteLogits, match=r"model m version 3 .* 1 of 3 logits .* in clip.mp4"):
         judge(
             "clip.mp4",
             crops,
