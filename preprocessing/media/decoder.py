@@ -71,8 +71,10 @@ class Decoder:
       command: the child's command line.
       limits: beyond which a file is refused.
 
-    >>> with Decoder() as decoder:                                    # doctest: +SKIP
-    ...     sizes = [frame.pixels.shape for frame in decoder.frames("clip.mp4", 32)]
+    As in:
+
+        with Decoder() as decoder:
+            sizes = [frame.pixels.shape for frame in decoder.frames("clip.mp4", 32)]
     """
 
     def __init__(

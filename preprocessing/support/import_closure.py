@@ -246,9 +246,9 @@ class _Reader:
 
     def _see_constant(self, value: object) -> None:
         self.form.append(repr(value))
-        short = isinstance(value, str) and len(value) < 200
-        if short and (_DOTTED.fullmatch(value) or _FILE_NAME.fullmatch(value)):
-            self.texts.add(value)
+        text = value if isinstance(value, str) and len(value) < 200 else ""
+        if _DOTTED.fullmatch(text) or _FILE_NAME.fullmatch(text):
+            self.texts.add(text)
 
 
 def _is_text(node: ast.AST) -> bool:

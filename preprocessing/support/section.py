@@ -2,11 +2,14 @@
 
 A section is a class with a default, a range or a choice, and a description beside each key:
 
-    class ExampleConfig(Section):
-        margin: Number = Field(1.3, ge=1.0, le=3.0, description="Side of the crop over the face's.")
-
-    ExampleConfig.from_dict({"margni": 1.5}, key="example")
-    # UsageError: unknown key 'example.margni'; did you mean 'margin'?
+>>> class ExampleConfig(Section):
+...     margin: Number = Field(1.3, ge=1.0, le=3.0, description="Side of the crop over the face's.")
+>>> ExampleConfig.from_dict({"margin": 2}, key="example")
+ExampleConfig(margin=2.0)
+>>> ExampleConfig.from_dict({"margni": 1.5}, key="example")
+Traceback (most recent call last):
+    ...
+preprocessing.support.errors.UsageError: unknown key 'example.margni'; did you mean 'margin'?
 
 Executors get sections as JSON: `to_dict` writes them, `from_dict` reads them.
 """
@@ -152,7 +155,13 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known: the known one that looks like it."""
+    """The end of a message about a name that is not known: the known one that looks like it.
+
+    >>> nearest("margni", ["margin", "size"])
+    "; did you mean 'margin'?"
+    >>> nearest("colour", ["margin", "size"])
+    ''
+    """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
