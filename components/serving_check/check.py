@@ -97,7 +97,7 @@ def check_model(model: str | Path, evaluated: Evaluated, limits: ServingLimits) 
         base.mkdir()
         (base / "1").symlink_to(Path(model).absolute())
         process = ServerProcess(
-            ["--model-base", str(base)], Path(folder) / "log", _START_SECONDS, _ENVIRONMENT
+            ["--model-base", base], Path(folder) / "log", _START_SECONDS, _ENVIRONMENT
         )
         try:
             with process:

@@ -41,7 +41,7 @@ class ServerProcess:
 
     def __init__(
         self,
-        arguments: Sequence[str],
+        arguments: Sequence[str | Path],
         log: str | Path | None = None,
         timeout: float = 180.0,
         environment: dict[str, str] | None = None,

@@ -37,7 +37,7 @@ class Outer(Section):
 
 class Entry(Record):
     size: int
-    parts: list[Inner] = []  # noqa: RUF012  pydantic copies it.
+    parts: list[Inner] = []
 
 
 @pytest.mark.parametrize(
