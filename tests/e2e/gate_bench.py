@@ -101,8 +101,6 @@ def judge(
     baseline_scale: float | None = None,
 ) -> Outcome:
     """Runs Evaluator, ClipEvaluator and Pusher as a pipeline does."""
-    from tfx.components.pusher import executor as pusher
-    from tfx.proto import pusher_pb2
     from tfx.types import artifact_utils, standard_artifacts
     from tfx.types.experimental import simple_artifacts
     from tfx.utils import proto_utils
@@ -147,22 +145,32 @@ def judge(
         {"evaluation": [clip_evaluation], "blessing": [blessing]},
         {"gate": json.dumps(clip_gate.to_dict()), "resamples": 100, "code": ""},
     )
-    destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(folder / "pushed"))
-    )
-    pusher.Executor().Do(
-        {"model": [model], "model_blessing": [blessing]},
-        {"pushed_model": [artifact(standard_artifacts.PushedModel, "pushed_model")]},
-        {"push_destination": proto_utils.proto_to_json(destination)},
-    )
-    versions = list((folder / "pushed").glob("*")) if (folder / "pushed").exists() else []
-    assert len(versions) <= 1
+    pushed_model = artifact(standard_artifacts.PushedModel, "pushed_model")
     return Outcome(
         frames=frame_gate.read(evaluation.uri),
         clips=results.read_verdict(clip_evaluation.uri),
         frames_blessed=frame_blessing.get_int_custom_property("blessed") == 1,
         blessed=blessing.get_int_custom_property("blessed") == 1,
-        pushed=versions[0] if versions else None,
+        pushed=_push(model, blessing, pushed_model, folder / "pushed"),
         evaluation=Path(evaluation.uri),
         clip_evaluation=Path(clip_evaluation.uri),
     )
+
+
+def _push(model, blessing, pushed_model, target: Path) -> Path | None:
+    """Runs Pusher; returns the folder of the version that it wrote."""
+    from tfx.components.pusher import executor as pusher
+    from tfx.proto import pusher_pb2
+    from tfx.utils import proto_utils
+
+    destination = pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(target))
+    )
+    pusher.Executor().Do(
+        {"model": [model], "model_blessing": [blessing]},
+        {"pushed_model": [pushed_model]},
+        {"push_destination": proto_utils.proto_to_json(destination)},
+    )
+    versions = list(target.glob("*")) if target.exists() else []
+    assert len(versions) <= 1
+    return versions[0] if versions else None

@@ -112,10 +112,24 @@ def make_bad(folder: Path) -> set[str]:
     }.items():
         write(name, whole["good.avi"], readable=True)
         set_avi(folder / name, **options)
+    _write_odd_pictures(folder)
+    hopeless.add("9000x8000.png")
+    (folder / "folder.mp4").mkdir()
+    os.mkfifo(folder / "pipe.mp4")
+    (folder / "dangling.mp4").symlink_to(folder / "nowhere")
+    hopeless |= {"folder.mp4", "pipe.mp4", "dangling.mp4", "missing.mp4"}
+    shutil.copyfile(folder / "good.mp4", folder / "unreadable.mp4")
+    (folder / "unreadable.mp4").chmod(0)
+    if os.geteuid():
+        hopeless.add("unreadable.mp4")
+    return hopeless
+
+
+def _write_odd_pictures(folder: Path) -> None:
+    """Media of odd sizes, rates and pixels."""
     for name, size in {"1x1.png": (1, 1), "1x1.jpg": (1, 1), "8000x6000.jpg": (8000, 6000)}.items():
         write_image(folder / name, np.zeros((size[1], size[0], 3), np.uint8))
     write_image(folder / "9000x8000.png", np.zeros((8000, 9000, 3), np.uint8))
-    hopeless.add("9000x8000.png")
     numbered_video(folder / "one frame.mp4", 1)
     write_video(folder / "2x2.avi", [np.zeros((2, 2, 3), np.uint8)], codec="MJPG")
     large = [np.zeros((6000, 8000, 3), np.uint8)]
@@ -130,15 +144,6 @@ def make_bad(folder: Path) -> set[str]:
         "float.tiff": np.full((20, 20), 0.5, np.float32),
     }.items():
         assert cv2.imwrite(str(folder / name), pixels)
-    (folder / "folder.mp4").mkdir()
-    os.mkfifo(folder / "pipe.mp4")
-    (folder / "dangling.mp4").symlink_to(folder / "nowhere")
-    hopeless |= {"folder.mp4", "pipe.mp4", "dangling.mp4", "missing.mp4"}
-    shutil.copyfile(folder / "good.mp4", folder / "unreadable.mp4")
-    (folder / "unreadable.mp4").chmod(0)
-    if os.geteuid():
-        hopeless.add("unreadable.mp4")
-    return hopeless
 
 
 def _patched(data: bytes, box: bytes, offset: int, value: bytes) -> bytes:
