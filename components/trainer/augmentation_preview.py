@@ -188,7 +188,7 @@ class _Fixed:
     """A sampler whose every batch holds the same crops."""
 
     steps_per_pass = 1
-    weights = None
+    weights: np.ndarray | None = None
 
     def __init__(self, numbers: np.ndarray, sampler: Sampler):
         self._numbers = numbers
@@ -245,5 +245,7 @@ def _title(text: str, width: int = _CELL) -> np.ndarray:
     return line
 
 
-def _write(picture: np.ndarray, text: str, place: tuple[int, int], colour) -> None:
+def _write(
+    picture: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
