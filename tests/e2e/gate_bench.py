@@ -1,6 +1,7 @@
 """The real Evaluator, ClipEvaluator and Pusher, on records that say what the model shall answer."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from components.evaluation.config import EvaluationConfig, GateConfig
 from preprocessing.extraction.face_example import SCORE, make_example
+from preprocessing.support.beam_args import RUNNER
 
 PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
 
@@ -110,11 +112,7 @@ def judge(
     from components.evaluation.eval_config import make_eval_config
     from components.evaluator import component as evaluator
 
-    def artifact(kind, name):
-        made = kind()
-        made.uri = str(folder / name)
-        return made
-
+    artifact = functools.partial(_artifact, folder)
     write_examples(folder / "examples", crops)
     examples = artifact(standard_artifacts.Examples, "examples")
     examples.split_names = artifact_utils.encode_split_names(["val", "test"])
@@ -128,11 +126,10 @@ def judge(
     evaluation = artifact(standard_artifacts.ModelEvaluation, "evaluation")
     frame_blessing = artifact(standard_artifacts.ModelBlessing, "frame_blessing")
     config = make_eval_config(EvaluationConfig(gate=gate, clip_gate=clip_gate))
-    runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
     # The component names its executor, so that one of TFX's own would be found out.
     executor = evaluator.Evaluator.EXECUTOR_SPEC.executor_class
     executor(
-        executor.Context(beam_pipeline_args=[runner], tmp_dir=str(folder / "tmp"), unique_id="1")
+        executor.Context(beam_pipeline_args=[RUNNER], tmp_dir=str(folder / "tmp"), unique_id="1")
     ).Do(
         inputs,
         {"evaluation": [evaluation], "blessing": [frame_blessing]},
@@ -155,6 +152,12 @@ def judge(
         evaluation=Path(evaluation.uri),
         clip_evaluation=Path(clip_evaluation.uri),
     )
+
+
+def _artifact(folder: Path, kind, name: str):
+    made = kind()
+    made.uri = str(folder / name)
+    return made
 
 
 def _push(model, blessing, pushed_model, target: Path) -> Path | None:

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
@@ -88,23 +89,7 @@ def make_bad(folder: Path) -> set[str]:
             for at in random.integers(start, end, 40 if part != "head" else 6):
                 flipped[at] ^= 1 << int(random.integers(8))
             write(f"bits flipped in {part}.{ending}", bytes(flipped), readable=True)
-    mp4 = whole["good.mp4"]
-    write("no moov.mp4", mp4[: mp4.index(b"moov") - 4])
-    write("moov only.mp4", mp4[mp4.index(b"moov") - 4 :], readable=True)
-    write(
-        "box of endless size.mp4",
-        mp4.replace(b"mdat", b"mdat", 1)[:40] + b"\xff" * 8 + mp4[48:],
-        True,
-    )
-    write("data wiped.mp4", _wiped(mp4), readable=True)
-    write("no frames in index.mp4", _patched(mp4, b"stsz", 12, b"\0\0\0\0"), readable=True)
-    write(
-        "sizes that overflow.mp4",
-        _patched(mp4, b"stsz", 16, b"\x7f\xff\xff\xff" * 4),
-        readable=True,
-    )
-    write("offsets outside.mp4", _patched(mp4, b"stco", 12, b"\xff\xff\xff\xf0"), readable=True)
-    write("unknown codec.mp4", mp4.replace(b"mp4v", b"zzzz"), readable=True)
+    _write_odd_boxes(whole["good.mp4"], write)
     write("audio only.avi", _silence())
     for name, options in {
         "0 fps.avi": {"rate": 0},
@@ -144,6 +129,26 @@ def _write_odd_pictures(folder: Path) -> None:
         "float.tiff": np.full((20, 20), 0.5, np.float32),
     }.items():
         assert cv2.imwrite(str(folder / name), pixels)
+
+
+def _write_odd_boxes(mp4: bytes, write: Callable[..., None]) -> None:
+    """MP4 files whose boxes lack something, or say what cannot be."""
+    write("no moov.mp4", mp4[: mp4.index(b"moov") - 4])
+    write("moov only.mp4", mp4[mp4.index(b"moov") - 4 :], readable=True)
+    write(
+        "box of endless size.mp4",
+        mp4.replace(b"mdat", b"mdat", 1)[:40] + b"\xff" * 8 + mp4[48:],
+        True,
+    )
+    write("data wiped.mp4", _wiped(mp4), readable=True)
+    write("no frames in index.mp4", _patched(mp4, b"stsz", 12, b"\0\0\0\0"), readable=True)
+    write(
+        "sizes that overflow.mp4",
+        _patched(mp4, b"stsz", 16, b"\x7f\xff\xff\xff" * 4),
+        readable=True,
+    )
+    write("offsets outside.mp4", _patched(mp4, b"stco", 12, b"\xff\xff\xff\xf0"), readable=True)
+    write("unknown codec.mp4", mp4.replace(b"mp4v", b"zzzz"), readable=True)
 
 
 def _patched(data: bytes, box: bytes, offset: int, value: bytes) -> bytes:
