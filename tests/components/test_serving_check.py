@@ -170,7 +170,8 @@ def test_refused_model_is_not_served(candidate, who):
     blessing, found = candidate.check()
     assert found.skipped.startswith(f"{who} refused the model")
     assert found.text() == found.skipped
-    assert not found.blessed and not found.problems
+    assert not found.blessed
+    assert not found.problems
     assert blessing.get_int_custom_property("blessed") == 0
 
 

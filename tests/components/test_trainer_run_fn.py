@@ -107,10 +107,12 @@ def test_metadata_stands_beside_the_model(trained):
     assert metadata["input_size"] == SIZE
     assert metadata["positive_class"] == "fake"
     assert metadata["backbone"] == "tiny"
-    assert metadata["seed"] == 3 and metadata["code"] == "0123"
+    assert metadata["seed"] == 3
+    assert metadata["code"] == "0123"
     assert metadata["training"]["epochs"] == TRAINING["epochs"]
     assert metadata["libraries"]["tensorflow"] == tf.__version__
-    assert metadata["temperature"] > 0 and metadata["offset"] != 0
+    assert metadata["temperature"] > 0
+    assert metadata["offset"] != 0
     assert card.read(trained.parent).to_dict() == metadata
 
 
@@ -283,9 +285,11 @@ def test_validation_scores_clips_by_their_highest_track():
     )
     found = Validation.of(np.array([-1.0, 2.0, -3.0, 1.0, 1.5]), table)
     assert (found.clip_auc, found.clip_accuracy) == (1.0, 0.5)
-    assert found.auc == pytest.approx(2 / 6) and found.accuracy == pytest.approx(3 / 5)
+    assert found.auc == pytest.approx(2 / 6)
+    assert found.accuracy == pytest.approx(3 / 5)
 
 
 def test_metadata_is_json_for_people_too(trained):
     text = (trained / card.FILE).read_text()
-    assert json.loads(text) and "\n" in text
+    assert json.loads(text)
+    assert "\n" in text

@@ -77,7 +77,8 @@ def test_best_values_are_found_and_trained_with(workbench, tmp_path):
 
 def test_what_is_not_searched_is_fixed():
     space = search_space(TunerConfig(learning_rate=(1e-4, 1e-4), dropout=(0.0, 0.0)))
-    assert space.values["learning_rate"] == 1e-4 and space.values["dropout"] == 0.0
+    assert space.values["learning_rate"] == 1e-4
+    assert space.values["dropout"] == 0.0
     names = {entry.name for entry in space.space}
     assert names == {"learning_rate", "dropout", "unfreeze_from", "augmentation"}
 

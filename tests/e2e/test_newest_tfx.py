@@ -155,7 +155,8 @@ def test_a_model_of_either_scores_alike_in_both(newest, models, made_by):
 
 
 def _compare(old: dict[str, dict], new: dict[str, dict]) -> None:
-    assert set(old) == set(new) and len(old) == CLIPS
+    assert set(old) == set(new)
+    assert len(old) == CLIPS
     assert any(answer["score"] is not None for answer in old.values())
     for file, answer in old.items():
         for kind in ("score", "logits", "served"):

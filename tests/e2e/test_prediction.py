@@ -125,7 +125,8 @@ def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_pat
     assert head.split() == ["verdict", "P(fake)", "found", "judged", "tracks", "file"]
     assert row.split()[0] in ("fake", "real", "uncertain")
     assert row.endswith(clip)
-    assert meaning.startswith("fake: above 0.") and "5.0% false alarms" in meaning
+    assert meaning.startswith("fake: above 0.")
+    assert "5.0% false alarms" in meaning
     assert main([*arguments, "--false-alarms", "0.02"]) == 2
     assert "no threshold for a share of 0.02" in capsys.readouterr().err
 
@@ -195,7 +196,8 @@ def test_every_name_is_answered_in_every_terminal(tmp_path, workspace, pushed_mo
     assert "Traceback" not in done.stderr.decode()
     _head, *rows, _ = done.stdout.decode("latin-1").splitlines()
     assert len(rows) == 2
-    assert "bad\\udcff" in rows[0] and "\\u4f60" in rows[1]
+    assert "bad\\udcff" in rows[0]
+    assert "\\u4f60" in rows[1]
     # Pictures and clips after the first are answered, too.
     assert rows[1].split()[0] in ("fake", "real", "uncertain")
 
@@ -207,4 +209,5 @@ def test_a_reader_that_had_enough_ends_predict_quietly(workspace, pushed_model):
         running.stdout.close()
         complaint = running.stderr.read().decode()
         assert running.wait(timeout=300) == 141
-    assert "Traceback" not in complaint and "BrokenPipe" not in complaint
+    assert "Traceback" not in complaint
+    assert "BrokenPipe" not in complaint

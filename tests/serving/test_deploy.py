@@ -239,7 +239,8 @@ def test_prometheus_scrapes_the_pages_of_server_and_gateway():
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     for name, job in jobs.items():
         host, port = job["static_configs"][0]["targets"][0].split(":")
-        assert host == name and host in compose["services"]
+        assert host == name
+        assert host in compose["services"]
         ports = compose["services"][host]["ports"]
         assert port in {published.split(":")[-1] for published in ports}
     source = yaml.safe_load(

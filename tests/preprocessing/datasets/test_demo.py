@@ -91,7 +91,8 @@ def test_a_fake_differs_from_its_real_clip_in_the_face(made: Path) -> None:
         assert change[face].sum() > 0.8 * change.sum(), number
         # Each frame carries the manipulation, and none is a caricature.
         per_frame = np.abs(real - fake)[:, face].mean(axis=(1, 2))
-        assert per_frame.min() > 0.5 and per_frame.max() < 20, (number, per_frame)
+        assert per_frame.min() > 0.5, (number, per_frame)
+        assert per_frame.max() < 20, (number, per_frame)
 
 
 def test_equal_parameters_give_equal_bytes_and_another_seed_does_not(

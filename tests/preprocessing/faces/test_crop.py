@@ -170,5 +170,6 @@ def test_points_keep_their_places_in_a_square_that_does_not_lean():
 @pytest.mark.parametrize("box", [(0, 0, 0, 0), (1, 2, np.nan, 4), (0, 0, np.inf, 4)])
 def test_points_of_a_box_without_area_are_nowhere(box):
     places = places_in_crop(np.ones((5, 2)), np.array(box), 1.3)
-    assert places.shape == (5, 2) and places.dtype == np.float32
+    assert places.shape == (5, 2)
+    assert places.dtype == np.float32
     assert np.isnan(places).all()

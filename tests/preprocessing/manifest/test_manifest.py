@@ -27,13 +27,16 @@ def reasons(manifest: Manifest) -> dict[str, str]:
 
 def test_rows_are_filled_in(root):
     manifest = build(root)
-    assert manifest.layout == "folder" and manifest.protocol == "identity"
-    assert len(manifest.clips) == 16 and not manifest.problems
+    assert manifest.layout == "folder"
+    assert manifest.protocol == "identity"
+    assert len(manifest.clips) == 16
+    assert not manifest.problems
     for clip in manifest.clips:
         content = (root / clip.path).read_bytes()
         assert clip.sha256 == hashlib.sha256(content).hexdigest()
         assert clip.size == len(content)
-        assert clip.split in ("train", "val", "test") and clip.group == clip.path
+        assert clip.split in ("train", "val", "test")
+        assert clip.group == clip.path
     assert check_trainable(manifest) == []
 
 
@@ -172,7 +175,8 @@ class TestHashes:
         first = build(root, hash_cache=cache)
         assert len(hashed) == 16
         hashed.clear()
-        assert build(root, hash_cache=cache) == first and hashed == []
+        assert build(root, hash_cache=cache) == first
+        assert hashed == []
         put(root, "real/0.mp4", "longer than it was before")
         os.utime(root / "fake/1.mp4", ns=(1, 1))
         assert build(root, hash_cache=cache).digest != first.digest

@@ -86,7 +86,8 @@ class TestTrainable:
         for protocol in ("identity", "clip"):
             manifest = build(root, protocol)
             splits = {c.split for c in manifest.clips if "copy" in c.path or c.path == "real/2.mp4"}
-            assert len(splits) == 1 and check_trainable(manifest) == []
+            assert len(splits) == 1
+            assert check_trainable(manifest) == []
 
     def test_one_clip_named_twice_with_two_labels(self, tmp_path):
         for part in range(3):
@@ -138,7 +139,8 @@ class TestRealExcerpts:
         if protocol != "clip":
             for actor in ("actor-08", "actor-13"):
                 splits = [c.split for c in manifest.clips if c.identities == (actor,)]
-                assert len(splits) == 2 and len(set(splits)) == 1
+                assert len(splits) == 2
+                assert len(set(splits)) == 1
 
     def test_crops(self):
         official = build(Path(MEDIA, "celeb_df_crops"), "official")
@@ -146,4 +148,5 @@ class TestRealExcerpts:
         assert leaks(official.clips).shared_identities == ("id0", "id1")
         assert leaks(official.clips).divided_groups == ("id0_0007",)
         identity = build(Path(MEDIA, "celeb_df_crops"), "identity")
-        assert check_trainable(identity) == [] and leaks(identity.clips).clean
+        assert check_trainable(identity) == []
+        assert leaks(identity.clips).clean

@@ -54,7 +54,8 @@ def test_every_command_that_writes_there_asks(holder, tmp_path, capsys):
     assert main(["run", "--preset", "folder", *arguments]) == 2
     said = capsys.readouterr()
     assert f"process {holder.pid}" in said.out + said.err
-    assert not (tmp_path / "inputs").exists() and not (tmp_path / "logs").exists()
+    assert not (tmp_path / "inputs").exists()
+    assert not (tmp_path / "logs").exists()
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])

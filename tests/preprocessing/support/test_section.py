@@ -74,7 +74,8 @@ def test_messages_begin_with_the_place():
 
 def test_copies_are_checked_and_the_original_stays():
     section = Inner()
-    assert section.replace(share=1).share == 1.0 and section.share == 0.5
+    assert section.replace(share=1).share == 1.0
+    assert section.share == 0.5
     with pytest.raises(UsageError, match=r"^share: 2.0 is outside"):
         section.replace(share=2)
     with pytest.raises(UsageError, match=r"^unknown key 'sahre'"):
@@ -102,7 +103,8 @@ def test_records_keep_what_they_do_not_know_and_what_they_were_not_given():
 )
 def test_workers_of_beam_get_equal_values(value):
     copy = pickler.loads(pickler.dumps(value))
-    assert copy == value and copy.to_dict() == value.to_dict()
+    assert copy == value
+    assert copy.to_dict() == value.to_dict()
 
 
 def test_one_class_decides_the_crops():
@@ -111,7 +113,8 @@ def test_one_class_decides_the_crops():
     settings = extraction.crop_settings(precropped=True)
     assert settings == CropSettings(margin=1.5, precropped=True)
     assert {*extraction.to_dict(), "precropped"} - {"workers"} == {*settings.to_dict()}
-    assert settings.policy == TRAINING and "policy" not in settings.to_dict()
+    assert settings.policy == TRAINING
+    assert "policy" not in settings.to_dict()
     assert settings.replace(policy="all").to_dict()["policy"] == "all"
     with pytest.raises(UsageError, match=r"unknown key 'extraction.precropped'"):
         ExtractionConfig.from_dict({"precropped": True}, key="extraction")

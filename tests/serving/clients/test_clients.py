@@ -227,7 +227,8 @@ def test_rest_connections_are_kept(rest):
         with pytest.raises(ScoringError, match="planned"):
             scorer.score(CROPS)
         scorer.score(CROPS)
-    assert len(clients) == 3 and len(set(clients)) == 1
+    assert len(clients) == 3
+    assert len(set(clients)) == 1
 
 
 def test_a_request_that_a_new_connection_lost_is_not_sent_again(rest):
@@ -237,7 +238,8 @@ def test_a_request_that_a_new_connection_lost_is_not_sent_again(rest):
         pytest.raises(ScoringError, match="connection was lost") as raised,
     ):
         scorer.score(CROPS)
-    assert raised.value.code == "UNAVAILABLE" and len(plan.batches) == 1
+    assert raised.value.code == "UNAVAILABLE"
+    assert len(plan.batches) == 1
 
 
 def test_rest_answers_above_the_limit_are_not_read(rest):

@@ -255,7 +255,8 @@ def test_page_readiness_and_metrics(gateway, files):
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert f'data-max-bytes="{MOST_BYTES}"' in text
     assert "default-src 'none'" in headers["content-security-policy"]
-    assert "http://" not in text and "https://" not in text
+    assert "http://" not in text
+    assert "https://" not in text
     assert gateway.request("GET", "/readyz")[::2] == (200, {"status": "ready", "version": 7})
 
     def values():

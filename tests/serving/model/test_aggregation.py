@@ -91,7 +91,8 @@ def test_an_evaluation_may_carry_them_on_and_no_other_clip_changes():
 def test_probability_neither_overflows_nor_turns():
     with np.errstate(all="raise"):
         values = probability(np.array([-1e4, -1.0, 0.0, 1.0, 1e4]))
-    assert float(probability(0.0)) == 0.5 and probability(np.float32(1)).dtype == np.float64
+    assert float(probability(0.0)) == 0.5
+    assert probability(np.float32(1)).dtype == np.float64
     assert probability([[1, 2, 3]]).shape == (1, 3)
     np.testing.assert_allclose(values, [0, 1 / (1 + np.e), 0.5, 1 / (1 + np.exp(-1)), 1])
 

@@ -137,7 +137,8 @@ def test_first_cards_give_the_crops_that_they_gave(tmp_path):
         align=False,
         boxes_of_original=False,
     )
-    assert CropSettings().min_sharpness and CropSettings().min_relative_size
+    assert CropSettings().min_sharpness
+    assert CropSettings().min_relative_size
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ def test_score_gives_no_word_either_and_fails(broken_model, tmp_path, capfd):
         "real.png": "real",
     }
     for name in ("nan.png", "inf.png"):
-        assert np.isnan(table.loc[name, "score"]) and np.isnan(table.loc[name, "logit"])
+        assert np.isnan(table.loc[name, "score"])
+        assert np.isnan(table.loc[name, "logit"])
         assert table.loc[name, "reason"].startswith(f"the model {broken_model} gave NaN")
     said = capfd.readouterr().out
     assert f"error: the model {broken_model} gave NaN or infinite logits for 2 clips" in said
