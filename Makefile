@@ -44,10 +44,11 @@ test-slow: env  ## The slow tests only.
 mutation: env  ## Do the tests notice changes of the code? (Long.)
 	@$(BIN)/python .ci/mutation.py
 
-lint: env  ## Check format, style, and which folder imports which.
+lint: env  ## Check format, style, types, and which folder imports which.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/mypy
 
 docs: env  ## Write the configuration reference anew from the classes.
 	@$(BIN)/python -m pipeline.config_reference > docs/configuration.md.new
@@ -59,4 +60,4 @@ lock: env  ## Resolve setup.py's lists anew into uv.lock and constraints.txt.
 		--output-file constraints.txt --quiet
 
 clean:  ## Delete what runs and tests made; the environment stays.
-	rm -rf runs build mutants .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf runs build mutants .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

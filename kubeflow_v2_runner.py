@@ -56,6 +56,7 @@ def compile_pipeline(output_filename: str) -> None:
 
 
 def main() -> int:
+    """Writes the pipeline; returns the exit status."""
     try:
         output_filename = _output_filename(sys.argv)
         compile_pipeline(output_filename)

@@ -18,6 +18,7 @@ from preprocessing.support.errors import UsageError
 
 
 def main() -> int:
+    """Runs the pipeline; returns the exit status."""
     try:
         config = config_from_environment()
     except UsageError as error:

@@ -123,6 +123,8 @@ EXTRAS_REQUIRE = {
         "ruff==0.14.6",
         # `make lint`: which folder may import which, see [tool.importlinter] in pyproject.toml.
         "import-linter==2.15",
+        # `make lint`: are the annotations true? See [tool.mypy] in pyproject.toml.
+        "mypy==2.4.1",
         # Random and mutated requests for the server.
         "hypothesis==6.168.5",
         # `make mutation`. Its mutants run in forks of one process that has the libraries loaded;

@@ -97,8 +97,8 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
 
     from components.transform.preprocessing import preprocessing_fn
     from pipeline.inputs import SCHEMA
-    from preprocessing.extraction.dataset_extraction import worker_args
     from preprocessing.extraction.face_example import IMAGE
+    from preprocessing.support.beam_args import worker_args
 
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
     spec = schema_utils.schema_as_feature_spec(schema).feature_spec

@@ -28,7 +28,7 @@ def main() -> None:
         print(json.dumps({"seconds": time.perf_counter() - start, "boxes": boxes}), flush=True)
 
 
-def _find(detector, path: str, wanted: list) -> dict:
+def _find(detector: MTCNN, path: str, wanted: list) -> dict:
     capture = cv2.VideoCapture(path)
     frames, number, last = {}, 0, max(wanted)
     while number <= last:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from preprocessing.datasets.clip import VIDEO_ENDINGS
+from preprocessing.media.container import VIDEO_ENDINGS
 
 
 @dataclasses.dataclass(frozen=True)

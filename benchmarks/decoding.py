@@ -26,6 +26,7 @@ _SETS = ("faceforensics_mini", "dfdc_mini")
 
 
 def main() -> None:
+    """Measures, and prints what was found."""
     options = parser(__doc__.splitlines()[0]).parse_args()
     with clips() as (name, paths):
         found = {name: paths}

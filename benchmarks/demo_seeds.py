@@ -22,6 +22,7 @@ from pipeline.run import run
 
 
 def main() -> None:
+    """Measures, and prints what was found."""
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("--output", default="runs/benchmark-demo-seeds")
     options = arguments.parse_args()

@@ -39,6 +39,7 @@ _LEAST_OVERLAP = 0.5
 
 
 def main() -> None:
+    """Measures, and prints what was found."""
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("--role", help="for the processes that the benchmark starts itself")
     arguments.add_argument("--paths", nargs="*", type=Path)
@@ -273,9 +274,9 @@ def _two_workers(paths: list[Path], rounds: int) -> dict[str, Figure]:
             )
     print("(imports, networks and each worker's first clip excluded)")
     return {
-        "two_worker_speedup": Figure(np.mean(rates[2]) / np.mean(rates[1]), ">= 1.7"),
+        "two_worker_speedup": Figure(float(np.mean(rates[2]) / np.mean(rates[1])), ">= 1.7"),
         # What it would be if nothing else ran on the machine.
-        "two_worker_speedup_by_cpu_time": Figure(2 * np.mean(cpu[1]) / np.mean(cpu[2])),
+        "two_worker_speedup_by_cpu_time": Figure(float(2 * np.mean(cpu[1]) / np.mean(cpu[2]))),
     }
 
 

@@ -44,6 +44,7 @@ WARM = 3
 
 
 def main() -> None:
+    """Measures, and prints what was found."""
     options = parser(__doc__.splitlines()[0]).parse_args()
     turns, steps = (4, 4) if options.quick else (12, 6)
     batches = 8 if options.quick else 30

@@ -37,6 +37,7 @@ import numpy as np
 from benchmarks._harness import Figure, finish, parser
 from benchmarks.serving import BATCHING, detector, export_detector, make_crops
 from serving.clients import ClientSettings, ScoringError, connect
+from serving.clients.base import Scorer
 from serving.server.process import ServerProcess
 
 GOALS = {
@@ -76,6 +77,7 @@ class Tally:
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def add(self, code: str, seconds: float) -> None:
+        """Counts an answer."""
         with self.lock:
             if code == "OK":
                 self.scored += 1
@@ -124,7 +126,7 @@ def overload(kind: str, seconds: float) -> dict[str, float]:
     }
 
 
-def _sustainable(scorer, crop: bytes, seconds: float) -> float:
+def _sustainable(scorer: Scorer, crop: bytes, seconds: float) -> float:
     """Requests a second of 16 clients that wait for their answers."""
     end = time.perf_counter() + seconds
     counts = [0] * 16
@@ -139,7 +141,7 @@ def _sustainable(scorer, crop: bytes, seconds: float) -> float:
     return sum(counts) / seconds
 
 
-def _latencies(scorer, crop: bytes, count: int) -> list[float]:
+def _latencies(scorer: Scorer, crop: bytes, count: int) -> list[float]:
     found = []
     for _ in range(count):
         start = time.perf_counter()
@@ -153,7 +155,7 @@ def _latencies(scorer, crop: bytes, count: int) -> list[float]:
 
 
 def _flood(
-    server, model: str, crop: bytes, rate: float, seconds: float
+    server: ServerProcess, model: str, crop: bytes, rate: float, seconds: float
 ) -> tuple[Tally, int, float]:
     """Sends at a fixed rate and waits for all answers.
 
@@ -215,7 +217,7 @@ class _futures:
     def __call__(self) -> None:
         start = time.perf_counter()
 
-        def done(call) -> None:
+        def done(call: grpc.Future) -> None:
             self._tally.add(call.code().name, time.perf_counter() - start)
             self._open.release()
 
@@ -223,7 +225,7 @@ class _futures:
         self._stub.Predict.future(self._request, timeout=60).add_done_callback(done)
 
     def __exit__(self, *_: object) -> None:
-        for _ in range(self._sent):
+        for _sent in range(self._sent):
             self._open.acquire()
         self._channel.close()
 
@@ -240,7 +242,14 @@ def slow_bodies(base: Path, connections: int = 100, admitted_mb: int = 48) -> di
     head = (
         f"POST /v1/models/{base.name}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {body}\r\n\r\n"
     )
-    arguments = ["--model-base", base, "--max-message-mb", "16", "--max-body-mb", admitted_mb]
+    arguments = [
+        "--model-base",
+        str(base),
+        "--max-message-mb",
+        "16",
+        "--max-body-mb",
+        str(admitted_mb),
+    ]
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(ServerProcess([*arguments, "--rest-timeout", "120"]))
         address = urllib.parse.urlsplit(server.rest)
@@ -268,7 +277,8 @@ def slow_bodies(base: Path, connections: int = 100, admitted_mb: int = 48) -> di
 
 def _healthy(server: ServerProcess, model: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{server.rest}/v1/models/{model}", timeout=30) as answer:
+        url = f"{server.rest}/v1/models/{model}"
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  Our own server.
             return answer.status == 200
     except OSError:
         return False
@@ -349,7 +359,7 @@ def _publish(variant: Path, base: Path, version: int, state: _Swaps) -> None:
     copy.rename(base / str(version))
 
 
-def _watch(server, model: str, crop: bytes, plain: float, state: _Swaps) -> None:
+def _watch(server: ServerProcess, model: str, crop: bytes, plain: float, state: _Swaps) -> None:
     """Asks until it is told to stop, and judges each answer by its version's logits."""
     with connect(f"grpc://{server.grpc}", model, ONCE) as scorer:
         while not state.stop.is_set():

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,12 @@ class Scored:
 
     @property
     def auc(self) -> float:
+        """Of crops."""
         return float(roc_auc_score(self.labels, self.logits))
 
     @property
     def clip_auc(self) -> float:
+        """Of clips."""
         return float(roc_auc_score(self.clip_labels, self.clip_logits))
 
     @property
@@ -116,6 +119,7 @@ class Scored:
 
 
 def main() -> None:
+    """Measures, and prints what was found."""
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("--output", type=Path, default=Path("runs/benchmark-recipe"))
     arguments.add_argument(
@@ -245,7 +249,8 @@ def _scored(output: Path, data: str, name: str, seed: int) -> Scored:
         _start("train", folder / "log.txt", job)
     values = json.loads(result.read_text())
     del values["key"]
-    return Scored(**{k: np.array(v) if k != "history" else v for k, v in values.items()})
+    arrays: dict[str, Any] = {k: np.array(v) if k != "history" else v for k, v in values.items()}
+    return Scored(**arrays)
 
 
 # --- processes
@@ -269,11 +274,11 @@ def _two_energies_file(output: Path, data: str) -> Path:
 def _two_energies(crops: Crops) -> float:
     from components.trainer.crop_store import CropStore
 
-    sides = []
+    sides: list[Any] = []
     for split in ("train", "test"):
         with CropStore(crops.files(split), split) as store:
             encoded = [
-                np.frombuffer(crop, np.uint8) for crop in store.read(range(len(store.table)))
+                np.frombuffer(crop, np.uint8) for crop in store.read(np.arange(len(store.table)))
             ]
             pixels = [cv2.imdecode(crop, cv2.IMREAD_COLOR) for crop in encoded]
             sides += [pixels, store.table.labels]
@@ -341,7 +346,7 @@ def _score(model: Path, files: list[str]) -> dict[str, Any]:
     }
 
 
-_ROLES = {"make": _make, "train": _train}
+_ROLES: dict[str, Callable[..., None]] = {"make": _make, "train": _train}
 
 
 def _start(role: str, log: Path, job: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ _OVERRIDES = (
 
 
 def main() -> None:
+    """Measures, and prints what was found."""
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("--output", default="runs/benchmark-self-blended")
     options = arguments.parse_args()

@@ -51,14 +51,16 @@ def main() -> None:
     finish("serving", {key: Figure(value, GOALS.get(key, "")) for key, value in figures.items()})
 
 
-def one_client(base: Path, server, crops: list[bytes], rounds: int) -> dict[str, float]:
+def one_client(
+    base: Path, server: ServerProcess, crops: list[bytes], rounds: int
+) -> dict[str, float]:
     """Median latencies of the three ways to the same scores, in turn."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(base / "1"))
     signature = loaded.signatures["serving_default"]
 
-    def direct(batch):
+    def direct(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         outputs = signature(image=tf.constant(batch))
         return outputs["score"].numpy(), outputs["logit"].numpy()
 
@@ -94,7 +96,7 @@ def one_client(base: Path, server, crops: list[bytes], rounds: int) -> dict[str,
 
 
 def many_clients(
-    model: str, plain, batched, crops: list[bytes], seconds: float
+    model: str, plain: ServerProcess, batched: ServerProcess, crops: list[bytes], seconds: float
 ) -> dict[str, float]:
     """Throughput and p99 of 16 clients that ask one crop after the other."""
     latencies: dict[str, list[float]] = {"unbatched": [], "batched": []}
@@ -186,12 +188,12 @@ def export_detector(kind: str, folder: Path, bias: float = 0.0) -> None:
         )
 
     class Detector(tf.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.kept = [variable.value for variable in network.variables]
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
-        def serving_default(self, image):
+        def serving_default(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
             pixels = tf.map_fn(
                 lambda data: tf.ensure_shape(
                     tf.image.resize(tf.io.decode_jpeg(data, channels=3), (size, size)),
@@ -217,7 +219,8 @@ def make_crops(count: int) -> list[bytes]:
     for seed in range(count):
         noise = np.random.default_rng(seed).integers(0, 256, (224, 224, 3), np.uint8)
         done, data = cv2.imencode(".jpg", cv2.GaussianBlur(noise, (0, 0), 1.5))
-        assert done
+        if not done:
+            raise RuntimeError("OpenCV could not encode a JPEG")
         crops.append(data.tobytes())
     return crops
 

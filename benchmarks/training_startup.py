@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
+from typing import IO, Any, cast
 
 # Before anything imports TensorFlow, which else prints pages.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,6 +39,7 @@ _MARK = "@seconds"
 
 
 def main() -> None:
+    """Measures, and prints what was found."""
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument("--side", choices=SIDES, help="for the processes of the benchmark")
     arguments.add_argument("--backbone")
@@ -105,7 +106,8 @@ class _Side:
     def __init__(self, side: str, backbone: str, batch_size: int):
         command = [sys.executable, "-m", "benchmarks.training_startup", "--side", side]
         command += ["--backbone", backbone, "--batch-size", str(batch_size)]
-        self._errors = tempfile.TemporaryFile("w+")
+        self._command = command
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  `__exit__` closes it.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -124,17 +126,18 @@ class _Side:
 
     def times(self) -> tuple[float, float]:
         """The next seconds that the process measures: by the clock, and of CPU time."""
-        for line in self._process.stdout:
+        for line in cast("IO[str]", self._process.stdout):
             if line.startswith(_MARK):
                 clock, cpu = map(float, line.removeprefix(_MARK).split())
                 return clock, cpu
         self._errors.seek(0)
-        raise SystemExit(f"{' '.join(self._process.args)} failed:\n{self._errors.read()[-3000:]}")
+        raise SystemExit(f"{' '.join(self._command)} failed:\n{self._errors.read()[-3000:]}")
 
     def step(self) -> tuple[float, float]:
         """Lets it do one step; returns `times`."""
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        stdin = cast("IO[str]", self._process.stdin)
+        stdin.write("\n")
+        stdin.flush()
         return self.times()
 
 
@@ -162,10 +165,10 @@ def _train(side: str, backbone: str, batch_size: int) -> None:
     class Clock(keras.callbacks.Callback):
         """Tells how long each step took, then waits for a line."""
 
-        def on_train_batch_begin(self, batch, logs=None):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
             self._start = _now() if batch else start
 
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             print(_MARK, *(_now() - self._start), flush=True)
             if not sys.stdin.readline():
                 os._exit(0)

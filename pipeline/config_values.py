@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -86,4 +86,4 @@ def override(section: type[Section], values: Any, text: str, where: str) -> None
             # A section that `<<` merged in may be the same object in two places.
             below = values.get(key, {})
             values[key] = dict(below) if isinstance(below, dict) else below
-            section, values = nested, values[key]
+            section, values = cast("type[Section]", nested), values[key]

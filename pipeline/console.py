@@ -14,6 +14,7 @@ from typing import TextIO
 
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError, cause
+from preprocessing.support.progress import Event
 
 
 class Console:
@@ -62,8 +63,7 @@ class Console:
         self._close_line()
         sys.stdout.flush()
         sys.stderr.flush()
-        assert self._saved is not None
-        for number, saved in enumerate(self._saved, start=1):
+        for number, saved in enumerate(self._saved or (), start=1):
             os.dup2(saved, number)
             os.close(saved)
         self._stream.close()
@@ -94,7 +94,7 @@ class Console:
             self._next_line = now + self._SECONDS_BETWEEN_LINES
         self._stream.flush()
 
-    def _time_left(self, event: progress.Event, now: float) -> str:
+    def _time_left(self, event: Event, now: float) -> str:
         # From the first finished unit on: what comes before it is loading and tracing.
         if self._first is None or event.done < self._first[1]:
             self._first = (now, event.done) if event.done else None

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -91,7 +92,7 @@ def _disk() -> Finding:
 def _memory() -> Finding:
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
+        with Path("/proc/meminfo").open(encoding="ascii") as file:
             values = dict(line.split(":", 1) for line in file)
         free = int(values["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):

@@ -126,9 +126,10 @@ class _NodeLines(logging.Handler):
         self._started = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
+        args = record.args if isinstance(record.args, tuple) else ()
         if record.msg == "Component %s is running.":
             self._started = time.monotonic()
-            self._console.say(f"{record.args[0]} ...")
+            self._console.say(f"{args[0]} ...")
         elif record.msg == "Component %s is finished.":
             seconds = time.monotonic() - self._started
-            self._console.say(f"{record.args[0]} done in {seconds:.0f} s")
+            self._console.say(f"{args[0]} done in {seconds:.0f} s")

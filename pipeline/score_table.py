@@ -9,8 +9,6 @@ from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
 from pipeline.scoring import Request, scored_clips
 from preprocessing.datasets.clip import (
-    IMAGE_ENDINGS,
-    VIDEO_ENDINGS,
     Clip,
     Problem,
     is_document,
@@ -22,6 +20,7 @@ from preprocessing.datasets.listing import check_folder
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import problem_lines
+from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.support.errors import UsageError
 from preprocessing.support.output_lock import locked
 from serving.model import card

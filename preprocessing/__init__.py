@@ -1,0 +1,1 @@
+"""From files of media to records of face crops, without TFX."""

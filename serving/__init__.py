@@ -1,0 +1,1 @@
+"""Model server, gateway and clients, and the contract of an exported model."""

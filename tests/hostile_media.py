@@ -140,18 +140,18 @@ def _reference_movie(path: str) -> bytes:
 
 
 def _not_regular(folder: Path, absolute: Path, made: list[Path]) -> None:
-    os.symlink("/dev/zero", folder / "zero.mp4")
-    os.symlink("/dev/urandom", folder / "random.png")
-    os.symlink("/dev/stdin", folder / "input.mp4")
-    os.symlink("/proc/self/environ", folder / "environment.mp4")
-    os.symlink("/etc/passwd", folder / "passwords.mp4")
-    os.symlink(folder / "nowhere", folder / "dangling.mp4")
-    os.symlink(folder / "loop.mp4", folder / "loop.mp4")
+    (folder / "zero.mp4").symlink_to("/dev/zero")
+    (folder / "random.png").symlink_to("/dev/urandom")
+    (folder / "input.mp4").symlink_to("/dev/stdin")
+    (folder / "environment.mp4").symlink_to("/proc/self/environ")
+    (folder / "passwords.mp4").symlink_to("/etc/passwd")
+    (folder / "dangling.mp4").symlink_to(folder / "nowhere")
+    (folder / "loop.mp4").symlink_to(folder / "loop.mp4")
     os.mkfifo(folder / "pipe.mp4")
     os.mkfifo(folder / "pipe.png")
     (folder / "folder.mp4").mkdir()
     server = socket.socket(socket.AF_UNIX)
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(folder)  # Names of sockets are short.
     try:
         server.bind("socket.mp4")

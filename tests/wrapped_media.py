@@ -1,5 +1,7 @@
-"""One clip in many wrappings: containers, codecs, geometries and stream layouts that players show
-alike."""
+"""One clip in many wrappings that players show alike.
+
+Containers, codecs, geometries and stream layouts.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Finds the model that was blessed last, for evaluations to compare with."""

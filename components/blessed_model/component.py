@@ -14,6 +14,8 @@ from components.blessed_model import executor
 
 
 class BlessedModelSpec(component_spec.ComponentSpec):
+    """What BlessedModel reads, writes and is told."""
+
     PARAMETERS = {
         "push_destination": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),

@@ -1,0 +1,1 @@
+"""The node that measures clips, with intervals, and gates by them."""

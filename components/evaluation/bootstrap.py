@@ -115,19 +115,22 @@ class _Curve:
 
     def auc(self) -> np.ndarray:
         heights = (self.tpr[:, 1:] + self.tpr[:, :-1]) / 2
-        return np.sum(np.diff(self.fpr, axis=1) * heights, axis=1)
+        areas: np.ndarray = np.sum(np.diff(self.fpr, axis=1) * heights, axis=1)
+        return areas
 
     def average_precision(self) -> np.ndarray:
         called = self._true[:, 1:] + self._false[:, 1:]
         precision = np.where(called > 0, self._true[:, 1:] / called, 0.0)
-        return np.sum(np.diff(self.tpr, axis=1) * precision, axis=1)
+        means: np.ndarray = np.sum(np.diff(self.tpr, axis=1) * precision, axis=1)
+        return means
 
     def equal_error_rate(self) -> np.ndarray:
         distance = 1 - self.tpr - self.fpr
         after = np.maximum(np.argmax(distance <= 0, axis=1), 1)
         above, below = distance[self._rows, after - 1], distance[self._rows, after]
         start, end = self.fpr[self._rows, after - 1], self.fpr[self._rows, after]
-        return start + above / (above - below) * (end - start)
+        rates: np.ndarray = start + above / (above - below) * (end - start)
+        return rates
 
     def tpr_at(self, limit: float) -> np.ndarray:
         allowed = np.where(self.fpr <= limit + 1e-12, self.tpr, 0.0).max(axis=1)

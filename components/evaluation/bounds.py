@@ -1,12 +1,18 @@
 """What the gate asks for, one bound at a time, and what it answers.
 
 A bound is written as `auc >= 0.9` for everything, `method=Deepfakes: eer <= 0.1` for one slice, or
-`method: auc >= 0.7` for every slice of a key. What could not be measured never holds, so a bound at
+`method: auc >= 0.7` for every slice of a key:
+
+>>> parse("method=Deepfakes: eer <= 0.1")
+Bound(metric='eer', limit=0.1, key='method', value='Deepfakes', relation='<=')
+
+What could not be measured never holds, so a bound at
 the end of a measure's range, as in `auc >= 0`, demands that it be measurable.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -162,10 +168,8 @@ def parse(text: str) -> Bound:
     found = _BOUND.fullmatch(text.strip())
     limit = math.nan
     if found:
-        try:
+        with contextlib.suppress(ValueError):
             limit = float(found["limit"])
-        except ValueError:
-            pass
     if not found or not math.isfinite(limit):
         raise UsageError(f"{text!r} cannot be read; write it as {_EXAMPLES}")
     key, value, metric = found["key"] or "", found["value"] or "", found["metric"]

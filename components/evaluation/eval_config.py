@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
@@ -15,7 +16,7 @@ BINARY_ACCURACY, AUC, AUC_DIFF, MEAN_LABEL = "binary_accuracy", "auc", "auc_diff
 # Our name of a metric that can be bounded -> TFMA's class and its arguments. Those with a `name`
 # are computed only where they are bounded. 10,000 thresholds are as many as TFMA's AUC has.
 _FINE = {"num_thresholds": 10_000}
-BOUNDED = {
+BOUNDED: dict[str, tuple[str, dict[str, Any]]] = {
     "accuracy": ("BinaryAccuracy", {}),
     "auc": ("AUC", {}),
     "average_precision": ("AUCPrecisionRecall", {"name": "average_precision"}),

@@ -48,7 +48,7 @@ def _rows(
     where = [""]
     if key:
         wanted = f"{key}={value}"
-        where = sorted(s for s in measured if s == wanted or not value and s.startswith(wanted))
+        where = sorted(s for s in measured if s == wanted or (not value and s.startswith(wanted)))
     if not where:
         return [Row.of("frame", bound, wanted.rstrip("="), None, "no crop of it was tested")]
     rows = []

@@ -155,7 +155,9 @@ def clusters_of(table: pd.DataFrame) -> np.ndarray:
     """
     first = table[names.IDENTITY].str.split("|").str[0]
     known = first.fillna("") != ""
-    return (table[names.DATASET] + ":" + first.where(known, table[names.PAIR_ID])).to_numpy(str)
+    clusters = table[names.DATASET] + ":" + first.where(known, table[names.PAIR_ID])
+    strings: np.ndarray = clusters.to_numpy(str)
+    return strings
 
 
 def _batches(records: Iterator[bytes]) -> Iterator[list[bytes]]:

@@ -36,6 +36,7 @@ class ServingResult:
 
     @property
     def blessed(self) -> bool:
+        """Whether nothing was found."""
         return not self.problems and not self.skipped
 
     def text(self) -> str:

@@ -1,0 +1,1 @@
+"""The node that measures frames with TFMA, and gates by them."""

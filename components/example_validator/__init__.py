@@ -1,0 +1,1 @@
+"""The node that holds records against the curated schema."""

@@ -1,0 +1,1 @@
+"""The node that cuts the faces out of clips."""

@@ -25,7 +25,7 @@ class FaceExtractorSpec(component_spec.ComponentSpec):
         "attempt": component_spec.ExecutionParameter(type=int),
         "workers": component_spec.ExecutionParameter(type=int),
     }
-    INPUTS = {}
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "report": component_spec.ChannelParameter(type=simple_artifacts.File),

@@ -88,7 +88,7 @@ def training(history: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     drawn = []
     for title, names in panels.items():
         # A split of one class has no AUC: that line, or the whole panel, is left out.
-        series = {
+        series: dict[str, charts.Points] = {
             name: [(row["epoch"], row[column]) for row in history if _is_number(row.get(column))]
             for name, column in names.items()
         }

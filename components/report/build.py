@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from components.evaluation import results
 from components.report import mistakes as wrong
+from components.report.background import Pictures
 from components.report.data import Sources, gather
-from components.report.page import Pictures, render
+from components.report.page import render
 from preprocessing.support.files import replacing
 
 PAGE, DATA = "report.html", "report.json"
@@ -40,13 +41,14 @@ def build(sources: Sources, folder: str | Path) -> Path:
     pictures = Pictures()
     if sources.records:
         found = _mistakes(sources) if data["curves"] else []
-        sheet = contact = b""
+        sheet: list[tuple[int, bytes]] = []
+        contact = b""
         if sources.extraction:
             with contextlib.suppress(FileNotFoundError):
                 contact = (Path(sources.extraction) / "contact_sheet.png").read_bytes()
         if not contact:
             sheet = wrong.contact_sheet(sources.records, _SHEET)
-        pictures = Pictures(found, sheet or (), contact)
+        pictures = Pictures(found, sheet, contact)
     data["mistakes"] = [one.row for one in pictures.mistakes]
     with replacing(folder / DATA) as file:
         json.dump(data, file, indent=1, default=str)
@@ -56,11 +58,11 @@ def build(sources: Sources, folder: str | Path) -> Path:
 
 
 def _mistakes(sources: Sources) -> list[wrong.Mistake]:
-    tables = [
+    crops, tracks, clips = (
         results.read_scores(sources.clip_evaluation, "test", level)
         for level in ("crops", "tracks", "clips")
-    ]
-    found = wrong.worst(*tables, n=_MISTAKES)
+    )
+    found = wrong.worst(crops, tracks, clips, n=_MISTAKES)
     if not found:
         return []
     with _scorer(sources.model) as score:
@@ -75,7 +77,7 @@ def _scorer(saved_model: str) -> Iterator[wrong.Score | None]:
     loaded = tf.saved_model.load(saved_model)
     signature = loaded.signatures.get("serving_default")
 
-    def score(crops) -> np.ndarray:
+    def score(crops: Sequence[bytes]) -> np.ndarray:
         return signature(image=tf.constant(crops))["logit"].numpy()
 
     yield score if signature is not None else None

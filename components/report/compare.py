@@ -40,7 +40,7 @@ class Comparison:
 
     def text(self) -> str:
         """A table for the terminal."""
-        rows = [("", *self.names, "difference" if self.result else "")]
+        rows: list[tuple[str, ...]] = [("", *self.names, "difference" if self.result else "")]
         for name, title in NAMES.items():
             values = [number(one[name]["value"]) for one in self._sides(name)]
             difference = measure(self.result["metrics"][name], True) if self.result else ""
@@ -87,7 +87,7 @@ def compare_runs(first: str, second: str) -> Comparison:
     _refuse_opposite_labels(first, second, *tables)
     unique = [table.drop_duplicates(_CONTENT) for table in tables]
     copies = sum(map(len, tables)) - sum(map(len, unique))
-    result = compare(*unique, _RESAMPLES, key=_CONTENT).to_dict()
+    result = compare(unique[0], unique[1], _RESAMPLES, key=_CONTENT).to_dict()
     digests = [(report["dataset"] or {}).get("digest") for report in reports]
     remarks = _remarks(result, same_data=digests[0] == digests[1])
     if copies:

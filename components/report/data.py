@@ -146,7 +146,7 @@ def _extraction(folder: str) -> dict[str, Any]:
 def _history(path: str) -> list[dict[str, Any]]:
     if not Path(path).exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
+    with Path(path).open(newline="", encoding="utf-8") as file:
         return [
             {key: value if key == "phase" else float(value) for key, value in row.items()}
             for row in csv.DictReader(file)

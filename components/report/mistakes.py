@@ -158,5 +158,6 @@ def contact_sheet(files: Sequence[str], number: int) -> list[tuple[int, bytes]]:
 
 def _encode(pixels: np.ndarray) -> bytes:
     ok, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    assert ok
+    if not ok:
+        raise RuntimeError("OpenCV could not encode a JPEG")
     return data.tobytes()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -95,7 +95,7 @@ def check_model(model: str | Path, evaluated: Evaluated, limits: ServingLimits) 
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / MODEL
         base.mkdir()
-        os.symlink(os.path.abspath(model), base / "1")
+        (base / "1").symlink_to(Path(model).absolute())
         process = ServerProcess(
             ["--model-base", base], Path(folder) / "log", _START_SECONDS, _ENVIRONMENT
         )
@@ -109,7 +109,7 @@ def check_model(model: str | Path, evaluated: Evaluated, limits: ServingLimits) 
     return report
 
 
-def _signature(model: str | Path, report: ServingResult):
+def _signature(model: str | Path, report: ServingResult) -> Any:
     """The model and the signature that is served, as (loaded, signature)."""
     try:
         # The signature does not keep its model alive.
@@ -122,7 +122,14 @@ def _signature(model: str | Path, report: ServingResult):
     return None
 
 
-def _ask(process, signature, requests, evaluated: Evaluated, limits, report: ServingResult) -> None:
+def _ask(
+    process: ServerProcess,
+    signature: Any,
+    requests: list[list[bytes]],
+    evaluated: Evaluated,
+    limits: ServingLimits,
+    report: ServingResult,
+) -> None:
     if process.models.get(MODEL) != [1]:
         report.problems.append("the server did not announce the model: " + _reason(process))
         return
@@ -145,13 +152,18 @@ def on_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _reason(process) -> str:
+def _reason(process: ServerProcess) -> str:
     reasons = [line for line in process.log().splitlines() if "is not served" in line]
     return reasons[-1].split(": ", 1)[-1] if reasons else "see its log"
 
 
 def _replay(
-    protocol: str, scorer: Scorer, direct, requests, allowed: float, report: ServingResult
+    protocol: str,
+    scorer: Scorer,
+    direct: Callable[..., Any],
+    requests: list[list[bytes]],
+    allowed: float,
+    report: ServingResult,
 ) -> None:
     """Equal batches must give equal bits, when both run on a CPU; `allowed` is 0 then."""
     for batch in requests:

@@ -291,7 +291,7 @@ def _degrade(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
         tf.cast(sometimes(how.jpeg, how.jpeg_quality, 101.0, 0.0), tf.int32),
     )
 
-    def one(element):
+    def one(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
         crops, sigma, small, qp, move, quality = element
         crops = tf.cond(sigma > 0.0, lambda: degradation.blur(crops, sigma), lambda: crops)
         crops = tf.cond(small < side, lambda: degradation.shrink(crops, small, side), lambda: crops)

@@ -21,8 +21,9 @@ from components.trainer.crop_store import CropStore, missing_classes
 from components.trainer.input import training_dataset
 from components.trainer.sampling import Sampler, ShuffledSampler, build_sampler
 from components.transform.preprocessing import decode_images
+from preprocessing.datasets.data_config import DataConfig
 from preprocessing.extraction import face_example as names
-from preprocessing.faces.crop_settings import CropOptions
+from preprocessing.faces.crop_settings import CropSettings, ExtractionConfig
 from preprocessing.support.errors import UsageError
 
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -46,7 +47,11 @@ class PreviewConfig(Protocol):
         """How crops are drawn and augmented."""
 
     @property
-    def extraction(self) -> CropOptions:
+    def data(self) -> DataConfig:
+        """Whether the files were crops already."""
+
+    @property
+    def extraction(self) -> ExtractionConfig:
         """How the crops were cut."""
 
     @property
@@ -65,7 +70,8 @@ def write_preview(
     """Writes the contact sheet.
 
     Args:
-      config: of a run; its sections `model`, `training` and `extraction`, and the seed, are read.
+      config: of a run; its sections `data`, `model`, `training` and `extraction`, and the seed, are
+        read.
       data: folder of face crops: pictures (JPEG, PNG; in folders `real` and `fake`, or all taken
         for real), what `deepfake extract` wrote, or the output of a run.
       output: the PNG file to write.
@@ -91,7 +97,8 @@ def write_preview(
             raise UsageError(f"{name}: {value} is too small; it must be 1 or more")
     if Path(output).suffix.lower() != ".png":
         raise UsageError(f"--output: {output} must end in .png")
-    with open_crops(data, config.extraction) as store:
+    settings = config.extraction.crop_settings(config.data.precropped)
+    with open_crops(data, settings) as store:
         sampler = _sampler(store, config)
         numbers = _first(sampler, rows)
         fixed = _Fixed(numbers, sampler)
@@ -105,7 +112,7 @@ def write_preview(
 
 
 @contextlib.contextmanager
-def open_crops(data: str, extraction: CropOptions) -> Iterator[CropStore]:
+def open_crops(data: str, extraction: CropSettings) -> Iterator[CropStore]:
     """The crops of a folder of pictures, of `deepfake extract`, or of a run.
 
     Raises:
@@ -188,7 +195,7 @@ class _Fixed:
     """A sampler whose every batch holds the same crops."""
 
     steps_per_pass = 1
-    weights = None
+    weights: np.ndarray | None = None
 
     def __init__(self, numbers: np.ndarray, sampler: Sampler):
         self._numbers = numbers
@@ -245,5 +252,7 @@ def _title(text: str, width: int = _CELL) -> np.ndarray:
     return line
 
 
-def _write(picture: np.ndarray, text: str, place: tuple[int, int], colour) -> None:
+def _write(
+    picture: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)

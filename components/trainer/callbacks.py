@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -62,7 +62,8 @@ class RateSchedule(keras.callbacks.Callback):
         self._rate = rate
         self._step = start
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Sets the rate of the step that begins."""
         inner_optimizer(self.model).learning_rate = self._rate(self._step)
         self._step += 1
 
@@ -145,7 +146,8 @@ class BestEpoch(keras.callbacks.Callback):
         self._started = 0.0
         self.best: Validation | None = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the clock."""
         self._started = time.monotonic()
 
     @property
@@ -153,7 +155,8 @@ class BestEpoch(keras.callbacks.Callback):
         """Whether the patience has come to its end."""
         return bool(self._patience) and self._stale >= self._patience
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Measures the epoch, and keeps its weights where it is the best."""
         optimizer = inner_optimizer(self.model)
         rate = learning_rate(self.model)
         weights = None
@@ -197,7 +200,10 @@ class BestEpoch(keras.callbacks.Callback):
 
     def values(self) -> dict[str, Any]:
         """The plain values that `go_on` needs."""
-        return {"stale": self._stale, "validation": dataclasses.asdict(self.best)}
+        return {
+            "stale": self._stale,
+            "validation": dataclasses.asdict(cast("Validation", self.best)),
+        }
 
     def go_on(self, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]) -> None:
         """Takes over what another BestEpoch knew of the same training; `rows` are the caller's."""
@@ -235,13 +241,16 @@ class Progress(keras.callbacks.Callback):
         self._reported = 0.0
         self._losses: list[Any] = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Tells why nothing moves yet."""
         self._report("building the graph of the training step")
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Notes the epoch's number."""
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Reports; refuses (UsageError) a loss that is no number."""
         self._done = self._epoch * self._steps + batch + 1
         # Not looked at here: a GPU would wait at every step.
         self._losses.append(logs["loss"])
@@ -263,7 +272,8 @@ class Progress(keras.callbacks.Callback):
         if not last:  # on_epoch_end reports the last one, with its validation.
             self._report(f"loss {losses[-1]:.4f}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Reports what validation found."""
         row = self._rows[-1]
         self._report(
             f"loss {row['loss']:.4f}, val loss {row['val_loss']:.4f}, val AUC per clip "

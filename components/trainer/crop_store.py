@@ -116,7 +116,7 @@ class CropStore:
 
     def _open(self, batches: Iterable[dict[str, Any]], extraction: CropSettings) -> None:
         self.extraction = extraction
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  It lives as long as the store.
         try:
             columns, lengths = self._copy(batches)
             self._file.flush()
@@ -130,7 +130,7 @@ class CropStore:
     def __enter__(self) -> CropStore:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def read(self, numbers: np.ndarray) -> list[bytes]:

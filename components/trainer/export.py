@@ -51,7 +51,7 @@ class Detector(tf.Module):
         # One graph of the network, shared by validation and all signatures: tracing NASNet once
         # takes several seconds.
         @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, PIXELS)])
-        def raw_logits(pixels):
+        def raw_logits(pixels: tf.Tensor) -> tf.Tensor:
             return model(pixels, training=False)[:, 0]
 
         self.raw_logits = raw_logits

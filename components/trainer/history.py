@@ -24,7 +24,8 @@ class EpochSummaries(keras.callbacks.Callback):
         self._rows = rows
         self._written = 0
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes the rows that are new."""
         for group in ("train", "val"):
             writer = tf.summary.create_file_writer(f"{self._folder}/{group}")
             with writer.as_default():

@@ -59,9 +59,10 @@ def training_dataset(
         labels = np.where(batch < 0, FAKE, store.table.labels[own])
         weights = np.ones(len(batch)) if sampler.weights is None else sampler.weights[labels]
         encoded = _encoded(store, batch, [seed, int(step)])
-        return encoded, store.landmarks(own), np.float32(labels), np.float32(weights)
+        landmarks = store.landmarks(own)
+        return encoded, landmarks, labels.astype(np.float32), weights.astype(np.float32)
 
-    def load(step, batch):
+    def load(step: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
         encoded, landmarks, labels, weights = tf.numpy_function(
             _calls.count(fetch), [step, batch], [tf.string, tf.float32, tf.float32, tf.float32]
         )
@@ -88,7 +89,7 @@ def evaluation_dataset(store: CropStore, transform: Transform, batch_size: int) 
     def fetch(batch: np.ndarray) -> np.ndarray:
         return np.array(store.read(batch), object)
 
-    def load(batch):
+    def load(batch: tf.Tensor) -> tf.Tensor:
         return transform(
             tf.ensure_shape(tf.numpy_function(_calls.count(fetch), [batch], tf.string), [None])
         )
@@ -127,7 +128,7 @@ class _Calls:
     def count(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, with its calls counted."""
 
-        def counted(*arguments):
+        def counted(*arguments: Any) -> Any:
             with self._lock:
                 self._running += 1
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -28,7 +30,7 @@ class HighPass(keras.layers.Layer):
       unit: grey levels (of 255) that become 1.
     """
 
-    def __init__(self, sigma: float = 2.0, unit: float = 10.0, **kwargs):
+    def __init__(self, sigma: float = 2.0, unit: float = 10.0, **kwargs: Any):
         super().__init__(trainable=False, **kwargs)
         self.sigma = sigma
         self.unit = unit
@@ -38,7 +40,8 @@ class HighPass(keras.layers.Layer):
         kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
         self._kernel = np.tile(kernel / kernel.sum(), (3, 1)).T.astype(np.float32)
 
-    def call(self, images):
+    def call(self, images: Any) -> Any:
+        """What the blur takes away from the images."""
         margin = [self._radius, self._radius]
         blurred = ops.pad(images, [[0, 0], margin, margin, [0, 0]], mode="reflect")
         # Two passes: 26 multiplications a pixel instead of 169.
@@ -47,10 +50,12 @@ class HighPass(keras.layers.Layer):
             blurred = ops.depthwise_conv(blurred, kernel)
         return (images - blurred) * (127.5 / self.unit)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """That of the input."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """What the layer is made anew from."""
         return {**super().get_config(), "sigma": self.sigma, "unit": self.unit}
 
 
@@ -155,7 +160,7 @@ def rate_factors(model: keras.Model, layer_decay: float) -> list[float]:
     Returns:
       A factor for each of `model.trainable_variables`, in their order.
     """
-    factors = {}
+    factors: dict[str, float] = {}
     for distance, layers in enumerate(reversed(blocks(model).values()), start=1):
         for layer in layers:
             factors.update((variable.path, layer_decay**distance) for variable in layer.variables)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -24,16 +26,18 @@ class FusedAdam(keras.optimizers.Adam):
       ValueError: `amsgrad` is asked for.
     """
 
-    def __init__(self, *args, rate_factors: list[float] | None = None, **kwargs):
+    def __init__(self, *args: Any, rate_factors: list[float] | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.rate_factors = rate_factors
         if self.amsgrad:
             raise ValueError("FusedAdam has no amsgrad; use keras.optimizers.Adam")
 
-    def _apply_weight_decay(self, variables):
+    def _apply_weight_decay(self, variables: Any) -> None:
         """Nothing: `_distributed_tf_update_step` decays each variable just before its update."""
 
-    def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
+    def _distributed_tf_update_step(
+        self, distribution: Any, grads_and_vars: Any, learning_rate: Any
+    ) -> None:
         # Once a step here, instead of once a variable.
         count = tf.cast(self.iterations, tf.float32) + 1.0
         rate = tf.cast(learning_rate, tf.float32)
@@ -43,7 +47,14 @@ class FusedAdam(keras.optimizers.Adam):
                 variable, self._update, args=(gradient, *shared), group=False
             )
 
-    def _update(self, variable, gradient, rate, beta_1_power, beta_2_power):
+    def _update(
+        self,
+        variable: Any,
+        gradient: Any,
+        rate: tf.Tensor,
+        beta_1_power: tf.Tensor,
+        beta_2_power: tf.Tensor,
+    ) -> None:
         index = self._get_variable_index(variable)
         if self.rate_factors is not None:
             rate = rate * self.rate_factors[index]
@@ -63,7 +74,8 @@ class FusedAdam(keras.optimizers.Adam):
             grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """What the optimizer is made anew from."""
         return {**super().get_config(), "rate_factors": self.rate_factors}
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -143,13 +144,14 @@ def self_blended_split(store: CropStore, seed: int) -> CropStore:
     return CropStore.of(_split_records(store, seed), store.extraction)
 
 
-def _split_records(store: CropStore, seed: int) -> Iterator[dict[str, np.ndarray]]:
+def _split_records(store: CropStore, seed: int) -> Iterator[dict[str, Any]]:
     table = store.table
     for number in np.flatnonzero(table.labels == names.REAL):
         rng = np.random.default_rng([seed, int(number)])
-        landmarks = store.landmarks([number])[0]
+        this = np.array([number])
+        landmarks = store.landmarks(this)[0]
         quality = store.extraction.jpeg_quality
-        pair = encoded_pair(store.read([number])[0], landmarks, rng, quality, change_real=False)
+        pair = encoded_pair(store.read(this)[0], landmarks, rng, quality, change_real=False)
         clip = table.clip_names[table.clips[number]]
         yield {
             names.IMAGE: pair,
@@ -195,7 +197,7 @@ def face_ellipse(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _ellipse_mask(
-    shape: tuple[int, int], landmarks: np.ndarray, rng: np.random.Generator
+    shape: tuple[int, ...], landmarks: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     height, width = shape
     if not _plausible(landmarks):

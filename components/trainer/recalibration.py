@@ -36,6 +36,7 @@ class Recalibration:
         self._steps = steps
 
     def __call__(self) -> None:
+        """Sets the statistics to those of the weights as they are now."""
         # The rate is one of its variables.
         optimizer = self._model.optimizer
         state = [variable.numpy() for variable in optimizer.variables]

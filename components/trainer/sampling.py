@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -116,7 +116,7 @@ class PairedSampler:
     """
 
     paired = True
-    weights = None
+    weights: np.ndarray | None = None
 
     def __init__(self, table: CropTable, batch_size: int, seed: int, share: float = 0.0):
         self._half = batch_size // 2
@@ -211,7 +211,9 @@ def find_partners(table: CropTable) -> dict[int, list[int]]:
     return dict(partners)
 
 
-def _chunks(make_pass, length: int, size: int, start: int) -> Iterator[np.ndarray]:
+def _chunks(
+    make_pass: Callable[[int], np.ndarray], length: int, size: int, start: int
+) -> Iterator[np.ndarray]:
     """Cuts the endless row of passes into pieces of `size` rows, from piece `start` on.
 
     Pieces run on over the end of a pass, so nothing is left out.

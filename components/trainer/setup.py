@@ -39,12 +39,12 @@ def read_config(
       UsageError: a name that is not known, a value out of range, or values that contradict.
     """
     tuned = tuned or {}
-    sections = []
+    sections: list[Any] = []
     for name, section in (("model", ModelConfig), ("training", TrainingConfig)):
         better = {key: value for key, value in tuned.items() if key in section.model_fields}
         sections.append(section.from_dict({**settings[name], **better}, key=name))
     check_training(*sections)
-    return tuple(sections)
+    return sections[0], sections[1]
 
 
 @contextlib.contextmanager

@@ -37,11 +37,14 @@ class TrainingState:
         """
         if not self._folder:
             return
-        flat = {f"{name}/{i}": a for name, group in arrays.items() for i, a in enumerate(group)}
+        flat: dict[str, Any] = {
+            f"{name}/{i}": a for name, group in arrays.items() for i, a in enumerate(group)
+        }
         text = json.dumps({"key": self._key, "values": values})
         tf.io.gfile.makedirs(self._folder)
         with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-            np.savez(file, **flat, **{_VALUES: np.array(text)})
+            flat[_VALUES] = np.array(text)
+            np.savez(file, **flat)
             file.flush()
             tf.io.gfile.copy(file.name, f"{self._path}.part", overwrite=True)
         tf.io.gfile.rename(f"{self._path}.part", self._path, overwrite=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras_tuner
 from tfx.components.tuner.component import TunerFnResult
@@ -15,6 +15,7 @@ from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
+    from keras_tuner.engine.trial import Trial
     from tfx.components.trainer.fn_args_utils import FnArgs
 
 OBJECTIVE = "val_clip_auc"
@@ -86,7 +87,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         self._done = 0
         super().__init__(**kwargs)
 
-    def run_trial(self, trial, *args, **kwargs) -> dict[str, float]:
+    def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Trains with a trial's values; returns the best epoch's AUC per clip of val."""
         values = trial.hyperparameters.values
         self._done += 1
@@ -106,6 +107,6 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
             )
         return {OBJECTIVE: found.clip_auc}
 
-    def load_model(self, trial):
+    def load_model(self, trial: Trial) -> NoReturn:
         """Not used: the Trainer trains anew with the best values."""
         raise NotImplementedError("trials keep no model; the Trainer trains with the best values")

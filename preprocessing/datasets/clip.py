@@ -126,7 +126,7 @@ def unread(root: Path, known: Iterable[str]) -> list[Problem]:
     known = set(known)
     return [
         Problem(name, NOT_READ)
-        for name in sorted(os.listdir(root))
+        for name in sorted(entry.name for entry in root.iterdir())
         if not name.startswith(".") and name not in known
     ]
 
@@ -210,7 +210,7 @@ def _stranger(path: Path, endings: frozenset[str], kind: str) -> str:
 def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str]]:
     """Yields (path, trouble) of every visible file; `above` breaks circles of links."""
     try:
-        stat = os.stat(root / folder)
+        stat = (root / folder).stat()
         here = (stat.st_dev, stat.st_ino)
         if here in above:
             yield folder, "link to a folder that holds it, not followed"

@@ -10,12 +10,22 @@ from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
+
+
+def _float32(values: ArrayLike) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def _uint8(values: ArrayLike) -> np.ndarray:
+    return np.array(values, np.uint8)
+
 
 # Side of the square picture the camera moves over: the longest frame side, shifted, turned.
 STILL = 448
 # In pixels of the portrait: the face's centre and its half axes, hairline to chin.
-FACE_CENTER = np.float32((221, 128))
-FACE_AXES = np.float32((43, 54))
+FACE_CENTER = _float32((221, 128))
+FACE_AXES = _float32((43, 54))
 # Rough outlines of person and head, in pixels of the portrait; GrabCut refines the person's.
 HEAD_OUTLINE = (
     "185,149 182,138 176,132 170,122 160,112 155,100 154,70 158,55 175,45 190,30 205,20 230,15 "
@@ -67,21 +77,21 @@ def make_still(
     """A pseudo-person before a background, and the half axes of the face in the centre."""
     scale = rng.uniform(1.1, 1.4) * np.exp(rng.uniform(-0.06, 0.06, 2) * (1, -1))
     to_portrait = _turn(rng.uniform(-7, 7)) / scale * (rng.choice((-1, 1)), 1)
-    grid = np.float32(np.mgrid[:STILL, :STILL][::-1]) - STILL / 2
+    grid = _float32(np.mgrid[:STILL, :STILL][::-1]) - STILL / 2
     where = np.einsum("ij,jyx->iyx", to_portrait, grid) + FACE_CENTER[:, None, None]
     # Features move by up to about 6 px of the portrait, over distances of about 50 px.
     where += 2.4 * np.stack([_noise(rng, 60), _noise(rng, 60)])
-    where = np.float32(where)
+    where = _float32(where)
 
     image, person, head, face = (
-        np.float32(cv2.remap(part, *where, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+        _float32(cv2.remap(part, *where, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
         for part in portrait
     )
     person, head, face = (mask[..., None] / 255 for mask in (person, head, face))
-    clothes = cv2.cvtColor(np.uint8(image), cv2.COLOR_BGR2HSV)
+    clothes = cv2.cvtColor(_uint8(image), cv2.COLOR_BGR2HSV)
     clothes[..., 0] = (clothes[..., 0].astype(int) + rng.integers(180)) % 180
     clothes[..., 1] = cv2.convertScaleAbs(clothes[..., 1], alpha=rng.uniform(0.2, 0.9))
-    clothes = np.float32(cv2.cvtColor(clothes, cv2.COLOR_HSV2BGR)) * rng.uniform(0.6, 1.0)
+    clothes = _float32(cv2.cvtColor(clothes, cv2.COLOR_HSV2BGR)) * rng.uniform(0.6, 1.0)
     hair = image * _warmth(rng, 0.2) * rng.uniform(0.5, 1.05)
     # Bounded: a detector misses faces that are too dark.
     skin = 255 * (image / 255) ** rng.uniform(0.85, 1.3) * _warmth(rng, 0.1)
@@ -92,14 +102,14 @@ def make_still(
     image = person * image + (1 - person) * _background(rng)
     slope = rng.uniform(-0.12, 0.12, 2) / (STILL / 2)
     image *= (1 + slope[0] * grid[0] + slope[1] * grid[1])[..., None] * _warmth(rng, 0.06)
-    return np.uint8(np.clip(image, 0, 255)), FACE_AXES * scale
+    return _uint8(np.clip(image, 0, 255)), FACE_AXES * scale
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:
     """A wall, soft blobs and a few shapes, out of focus."""
     wall, other = rng.uniform(50, 210, (2, 1)) + rng.uniform(-25, 25, (2, 3))
     blend = np.clip(0.5 + 0.3 * _noise(rng, rng.uniform(60, 250)), 0, 1)[..., None]
-    picture = np.float32(blend * wall + (1 - blend) * (0.6 * wall + 0.4 * other))
+    picture = _float32(blend * wall + (1 - blend) * (0.6 * wall + 0.4 * other))
     for _ in range(rng.integers(7)):
         left, top = (int(value) for value in rng.integers(-80, STILL, 2))
         width, height = (int(value) for value in rng.integers(20, 160, 2))
@@ -138,7 +148,7 @@ def blend_hard(rng: np.random.Generator, still: np.ndarray, axes: np.ndarray) ->
     source = _recoloured(rng, still, saturation=0.05, value=0.03, shift=3)
     source, mask = _placed(rng, source, axes)
     detail = source - cv2.GaussianBlur(source, (0, 0), _DETAIL)
-    expected = np.float32(still) - cv2.GaussianBlur(np.float32(still), (0, 0), _DETAIL)
+    expected = _float32(still) - cv2.GaussianBlur(_float32(still), (0, 0), _DETAIL)
     # Moving by parts of a pixel has softened the copy.
     fit = np.sqrt(np.sum(mask * expected**2) / np.sum(mask * detail**2))
     misfit = np.exp(rng.choice((-1, 1)) * rng.uniform(*_MISFIT))
@@ -155,9 +165,9 @@ def degrade(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(80, 96))]
 
     def one(frame: np.ndarray) -> np.ndarray:
-        soft = cv2.GaussianBlur(np.float32(frame), (0, 0), softness)
+        soft = cv2.GaussianBlur(_float32(frame), (0, 0), softness)
         soft += rng.normal(0, grain, frame.shape[:2]).astype(np.float32)[..., None]
-        encoded = cv2.imencode(".jpg", np.uint8(np.clip(soft, 0, 255)), quality)[1]
+        encoded = cv2.imencode(".jpg", _uint8(np.clip(soft, 0, 255)), quality)[1]
         return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
 
     return one
@@ -166,11 +176,11 @@ def degrade(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
 def _recoloured(
     rng: np.random.Generator, still: np.ndarray, saturation: float, value: float, shift: float
 ) -> np.ndarray:
-    hsv = np.float32(cv2.cvtColor(still, cv2.COLOR_BGR2HSV))
+    hsv = _float32(cv2.cvtColor(still, cv2.COLOR_BGR2HSV))
     gains = rng.uniform(1 - saturation, 1 + saturation), rng.uniform(1 - value, 1 + value)
-    hsv *= np.float32((1, *gains))
-    picture = np.float32(cv2.cvtColor(np.uint8(np.clip(hsv, 0, 255)), cv2.COLOR_HSV2BGR))
-    return picture + np.float32(rng.uniform(-shift, shift, 3))
+    hsv *= _float32((1, *gains))
+    picture = _float32(cv2.cvtColor(_uint8(np.clip(hsv, 0, 255)), cv2.COLOR_HSV2BGR))
+    return picture + _float32(rng.uniform(-shift, shift, 3))
 
 
 def _placed(
@@ -182,9 +192,9 @@ def _placed(
     radius = rng.uniform(0.88, 1.0) + sum(
         rng.normal(0, 0.03) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4)
     )
-    outline = STILL / 2 + (radius * (np.cos(angle), np.sin(angle))).T * axes
+    outline = STILL / 2 + (radius * np.array((np.cos(angle), np.sin(angle)))).T * axes
     mask = np.zeros((STILL, STILL), np.float32)
-    cv2.fillPoly(mask, [np.int32(outline)], 1.0)
+    cv2.fillPoly(mask, [outline.astype(np.int32)], 1.0)
 
     shift = 2 * axes * rng.uniform(-1, 1, 2) * (0.03, 0.015)
     matrix = _similarity(rng.uniform(0.95, 1 / 0.95), 0, shift)
@@ -194,7 +204,7 @@ def _placed(
 
 
 def _blended(mask: np.ndarray, source: np.ndarray, still: np.ndarray) -> np.ndarray:
-    return np.uint8(np.clip(mask * source + (1 - mask) * np.float32(still), 0, 255))
+    return _uint8(np.clip(mask * source + (1 - mask) * _float32(still), 0, 255))
 
 
 def camera_path(
@@ -209,7 +219,7 @@ def camera_path(
     for time in np.linspace(-0.5, 0.5, frames):
         wave = np.sin(4 * time + phase)
         x, y, degrees, zoom = start + drift * time + sway * wave
-        yield _similarity(1 + zoom, degrees, to_frame + (x, y)), 1 + light * wave
+        yield _similarity(1 + zoom, degrees, to_frame + np.array((x, y))), 1 + light * wave
 
 
 def _noise(rng: np.random.Generator, cell: float) -> np.ndarray:
@@ -222,7 +232,7 @@ def _noise(rng: np.random.Generator, cell: float) -> np.ndarray:
 def _warmth(rng: np.random.Generator, amount: float) -> np.ndarray:
     """Gains of blue, green and red that make a colour colder or warmer, never greenish."""
     warmth = rng.uniform(-amount, amount)
-    return np.float32((1 - warmth, 1 + rng.uniform(-amount, amount) / 5, 1 + warmth / 2))
+    return _float32((1 - warmth, 1 + rng.uniform(-amount, amount) / 5, 1 + warmth / 2))
 
 
 def _turn(degrees: float) -> np.ndarray:
@@ -238,6 +248,7 @@ def _similarity(scale: float, degrees: float, shift: np.ndarray) -> np.ndarray:
 
 
 def move(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture through a 2x3 matrix, of `size` (width, height)."""
     return cv2.warpAffine(
         picture, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )

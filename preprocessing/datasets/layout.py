@@ -17,19 +17,22 @@ from preprocessing.support.registration import import_modules
 class Matches(Protocol):
     """Whether a folder has a layout; looks at names only."""
 
-    def __call__(self, root: Path) -> bool: ...
+    def __call__(self, root: Path) -> bool:
+        """See the class."""
 
 
 class Owns(Protocol):
     """Whether the path `within` a folder of the layout belongs to it."""
 
-    def __call__(self, root: Path, within: PurePosixPath) -> bool: ...
+    def __call__(self, root: Path, within: PurePosixPath) -> bool:
+        """See the class."""
 
 
 class ListClips(Protocol):
     """The clips of a folder, which may be a partial download; no media file is opened."""
 
-    def __call__(self, root: Path) -> Listing: ...
+    def __call__(self, root: Path) -> Listing:
+        """See the class."""
 
 
 @dataclasses.dataclass(frozen=True)

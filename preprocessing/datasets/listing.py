@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import Listing, printable, subfolders
 from preprocessing.datasets.layout import layouts
@@ -136,7 +136,7 @@ def _above(root: Path) -> tuple[str, str] | None:
     found = None
     for above in list(root.parents)[:_HINT_DEPTH]:
         for name in _layouts_of(above):
-            if layouts()[name].owns(above, root.relative_to(above)):
+            if layouts()[name].owns(above, PurePosixPath(root.relative_to(above))):
                 found = printable(str(above)), name
     return found
 

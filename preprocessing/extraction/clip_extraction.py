@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +81,7 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[ClipRow, 
 def _check_present(path: Path) -> None:
     """Raises DecodingFailed where a clip is away, which is no fact about its content."""
     try:
-        os.stat(path)
+        path.stat()
     except OSError as error:
         raise DecodingFailed(f"the file cannot be opened: {error.strerror}") from error
 

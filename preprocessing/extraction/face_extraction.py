@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -82,6 +83,7 @@ class ExtractFaces(beam.PTransform):
         self._threads = threads
 
     def expand(self, clips: beam.PCollection) -> beam.PCollection:
+        """Clips to their report rows; see the class."""
         rows = (
             clips
             | "Spread" >> beam.Reshuffle()
@@ -151,9 +153,9 @@ def run_extraction(
             | "Rows" >> beam.combiners.ToList()
             | "WriteRows" >> beam.Map(_write_json, rows_path)
         )
-    with open(rows_path, encoding="utf-8") as file:
+    with Path(rows_path).open(encoding="utf-8") as file:
         found = sorted(map(ClipRow.from_dict, json.load(file)), key=lambda row: row.path)
-    os.remove(rows_path)
+    Path(rows_path).unlink()
     missing = {clip.path for clip in clips} - {row.path for row in found}
     if missing or len(found) != len(clips):
         raise RuntimeError(
@@ -164,7 +166,7 @@ def run_extraction(
 
 
 def _write_json(rows: list[ClipRow], path: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
+    with Path(path).open("w", encoding="utf-8") as file:
         json.dump([row.to_dict() for row in rows], file)
 
 

@@ -98,7 +98,7 @@ def square_of(
     # From the points' mean to the eyes, and from there to the square's centre.
     x, y = scale * (_EYES - _CENTRE) + side * np.array([0.0, 0.5 - eye_height])
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    centre = centre + (cos * x - sin * y, sin * x + cos * y)
+    centre = centre + np.array([cos * x - sin * y, sin * x + cos * y])
     return np.concatenate([centre - side / 2, centre + side / 2]).astype(np.float32)
 
 

@@ -16,13 +16,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    pass
 
 # Values of the original implementation, which the mtcnn package also uses.
 _WINDOW = 12
@@ -208,9 +209,9 @@ def _with_weights(network: Any, name: str) -> Any:
     return network
 
 
-def _compile_proposals(tf, network) -> tf.function:
+def _compile_proposals(tf: Any, network: Any) -> Callable[..., Any]:
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
-    def propose(level):
+    def propose(level: Any) -> Any:
         offsets, classes = network(_normalise(tf, level))
         cells = tf.where(classes[..., 1] > _THRESHOLDS[0])
         corner = tf.cast(tf.reverse(cells[:, 1:], axis=[1]), tf.float32) * _STRIDE
@@ -223,7 +224,7 @@ def _compile_proposals(tf, network) -> tf.function:
     return propose
 
 
-def _compile_refinement(tf, network, size: int) -> tf.function:
+def _compile_refinement(tf: Any, network: Any, size: int) -> Callable[..., Any]:
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, None, None, 3], tf.uint8),
@@ -231,7 +232,7 @@ def _compile_refinement(tf, network, size: int) -> tf.function:
             tf.TensorSpec([None], tf.int32),
         ]
     )
-    def refine(frames, boxes, index):
+    def refine(frames: Any, boxes: Any, index: Any) -> Any:
         shape = tf.cast(tf.shape(frames)[1:3], tf.float32)
         relative = tf.gather(boxes, [1, 0, 3, 2], axis=1) / tf.tile(shape, [2])
         crops = tf.image.crop_and_resize(frames, relative, index, (size, size))
@@ -241,7 +242,7 @@ def _compile_refinement(tf, network, size: int) -> tf.function:
     return refine
 
 
-def _normalise(tf, pixels):
+def _normalise(tf: Any, pixels: Any) -> Any:
     return (tf.cast(pixels, tf.float32) - 127.5) / 128.0
 
 

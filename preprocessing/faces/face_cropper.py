@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from preprocessing.media.frame import Frame, MediaInfo
 from preprocessing.media.frame_folder import sample_folder
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import UnreadableMedia
+
+if TYPE_CHECKING:
+    from preprocessing.faces.search import FaceSearch
 
 __all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper"]
 
@@ -78,7 +81,7 @@ class FaceCropper:
     def __init__(self, settings: CropSettings, threads: int = 0, limits: Limits | None = None):
         self.settings = settings
         self._decoder = Decoder(threads, limits=limits)
-        self._search = None
+        self._search: FaceSearch | None = None
         self._filter = QualityFilter(
             min_size=settings.min_face_size,
             min_score=settings.min_face_score,
@@ -185,10 +188,11 @@ class FaceCropper:
         """The frames of `path` with the faces of `original`."""
         if not Path(original).exists():
             raise _NoPartner
+        search = cast("FaceSearch", self._search)
         try:
             known = {
                 frame.index: (frame.pixels.shape, faces)
-                for frame, faces in self._search.faces(self._frames(original))
+                for frame, faces in search.faces(self._frames(original))
             }
         except UnreadableMedia as error:
             raise _NoPartner from error

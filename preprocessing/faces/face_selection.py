@@ -13,7 +13,7 @@ import collections
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from preprocessing.faces import quality
 from preprocessing.faces.crop_settings import ALL, ANSWER, POLICIES
@@ -140,7 +140,9 @@ def select(
     note = ""
     if policy == ANSWER and all(reasons):
         reasons, note = _mildest(found, reasons, sum(shot_frames.values()))
-    kept = [face.crop for face, reason in zip(found, reasons, strict=True) if not reason]
+    kept = [
+        cast("Crop", face.crop) for face, reason in zip(found, reasons, strict=True) if not reason
+    ]
     return kept, dict(collections.Counter(filter(None, reasons))), note
 
 

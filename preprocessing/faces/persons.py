@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -129,7 +129,7 @@ def persons_of(patches: Sequence[np.ndarray]) -> list[int]:
     return persons
 
 
-def _changes(count: int, distance) -> list[int]:
+def _changes(count: int, distance: Callable[[int, int], float]) -> list[int]:
     """Numbers of the faces with which another person begins, rising."""
     found: list[int] = []
     for start in range(_LEAST_FACES, count - _LEAST_FACES + 1):
@@ -146,7 +146,7 @@ def _changes(count: int, distance) -> list[int]:
     return found
 
 
-def _differ(before: range, after: range, distance) -> bool:
+def _differ(before: range, after: range, distance: Callable[[int, int], float]) -> bool:
     """Whether the faces on two sides are certainly not of one person under like conditions."""
     within = max(
         (distance(*pair) for side in (before, after) for pair in itertools.combinations(side, 2)),

@@ -107,6 +107,6 @@ def left_out(
         problem
         for problem in problems
         if problem.path not in used
-        and os.path.lexists(os.path.join(root, problem.path))
+        and os.path.lexists(Path(root, problem.path))
         and not is_document(Path(root, problem.path))
     )

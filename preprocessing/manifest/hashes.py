@@ -118,7 +118,7 @@ def _hash_file(file: Path, cache: Mapping[str, _Known]) -> tuple[str, _Known]:
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
         raise _NotRegular
-    key = os.path.abspath(file)
+    key = os.path.abspath(file)  # noqa: PTH100  Path.absolute() keeps `..`.
     known = cache.get(key)
     if known and (known[0], known[1]) == (status.st_size, status.st_mtime_ns):
         if not os.access(file, os.R_OK):
@@ -129,7 +129,7 @@ def _hash_file(file: Path, cache: Mapping[str, _Known]) -> tuple[str, _Known]:
 
 def _sha256(file: Path) -> str:
     digest = hashlib.sha256()
-    with open(file, "rb") as opened:
+    with file.open("rb") as opened:
         while block := opened.read(_READ_SIZE):  # Reading and hashing let other threads work.
             digest.update(block)
     return digest.hexdigest()

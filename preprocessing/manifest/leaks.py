@@ -45,7 +45,7 @@ class LeakReport:
 
     def lines(self) -> list[str]:
         """The report in sentences, one for each kind of leak that was found."""
-        found = [
+        found: list[tuple[Sequence[str | tuple[str, ...]], str]] = [
             (
                 self.shared_identities,
                 f"of {self.test_identities} test identities are also in train or val",

@@ -16,8 +16,9 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from preprocessing.datasets.clip import LABEL_NAMES, SPLITS, Clip, Problem, printable
 from preprocessing.support.errors import UsageError
@@ -150,7 +151,7 @@ def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
 def _read_rows(path: Path) -> list[list[str]]:
     try:
         # Spreadsheet programs write a byte order mark.
-        with open(path, newline="", **{**TEXT, "encoding": "utf-8-sig"}) as file:
+        with path.open(newline="", encoding="utf-8-sig", errors=TEXT["errors"]) as file:
             return list(csv.reader(file, strict=True))
     except OSError as error:
         raise UsageError(f"manifest {path} cannot be read: {error.strerror}") from error
@@ -159,14 +160,14 @@ def _read_rows(path: Path) -> list[list[str]]:
 
 
 def _row(clip: Clip) -> tuple[str, ...]:
-    values = replace(clip, identities=";".join(clip.identities))
-    return tuple(str(getattr(values, column)) for column in COLUMNS)
+    joined = {"identities": ";".join(clip.identities)}
+    return tuple(joined.get(column, str(getattr(clip, column))) for column in COLUMNS)
 
 
 def _clip(row: Sequence[str]) -> Clip:
     if len(row) != len(COLUMNS):
         raise ValueError(f"{len(row)} values instead of {len(COLUMNS)}")
-    values = dict(zip(COLUMNS, row, strict=True))
+    values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
     if values["label"] not in ("0", "1"):
         raise ValueError(f"label {values['label']!r} is neither 0 (real) nor 1 (fake)")
     if values["split"] not in SPLITS:

@@ -136,7 +136,7 @@ class _Division:
             self.clusters[name].update(("clips", f"label {clip.label}", f"method {clip.method}"))
         self.total: Counter[str] = sum(self.clusters.values(), Counter())
         self.labels = [stratum for stratum in self.total if stratum.startswith("label ")]
-        self.held = {split: Counter() for split in shares}
+        self.held: dict[str, Counter[str]] = {split: Counter() for split in shares}
         self.placed: Counter[str] = Counter()
         self.split_of: dict[str, str] = {}
 

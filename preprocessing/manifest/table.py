@@ -12,7 +12,7 @@ from preprocessing.manifest.manifest import Manifest, problem_lines
 def dataset_table(manifest: Manifest) -> str:
     """Clips by label and method in each split, persons, groups, problems and leaks."""
     counts = manifest.counts()
-    lines = [("", *SPLITS, "all")]
+    lines: list[tuple[str, ...]] = [("", *SPLITS, "all")]
 
     def add(name: str, numbers: Sequence[int], total: int | None = None) -> None:
         lines.append((name, *map(str, numbers), str(sum(numbers) if total is None else total)))

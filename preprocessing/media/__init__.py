@@ -1,0 +1,1 @@
+"""Bytes of pictures and films to frames, in a confined child process."""

@@ -160,7 +160,7 @@ def sniff(path: str | Path) -> Kind:
     """
     # A named pipe that nobody writes to would block for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as file:
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
         check_regular(descriptor)
         return identify(file.read(HEAD_BYTES) or b"")
 

@@ -33,7 +33,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -71,8 +71,10 @@ class Decoder:
       command: the child's command line.
       limits: beyond which a file is refused.
 
-    >>> with Decoder() as decoder:                                    # doctest: +SKIP
-    ...     sizes = [frame.pixels.shape for frame in decoder.frames("clip.mp4", 32)]
+    As in:
+
+        with Decoder() as decoder:
+            sizes = [frame.pixels.shape for frame in decoder.frames("clip.mp4", 32)]
     """
 
     def __init__(
@@ -155,7 +157,8 @@ class Decoder:
         held = [name for name, refused in answer[0]["refused"].items() if not refused]
         if held:
             raise DecodingFailed(f"not refused: {', '.join(held)}")
-        return answer[0]["active"]
+        active: list[str] = answer[0]["active"]
+        return active
 
     def close(self) -> None:
         """Ends the children."""
@@ -189,7 +192,7 @@ class Decoder:
         finally:
             os.close(descriptor)
             # One that still has frames to send, because the caller had enough, is of no use.
-            if finished:
+            if child is not None and finished:
                 self._idle.append(child)
             elif child is not None:
                 child.kill()
@@ -220,9 +223,10 @@ class _Child:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                command, stdin=theirs, stdout=subprocess.PIPE, bufsize=0, env=environment
+                command, stdin=theirs.fileno(), stdout=subprocess.PIPE, bufsize=0, env=environment
             )
-        self._output = self._process.stdout.fileno()
+        self._answers = cast("IO[bytes]", self._process.stdout)
+        self._output = self._answers.fileno()
         with contextlib.suppress(OSError):  # Fewer switches between the two; a system may refuse.
             fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._poll = select.poll()
@@ -268,7 +272,7 @@ class _Child:
         while (tag := bytes(self._read(1))) != b"D":
             if tag == b"F":
                 index, milliseconds, height, width = FRAME.unpack(self._read(FRAME.size))
-                sound = 0 < height and 0 < width and height * width <= limits.pixels
+                sound = height > 0 and width > 0 and height * width <= limits.pixels
                 if not sound or index <= last or milliseconds < 0:
                     raise self._nonsense()
                 last = index
@@ -290,7 +294,7 @@ class _Child:
         self._process.kill()
         self._process.wait()
         self._socket.close()
-        self._process.stdout.close()
+        self._answers.close()
 
     def _text(self) -> str:
         (length,) = LENGTH.unpack(self._read(LENGTH.size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fractions
+from typing import cast
 
 import av
 import av.filter
@@ -103,7 +104,7 @@ class Display:
         graph.push(frame)
         graph.push(None)
         self._notes.append("interlaced frames were deinterlaced (estdif)")
-        return graph.pull()
+        return cast("av.VideoFrame", graph.pull())
 
     def _turned(self, pixels: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
         """Applies a display matrix, [[a, b], [c, d]]: (x, y) is shown at (ax + cy, bx + dy)."""
@@ -131,7 +132,7 @@ def _matrix(frame: av.VideoFrame) -> np.ndarray | None:
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return None
-    values = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2] / 65536
+    values = np.frombuffer(bytes(cast("bytes", data)), np.int32).reshape(3, 3)[:2, :2] / 65536
     # A matrix of nothing but zeros turns nothing.
     return values if values.any() else None
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 from av.stream import Discard, Disposition
@@ -68,7 +68,7 @@ class Film:
         self._headers = read_headers(file, kind.demuxer)
         with self._open() as opened:
             self._packets, self._stream_index = self._scan(opened)
-            context = opened.streams[self._stream_index].codec_context
+            context = _video(opened, self._stream_index).codec_context
             self._sized = bool(context.width)
             self._codec = context.codec.canonical_name
 
@@ -90,10 +90,9 @@ class Film:
         wanted = middles(packets.total, count) if request.indices is None else request.indices
         exact = request.indices is not None
         some = 0
-        if packets.ordered is not None:
-            for frame in self._by_time(wanted, exact):
-                yield frame
-                some += 1
+        for frame in self._by_time(wanted, exact):
+            yield frame
+            some += 1
         if not some:
             for frame in self._by_number(wanted, None if exact else count):
                 yield frame
@@ -114,6 +113,7 @@ class Film:
         try:
             return av.open(
                 self._file,
+                mode="r",
                 format=self._kind.demuxer,
                 options=options or {"max_pixels": str(self._limits.pixels)},
                 buffer_size=_BUFFER,
@@ -148,13 +148,13 @@ class Film:
         self._collect(opened, candidates)
         chosen = max(
             candidates,
-            key=lambda index: _rank(opened.streams[index], candidates[index]),
+            key=lambda index: _rank(_video(opened, index), candidates[index]),
         )
-        stream = opened.streams[chosen]
-        self._check(stream)
+        video = _video(opened, chosen)
+        self._check(video)
         if not candidates[chosen].total:
             raise UnreadableMedia("it holds no video frame")
-        packets = candidates[chosen].packets(stream)
+        packets = candidates[chosen].packets(video)
         limit = self._limits.seconds
         if limit is not None and packets.seconds > limit:
             raise UnreadableMedia(f"it plays for {packets.seconds:.0f} s; the limit is {limit:g} s")
@@ -198,7 +198,7 @@ class Film:
         # FFmpeg has refused the first frame. Without a decoder, what the header states remains.
         with self._open({"codec_whitelist": "none"}) as stated:
             if stream.index < len(stated.streams):
-                context = stated.streams[stream.index].codec_context
+                context = _video(stated, stream.index).codec_context
                 self._check_size(context.width, context.height)
 
     def _check_size(self, width: int, height: int) -> None:
@@ -210,7 +210,7 @@ class Film:
 
     def _reader(self) -> FilmReader:
         opened = self._open()
-        stream = opened.streams[self._stream_index]
+        stream = _video(opened, self._stream_index)
         for other in opened.streams:
             if other.index != self._stream_index:
                 other.discard = Discard.all
@@ -238,9 +238,12 @@ class Film:
     def _by_time(self, wanted: Sequence[int], exact: bool) -> Iterator[Frame]:
         """Frames found by their time stamps, with jumps to key frames on the way.
 
-        A frame that cannot be decoded is replaced by the next one, unless `exact`.
+        A frame that cannot be decoded is replaced by the next one, unless `exact`. Nothing comes
+        of films without usable time stamps.
         """
         packets = self._packets
+        if packets.ordered is None:
+            return
         targets = [int(packets.ordered[index]) for index in wanted if index < packets.total]
         last = -1
         with self._reader() as reader:
@@ -258,7 +261,7 @@ class Film:
                     decoded = reader.frames(target)
                 reader.target = target
                 frame = _first_from(decoded, target)
-                if frame is None:
+                if frame is None or frame.pts is None:
                     return
                 following = targets[number + 1 : number + 2]
                 if frame.pts != target and (exact or (following and frame.pts >= following[0])):
@@ -301,8 +304,13 @@ class Film:
             yield from self._by_number(middles(passed, count), None)
 
 
-def _refuse_to_open(url: str, flags: int, options: dict) -> BinaryIO:
+def _refuse_to_open(url: str, flags: int, options: dict[str, Any]) -> BinaryIO:
     raise PermissionError("a film may not open other files")
+
+
+def _video(opened: av.container.InputContainer, index: int) -> av.video.stream.VideoStream:
+    """The stream of that number, which is known to be of video."""
+    return cast("av.video.stream.VideoStream", opened.streams[index])
 
 
 def _rank(

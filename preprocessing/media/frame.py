@@ -60,6 +60,12 @@ class FrameRequest:
 
 
 def middles(total: int, count: int) -> list[int]:
-    """Numbers of the frames in the middle of `count` equal parts of `total` frames."""
+    """Numbers of the frames in the middle of `count` equal parts of `total` frames.
+
+    >>> middles(100, 4)
+    [12, 37, 62, 87]
+    >>> middles(2, 4)
+    [0, 1]
+    """
     count = min(total, count)
     return [(2 * part + 1) * total // (2 * count) for part in range(count)]

@@ -6,6 +6,7 @@ Many copies of FaceForensics++ and Celeb-DF hold the frames only (`frames/000/00
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +80,7 @@ def sample_folder(
 
 def _numbers(files: Sequence[Path]) -> list[int]:
     numbers = [int(file.stem) if file.stem.isdecimal() else -1 for file in files]
-    rising = all(before < after for before, after in zip(numbers, numbers[1:], strict=False))
+    rising = all(before < after for before, after in itertools.pairwise(numbers))
     return numbers if rising and numbers[0] >= 0 else list(range(len(files)))
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
+
+from preprocessing.media.source import Readable
 
 # No sound header is larger, and none nests deeper.
 _MOST_BYTES = 64 << 20
@@ -59,7 +60,7 @@ class Header:
     crop: CropRectangle | None = None
 
 
-def read_headers(file: BinaryIO, demuxer: str) -> dict[int, Header]:
+def read_headers(file: Readable, demuxer: str) -> dict[int, Header]:
     """The header of each stream, by its number; none for containers that are not looked into.
 
     Args:
@@ -84,7 +85,7 @@ def _named(code: bytes) -> str:
 # --- AVI
 
 
-def _avi(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
+def _avi(file: Readable, size: int) -> Iterator[tuple[int, Header]]:
     """The codec of each stream: the compression of its `BITMAPINFOHEADER`."""
     file.seek(0)
     head = file.read(1 << 16)
@@ -99,7 +100,7 @@ def _avi(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
 # --- QuickTime, ISO base media
 
 
-def _quicktime(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
+def _quicktime(file: Readable, size: int) -> Iterator[tuple[int, Header]]:
     """The first sample entry of each track (ISO/IEC 14496-12, 8.5.2)."""
     for number, track in enumerate(_tracks(file, size)):
         data = _inner(track, b"mdia", b"minf", b"stbl", b"stsd") or b""
@@ -108,7 +109,7 @@ def _quicktime(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
             yield number, Header(_named(data[12:16]), _clean_aperture(data[16 : 8 + length]))
 
 
-def _tracks(file: BinaryIO, size: int) -> Iterator[bytes]:
+def _tracks(file: Readable, size: int) -> Iterator[bytes]:
     """The content of each `trak` box."""
     for name, start, end in _boxes_in(file, 0, size):
         if name == b"moov" and end - start <= _MOST_BYTES:
@@ -119,7 +120,7 @@ def _tracks(file: BinaryIO, size: int) -> Iterator[bytes]:
             return
 
 
-def _boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _boxes_in(file: Readable, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yields (name, first byte of the content, first byte after it)."""
     for _ in range(_MOST_ELEMENTS):
         if start + 8 > end:
@@ -183,7 +184,7 @@ _CODEC = 0x86
 _CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 
 
-def _matroska(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
+def _matroska(file: Readable, size: int) -> Iterator[tuple[int, Header]]:
     """Codec and cropping of each track (RFC 9559, 5.1.4.1)."""
     for name, start, end in _elements(file, 0, size):
         if name != _SEGMENT:
@@ -198,7 +199,7 @@ def _matroska(file: BinaryIO, size: int) -> Iterator[tuple[int, Header]]:
                 return
 
 
-def _entry(file: BinaryIO, start: int, end: int) -> Header:
+def _entry(file: Readable, start: int, end: int) -> Header:
     codec = ""
     edges = dict.fromkeys(_CROPS.values(), 0)
     for name, first, last in _elements(file, start, end):
@@ -213,7 +214,7 @@ def _entry(file: BinaryIO, start: int, end: int) -> Header:
     return Header(codec, CropRectangle(**edges) if any(edges.values()) else None)
 
 
-def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _elements(file: Readable, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yields (id, first byte of the content, first byte after it)."""
     for _ in range(_MOST_ELEMENTS):
         if start >= end:

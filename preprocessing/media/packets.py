@@ -5,17 +5,20 @@ from __future__ import annotations
 import array
 import dataclasses
 import fractions
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
 
+# PyAV's stubs tell packets by their stream.
+AnyPacket: TypeAlias = "av.Packet[Any]"
 NO_KEYS = np.empty(0, np.int64)
 
 
 class PacketTimes:
     """Time stamps and key frames of one stream's packets, in 17 bytes each."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.presentation = array.array("q")
         self.decoding = array.array("q")
         self.keys = bytearray()
@@ -23,9 +26,11 @@ class PacketTimes:
 
     @property
     def total(self) -> int:
+        """How many packets were added."""
         return len(self.keys)
 
-    def add(self, packet: av.Packet) -> None:
+    def add(self, packet: AnyPacket) -> None:
+        """Notes a packet's times."""
         if packet.is_discard:  # An edit list cuts it off; the decoder gives no frame for it.
             return
         if packet.pts is None:
@@ -35,6 +40,7 @@ class PacketTimes:
         self.keys.append(packet.is_keyframe)
 
     def packets(self, stream: av.video.stream.VideoStream) -> Packets:
+        """What the packets say together with the stream that they are of."""
         stamps = np.frombuffer(self.presentation, np.int64)
         order = np.argsort(stamps, kind="stable")
         ordered = stamps[order]
@@ -93,22 +99,27 @@ class Packets:
     frame_seconds: float
 
     def wanted(self, count: int, per_second: float) -> int:
+        """How many frames are wanted; see `FrameRequest`."""
         if not per_second or not self.seconds:
             return count
         return max(1, min(count, round(self.seconds * per_second)))
 
     def key_before(self, index: int) -> KeyFrame | None:
+        """The last key frame up to a frame; None where frames are not reached by jumps."""
         after = int(np.searchsorted(self.keys, index, side="right"))
-        if not after:
+        if not after or self.ordered is None:
             return None
         number = int(self.keys[after - 1])
         return KeyFrame(number, int(self.ordered[number]), int(self.decoding[number]))
 
     def number_at(self, stamp: int) -> int:
         """The number of the last frame that begins at or before a time stamp."""
+        if self.ordered is None:
+            return 0
         return max(0, int(np.searchsorted(self.ordered, stamp, side="right")) - 1)
 
     def milliseconds(self, frame: av.VideoFrame, index: int) -> int:
+        """When a frame is shown, from the first one on; by its number where times are of no use."""
         if self.ordered is None or frame.pts is None:
             return round(index * self.frame_seconds * 1000)
         return max(0, round((frame.pts - int(self.ordered[0])) * self.time_base * 1000))

@@ -11,6 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from typing import IO, cast
 
 import numpy as np
 import pillow_heif
@@ -85,7 +86,9 @@ class Picture:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                with Image.open(self._file, formats=[self._kind.demuxer]) as image:
+                # Pillow reads, seeks and tells only.
+                file = cast("IO[bytes]", self._file)
+                with Image.open(file, formats=[self._kind.demuxer]) as image:
                     yield from self._shown(image, request)
         except UnreadableMedia:
             raise
@@ -210,8 +213,8 @@ def _gif_frames(file: Watched, most: int, tick: Callable[[], None]) -> int:
         tick()
         if mark == b",":
             number += 1
-            flags = file.read(9)[8:9] or b"\0"
-            file.seek((flags[0] >> 7) * (6 << (flags[0] & 7)), 1)
+            flags = (file.read(9)[8:9] or b"\0")[0]
+            file.seek((flags >> 7) * (6 << (flags & 7)), 1)
         file.read(1)  # The extension's label, or the first code's length.
         while length := int.from_bytes(file.read(1), "little"):
             file.seek(length, 1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import av
 
-from preprocessing.media.packets import KeyFrame
+from preprocessing.media.packets import AnyPacket, KeyFrame
 from preprocessing.media.source import Watched
 
 # Codecs that mark frames which no other one refers to; others pack several into one packet.
@@ -22,13 +22,19 @@ class FilmReader:
         refers to need not be decoded.
     """
 
-    def __init__(self, opened, stream, file: Watched, tick: Callable[[], None]):
+    def __init__(
+        self,
+        opened: av.container.InputContainer,
+        stream: av.video.stream.VideoStream,
+        file: Watched,
+        tick: Callable[[], None],
+    ):
         self.stream = stream
         self.target: int | None = None
         self._opened = opened
         self._file = file
         self._tick = tick
-        self._first: av.Packet | None = None
+        self._first: AnyPacket | None = None
         self._packets = opened.demux(stream)
         self._skips = stream.codec_context.codec.canonical_name in _SKIPPING
 
@@ -39,6 +45,7 @@ class FilmReader:
         self.close()
 
     def close(self) -> None:
+        """Closes the film, not the file."""
         self._opened.close()
 
     def jump(self, key: KeyFrame) -> bool:
@@ -79,7 +86,9 @@ class FilmReader:
                 return
             yield from self._decode(context, packet)
 
-    def _decode(self, context, packet: av.Packet | None) -> list[av.VideoFrame]:
+    def _decode(
+        self, context: av.VideoCodecContext, packet: AnyPacket | None
+    ) -> list[av.VideoFrame]:
         if packet is not None and self.target is not None and self._skips:
             early = packet.pts is not None and packet.pts < self.target
             context.skip_frame = "NONREF" if early else "DEFAULT"

@@ -13,6 +13,7 @@ import errno
 import os
 import platform
 import struct
+from collections.abc import Callable
 
 _NO_NEW_PRIVILEGES = 38
 _SECCOMP, _SET_MODE_FILTER, _ALL_THREADS = 317, 1, 1
@@ -64,7 +65,7 @@ def enter() -> list[str]:
     Returns:
       What is active, for people; empty where the kernel offers nothing.
     """
-    active = []
+    active: list[str] = []
     libc = ctypes.CDLL(None, use_errno=True)
     if platform.system() != "Linux" or libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
         return active
@@ -80,7 +81,7 @@ def proof() -> dict[str, bool]:
     """Tries what should be impossible; says for each attempt whether it was refused."""
     import socket
 
-    attempts = {
+    attempts: dict[str, Callable[[], object]] = {
         "opening a file": lambda: os.close(os.open("/", os.O_RDONLY)),
         "opening a socket": lambda: socket.socket().connect(("127.0.0.1", 9)),
         "starting a process": lambda: os.posix_spawn("/bin/true", ["true"], {}),
@@ -119,7 +120,7 @@ def _seccomp(libc: ctypes.CDLL) -> bool:
     program = b"".join(struct.pack("=HBBI", *step) for step in _program())
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    return libc.syscall(_SECCOMP, _SET_MODE_FILTER, _ALL_THREADS, header) == 0
+    return bool(libc.syscall(_SECCOMP, _SET_MODE_FILTER, _ALL_THREADS, header) == 0)
 
 
 def _program() -> list[tuple[int, int, int, int]]:

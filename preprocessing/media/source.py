@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from preprocessing.media.container import check_regular
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+
+
+class Readable(Protocol):
+    """What is asked of a file that headers are read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As of an open file."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """As of an open file."""
+
+    def tell(self) -> int:
+        """As of an open file."""
 
 
 def open_media(path: str | Path, limits: Limits) -> int:
@@ -22,7 +35,7 @@ def open_media(path: str | Path, limits: Limits) -> int:
         cannot be written into a record.
       DecodingFailed: it is absent or cannot be opened.
     """
-    path = os.path.abspath(path)
+    path = os.path.abspath(path)  # noqa: PTH100  Path.absolute() keeps `..`.
     try:
         path.encode()
     except UnicodeEncodeError as error:
@@ -54,6 +67,7 @@ class Watched:
         self.failed: OSError | None = None
 
     def read(self, size: int = -1) -> bytes:
+        """As of an open file."""
         try:
             return self._file.read(size)
         except OSError as error:
@@ -61,9 +75,11 @@ class Watched:
             raise
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """As of an open file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
+        """As of an open file."""
         return self._file.tell()
 
     def check(self) -> None:

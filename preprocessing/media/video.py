@@ -10,6 +10,7 @@ This module decodes in the calling process. Files from elsewhere can crash or st
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -58,7 +59,7 @@ def sample_frames(
       DecodingFailed: it cannot be opened or read.
     """
     limits = limits or Limits()
-    with open(open_media(path, limits), "rb", buffering=0) as file:
+    with os.fdopen(open_media(path, limits), "rb", buffering=0) as file:
         request = FrameRequest(count, per_second, indices)
         yield from sample_file(file, request, limits, threads, tick)
 
@@ -86,6 +87,7 @@ def sample_file(
     file.seek(0)
     try:
         kind = identify(watched.read(HEAD_BYTES))
+        source: Picture | Film
         if kind.reader == PICTURE:
             source = Picture(watched, kind, limits, tick)
         else:

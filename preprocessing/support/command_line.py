@@ -16,10 +16,11 @@ import select
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from preprocessing.support.errors import UsageError
 
@@ -49,7 +50,7 @@ class Command(TyperCommand):
         """`[OPTIONS]` and the names of the arguments."""
         pieces = ["[OPTIONS]"]
         for parameter in self.params:
-            if parameter.param_type_name == "argument":
+            if isinstance(parameter, TyperArgument):
                 name = parameter.display_name_raw
                 pieces += [f"{name}..."] if parameter.nargs == -1 else [name] * parameter.nargs
         return pieces
@@ -58,7 +59,8 @@ class Command(TyperCommand):
         """Writes the arguments, then the options of each group."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            if parameter.param_type_name == "argument":
+            row: tuple[str, str] | None
+            if isinstance(parameter, TyperArgument):
                 row, group = (parameter.display_name_raw, parameter.help or ""), "arguments"
             else:
                 row = parameter.get_help_record(ctx)
@@ -238,7 +240,7 @@ def _sentence(error: typer.TyperException) -> str:
     """What is wrong with the arguments: which one, its value, and what it should have been."""
     context = getattr(error, "ctx", None)
     if hasattr(error, "possibilities") and context:
-        unknown = error.option_name
+        unknown = str(getattr(error, "option_name", ""))
         known = [option for parameter in context.command.params for option in parameter.opts]
         close = nearest(unknown, [option for option in known if option.startswith("-")])
         return f"`{context.command_path}` has no option {unknown!r}{close or _SEE_HELP}"
@@ -265,6 +267,6 @@ def _stdout_is_closed() -> bool:
     if not any(event & select.POLLERR for _, event in poll.poll(0)):
         return False
     # The interpreter flushes once more at its end, and would complain.
-    with open(os.devnull, "wb") as nothing:
+    with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), sys.stdout.fileno())
     return True

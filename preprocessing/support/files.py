@@ -7,10 +7,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict
+
+
+class _Text(TypedDict):
+    """Arguments of `open`."""
+
+    encoding: str
+    errors: str
+
 
 # Names that are not UTF-8 come from Python's file functions with surrogates in them.
-TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
+TEXT: _Text = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 @contextmanager
@@ -18,13 +26,14 @@ def replacing(path: Path) -> Iterator[IO[str]]:
     """Opens a text file for writing that takes its place only once it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    unfinished = Path(name)
     try:
-        with open(handle, "w", newline="", **TEXT) as file:
+        with os.fdopen(handle, "w", newline="", **TEXT) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide it from other users of the store.
-        os.replace(name, path)
+        unfinished.chmod(0o644)  # mkstemp's 0600 would hide it from other users of the store.
+        unfinished.replace(path)
     except BaseException:
-        os.unlink(name)
+        unfinished.unlink()
         raise

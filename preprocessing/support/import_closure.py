@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import preprocessing
 
@@ -21,7 +22,6 @@ ROOT = Path(preprocessing.__file__).resolve().parent.parent
 # Whose imports are followed; everything else is a library.
 PACKAGES = ("preprocessing", "serving", "components", "pipeline", "benchmarks")
 
-_IMPORTS = frozenset([ast.Import, ast.ImportFrom])
 # Fields that are no syntax nodes, such as names, and what is absent.
 _PLAIN = frozenset([str, int, bool, type(None)])
 # Loading or storing: the place in the statement tells.
@@ -151,7 +151,8 @@ class _Tree:
     def _names_in(self, folder: str) -> frozenset[str]:
         if folder not in self._names:
             try:
-                self._names[folder] = frozenset(os.listdir(folder))
+                names = os.listdir(folder)  # noqa: PTH208  A Path for each name takes time.
+                self._names[folder] = frozenset(names)
             except (FileNotFoundError, NotADirectoryError):
                 self._names[folder] = frozenset()
         return self._names[folder]
@@ -207,21 +208,22 @@ class _Reader:
     def visit(self, node: ast.AST) -> None:
         kind = node.__class__
         self.form.append(kind.__name__)
-        if kind is ast.Constant:
+        if isinstance(node, ast.Constant):
             self._see_constant(node.value)
             return
-        if kind in _IMPORTS:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
             self._see_import(node)
         for field in kind._fields:
-            value = getattr(node, field, None)
+            value: Any = getattr(node, field, None)
             if value.__class__ is list:
-                self._visit_all(value, kind is ast.If and field == "body" and _checks_types(node))
+                checks = isinstance(node, ast.If) and field == "body" and _checks_types(node)
+                self._visit_all(value, checks)
             elif value.__class__ in _PLAIN:
                 self.form.append(repr(value))
             elif value.__class__ not in _CONTEXTS:
                 self.visit(value)
 
-    def _visit_all(self, values: list, type_checking: bool) -> None:
+    def _visit_all(self, values: list[Any], type_checking: bool) -> None:
         before = self._imports_count
         self._imports_count = before and not type_checking
         self.form.append("[")
@@ -233,7 +235,7 @@ class _Reader:
         self.form.append("]")
         self._imports_count = before
 
-    def _see_import(self, node: ast.AST) -> None:
+    def _see_import(self, node: ast.Import | ast.ImportFrom) -> None:
         if not self._imports_count:
             return
         if isinstance(node, ast.Import):
@@ -244,9 +246,9 @@ class _Reader:
 
     def _see_constant(self, value: object) -> None:
         self.form.append(repr(value))
-        if isinstance(value, str) and len(value) < 200:
-            if _DOTTED.fullmatch(value) or _FILE_NAME.fullmatch(value):
-                self.texts.add(value)
+        text = value if isinstance(value, str) and len(value) < 200 else ""
+        if _DOTTED.fullmatch(text) or _FILE_NAME.fullmatch(text):
+            self.texts.add(text)
 
 
 def _is_text(node: ast.AST) -> bool:

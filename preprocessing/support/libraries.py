@@ -25,7 +25,7 @@ def library_versions(imports: Iterable[str]) -> list[str]:
       `distribution==version` of each, sorted. `-` stands for the version of what is not installed,
       which is named as it is imported: an optional library that is missing decides, too.
     """
-    versions = set()
+    versions: set[str] = set()
     for module in imports:
         if module.partition(".")[0] in sys.stdlib_module_names:
             continue

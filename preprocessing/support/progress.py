@@ -24,6 +24,11 @@ class Event:
     detail: str = ""
 
     def text(self) -> str:
+        """One line for people.
+
+        >>> Event("extract", 3, 10, "0 failed").text()
+        'extract: 3/10 0 failed'
+        """
         return f"{self.stage}: {self.done}/{self.total or '?'} {self.detail}".rstrip()
 
 

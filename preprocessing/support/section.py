@@ -2,11 +2,14 @@
 
 A section is a class with a default, a range or a choice, and a description beside each key:
 
-    class ExampleConfig(Section):
-        margin: Number = Field(1.3, ge=1.0, le=3.0, description="Side of the crop over the face's.")
-
-    ExampleConfig.from_dict({"margni": 1.5}, key="example")
-    # UsageError: unknown key 'example.margni'; did you mean 'margin'?
+>>> class ExampleConfig(Section):
+...     margin: Number = Field(1.3, ge=1.0, le=3.0, description="Side of the crop over the face's.")
+>>> ExampleConfig.from_dict({"margin": 2}, key="example")
+ExampleConfig(margin=2.0)
+>>> ExampleConfig.from_dict({"margni": 1.5}, key="example")
+Traceback (most recent call last):
+    ...
+preprocessing.support.errors.UsageError: unknown key 'example.margni'; did you mean 'margin'?
 
 Executors get sections as JSON: `to_dict` writes them, `from_dict` reads them.
 """
@@ -152,7 +155,13 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known: the known one that looks like it."""
+    """The end of a message about a name that is not known: the known one that looks like it.
+
+    >>> nearest("margni", ["margin", "size"])
+    "; did you mean 'margin'?"
+    >>> nearest("colour", ["margin", "size"])
+    ''
+    """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -162,7 +171,15 @@ def section_of(annotation: Any) -> type[Section] | None:
     return model_of(annotation, Section)
 
 
-def model_of(annotation: Any, kind: type[_Model] = BaseModel) -> type[_Model] | None:
+@typing.overload
+def model_of(annotation: Any) -> type[BaseModel] | None: ...
+
+
+@typing.overload
+def model_of(annotation: Any, kind: type[_Model]) -> type[_Model] | None: ...
+
+
+def model_of(annotation: Any, kind: type[BaseModel] = BaseModel) -> type[BaseModel] | None:
     """The model of this kind that a key holds, or the items of its list; None for neither."""
     if isinstance(annotation, type) and issubclass(annotation, kind):
         return annotation
@@ -205,7 +222,7 @@ def _told(model: type[BaseModel], error: Mapping[str, Any], prefix: str) -> tupl
     if kind in ("extra_forbidden", "invalid_key"):
         name = prefix + ".".join(map(str, error["loc"]))
         parent = model_of(_field(model, path[:-1])[0])
-        known = parent.model_fields if parent else ()
+        known: Iterable[str] = parent.model_fields if parent else ()
         return name, f"unknown key {name!r}{nearest(str(error['loc'][-1]), known)}"
     if kind in ("model_type", "dict_type"):
         return name, f"{name or prefix or 'the file'} must hold `key: value` lines"

@@ -71,9 +71,12 @@ def message_class(pool: Any, name: str) -> type:
     from google.protobuf import message_factory
 
     descriptor = pool.FindMessageTypeByName(name)
+    found: type
     if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
+        found = message_factory.GetMessageClass(descriptor)
+    else:
+        found = message_factory.MessageFactory(pool).GetPrototype(descriptor)
+    return found
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
@@ -100,7 +100,7 @@ class _Backend(httpcore.SyncBackend):
             try:
                 return _Stream(
                     super().connect_tcp(
-                        address[0], port, seconds, local_address, socket_options or ()
+                        cast("str", address[0]), port, seconds, local_address, socket_options or ()
                     )
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:

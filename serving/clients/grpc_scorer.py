@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -59,6 +61,7 @@ class GrpcScorer(Scorer):
         )
 
     def versions(self, deadline: float | None = None) -> list[int]:
+        """See `Scorer.versions`."""
         request = get_model_status_pb2.GetModelStatusRequest(
             model_spec=model_pb2.ModelSpec(name=self.model)
         )
@@ -69,6 +72,7 @@ class GrpcScorer(Scorer):
         return sorted(found, reverse=True)
 
     def close(self) -> None:
+        """Closes the connections."""
         self._channel.close()
 
     def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
@@ -89,7 +93,7 @@ class GrpcScorer(Scorer):
             _floats(outputs[settings.score_name]), _floats(outputs[settings.output_name])
         )
 
-    def _call(self, method, request, seconds: float):
+    def _call(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
         try:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:

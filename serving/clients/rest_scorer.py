@@ -52,10 +52,14 @@ class RestScorer(Scorer):
             headers["Authorization"] = f"Bearer {settings.token}"
         # Proxies of the environment are for the web, not for a model server.
         self._client = httpx.Client(
-            transport=DeadlineTransport(tls), headers=headers, timeout=None, trust_env=False
+            transport=DeadlineTransport(tls),
+            headers=headers,
+            timeout=None,  # noqa: S113  The transport ends each exchange at its deadline.
+            trust_env=False,
         )
 
     def versions(self, deadline: float | None = None) -> list[int]:
+        """See `Scorer.versions`."""
         seconds = self.settings.deadline if deadline is None else deadline
         answer = self._call("GET", self._url, None, seconds)
         found = [
@@ -66,6 +70,7 @@ class RestScorer(Scorer):
         return sorted(found, reverse=True)
 
     def close(self) -> None:
+        """Closes the connections."""
         self._client.close()
 
     def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:

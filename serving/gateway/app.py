@@ -14,8 +14,9 @@ import logging
 import threading
 import time
 import urllib.parse
+from collections.abc import Iterator
 from concurrent import futures
-from typing import Any
+from typing import Any, cast
 
 from serving.gateway import page
 from serving.gateway.examiner import Examiner, Job
@@ -92,6 +93,7 @@ class Gateway:
         return not left
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answers a request, as ASGI has it."""
         if scope["type"] != "http":
             return
         extra: tuple[tuple[bytes, bytes], ...] = ()
@@ -151,7 +153,9 @@ class Gateway:
         version = await asyncio.shield(self._probe)
         return json.dumps({"status": "ready", "version": version.number}).encode()
 
-    async def _counted_verdict(self, scope: dict, headers: dict[bytes, bytes], receive) -> bytes:
+    async def _counted_verdict(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Any
+    ) -> bytes:
         outcome = "error"
         try:
             with self._admission():
@@ -168,7 +172,7 @@ class Gateway:
             self._metrics.requests.add(outcome)
 
     @contextlib.contextmanager
-    def _admission(self):
+    def _admission(self) -> Iterator[None]:
         """Bounds the requests that are in the gateway, and so the room that their files take."""
         most = self._options.workers + self._options.waiting
         if self._admitted >= most:
@@ -181,7 +185,9 @@ class Gateway:
             self._admitted -= 1
             self._metrics.in_flight.set(to=self._admitted)
 
-    async def _verdict(self, scope: dict, headers: dict[bytes, bytes], receive) -> dict[str, Any]:
+    async def _verdict(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Any
+    ) -> dict[str, Any]:
         query = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"))
         options = self._options
         start = time.monotonic()
@@ -233,7 +239,7 @@ class Gateway:
         with self._lock:
             self._running.discard(job)
         with contextlib.suppress(RuntimeError):  # The loop has ended.
-            loop.call_soon_threadsafe(self._turns.release)
+            loop.call_soon_threadsafe(cast("asyncio.Semaphore", self._turns).release)
 
 
 async def _gone(receive: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -52,6 +52,7 @@ class Body:
 
     @property
     def name(self) -> str:
+        """That a form gives the file; empty without one."""
         return self._form.name if self._form else ""
 
     def feed(self, data: bytes) -> None:
@@ -185,8 +186,8 @@ def guess(head: bytes) -> str:
 
 
 def _form_of(content_type: bytes, write: Callable[[bytes], None]) -> _Form | None:
-    kind, options = parse_options_header(content_type)
-    kind = kind.decode("latin-1").lower()
+    given, options = parse_options_header(content_type)
+    kind = given.decode("latin-1").lower()
     if kind == "multipart/form-data":
         if not options.get(b"boundary"):
             raise Refused(400, f"the form has no boundary; {HOW_TO_SEND}", "unreadable")
@@ -196,7 +197,7 @@ def _form_of(content_type: bytes, write: Callable[[bytes], None]) -> _Form | Non
     return None
 
 
-def _gzip_of(encoding: bytes):
+def _gzip_of(encoding: bytes) -> Any:
     """A decompressor; None for a body that is not compressed."""
     name = encoding.strip().lower()
     if name in (b"", b"identity"):

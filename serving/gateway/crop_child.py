@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from serving.gateway import messages
 from serving.gateway.limits import FileLimits
@@ -137,7 +137,7 @@ class _Worker:
         end = time.monotonic() + request["seconds"]
         try:
             self.prepare(_settings(request))
-            crops, counts = self._cropper.crops(
+            crops, counts = cast("FaceCropper", self._cropper).crops(
                 request["path"],
                 check=lambda: self._inbox.check(end),
                 policy=request["policy"],

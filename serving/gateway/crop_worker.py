@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class CropWorker:
         # TensorFlow writes files that it removes at an orderly end only.
         self._spool = Spool()
         environment["TMPDIR"] = str(self._spool.folder / "tmp")
-        os.mkdir(environment["TMPDIR"])
+        Path(environment["TMPDIR"]).mkdir()
         self._ready = False
         self._start_by = time.monotonic() + _START_SECONDS
         self._process = subprocess.Popen(
@@ -93,7 +93,9 @@ class CropWorker:
             # interrupt, after which the gateway still answers.
             start_new_session=True,
         )
-        self._output = self._process.stdout.fileno()
+        self._input = cast("IO[bytes]", self._process.stdin)
+        self._answers = cast("IO[bytes]", self._process.stdout)
+        self._output = self._answers.fileno()
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)
         self._send({"settings": settings.to_dict(), "limits": dataclasses.asdict(limits)})
@@ -181,12 +183,12 @@ class CropWorker:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            self._process.stdin.close()
-            self._process.stdout.close()
+            self._input.close()
+            self._answers.close()
             self._spool.close()
 
     def _send(self, header: dict[str, Any]) -> None:
-        self._process.stdin.write(messages.pack(header))
+        self._input.write(messages.pack(header))
 
     def _stop(self) -> None:
         """Asks the process to drop the file, and kills it when it does not."""
@@ -279,7 +281,7 @@ def _found(header: dict[str, Any], parts: list[bytes]) -> Found:
 
 def _counts(values: dict[str, Any]) -> FaceCounts:
     texts = ("boxes", "note")
-    checked = {
+    checked: dict[str, Any] = {
         name: str(value) if name in texts else _whole(value)
         for name, value in values.items()
         if name not in ("dropped", "notes")

@@ -55,6 +55,7 @@ class Job:
 
     @property
     def seconds_left(self) -> float:
+        """Until the caller is told that it took too long."""
         return self.end - time.monotonic()
 
     def check(self) -> None:

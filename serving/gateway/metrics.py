@@ -10,7 +10,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 class GatewayMetrics(MetricsPage):
     """Counters of one gateway; times are in seconds."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.requests = Counter(
             "deepfake_gateway_requests_total",
             "Requests for a verdict, by what they ended with.",

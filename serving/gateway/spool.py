@@ -26,7 +26,7 @@ class Spool:
       folder: empty at first.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         while True:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
             self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from serving.gateway.body import FORM_BYTES, Body, guess, too_large
 from serving.gateway.refusals import Disconnected, Refused, unavailable
@@ -77,7 +78,7 @@ async def uploaded(
         path.unlink(missing_ok=True)
 
 
-async def _receive(receive, body: Body, most: int, end: float) -> None:
+async def _receive(receive: Any, body: Body, most: int, end: float) -> None:
     """Feeds the body with at most `most` bytes, before `end`."""
     size = 0
     waiting = bytearray()

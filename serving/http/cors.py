@@ -27,13 +27,16 @@ class Cors:
         self._origins = {origin.encode("latin-1") for origin in origins}
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answers a request, as ASGI has it."""
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         given = dict(scope["headers"])
         origin = given.get(b"origin", b"")
         extra = self._headers(origin)
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
-            return await self._preflight(extra, send)
+            await self._preflight(extra, send)
+            return
 
         async def send_with_headers(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":

@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -56,34 +56,45 @@ class TimedProtocol(H11Protocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._lingers = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(_LingeringTransport(transport, self._linger))
+    def connection_made(
+        self,
+        transport: asyncio.Transport,  # type: ignore[override]  # As in uvicorn: TCP has no other.
+    ) -> None:
+        """Begins to wait for the first request's head."""
+        lingering = _LingeringTransport(transport, self._linger)
+        super().connection_made(cast("asyncio.Transport", lingering))
         self._begin("head")
 
     def data_received(self, data: bytes) -> None:
+        """Takes bytes of a request; throws them away once its answer is out."""
         if self._lingers:
             return
         super().data_received(data)
         self._note_progress()
 
     def on_response_complete(self) -> None:
+        """Goes on to the next request's head, or to what is left of a body."""
         super().on_response_complete()
         self._note_progress(after_answer=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Ends all waiting."""
         for part in list(self._timers):
             self._end(part)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
+        """Begins to wait for a client that reads too slowly."""
         super().pause_writing()
         self._begin("answer")
 
     def resume_writing(self) -> None:
+        """Ends the waiting for the client."""
         super().resume_writing()
         self._end("answer")
 
     def timeout_keep_alive_handler(self) -> None:
+        """Closes an idle connection."""
         super().timeout_keep_alive_handler()
         # Closing waits for the client to read what was written to it.
         self._begin("answer")
@@ -182,7 +193,8 @@ class HttpServer:
         )
         config = uvicorn.Config(
             app,
-            http=protocol,
+            # uvicorn only calls it.
+            http=cast("type[asyncio.Protocol]", protocol),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -57,7 +57,11 @@ def end_with_threads(stop: threading.Event) -> list[str]:
     def ended(failure: threading.ExceptHookArgs) -> None:
         name = failure.thread.name if failure.thread else "unknown"
         given = (failure.exc_type, failure.exc_value, failure.exc_traceback)
-        _LOG.critical("the thread %s died; this process ends", name, exc_info=given)
+        _LOG.critical(
+            "the thread %s died; this process ends",
+            name,
+            exc_info=given,  # type: ignore[arg-type]  # Without a value logging prints the class.
+        )
         names.append(name)
         stop.set()
 
@@ -77,8 +81,13 @@ def wait_for_end(stop: threading.Event, until_stdin_closes: bool) -> None:
       stop: returns when it is set.
       until_stdin_closes: return at the end of standard input as well.
     """
+
+    def watch_stdin() -> None:
+        sys.stdin.read()
+        stop.set()
+
     if until_stdin_closes:
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+        threading.Thread(target=watch_stdin, daemon=True).start()
     # A signal that comes while a worker starts a decoder process can be noted without waking this
     # thread (9 of 150 in a trial of CPython 3.10); it runs the handler when it runs at all.
     while not stop.wait(_LOOK_SECONDS):

@@ -1,5 +1,6 @@
-"""From scores of crops to the score of a clip: defined once, for training's validation metric,
-evaluation, prediction and the gateway alike.
+"""From scores of crops to the score of a clip.
+
+Defined once, for training's validation metric, evaluation, prediction and the gateway alike.
 
 A track's logit is the mean over its crops: averaging logits instead of probabilities lets one
 confident crop count, and is what the DFDC study of Bonettini et al. (2020) does. A clip's logit
@@ -91,4 +92,5 @@ def _refuse_non_finite(logits: np.ndarray, clips: np.ndarray) -> None:
 def probability(logits: np.ndarray | float) -> np.ndarray:
     """P(fake) of logits; float64 of the same shape, without overflow."""
     logits = np.asarray(logits, np.float64)
-    return 0.5 * (1.0 + np.tanh(0.5 * logits))
+    found: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * logits))
+    return found

@@ -103,7 +103,8 @@ def thresholds_of(
     if operating_points is None:
         return None
     points = {point.name: point.threshold_logit() for point in operating_points.points}
-    if points.get("eer") is None:
+    middle = points.get("eer")
+    if middle is None:
         return None
     name = f"fpr_{false_alarms:g}"
     if name not in points:
@@ -112,9 +113,10 @@ def thresholds_of(
             f"the model has no threshold for a share of {false_alarms:g} false alarms; it has "
             f"them for {', '.join(known)}"
         )
-    if points[name] is None:
+    limit = points[name]
+    if limit is None:
         return None
-    low, high = sorted((points["eer"], points[name]))
+    low, high = sorted((middle, limit))
     return Thresholds(false_alarms, high, low, operating_points.real_clips)
 
 

@@ -50,7 +50,7 @@ class Verdict:
     file: str
     score: float | None
     tracks: tuple[TrackScore, ...] = ()
-    counts: FaceCounts = FaceCounts()
+    counts: FaceCounts = dataclasses.field(default_factory=FaceCounts)
     reason: str = ""
     verdict: str = ""
     thresholds: Thresholds | None = None

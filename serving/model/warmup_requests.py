@@ -63,4 +63,5 @@ def _noise(size: int) -> bytes:
     done, encoded = cv2.imencode(".jpg", cv2.GaussianBlur(pixels, (0, 0), 2))
     if not done:
         raise RuntimeError("OpenCV could not encode a JPEG")
-    return encoded.tobytes()
+    jpeg: bytes = encoded.tobytes()
+    return jpeg

@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -113,7 +113,7 @@ class Batcher:
             raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed in the batching queue")
         if task.error:
             raise task.error
-        return task.outputs
+        return cast("list[np.ndarray]", task.outputs)
 
     def close(self) -> None:
         """Lets the queued requests finish and ends the threads."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import (
     descriptor_pb2,
@@ -17,6 +19,9 @@ from preprocessing.support.errors import UsageError
 from preprocessing.support.versions import message_class
 from serving.http.options import HttpOptions
 from serving.server.status_codes import invalid
+
+if TYPE_CHECKING:
+    from tensorflow_serving.config import model_server_config_pb2
 
 # Switches of TensorFlow Serving's batching that are refused when they are on.
 _UNSUPPORTED = ("pad_variable_length_inputs", "enable_large_batch_splitting")
@@ -133,7 +138,9 @@ class ServerOptions:
         )
 
 
-def models_from_proto(config, folder: str = "") -> list[ServedModelConfig]:
+def models_from_proto(
+    config: model_server_config_pb2.ModelServerConfig, folder: str = ""
+) -> list[ServedModelConfig]:
     """Reads a ModelServerConfig message.
 
     Args:
@@ -159,14 +166,15 @@ def models_from_proto(config, folder: str = "") -> list[ServedModelConfig]:
             raise invalid(f"model {entry.name}: platform {entry.model_platform!r} is not known")
         models[entry.name] = ServedModelConfig(
             name=entry.name,
-            base_path=os.path.join(folder, entry.base_path),
+            # Path would spoil addresses such as gs://bucket.
+            base_path=os.path.join(folder, entry.base_path),  # noqa: PTH118
             policy=_policy(entry),
             labels=dict(entry.version_labels),
         )
     return list(models.values())
 
 
-def _policy(entry) -> VersionPolicy:
+def _policy(entry: model_server_config_pb2.ModelConfig) -> VersionPolicy:
     given = entry.model_version_policy
     kind = given.WhichOneof("policy_choice") or "latest"
     versions = tuple(given.specific.versions)
@@ -221,7 +229,7 @@ def read_batching_config(path: str) -> BatchingConfig:
     if config.batch_timeout_micros < 0:
         raise UsageError(f"{path}: batch_timeout_micros must not be negative")
     sizes = config.allowed_batch_sizes
-    if sizes and (sizes[0] < 1 or any(a >= b for a, b in zip(sizes, sizes[1:], strict=False))):
+    if sizes and (sizes[0] < 1 or any(a >= b for a, b in itertools.pairwise(sizes))):
         raise UsageError(f"{path}: allowed_batch_sizes must be positive and rise")
     if sizes and sizes[-1] != config.max_batch_size:
         raise UsageError(
@@ -231,7 +239,7 @@ def read_batching_config(path: str) -> BatchingConfig:
     return config
 
 
-def _batching_message():
+def _batching_message() -> Any:
     """The message class of the file: `tensorflow-serving-api` ships none.
 
     Field names and types are those of session_bundle_config.proto; numbers do not matter to the

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -28,6 +28,16 @@ from serving.server.inference import Inference
 from serving.server.metrics import Metrics
 from serving.server.runner import Admission
 from serving.server.status_codes import Code, ServingError
+
+if TYPE_CHECKING:
+    from tensorflow_serving.apis import (
+        classification_pb2,
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        inference_pb2,
+        predict_pb2,
+        regression_pb2,
+    )
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,16 +65,26 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._admission = admission
         self._metrics = metrics
 
-    def Predict(self, request, context):
+    def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> Any:
+        """Any signature, on tensors."""
         return self._infer("Predict", protos.predict, protos.target_of, request, context)
 
-    def Classify(self, request, context):
+    def Classify(
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> Any:
+        """A classification signature, on examples."""
         return self._infer("Classify", protos.classify, protos.target_of, request, context)
 
-    def Regress(self, request, context):
+    def Regress(
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> Any:
+        """A regression signature, on examples."""
         return self._infer("Regress", protos.regress, protos.target_of, request, context)
 
-    def MultiInference(self, request, context):
+    def MultiInference(
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> Any:
+        """Several signatures, on the same examples."""
         return self._infer(
             "MultiInference",
             protos.multi_inference,
@@ -73,7 +93,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             context,
         )
 
-    def GetModelMetadata(self, request, context):
+    def GetModelMetadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
+    ) -> Any:
+        """The signatures of a version."""
         return _answer(context, lambda: protos.metadata(self._inference.manager, request))
 
     def _infer(
@@ -82,7 +105,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         start = time.perf_counter()
         name = ""
 
-        def work():
+        def work() -> Any:
             nonlocal name
             with self._admission.admitted():
                 target = target_of(request)
@@ -111,11 +134,18 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._manager = inference.manager
         self._why_no_reload = why_no_reload
 
-    def GetModelStatus(self, request, context):
+    def GetModelStatus(
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> Any:
+        """The versions of a model, and the states that they are in."""
         return _answer(context, lambda: protos.status(self._manager, protos.target_of(request)))
 
-    def HandleReloadConfigRequest(self, request, context):
-        def work():
+    def HandleReloadConfigRequest(
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+    ) -> Any:
+        """Replaces the list of models."""
+
+        def work() -> Any:
             if self._why_no_reload:
                 raise ServingError(Code.PERMISSION_DENIED, self._why_no_reload)
             self._manager.reload(models_from_proto(request.config))
@@ -219,12 +249,14 @@ class _TokenCheck(grpc.ServerInterceptor):
         self._token = token
         self._reload_token = reload_token
 
-        def refuse(request, context):
+        def refuse(request: Any, context: grpc.ServicerContext) -> None:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed")
 
         self._refuse = grpc.unary_unary_rpc_method_handler(refuse)
 
-    def intercept_service(self, continuation, handler_call_details):
+    def intercept_service(
+        self, continuation: Callable[..., Any], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
         method = handler_call_details.method
         token = self._reload_token if method == _RELOAD_METHOD else self._token
         if method.startswith(f"/{health.SERVICE_NAME}/"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -34,7 +34,8 @@ class Classifications:
 
     def rows(self) -> Iterator[list[tuple[bytes, Any]]]:
         """(label, score) pairs of each example; what the model does not give is empty or 0."""
-        shape = (self.scores if self.scores is not None else self.labels).shape
+        given = self.scores if self.scores is not None else self.labels
+        shape = cast("np.ndarray", given).shape
         labels = self.labels if self.labels is not None else np.full(shape, b"", object)
         scores = self.scores if self.scores is not None else np.zeros(shape, np.float32)
         for row_labels, row_scores in zip(labels, scores, strict=True):
@@ -181,7 +182,9 @@ class Inference:
         Returns:
           What `classify` or `regress` returns, for each task.
         """
-        feeds, fetches, signatures = set(), {}, []
+        feeds: set[str] = set()
+        fetches: dict[str, None] = {}
+        signatures: list[tuple[str, str, Any]] = []
         for signature_name, method in tasks:
             name = signature_name or DEFAULT_SIGNATURE
             if name in [known for known, _, _ in signatures]:
@@ -348,7 +351,7 @@ def _regress_tensors(signature: Any) -> tuple[str, list[str]]:
 def _classifications(
     signature: Any, values: Mapping[str, np.ndarray], examples: int
 ) -> Classifications:
-    found = {}
+    found: dict[str, np.ndarray | None] = {}
     for key, dtype in (("classes", tf.string), ("scores", tf.float32)):
         found[key] = None
         if key in signature.outputs:

@@ -24,7 +24,7 @@ from serving.server.json_tensor import (
 from serving.server.status_codes import ServingError, invalid
 
 
-def parse(body: bytes) -> dict[str, Any]:
+def parse(body: bytearray | bytes) -> dict[str, Any]:
     """A request's body as an object; NaN, Infinity and -Infinity are numbers in it.
 
     Raises:
@@ -105,7 +105,7 @@ def examples(document: Mapping[str, Any]) -> list[bytes]:
     return [context + _example(example) for example in given]
 
 
-def _parse_slowly(body: bytes) -> Any:
+def _parse_slowly(body: bytearray | bytes) -> Any:
     try:
         return json.loads(body.decode("utf-8"), parse_float=_finite)
     except json.JSONDecodeError as error:
@@ -227,6 +227,7 @@ def _example(value: Any) -> bytes:
 
 def _feature(name: str, values: Sequence[Any]) -> tf.train.Feature:
     feature = tf.train.Feature()
+    item: bytes | float
     for value in values:
         if type(value) is str or is_base64(value):
             kind, item = "bytes_list", to_bytes(value)

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import load_tensorflow
@@ -157,7 +157,7 @@ def _models(arguments: ServerArguments) -> list:
         raise UsageError("give --model-base or --models-config, and not both")
     if arguments.models_config:
         return read_models_config(arguments.models_config)
-    base = Path(arguments.model_base).resolve()
+    base = Path(cast("str", arguments.model_base)).resolve()
     if not base.is_dir():
         raise UsageError(f"{arguments.model_base} is not a folder; give the folder of versions")
     if (base / "saved_model.pb").is_file():

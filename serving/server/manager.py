@@ -75,7 +75,7 @@ class ModelManager:
         models: Sequence[ServedModelConfig],
         metrics: Metrics,
         poll_seconds: float = 1.0,
-        warm_up: Callable[[Servable], None] = lambda servable: None,
+        warm_up: Callable[[Servable], object] = lambda servable: None,
         on_change: Callable[[], None] = lambda: None,
     ):
         self._metrics = metrics

@@ -8,7 +8,7 @@ from serving.http.prometheus_page import Counter, Gauge, Histogram, MetricsPage
 class Metrics(MetricsPage):
     """What the server counts. Times are in microseconds, as in TensorFlow Serving."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         base = "/tensorflow/serving"
         self.request_count = Counter(
             f"{base}/request_count", "The total number of requests.", ("model_name", "status")

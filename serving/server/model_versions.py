@@ -66,9 +66,10 @@ def list_versions(base_path: str) -> dict[int, Path]:
     with os.scandir(base_path) as entries:
         for entry in entries:
             # int64, and no other way to write the number: `007` and `7` would be one version.
-            if entry.name.isascii() and entry.name.isdigit() and str(int(entry.name)) == entry.name:
-                if int(entry.name) < 1 << 63 and entry.is_dir():
-                    folders[int(entry.name)] = Path(entry.path)
+            decimal = entry.name.isascii() and entry.name.isdigit()
+            number = int(entry.name) if decimal else -1
+            if str(number) == entry.name and 0 <= number < 1 << 63 and entry.is_dir():
+                folders[number] = Path(entry.path)
     return folders
 
 
@@ -77,11 +78,12 @@ def fingerprint(folder: Path) -> tuple:
     found = []
     for root, _, names in os.walk(folder):
         for name in names:
+            file = Path(root) / name
             try:
-                status = os.stat(os.path.join(root, name))
+                status = file.stat()
             except OSError:  # It went away in between; the next look sees that.
                 continue
-            found.append((os.path.join(root, name), status.st_size, status.st_mtime_ns))
+            found.append((str(file), status.st_size, status.st_mtime_ns))
     return tuple(sorted(found))
 
 

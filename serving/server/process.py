@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any, cast
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,17 +41,16 @@ class ServerProcess:
 
     def __init__(
         self,
-        arguments: Sequence[str],
+        arguments: Sequence[str | Path],
         log: str | Path | None = None,
         timeout: float = 180.0,
         environment: dict[str, str] | None = None,
     ):
-        self._log = Path(log) if log else None
         self._own_log = log is None
-        if self._own_log:
-            handle, name = tempfile.mkstemp(prefix="serving-", suffix=".log")
+        if log is None:
+            handle, log = tempfile.mkstemp(prefix="serving-", suffix=".log")
             os.close(handle)
-            self._log = Path(name)
+        self._log = Path(log)
         self._command = [
             sys.executable, "-m", "serving.server", "--until-stdin-closes",
             "--port", "0", "--rest-port", "0", *map(str, arguments),
@@ -58,10 +59,10 @@ class ServerProcess:
         self._environment = {**os.environ, "PYTHONPATH": _path(), **(environment or {})}
         self.grpc = self.rest = ""
         self.models: dict[str, list[int]] = {}
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[bytes]
 
     def __enter__(self) -> ServerProcess:
-        with open(self._log, "ab") as log:
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -69,6 +70,8 @@ class ServerProcess:
                 stderr=log,
                 env=self._environment,
             )
+        self._input = cast("IO[bytes]", self.process.stdin)
+        self._output = cast("IO[bytes]", self.process.stdout)
         try:
             ready = self._wait()
         except BaseException:
@@ -84,10 +87,8 @@ class ServerProcess:
         """Sends SIGTERM and waits; returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                pass
         return self.kill()
 
     def kill(self) -> int:
@@ -95,8 +96,8 @@ class ServerProcess:
         if self.process.poll() is None:
             self.process.kill()
         status = self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self._input.close()
+        self._output.close()
         if self._own_log:
             self._log.unlink(missing_ok=True)
         return status
@@ -110,16 +111,17 @@ class ServerProcess:
         fields = Path(f"/proc/{self.process.pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    def _wait(self) -> dict:
+    def _wait(self) -> dict[str, Any]:
         end = time.monotonic() + self._timeout
         with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
+            selector.register(self._output, selectors.EVENT_READ)
             readable = selector.select(end - time.monotonic())
-            line = self.process.stdout.readline() if readable else b""
+            line = self._output.readline() if readable else b""
         if not line:
             what = "ended" if readable else "did not answer in time"
             raise RuntimeError(f"the server {what}; its log ends:\n{self.log()[-2000:]}")
-        return json.loads(line)["serving"]
+        ready: dict[str, Any] = json.loads(line)["serving"]
+        return ready
 
 
 def _path() -> str:

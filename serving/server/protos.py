@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server.inference import CLASSIFY, Classifications, Inference, as_strings
+from serving.server.inference import Classifications, Inference, as_strings
 from serving.server.manager import ModelManager, Target
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
 from serving.server.status_codes import Code, ServingError, invalid
@@ -104,10 +104,10 @@ def multi_inference(
     tasks = [(task.model_spec.signature_name, task.method_name) for task in request.tasks]
     results = inference.multi_inference(servable, tasks, examples_of(request.input), deadline)
     response = inference_pb2.MultiInferenceResponse()
-    for (signature_name, method), result in zip(tasks, results, strict=True):
+    for (signature_name, _), result in zip(tasks, results, strict=True):
         entry = response.results.add()
         _set_spec(entry.model_spec, servable, signature_name or DEFAULT_SIGNATURE)
-        if method == CLASSIFY:
+        if isinstance(result, Classifications):
             _fill_classification(entry.classification_result, result)
         else:
             _fill_regression(entry.regression_result, result)

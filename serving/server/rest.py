@@ -64,6 +64,7 @@ class RestApi:
         self._threads = futures.ThreadPoolExecutor(options.max_in_flight, "rest")
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answers a request, as ASGI has it."""
         if scope["type"] != "http":
             return
         try:
@@ -181,8 +182,8 @@ class RestApi:
             if method == "classify":
                 found = self._inference.classify(servable, signature, examples, deadline)
                 return json_answer.classifications(found)
-            found = self._inference.regress(servable, signature, examples, deadline)
-            return json_answer.regressions(found)
+            values = self._inference.regress(servable, signature, examples, deadline)
+            return json_answer.regressions(values)
 
     def _status(self, match: re.Match) -> bytes:
         if not match["name"]:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -105,7 +106,7 @@ def is_complete(folder: Path) -> bool:
     return any((folder / name).is_file() for name in SAVED_MODEL_FILES)
 
 
-def _load(session: tf.compat.v1.Session, path: str):
+def _load(session: tf.compat.v1.Session, path: str) -> Any:
     # The loader warns at every call that it is meant for TensorFlow 1.
     logger = tf.get_logger()
     level = logger.level

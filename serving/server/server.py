@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from serving.http.cors import Cors
 from serving.http.http_server import HttpServer
@@ -15,6 +17,7 @@ from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.rest import RestApi
 from serving.server.runner import Admission, Runner
+from serving.server.servable import Servable
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,5 +104,11 @@ class Server:
         self._grpc.set_ready(self.manager.ready())
 
 
-def _run_at_once(servable, api, feeds, fetches, deadline):
+def _run_at_once(
+    servable: Servable,
+    api: str,
+    feeds: Mapping[str, np.ndarray],
+    fetches: Sequence[str],
+    deadline: float,
+) -> list[np.ndarray]:
     return servable.run(feeds, fetches, deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 
 class Code(enum.IntEnum):
@@ -87,7 +88,7 @@ def from_tensorflow(error: Exception, hide: str = "") -> ServingError:
     if code is None:
         return ServingError(Code.INTERNAL, "the model could not be run; the server's log says why")
     # The session wraps the error in another, whose text is a trace of where the graph was built.
-    original = error.__context__ if hasattr(error.__context__, "error_code") else error
+    original: Any = error.__context__ if hasattr(error.__context__, "error_code") else error
     message = str(original.message).strip().split("\n")[0]
     if hide:
         message = message.replace(hide, "<model>")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving.model.warmup_requests import FILE
 from serving.server import protos
@@ -12,6 +14,9 @@ from serving.server.inference import Inference
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.status_codes import Code, ServingError, from_tensorflow, invalid
+
+if TYPE_CHECKING:
+    from tensorflow_serving.apis import prediction_log_pb2
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,7 +68,7 @@ def replay(inference: Inference, metrics: Metrics, servable: Servable) -> int:
     return count
 
 
-def read_warmup_records(path: str | Path):
+def read_warmup_records(path: str | Path) -> Iterator[prediction_log_pb2.PredictionLog]:
     """Yields the PredictionLog messages of a warm-up file.
 
     Raises:
@@ -86,7 +91,9 @@ def read_warmup_records(path: str | Path):
         raise from_tensorflow(error, hide=str(path)) from error
 
 
-def _run(inference: Inference, servable: Servable, record) -> None:
+def _run(
+    inference: Inference, servable: Servable, record: prediction_log_pb2.PredictionLog
+) -> None:
     deadline = time.monotonic() + _SECONDS_A_RECORD
     kind = record.WhichOneof("log_type")
     method = {

@@ -19,7 +19,7 @@ def _config(**training) -> Config:
 
 
 def _cells(path, rows: int, columns: int) -> np.ndarray:
-    """int [rows, columns, cell, cell, 3] without the strips that name the rows."""
+    """The cells, int [rows, columns, cell, cell, 3], without the strips that name the rows."""
     sheet = cv2.imread(str(path)).astype(int)
     assert sheet.shape == (2 * LINE + rows * CELL, columns * CELL, 3)
     cells = sheet[2 * LINE :].reshape(rows, CELL, columns, CELL, 3).swapaxes(1, 2)
@@ -51,7 +51,8 @@ def test_rows_are_crops_and_columns_draws(workbench, tmp_path):
 def test_without_augmentation_all_columns_are_the_crop(workbench, tmp_path):
     write_preview(_config(), str(workbench.records), str(tmp_path / "a.png"), ["none"], 2, 2)
     cells = _cells(tmp_path / "a.png", 2, 3)
-    assert (cells == cells[:, :1]).all() and (cells[0] != cells[1]).any()
+    assert (cells == cells[:, :1]).all()
+    assert (cells[0] != cells[1]).any()
 
 
 def test_each_strength_asked_for_has_its_rows(workbench, tmp_path):
@@ -75,7 +76,8 @@ def test_pictures_are_shown_with_pseudo_fakes_as_trained_on(tmp_path):
     )
     cells = _cells(tmp_path / "a.png", 4, 4)
     # A new pseudo-fake in every draw, beside its own real crop.
-    assert (cells[1, 1] != cells[1, 2]).any() and (cells[1, 2] != cells[1, 3]).any()
+    assert (cells[1, 1] != cells[1, 2]).any()
+    assert (cells[1, 2] != cells[1, 3]).any()
     corner = slice(0, CELL // SIZE * 4)
     assert np.abs(cells[0] - cells[1])[:, corner, corner].max() < 12
 

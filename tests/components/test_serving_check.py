@@ -170,7 +170,8 @@ def test_refused_model_is_not_served(candidate, who):
     blessing, found = candidate.check()
     assert found.skipped.startswith(f"{who} refused the model")
     assert found.text() == found.skipped
-    assert not found.blessed and not found.problems
+    assert not found.blessed
+    assert not found.problems
     assert blessing.get_int_custom_property("blessed") == 0
 
 
@@ -179,7 +180,7 @@ def test_scores_of_other_crops_are_an_error(candidate):
     candidate.evaluate()
     path = Path(candidate.inputs["evaluation"][0].uri) / "test_crops.csv"
     path.write_text(path.read_text().replace("b, with a comma", "c, with a comma"))
-    with pytest.raises(UsageError, match="no score of clip_id b, with a comma.mp4"):
+    with pytest.raises(UsageError, match=r"no score of clip_id b, with a comma.mp4"):
         candidate.check()
 
 

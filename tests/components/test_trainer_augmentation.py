@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ def test_a_pair_gets_the_same_draw(strength, faces):
     doubled = np.repeat(faces, 2, axis=0)
     for seed in range(3):
         found = augment(tf.constant(doubled), strength, tf.constant([7, seed])).numpy()
-        assert found.shape == doubled.shape and np.abs(found).max() <= 1.0
+        assert found.shape == doubled.shape
+        assert np.abs(found).max() <= 1.0
         np.testing.assert_allclose(found[0::2], found[1::2], atol=1e-5)
 
 
@@ -92,7 +94,8 @@ def test_a_turn_a_scale_and_a_shift_stay_within_their_bounds(monkeypatch):
     shifts = places.mean(axis=1) / side
     # The least that 64 draws reach, and the most that is allowed (a shift is scaled as well).
     assert 10 < np.abs(turns).max() < 15.1
-    assert 1.1 < sizes.max() < 1.21 and 1 / 1.21 < sizes.min() < 1 / 1.1
+    assert 1.1 < sizes.max() < 1.21
+    assert 1 / 1.21 < sizes.min() < 1 / 1.1
     assert 0.08 < np.abs(shifts).max() < 0.15
 
 
@@ -105,7 +108,8 @@ def test_noise_is_normal_and_each_group_has_its_own(paired, monkeypatch):
         np.testing.assert_array_equal(found[0::2], found[1::2])
         found = found[0::2]
     deviations = found.std(axis=(1, 2, 3))
-    assert len(np.unique(deviations)) == len(found) and 4 < deviations.max() < 12.1
+    assert len(np.unique(deviations)) == len(found)
+    assert 4 < deviations.max() < 12.1
     standard = found / deviations[:, None, None, None]
     assert np.abs(standard.mean(axis=(1, 2, 3))).max() < 0.05
     # 12,288 normal numbers: a kurtosis of 3, give or take five times its standard error.
@@ -146,7 +150,8 @@ def test_video_compression_takes_more_away_the_coarser_it_is(faces):
 
     errors = [error(qp) for qp in (4.0, 23.0, 32.0, 40.0)]
     # At qp 4 the step is one grey level, and what is left is chroma's resolution.
-    assert errors[0] < 2.0 and all(a < b for a, b in zip(errors[:-1], errors[1:], strict=True))
+    assert errors[0] < 2.0
+    assert all(a < b for a, b in itertools.pairwise(errors))
     assert error(32.0, (3.3, -5.2)) != error(32.0, (0.0, 0.0))
     # Grain goes before shapes do: blocks of 8x8 keep their mean.
     coded = compress_video(crops, tf.constant(32.0), tf.constant((3.3, -5.2)))
@@ -177,11 +182,13 @@ def test_the_seed_recipe_has_the_seven_operations_of_the_seed():
     bounds = {"theta": 45.0, "tx": 0.3, "ty": 0.3, "shear": 0.3, "zx": 0.3, "zy": 0.3}
     for name, bound in bounds.items():
         values = draws[name] - (1.0 if name.startswith("z") else 0.0)
-        assert 0.99 * bound < values.max() <= bound and -bound <= values.min() < -0.99 * bound
+        assert 0.99 * bound < values.max() <= bound
+        assert -bound <= values.min() < -0.99 * bound
         # Uniform: the spread is the bound over the root of three.
         assert values.std() == pytest.approx(bound / 3**0.5, rel=0.05)
     for flip in ("horizontal", "vertical"):
-        assert set(draws[flip]) == {0.0, 1.0} and 0.45 < draws[flip].mean() < 0.55
+        assert set(draws[flip]) == {0.0, 1.0}
+        assert 0.45 < draws[flip].mean() < 0.55
     # Each operation on its own, zoom of x and of y included.
     between = np.corrcoef(list(draws.values())) - np.eye(len(draws))
     assert np.abs(between).max() < 0.1

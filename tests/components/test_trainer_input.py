@@ -94,7 +94,8 @@ def test_training_data_is_the_same_for_a_seed_and_balanced(train):
     first, again, other = _batches(train), _batches(train), _batches(train, seed=6)
     _assert_equal(first, again)
     for x, y in first:
-        assert x.shape == (8, SIZE, SIZE, 3) and y[:, 0].tolist() == [0.0, 1.0] * 4
+        assert x.shape == (8, SIZE, SIZE, 3)
+        assert y[:, 0].tolist() == [0.0, 1.0] * 4
     assert np.abs(first[0][0] - other[0][0]).max() > 0.1
 
 
@@ -135,14 +136,16 @@ def test_shuffled_data_shows_every_crop_once_with_its_label(train):
     x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     expected = _transform(tf.constant(train.read(np.arange(crops)))).numpy()
     own = [int(np.abs(expected - one).max(axis=(1, 2, 3)).argmin()) for one in x]
-    assert sorted(own) == list(range(crops)) and own != sorted(own)
+    assert sorted(own) == list(range(crops))
+    assert own != sorted(own)
     assert train.table.labels[own].tolist() == y[:, 0].tolist()
 
 
 def test_weighted_data_carries_weights_that_fit_takes(train):
     batches = _batches(train, sampling="weighted", batch_size=7)
     for x, y, weights in batches:
-        assert len(x) == 7 and weights.shape == (7,)
+        assert len(x) == 7
+        assert weights.shape == (7,)
         # As many real as fake crops here.
         np.testing.assert_array_equal(weights, np.ones(7))
         assert set(np.unique(y)) <= {0.0, 1.0}
@@ -157,7 +160,8 @@ def test_pseudo_fakes_need_no_fake_and_show_their_own_real_crop(tmp_path):
         difference = np.abs(x[0::2] - x[1::2]).max(axis=-1)
         assert (difference.max(axis=(1, 2)) > 0.02).all()
         # Equal where the mask never is; colours are coded in blocks of 16x16.
-        assert (difference[:, :8, :8] < 1e-6).all() and (difference[:, :8, -8:] < 1e-6).all()
+        assert (difference[:, :8, :8] < 1e-6).all()
+        assert (difference[:, :8, -8:] < 1e-6).all()
 
 
 def test_evaluation_data_is_every_crop_in_order_untouched(workbench):

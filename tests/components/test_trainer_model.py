@@ -137,7 +137,7 @@ def test_published_weights_of_the_other_nasnet_are_named(tmp_path, monkeypatch):
     path.write_bytes(b"large")
     checksums = {md5_of(path): "NASNet-large-no-top.h5"}
     monkeypatch.setattr(backbone_of("nasnet_large"), "checksums", checksums)
-    with pytest.raises(UsageError, match="fits model.backbone=nasnet_large, not nasnet_mobile"):
+    with pytest.raises(UsageError, match=r"fits model.backbone=nasnet_large, not nasnet_mobile"):
         build_backbone("nasnet_mobile", 224, str(path))
 
 

@@ -53,7 +53,8 @@ def test_the_mask_is_soft_covers_the_face_and_leaves_the_border(picture):
         top = mask.max()
         levels.add(round(float(top), 2))
         assert (mask[places[:, 1], places[:, 0]] > 0.5 * top).all()
-        assert mask[0].max() == 0 and mask[:, [0, -1]].max() == 0
+        assert mask[0].max() == 0
+        assert mask[:, [0, -1]].max() == 0
         # No step of more than a third from pixel to pixel: nothing to be seen as an edge.
         assert np.abs(np.diff(mask, axis=1)).max() < 0.34 * top
         sizes.append((mask > 0.5 * top).mean())
@@ -87,7 +88,8 @@ def test_pictures_of_any_size_and_nonsense_points_are_blended(shape):
     pixels = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
     for points in (UNKNOWN, TYPICAL_LANDMARKS * 0 + 0.5, TYPICAL_LANDMARKS * 9):
         blend = self_blend(pixels, points, np.random.default_rng(1))
-        assert blend.fake.shape == pixels.shape and blend.mask.max() > 0.2
+        assert blend.fake.shape == pixels.shape
+        assert blend.mask.max() > 0.2
         assert (blend.real != blend.fake).any()
 
 
@@ -120,7 +122,8 @@ def test_a_split_without_fakes_gets_one_for_each_real_crop(tmp_path):
             table = split.table
             assert missing_classes(table) == []
             numbers = np.arange(len(table))
-            assert len(table) == 12 and table.labels.sum() == 6
+            assert len(table) == 12
+            assert table.labels.sum() == 6
             assert split.read(numbers) == again.read(numbers)
             # A fake's clip, its original's and the frames are known, as for any data.
             clips = table.clip_names[table.clips]

@@ -1,4 +1,5 @@
 import csv
+import itertools
 import json
 import math
 import subprocess
@@ -106,10 +107,12 @@ def test_metadata_stands_beside_the_model(trained):
     assert metadata["input_size"] == SIZE
     assert metadata["positive_class"] == "fake"
     assert metadata["backbone"] == "tiny"
-    assert metadata["seed"] == 3 and metadata["code"] == "0123"
+    assert metadata["seed"] == 3
+    assert metadata["code"] == "0123"
     assert metadata["training"]["epochs"] == TRAINING["epochs"]
     assert metadata["libraries"]["tensorflow"] == tf.__version__
-    assert metadata["temperature"] > 0 and metadata["offset"] != 0
+    assert metadata["temperature"] > 0
+    assert metadata["offset"] != 0
     assert card.read(trained.parent).to_dict() == metadata
 
 
@@ -255,8 +258,8 @@ def test_rate_rises_then_falls_to_zero():
     rates = [warmup_cosine(step, 100, 1e-3, 0.1) for step in range(100)]
     assert rates[0] == pytest.approx(1e-3 / 11)
     assert rates[10] == max(rates) == 1e-3
-    assert all(a < b for a, b in zip(rates[:10], rates[1:11], strict=True))
-    assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(rates))
+    assert all(a > b for a, b in itertools.pairwise(rates))
     assert 0 < rates[-1] < 1e-6
     assert warmup_cosine(0, 1, 1e-3, 0.1) == 1e-3
 
@@ -282,9 +285,11 @@ def test_validation_scores_clips_by_their_highest_track():
     )
     found = Validation.of(np.array([-1.0, 2.0, -3.0, 1.0, 1.5]), table)
     assert (found.clip_auc, found.clip_accuracy) == (1.0, 0.5)
-    assert found.auc == pytest.approx(2 / 6) and found.accuracy == pytest.approx(3 / 5)
+    assert found.auc == pytest.approx(2 / 6)
+    assert found.accuracy == pytest.approx(3 / 5)
 
 
 def test_metadata_is_json_for_people_too(trained):
     text = (trained / card.FILE).read_text()
-    assert json.loads(text) and "\n" in text
+    assert json.loads(text)
+    assert "\n" in text

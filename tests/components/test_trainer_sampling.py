@@ -116,7 +116,8 @@ def test_a_share_of_the_pairs_gets_pseudo_fakes():
 
 def test_shuffled_shows_every_crop_once_a_pass_across_batches():
     sampler = ShuffledSampler(UNEVEN, 3, seed=1)
-    assert sampler.steps_per_pass == 3 and sampler.weights is None
+    assert sampler.steps_per_pass == 3
+    assert sampler.weights is None
     shown = _take(sampler, 7).ravel()
     passes = shown.reshape(3, 7)
     assert (np.sort(passes, axis=1) == np.arange(7)).all()
@@ -137,7 +138,8 @@ def test_the_configuration_chooses_the_sampler():
     def made(table=UNEVEN, **values):
         return build_sampler(table, TrainingConfig(batch_size=4, **values), seed=1)
 
-    assert made().paired and not made(sampling="shuffled").paired
+    assert made().paired
+    assert not made(sampling="shuffled").paired
     assert made(sampling="shuffled").weights is None
     assert made(sampling="weighted").weights is not None
     assert (_take(made(), 20) >= 0).all()
@@ -150,10 +152,10 @@ def test_what_cannot_be_trained_on_is_refused():
     def build(table, **values):
         build_sampler(table, TrainingConfig(batch_size=4, **values), seed=1)
 
-    with pytest.raises(UsageError, match="none of the 5 crops .* fake.*self_blended"):
+    with pytest.raises(UsageError, match=r"none of the 5 crops .* fake.*self_blended"):
         build(REALS)
     with pytest.raises(UsageError, match="fake"):
         build(REALS, pseudo_fakes="self_blended", pseudo_fake_share=0.5)
     fakes = _table([(1, i, -1, 0) for i in range(5)])
-    with pytest.raises(UsageError, match="none of the 5 crops .* real"):
+    with pytest.raises(UsageError, match=r"none of the 5 crops .* real"):
         build(fakes, pseudo_fakes="self_blended")

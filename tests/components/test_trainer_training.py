@@ -1,5 +1,7 @@
-"""How training runs: killed and gone on with, spread over devices, at lower precision, out of
-numbers and out of memory."""
+"""How training runs.
+
+Killed and gone on with, spread over devices, at lower precision, out of numbers and out of memory.
+"""
 
 import csv
 import json
@@ -112,7 +114,8 @@ def test_a_killed_training_ends_as_if_it_had_not_been(workbench, tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     done = _epochs_done(stored)
-    assert done < 4 and not (tmp_path / "killed" / "Format-Serving").exists()
+    assert done < 4
+    assert not (tmp_path / "killed" / "Format-Serving").exists()
 
     for name, folder in (("again", state), ("whole", tmp_path / "other")):
         process = _train_elsewhere(workbench, tmp_path / name, folder, _STATEFUL)
@@ -150,14 +153,17 @@ def test_a_state_is_read_only_by_the_training_that_left_it(tmp_path):
     arrays = {"model": [np.arange(3.0), np.float32(2)], "best": []}
     state.save(arrays, {"phase": "head", "loss": float("nan")})
     found, values = state.load()
-    assert list(found) == ["model"] and values["phase"] == "head" and np.isnan(values["loss"])
+    assert list(found) == ["model"]
+    assert values["phase"] == "head"
+    assert np.isnan(values["loss"])
     np.testing.assert_array_equal(found["model"][0], arrays["model"][0])
     assert TrainingState(str(tmp_path / "new" / "folder"), "another").load() is None
     path = tmp_path / "new" / "folder" / "training-state.npz"
     path.write_bytes(path.read_bytes()[:100])
     assert state.load() is None
     state.clear()
-    assert state.load() is None and not path.exists()
+    assert state.load() is None
+    assert not path.exists()
     TrainingState("", "one").save(arrays, {})
 
 
@@ -176,7 +182,8 @@ setup.build_strategy = lambda: hardware.build_strategy(["CPU:0", "CPU:1"])
         assert process.wait(timeout=400) == 0, (tmp_path / f"{name}.log").read_text()[-3000:]
         histories.append(_history(tmp_path / name))
     one, two = histories
-    assert len(two) == 2 and two[-1]["val_loss"] < two[0]["val_loss"]
+    assert len(two) == 2
+    assert two[-1]["val_loss"] < two[0]["val_loss"]
     # In the first phase no statistics of batches matter: two halves of a batch are the batch.
     assert two[0]["val_loss"] == pytest.approx(one[0]["val_loss"], abs=0.02)
 
@@ -206,7 +213,8 @@ def test_a_loss_that_is_no_number_names_step_and_batch(workbench, tmp_path):
         )
     message = str(caught.value)
     assert "in phase all layers, epoch " in message
-    assert "whose batch shows fake/train" in message and "training.learning_rate" in message
+    assert "whose batch shows fake/train" in message
+    assert "training.learning_rate" in message
 
 
 def test_no_memory_says_which_batch_size_to_try(workbench, tmp_path, monkeypatch):
@@ -224,7 +232,7 @@ def test_no_memory_says_which_batch_size_to_try(workbench, tmp_path, monkeypatch
         )
 
     monkeypatch.setattr(setup, "build_model", too_much)
-    with pytest.raises(UsageError, match="batch of 8 crops: try training.batch_size=4"):
+    with pytest.raises(UsageError, match=r"batch of 8 crops: try training.batch_size=4"):
         workbench.train(tmp_path)
 
 
@@ -256,7 +264,8 @@ def test_tensorboard_reads_the_same_as_the_table(workbench, trained):
 def test_without_a_gpu_nothing_is_compiled_or_rounded():
     config = TrainingConfig()
     assert not tf.config.list_physical_devices("GPU")
-    assert dtype_policy(config) == "float32" and not use_xla(config)
+    assert dtype_policy(config) == "float32"
+    assert not use_xla(config)
     assert use_xla(TrainingConfig(xla="on"))
     assert dtype_policy(TrainingConfig(precision="mixed_float16")) == "mixed_float16"
 

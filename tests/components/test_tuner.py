@@ -1,6 +1,7 @@
 """The search for better values, by real trainings of a tiny network."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tfx.components.tuner import executor
@@ -55,15 +56,14 @@ def test_best_values_are_found_and_trained_with(workbench, tmp_path):
         outputs[key] = [artifact]
     executor.write_best_hyperparameters(result.tuner, outputs)
     folder = artifact_utils.get_single_uri(outputs["tuner_results"])
-    with open(f"{folder}/tuner_results.json") as file:
-        trials = json.load(file)
+    trials = json.loads(Path(folder, "tuner_results.json").read_text())
     assert len(trials) == 3
     assert all(0.0 <= trial["score"] <= 1.0 for trial in trials)
     assert len({trial["learning_rate"] for trial in trials}) == 3
     best = max(trials, key=lambda trial: trial["score"])
 
-    with open(f"{tmp_path}/best_hyperparameters/best_hyperparameters.txt") as file:
-        hyperparameters = json.load(file)
+    best_file = tmp_path / "best_hyperparameters" / "best_hyperparameters.txt"
+    hyperparameters = json.loads(best_file.read_text())
     values = hyperparameters["values"]
     assert values["learning_rate"] == best["learning_rate"]
     model = workbench.train(
@@ -77,7 +77,8 @@ def test_best_values_are_found_and_trained_with(workbench, tmp_path):
 
 def test_what_is_not_searched_is_fixed():
     space = search_space(TunerConfig(learning_rate=(1e-4, 1e-4), dropout=(0.0, 0.0)))
-    assert space.values["learning_rate"] == 1e-4 and space.values["dropout"] == 0.0
+    assert space.values["learning_rate"] == 1e-4
+    assert space.values["dropout"] == 0.0
     names = {entry.name for entry in space.space}
     assert names == {"learning_rate", "dropout", "unfreeze_from", "augmentation"}
 

@@ -1,12 +1,12 @@
-"""The suite runs against any server that serves the models of serving_support/models.py.
+r"""The suite runs against any server that serves the models of serving_support/models.py.
 
 By default it starts this project's. For another, for instance TensorFlow Serving:
 
     PYTHONPATH=tests python -m serving_support.models /tmp/models
-    tensorflow_model_server --port=8500 --rest_api_port=8501 \\
-        --model_config_file=/tmp/models/models.config \\
+    tensorflow_model_server --port=8500 --rest_api_port=8501 \
+        --model_config_file=/tmp/models/models.config \
         --allow_version_labels_for_unavailable_models=true
-    CONFORMANCE_REST_URL=http://localhost:8501 CONFORMANCE_GRPC_ADDRESS=localhost:8500 \\
+    CONFORMANCE_REST_URL=http://localhost:8501 CONFORMANCE_GRPC_ADDRESS=localhost:8500 \
         pytest tests/conformance
 """
 

@@ -100,7 +100,7 @@ def test_predict_by_classify_signature(prediction):
 
 
 DOUBLE = (
-    'inputs { key: "x" value { dtype: DT_DOUBLE tensor_shape { dim { size: 1 } } double_val: 2 } } '  # noqa: E501
+    'inputs { key: "x" value { dtype: DT_DOUBLE tensor_shape { dim { size: 1 } } double_val: 2 } } '
 )
 OTHER = X.replace('"x"', '"other"')
 

@@ -20,16 +20,18 @@ def main(base: str, files: list[str]) -> dict[str, dict]:
     scores = {}
     with quiet():
         predictor = Predictor(base)
-        with ServerProcess(["--model-base", base]) as server:
-            with clients.connect(f"grpc://{server.grpc}", Path(base).name) as scorer:
-                for file in files:
-                    crops, _ = predictor._cropper.crops(file)
-                    jpegs = [crop.jpeg for crop in crops]
-                    scores[Path(file).name] = {
-                        "score": predictor.predict(file).score,
-                        "logits": predictor.logits(jpegs).tolist(),
-                        "served": scorer.score(jpegs).logits.tolist(),
-                    }
+        with (
+            ServerProcess(["--model-base", base]) as server,
+            clients.connect(f"grpc://{server.grpc}", Path(base).name) as scorer,
+        ):
+            for file in files:
+                crops, _ = predictor._cropper.crops(file)
+                jpegs = [crop.jpeg for crop in crops]
+                scores[Path(file).name] = {
+                    "score": predictor.predict(file).score,
+                    "logits": predictor.logits(jpegs).tolist(),
+                    "served": scorer.score(jpegs).logits.tolist(),
+                }
         predictor.close()
     return scores
 

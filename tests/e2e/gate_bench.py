@@ -1,6 +1,7 @@
 """The real Evaluator, ClipEvaluator and Pusher, on records that say what the model shall answer."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from components.evaluation.config import EvaluationConfig, GateConfig
 from preprocessing.extraction.face_example import SCORE, make_example
+from preprocessing.support.beam_args import RUNNER
 
 PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
 
@@ -101,8 +103,6 @@ def judge(
     baseline_scale: float | None = None,
 ) -> Outcome:
     """Runs Evaluator, ClipEvaluator and Pusher as a pipeline does."""
-    from tfx.components.pusher import executor as pusher
-    from tfx.proto import pusher_pb2
     from tfx.types import artifact_utils, standard_artifacts
     from tfx.types.experimental import simple_artifacts
     from tfx.utils import proto_utils
@@ -112,11 +112,7 @@ def judge(
     from components.evaluation.eval_config import make_eval_config
     from components.evaluator import component as evaluator
 
-    def artifact(kind, name):
-        made = kind()
-        made.uri = str(folder / name)
-        return made
-
+    artifact = functools.partial(_artifact, folder)
     write_examples(folder / "examples", crops)
     examples = artifact(standard_artifacts.Examples, "examples")
     examples.split_names = artifact_utils.encode_split_names(["val", "test"])
@@ -130,11 +126,10 @@ def judge(
     evaluation = artifact(standard_artifacts.ModelEvaluation, "evaluation")
     frame_blessing = artifact(standard_artifacts.ModelBlessing, "frame_blessing")
     config = make_eval_config(EvaluationConfig(gate=gate, clip_gate=clip_gate))
-    runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
     # The component names its executor, so that one of TFX's own would be found out.
     executor = evaluator.Evaluator.EXECUTOR_SPEC.executor_class
     executor(
-        executor.Context(beam_pipeline_args=[runner], tmp_dir=str(folder / "tmp"), unique_id="1")
+        executor.Context(beam_pipeline_args=[RUNNER], tmp_dir=str(folder / "tmp"), unique_id="1")
     ).Do(
         inputs,
         {"evaluation": [evaluation], "blessing": [frame_blessing]},
@@ -147,22 +142,38 @@ def judge(
         {"evaluation": [clip_evaluation], "blessing": [blessing]},
         {"gate": json.dumps(clip_gate.to_dict()), "resamples": 100, "code": ""},
     )
-    destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(folder / "pushed"))
-    )
-    pusher.Executor().Do(
-        {"model": [model], "model_blessing": [blessing]},
-        {"pushed_model": [artifact(standard_artifacts.PushedModel, "pushed_model")]},
-        {"push_destination": proto_utils.proto_to_json(destination)},
-    )
-    versions = list((folder / "pushed").glob("*")) if (folder / "pushed").exists() else []
-    assert len(versions) <= 1
+    pushed_model = artifact(standard_artifacts.PushedModel, "pushed_model")
     return Outcome(
         frames=frame_gate.read(evaluation.uri),
         clips=results.read_verdict(clip_evaluation.uri),
         frames_blessed=frame_blessing.get_int_custom_property("blessed") == 1,
         blessed=blessing.get_int_custom_property("blessed") == 1,
-        pushed=versions[0] if versions else None,
+        pushed=_push(model, blessing, pushed_model, folder / "pushed"),
         evaluation=Path(evaluation.uri),
         clip_evaluation=Path(clip_evaluation.uri),
     )
+
+
+def _artifact(folder: Path, kind, name: str):
+    made = kind()
+    made.uri = str(folder / name)
+    return made
+
+
+def _push(model, blessing, pushed_model, target: Path) -> Path | None:
+    """Runs Pusher; returns the folder of the version that it wrote."""
+    from tfx.components.pusher import executor as pusher
+    from tfx.proto import pusher_pb2
+    from tfx.utils import proto_utils
+
+    destination = pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(target))
+    )
+    pusher.Executor().Do(
+        {"model": [model], "model_blessing": [blessing]},
+        {"pushed_model": [pushed_model]},
+        {"push_destination": proto_utils.proto_to_json(destination)},
+    )
+    versions = list(target.glob("*")) if target.exists() else []
+    assert len(versions) <= 1
+    return versions[0] if versions else None

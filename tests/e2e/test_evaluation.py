@@ -51,7 +51,9 @@ def test_the_look_finds_what_is_wrong(tmp_path, first_run, chromium):
     wide = '<div style="width:2000px">wide</div><p>one</p><p style="margin-top:-2em">two</p>'
     page.write_text(text.replace("</h1>", f"</h1>{wide}<img alt='gone' src='data:,'>", 1))
     faults = " ".join(browser.look(chromium, page, 1400, tmp_path / "look")["faults"])
-    assert "page wider" in faults and "overlap" in faults and "picture: gone" in faults
+    assert "page wider" in faults
+    assert "overlap" in faults
+    assert "picture: gone" in faults
 
 
 def test_report_says_what_the_artifacts_say(first_run):
@@ -59,8 +61,10 @@ def test_report_says_what_the_artifacts_say(first_run):
     data = json.loads(Path(summary["page"]).with_name("report.json").read_text())
     measured = results.read(summary["clip_evaluation"]).splits["test"].clips[0].to_dict()
     assert data["splits"]["test"]["clips"][0] == measured
-    assert data["gate"] == summary["gate"] and data["blessed"]
-    assert data["dataset"]["clean"] and data["dataset"]["clips"] == summary["extraction"]["clips"]
+    assert data["gate"] == summary["gate"]
+    assert data["blessed"]
+    assert data["dataset"]["clean"]
+    assert data["dataset"]["clips"] == summary["extraction"]["clips"]
     assert data["extraction"]["crops"] == summary["extraction"]["crops"]
     assert len(data["history"]) == 1
     at_half = data["confusion"][0]
@@ -138,7 +142,8 @@ def test_clips_are_the_same_by_content_and_not_by_name(evaluation, tmp_path, cap
     change(scores, {"clip_id": "elsewhere/{}".format})
     change(manifest, {"path": "elsewhere/{}".format})
     status, said = compare()
-    assert status == 0 and f"Compared on the same {tested} test clips, by content." in said.out
+    assert status == 0
+    assert f"Compared on the same {tested} test clips, by content." in said.out
     assert "are of different data" not in said.out
     # Other files by the same names: the names of two datasets tell nothing.
     change(scores, {"clip_id": lambda name: name.removeprefix("elsewhere/")})
@@ -150,7 +155,9 @@ def test_clips_are_the_same_by_content_and_not_by_name(evaluation, tmp_path, cap
         },
     )
     status, said = compare()
-    assert status == 0 and "no test clip in common" in said.out and "+0.000" not in said.out
+    assert status == 0
+    assert "no test clip in common" in said.out
+    assert "+0.000" not in said.out
     # The same files with the opposite labels.
     change(manifest, {"sha256": lambda content: content[::-1]})
     change(scores, {"label": lambda label: str(1 - int(label))})
@@ -159,7 +166,8 @@ def test_clips_are_the_same_by_content_and_not_by_name(evaluation, tmp_path, cap
     assert f"{tested} clips of equal content have opposite labels" in said.err
     manifest.unlink()
     status, said = compare()
-    assert status == 2 and "the manifest of" in said.err
+    assert status == 2
+    assert "the manifest of" in said.err
 
 
 def test_interrupted_scoring_keeps_what_is_finished(
@@ -264,4 +272,5 @@ def test_wrong_usage_is_said_in_a_sentence(tmp_path, pushed_model, arguments, wo
     known = {"tmp": str(tmp_path), "model": str(pushed_model)}
     assert main([one.format(**known) for one in arguments]) == 2
     said = capsys.readouterr().err
-    assert words.format(**known) in said and "Traceback" not in said
+    assert words.format(**known) in said
+    assert "Traceback" not in said

@@ -23,7 +23,8 @@ def test_a_model_that_holds_every_bound_is_pushed_and_measured_alike(tmp_path):
     strict = gate(min_accuracy=0.7, min_auc=0.8, slices=("method: auc >= 0.8",))
     found = judge(tmp_path, GOOD, gate=strict, clip_gate=strict)
     assert found.refused == []
-    assert found.frames_blessed and found.blessed
+    assert found.frames_blessed
+    assert found.blessed
     assert (found.pushed / "saved_model.pb").exists()
     assert [row.slice for row in found.frames] == ["", "", "method=swap"]
 
@@ -196,5 +197,6 @@ def test_an_equal_baseline_passes(tmp_path):
 @pytest.mark.slow
 def test_without_a_baseline_no_change_is_asked(tmp_path):
     found = judge(tmp_path, GOOD, gate=gate(max_auc_drop=0.0), clip_gate=gate(max_auc_drop=0.0))
-    assert found.refused == [] and found.pushed
+    assert found.refused == []
+    assert found.pushed
     assert not any("blessed model" in row.metric for row in found.clips)

@@ -65,7 +65,8 @@ def test_every_task_runs_and_the_model_is_pushed(interpreter, order, output):
     assert order.index("ExampleValidator") < order.index("Transform")
     assert order[-4:] == ["ClipEvaluator", "ServingCheck", "Pusher", "Report"]
     served = serving_result.read(interpreter.outputs["ServingCheck"]["report"]["uri"])
-    assert served.blessed and served.crops
+    assert served.blessed
+    assert served.crops
     report = Path(interpreter.outputs["Report"]["report"]["uri"])
     assert "passed the gate" in (report / "report.html").read_text()
     pushed = metadata(interpreter.outputs["Pusher"]["pushed_model"])

@@ -39,7 +39,8 @@ def test_trains_exports_loads_and_scores(tmp_path, capsys):
     assert status == 0
     pushed = Path(summary["pushed"])
     metadata = card.read(pushed)
-    assert metadata.backbone == "nasnet_large" and metadata.input_size == 331
+    assert metadata.backbone == "nasnet_large"
+    assert metadata.input_size == 331
 
     began = time.monotonic()
     model = tf.saved_model.load(str(pushed))
@@ -56,7 +57,8 @@ def test_trains_exports_loads_and_scores(tmp_path, capsys):
     scoring = time.monotonic() - began
     scores = answer["score"].numpy()
     assert len(scores) == len(records) >= 4
-    assert np.isfinite(scores).all() and ((scores > 0) & (scores < 1)).all()
+    assert np.isfinite(scores).all()
+    assert ((scores > 0) & (scores < 1)).all()
     assert _scores_of_the_evaluation(summary) == pytest.approx(sorted(scores), abs=1e-4)
 
     size = sum(path.stat().st_size for path in pushed.rglob("*") if path.is_file())

@@ -116,7 +116,7 @@ def models(newest, tmp_path_factory) -> dict[str, Path]:
     arguments = ["run", "--preset", "demo"]
     for override in SMALL:
         arguments += ["--set", override]
-    with open(here / "log", "wb") as log:
+    with (here / "log").open("wb") as log:
         other = subprocess.Popen(
             [DEEPFAKE, *arguments, "--output", here / "run"], stdout=log, stderr=log
         )
@@ -155,7 +155,8 @@ def test_a_model_of_either_scores_alike_in_both(newest, models, made_by):
 
 
 def _compare(old: dict[str, dict], new: dict[str, dict]) -> None:
-    assert set(old) == set(new) and len(old) == CLIPS
+    assert set(old) == set(new)
+    assert len(old) == CLIPS
     assert any(answer["score"] is not None for answer in old.values())
     for file, answer in old.items():
         for kind in ("score", "logits", "served"):

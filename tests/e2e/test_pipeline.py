@@ -55,7 +55,8 @@ def test_first_run_executes_all_and_pushes_a_complete_model(workspace, first_run
     assert (pushed / "variables" / "variables.index").exists()
     assert (pushed / "assets.extra" / "tf_serving_warmup_requests").exists()
     served = summary["serving_check"]
-    assert served["crops"] > 0 and served["warmup_requests"] > 0
+    assert served["crops"] > 0
+    assert served["warmup_requests"] > 0
     assert max(served["largest_difference"].values()) <= 1e-4
     assert summary["refused_by"] == {}
 
@@ -113,7 +114,8 @@ def test_model_that_is_too_slow_as_a_server_is_not_pushed_and_exits_with_3(
     status, summary = workspace.run("serving.max_latency_ms=0.001")
     assert status == 3
     assert executed(summary) == {"ServingCheck", "Pusher", "Report"}
-    assert summary["blessed"] and not summary["pushed"]
+    assert summary["blessed"]
+    assert not summary["pushed"]
     assert list(summary["refused_by"]) == ["serving check"]
     assert "ms are allowed" in summary["refused_by"]["serving check"][0]
     table = capfd.readouterr().out

@@ -125,7 +125,8 @@ def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_pat
     assert head.split() == ["verdict", "P(fake)", "found", "judged", "tracks", "file"]
     assert row.split()[0] in ("fake", "real", "uncertain")
     assert row.endswith(clip)
-    assert meaning.startswith("fake: above 0.") and "5.0% false alarms" in meaning
+    assert meaning.startswith("fake: above 0.")
+    assert "5.0% false alarms" in meaning
     assert main([*arguments, "--false-alarms", "0.02"]) == 2
     assert "no threshold for a share of 0.02" in capsys.readouterr().err
 
@@ -186,18 +187,17 @@ def test_folders_that_are_no_model_of_ours(tmp_path, workspace, content, words):
 
 def test_every_name_is_answered_in_every_terminal(tmp_path, workspace, pushed_model):
     clip = min((workspace.data / "Celeb-synthesis").glob("*.mp4"))
-    named = [
-        os.path.join(os.fsencode(tmp_path), name) for name in (b"bad\xff.mp4", "你.mp4".encode())
-    ]
+    named = [os.fsencode(tmp_path / os.fsdecode(b"bad\xff.mp4")), os.fsencode(tmp_path / "你.mp4")]
     for path in named:
         shutil.copy(clip, path)
     command = [DEEPFAKE, "predict", *named, "--model", str(pushed_model)]
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "1"}
     done = subprocess.run(command, capture_output=True, env=environment, timeout=300)
     assert "Traceback" not in done.stderr.decode()
-    head, *rows, _ = done.stdout.decode("latin-1").splitlines()
+    _head, *rows, _ = done.stdout.decode("latin-1").splitlines()
     assert len(rows) == 2
-    assert "bad\\udcff" in rows[0] and "\\u4f60" in rows[1]
+    assert "bad\\udcff" in rows[0]
+    assert "\\u4f60" in rows[1]
     # Pictures and clips after the first are answered, too.
     assert rows[1].split()[0] in ("fake", "real", "uncertain")
 
@@ -209,4 +209,5 @@ def test_a_reader_that_had_enough_ends_predict_quietly(workspace, pushed_model):
         running.stdout.close()
         complaint = running.stderr.read().decode()
         assert running.wait(timeout=300) == 141
-    assert "Traceback" not in complaint and "BrokenPipe" not in complaint
+    assert "Traceback" not in complaint
+    assert "BrokenPipe" not in complaint

@@ -87,7 +87,8 @@ class TestScore:
             "folder.mp4",
             "notes.txt",
         }
-        assert (missing["reason"].str.len() > 5).all() and (missing["verdict"] == "").all()
+        assert (missing["reason"].str.len() > 5).all()
+        assert (missing["verdict"] == "").all()
         said = capfd.readouterr().out
         assert "2 files scored, 7 without a score" in said
         for reason in missing["reason"]:
@@ -97,13 +98,15 @@ class TestScore:
         picture(tmp_path / "data" / "a.png")
         (tmp_path / "data" / "notes.txt").write_text("a text")
         status, table = score(model, tmp_path / "data", tmp_path / "scores.parquet")
-        assert status == 0 and len(table) == 2
+        assert status == 0
+        assert len(table) == 2
 
     def test_its_own_files_are_not_given(self, model, tmp_path):
         picture(tmp_path / "a.png")
         for _ in range(2):
             status, table = score(model, tmp_path, tmp_path / "scores.parquet")
-            assert status == 0 and list(table.index) == ["a.png"]
+            assert status == 0
+            assert list(table.index) == ["a.png"]
 
     def test_layouts_do_not_matter(self, model, tmp_path):
         """Everything below the folder is scored, whatever of it a layout would take."""
@@ -126,7 +129,9 @@ class TestScore:
         arguments = ["score", "--model", str(model), "--data", str(tmp_path / "data")]
         assert main([*arguments, "--output", output]) == 2
         said = capsys.readouterr().err
-        assert "holds no video or picture" in said and "gone.png" in said and "\\udce9" in said
+        assert "holds no video or picture" in said
+        assert "gone.png" in said
+        assert "\\udce9" in said
 
     def test_a_passing_fault_is_tried_again(self, model, tmp_path, monkeypatch):
         """A file that is away while its faces are cut is scored by the next call."""
@@ -145,11 +150,13 @@ class TestScore:
         with monkeypatch.context() as patch:
             patch.setattr(command, "hash_clips", remove_after_hashing)
             status, table = score(model, data, tmp_path / "scores.parquet")
-        assert status == 4 and pd.isna(table.loc["b.png", "score"])
+        assert status == 4
+        assert pd.isna(table.loc["b.png", "score"])
         assert "a passing fault: the next run tries again" in table.loc["b.png", "reason"]
         (tmp_path / "away.png").rename(data / "b.png")
         status, table = score(model, data, tmp_path / "scores.parquet")
-        assert status == 0 and table["score"].notna().all()
+        assert status == 0
+        assert table["score"].notna().all()
 
     def test_damaged_results_are_made_again(self, model, tmp_path):
         data = tmp_path / "data"
@@ -225,7 +232,8 @@ class TestEvaluate:
         assert evaluate(model, data, tmp_path / "out") == 0
         folder = tmp_path / "out" / "clip_evaluation"
         table = pd.read_csv(folder / "test_clips.csv").set_index("clip_id")
-        assert set(table.index) == set(clips) and (table["crops"] == 3).all()
+        assert set(table.index) == set(clips)
+        assert (table["crops"] == 3).all()
         fake = table.loc["manipulated_sequences/Deepfakes/c23/frames/000_001"]
         assert fake["pair_id"] == "original_sequences/youtube/c23/frames/000"
 
@@ -245,10 +253,11 @@ class TestExtract:
         capfd.readouterr()
         assert self.extract(data, tmp_path / "out") == 4
         said = capfd.readouterr().out
-        assert "link to a file that is not there" in said and "not UTF-8" in said
+        assert "link to a file that is not there" in said
+        assert "not UTF-8" in said
         report = (tmp_path / "out" / "faces" / "report.txt").read_text()
         for name in ("gone.png", "pipe.png", "udce9", "half.mp4.part", "broken.png"):
-            assert f"train/real/{name}" in report or name == "udce9" and name in report
+            assert f"train/real/{name}" in report or (name == "udce9" and name in report)
 
 
 @pytest.mark.parametrize(

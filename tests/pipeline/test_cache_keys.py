@@ -231,7 +231,8 @@ def test_every_node_of_ours_has_the_digest_of_what_it_runs(kubeflow):
             wired[name] = code_of(node)
             assert module == ENTRY_POINTS[name][0]
     known = set(ENTRY_POINTS) - (set() if kubeflow else {"BlessedModel"})
-    chosen = dict.fromkeys(("Trainer", "Tuner"), ["components.trainer.backbones.nasnet"])
+    backbone = ["components.trainer.backbones.nasnet"]
+    chosen = {"Trainer": backbone, "Tuner": backbone}
     assert wired == {name: node_code(name, *chosen.get(name, [])) for name in known}
 
 

@@ -63,7 +63,8 @@ def test_help_of_every_command_loads_nothing_heavy_and_fits_a_terminal():
     assert len(texts) == len(COMMANDS)
     for name, text in zip(COMMANDS, texts, strict=True):
         assert re.search(rf"^  {name}  +[A-Z]", whole, re.M)
-        assert text.startswith(f"{name}\nUsage: deepfake {name} [OPTIONS]") and "-h, --help" in text
+        assert text.startswith(f"{name}\nUsage: deepfake {name} [OPTIONS]")
+        assert "-h, --help" in text
         assert max(map(len, text.splitlines())) <= 80
 
 
@@ -75,7 +76,8 @@ def test_serving_modules_take_the_options_of_the_command(module):
         for command in ([DEEPFAKE, name], [sys.executable, "-m", module])
     ]
     options, others = (re.findall(r"^  (-\S+)(.*)$", text, re.M) for text in texts)
-    assert len(options) > 15 and options == others
+    assert len(options) > 15
+    assert options == others
 
 
 def test_preprocessing_and_serving_import_without_tfx_or_tensorflow():
@@ -159,7 +161,9 @@ def test_mistakes_get_a_sentence_and_status_2(tmp_path, arguments, words):
 def test_wrong_arguments_are_named_with_the_nearest_option(arguments, words, capsys):
     assert main(arguments) == 2
     said = capsys.readouterr()
-    assert not said.out and len(said.err.splitlines()) == 1 and said.err.startswith("error: ")
+    assert not said.out
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("error: ")
     for word in words:
         assert word in said.err
 
@@ -177,7 +181,8 @@ def test_all_options_of_scoring_reach_the_work(command, worker, monkeypatch):
     needed = ["--model", "m", "--data", "d", "--output", "o"]
     options = ["--precropped", "--all-faces", "--workers", "3"]
     options += ["--official-test"] if command == "evaluate" else []
-    assert main([command, *needed]) == 4 and main([command, *needed, *options]) == 4
+    assert main([command, *needed]) == 4
+    assert main([command, *needed, *options]) == 4
     more = {"precropped": True, "all_faces": True, "workers": 3}
     more["official_test"] = command == "evaluate"
     assert requests == [Request("m", "d", "o"), Request("m", "d", "o", **more)]
@@ -220,7 +225,8 @@ def test_index_prints_a_table_and_writes_the_manifest(tmp_path):
     make_files(root, *(f"{label}/{n}.mp4" for label in ("real", "fake") for n in range(6)))
     done = deepfake("index", str(root), "--manifest", str(tmp_path / "manifest.csv"))
     assert done.returncode == 0, done.stderr
-    assert "train" in done.stdout and "12" in done.stdout
+    assert "train" in done.stdout
+    assert "12" in done.stdout
     assert len((tmp_path / "manifest.csv").read_text().splitlines()) == 13
     assert not (root / "hashes.json").exists()
 

@@ -139,9 +139,9 @@ def test_wrong_files_are_refused_in_words(tmp_path, text, message):
 def test_a_file_is_named_for_its_own_values_only(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("model: {backbone: tiny, weights: none}\nseed: -5\n")
-    with pytest.raises(UsageError, match="^seed: -6 is outside"):
+    with pytest.raises(UsageError, match=r"^seed: -6 is outside"):
         load_config(str(path), ["seed=-6"])
-    with pytest.raises(UsageError, match="mine.yaml: seed: -5 is outside"):
+    with pytest.raises(UsageError, match=r"mine.yaml: seed: -5 is outside"):
         load_config(str(path), ["training.epochs=2"])
     path.write_text("model: {backbone: tiny, weights: none}\n")
     assert load_config(str(path), ["training.batch_norm=momentum"]).model.backbone == "tiny"
@@ -180,7 +180,7 @@ def test_the_ends_of_the_ranges_are_allowed():
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match="nowhere.yaml does not exist"):
+    with pytest.raises(UsageError, match=r"nowhere.yaml does not exist"):
         load_config(str(tmp_path / "nowhere.yaml"))
 
 

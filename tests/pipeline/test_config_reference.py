@@ -26,7 +26,8 @@ def test_every_key_is_described_in_one_sentence():
     described = dict(keys(Config))
     assert len(described) > 70
     for key, field in described.items():
-        assert field.description and field.description.endswith("."), key
+        assert field.description, key
+        assert field.description.endswith("."), key
         assert "\n" not in field.description, key
 
 

@@ -56,7 +56,8 @@ def test_only_our_lines_reach_the_terminal(run):
 def test_output_goes_to_the_terminal_again_afterwards(run):
     done, log = run('print("inside")', before='print("before")', after=NOISE)
     assert done.stdout.splitlines() == ["before", "native out", "python out", "child out"]
-    assert "native err" in done.stderr and "python err" in done.stderr
+    assert "native err" in done.stderr
+    assert "python err" in done.stderr
     assert log.splitlines() == ["inside"]
 
 

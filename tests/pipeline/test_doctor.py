@@ -68,7 +68,8 @@ def test_this_environment_is_well_and_every_component_is_named():
         for path in ROOT.glob("components/*/component.py")
     }
     nodes = modules_of_nodes()
-    assert len(components) >= 4 and len(nodes) >= 15
+    assert len(components) >= 4
+    assert len(nodes) >= 15
     unknown = (components | nodes) - set(said)
     assert not unknown, "the doctor does not import these nodes"
     for name in ("python", "disk", "memory", "tensorflow", "tfx", "docker engine", "java", "gpu"):
@@ -112,7 +113,8 @@ def test_python_without_an_environment_is_broken(monkeypatch):
     monkeypatch.setattr(doctor, "supported_tfx", lambda: None)
     python = cheap_findings()["python"]
     assert python.state == "broken"
-    assert "TFX 1.16 on 3.10" in python.detail and "TFX 1.21 on 3.13" in python.detail
+    assert "TFX 1.16 on 3.10" in python.detail
+    assert "TFX 1.21 on 3.13" in python.detail
 
 
 def test_broken_versions_are_found(pins):

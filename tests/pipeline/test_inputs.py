@@ -40,7 +40,8 @@ def test_writes_manifest_schema_and_table(config, dataset):
     assert {Path(inputs.manifest).parent, Path(inputs.schema).parents[1]} == {folder}
     table = (folder / "dataset.txt").read_text()
     assert said[0] + "\n" == table
-    assert "clips" in table and "12" in table
+    assert "clips" in table
+    assert "12" in table
 
 
 def test_same_data_gives_the_same_inputs(config):

@@ -37,7 +37,7 @@ def find(name, kind):
 
 def model_of(document):
     """The client's class for a manifest."""
-    group, _, version = document["apiVersion"].rpartition("/")
+    _group, _, version = document["apiVersion"].rpartition("/")
     return f"{version.capitalize()}{document['kind']}"
 
 
@@ -239,7 +239,8 @@ def test_prometheus_scrapes_the_pages_of_server_and_gateway():
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     for name, job in jobs.items():
         host, port = job["static_configs"][0]["targets"][0].split(":")
-        assert host == name and host in compose["services"]
+        assert host == name
+        assert host in compose["services"]
         ports = compose["services"][host]["ports"]
         assert port in {published.split(":")[-1] for published in ports}
     source = yaml.safe_load(

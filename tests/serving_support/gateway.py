@@ -89,7 +89,7 @@ class GatewayProcess:
         self.process: subprocess.Popen | None = None
 
     def __enter__(self) -> GatewayProcess:
-        with open(self._log, "ab") as log:
+        with Path(self._log).open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,

@@ -13,7 +13,7 @@ _info = v1.saved_model.utils.build_tensor_info
 
 
 def half_plus_two(folder: Path, offset: float = 2.0, factor: float = 0.5) -> Path:
-    """y = factor * x + offset, as TensorFlow Serving's model of this name.
+    """Answers y = factor * x + offset, as TensorFlow Serving's model of this name.
 
     Signatures: `serving_default` (x -> y), `regress_x_to_y`, `classify_x_to_y` (scores),
     `classify_labelled` (classes and scores), `regress_x_to_y3` (y + 1), `two_outputs` (x -> y, z)

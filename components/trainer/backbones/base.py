@@ -39,7 +39,7 @@ class Backbone(abc.ABC):
     name: str
     image_size: int
     blocks: tuple[str, ...]
-    checksums: dict[str, str] = {}  # noqa: RUF012, read only.
+    checksums: dict[str, str] = {}
 
     @abc.abstractmethod
     def build(self, size: int) -> keras.Model:

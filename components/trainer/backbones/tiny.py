@@ -20,6 +20,7 @@ class Tiny(Backbone):
     blocks = tuple(f"cell_{number}" for number in range(len(_FILTERS)))
 
     def build(self, size: int) -> keras.Model:
+        """See `Backbone.build`."""
         import keras
 
         inputs = keras.Input((size, size, 3))
@@ -33,6 +34,7 @@ class Tiny(Backbone):
         return keras.Model(inputs, x, name=self.name)
 
     def block_of(self, layer: str) -> str:
+        """See `Backbone.block_of`."""
         return f"cell_{layer.rpartition('_')[2]}"
 
 

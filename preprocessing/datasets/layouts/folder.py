@@ -15,9 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import (
     FAKE,
-    IMAGE_ENDINGS,
     REAL,
-    VIDEO_ENDINGS,
     Clip,
     Listing,
     Problem,
@@ -26,7 +24,7 @@ from preprocessing.datasets.clip import (
     unread,
 )
 from preprocessing.datasets.layout import Layout, register
-from preprocessing.media.container import is_picture
+from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS, is_picture
 
 LOOKS_LIKE = "folders real/ and fake/, or train/, val/ and test/ with real/ and fake/ in each"
 _LABELS = {"real": REAL, "fake": FAKE}

@@ -54,7 +54,8 @@ class TestClusterWeights:
         weights = rows(["a"] * 5 + ["b"] + ["c"] * 2, 400)
         assert weights.shape == (400, 8)
         # All clips of a cluster are drawn equally often.
-        assert (weights[:, :5] == weights[:, :1]).all() and (weights[:, 6] == weights[:, 7]).all()
+        assert (weights[:, :5] == weights[:, :1]).all()
+        assert (weights[:, 6] == weights[:, 7]).all()
         drawn = weights[:, [0, 5, 6]]
         np.testing.assert_array_equal(drawn.sum(axis=1), 3)
         # Each cluster is drawn once on average, whatever its size, with a binomial's spread.
@@ -149,11 +150,13 @@ class TestInterval:
     @pytest.mark.parametrize("clusters", [0, 1])
     def test_one_cluster_gives_none(self, clusters):
         low, high, why = bootstrap.interval(self.DRAWS, clusters)
-        assert math.isnan(low) and math.isnan(high)
+        assert math.isnan(low)
+        assert math.isnan(high)
         assert why == "no interval: one class comes from one person or clip only"
 
     @pytest.mark.parametrize("draws", [[], [math.nan] * 5, [0.5] * 5])
     def test_draws_that_do_not_differ_give_none(self, draws):
         low, high, why = bootstrap.interval(np.array(draws), 10)
-        assert math.isnan(low) and math.isnan(high)
+        assert math.isnan(low)
+        assert math.isnan(high)
         assert why == "no interval: every resample gives this value"

@@ -90,7 +90,7 @@ def test_wrong_bounds_are_refused_before_a_run(text, words):
 def test_slices_name_a_slice():
     with pytest.raises(
         UsageError,
-        match="^evaluation.clip_gate.slices: 'eer <= 0.1' names no slice; .* key bounds beside it",
+        match=r"^evaluation.clip_gate.slices: 'eer <= 0.1' names no slice; .* key bounds beside it",
     ):
         load_config("demo", ["evaluation.clip_gate.slices=['eer <= 0.1']"])
 

@@ -37,7 +37,8 @@ def test_bounds_are_those_of_the_configuration_and_overall_only():
     assert not accuracy.threshold.HasField("change_threshold")
     # `threshold` and `thresholds` would bound every slice.
     (spec,) = config.metrics_specs
-    assert not spec.thresholds and not spec.per_slice_thresholds
+    assert not spec.thresholds
+    assert not spec.per_slice_thresholds
     assert not any(metric.HasField("threshold") for metric in spec.metrics)
 
 

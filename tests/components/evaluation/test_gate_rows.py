@@ -57,14 +57,16 @@ def test_the_drop_may_be_as_large_as_the_gate_says(change, held):
 
 def test_a_drop_that_could_not_be_measured_refuses_with_its_reason():
     row = judge_clips(GATE, slices(), 1.0, compared(None, "no real clip in common"))[3]
-    assert not row.held and math.isnan(row.value)
+    assert not row.held
+    assert math.isnan(row.value)
     assert row.reason == "no real clip in common"
     assert row.text().endswith("not measured (no real clip in common)")
 
 
 def test_no_score_at_all_refuses_with_its_reason():
     row = judge_clips(GATE, slices(None, None), math.nan, None)[0]
-    assert not row.held and row.reason == "nothing was scored"
+    assert not row.held
+    assert row.reason == "nothing was scored"
 
 
 @pytest.mark.parametrize(("share", "held"), [(1.0, True), (0.999, False)])
@@ -74,7 +76,8 @@ def test_every_score_must_be_finite(share, held):
 
 def test_a_measure_that_is_missing_refuses_with_the_note_of_the_measure():
     for row in judge_clips(GATE, slices(None, None, "no fake one"), 1.0, None)[1:]:
-        assert not row.held and row.reason == "no fake one"
+        assert not row.held
+        assert row.reason == "no fake one"
 
 
 def test_a_bound_of_a_slice_is_for_that_key_and_value_only():

@@ -67,7 +67,7 @@ def test_a_file_that_says_something_else_is_refused(written):
     path = written / results.METRICS
     path.write_text(path.read_text().replace('"value": 1.0', '"value": "high"', 1))
     with pytest.raises(
-        UsageError, match="^splits.test.crops.metrics.[a-z_]+.value: 'high' is not a number"
+        UsageError, match=r"^splits.test.crops.metrics.[a-z_]+.value: 'high' is not a number"
     ):
         results.read(written)
 

@@ -1,6 +1,7 @@
 """Measures against scikit-learn, intervals against known truth."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -41,7 +42,7 @@ def expected(labels, logits, weights=None) -> dict[str, float]:
     crossing = grid[np.argmin(np.abs(1 - np.interp(grid, fpr, tpr) - grid))]
     edges = np.linspace(0, 1, 16)
     error = 0.0
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (scores >= low) & ((scores < high) | (high == 1))
         error += abs(np.sum(weights[inside] * (scores[inside] - labels[inside])))
     return {
@@ -145,7 +146,8 @@ def test_one_class_leaves_only_what_it_can_tell(label):
         np.full(40, label), np.random.default_rng(0).normal(size=40), np.arange(40), 100
     )
     for name in RANKING:
-        assert math.isnan(found[name].value) and math.isnan(found[name].low)
+        assert math.isnan(found[name].value)
+        assert math.isnan(found[name].low)
         assert found[name].note == f"no {'real' if label else 'fake'} one: both classes are needed"
     for name in set(METRICS) - set(RANKING):
         assert found[name].low <= found[name].value <= found[name].high
@@ -254,10 +256,12 @@ def test_intervals_over_persons_hold_where_those_over_clips_do_not():
 def test_no_interval_is_given_where_resampling_tells_nothing():
     labels, logits = np.array([0, 0, 1, 1]), np.array([-2.0, -1.0, 1.0, 2.0])
     perfect = measure_with_intervals(labels, logits, np.arange(4), 200)["auc"]
-    assert perfect.value == 1 and math.isnan(perfect.low)
+    assert perfect.value == 1
+    assert math.isnan(perfect.low)
     assert "every resample gives this value" in perfect.note
     single = measure_with_intervals(*drawn(1, 40), np.zeros(40), 200)["auc"]
-    assert math.isnan(single.low) and "one person or clip" in single.note
+    assert math.isnan(single.low)
+    assert "one person or clip" in single.note
 
 
 def test_intervals_are_the_same_every_time_and_do_not_depend_on_chunks(monkeypatch):

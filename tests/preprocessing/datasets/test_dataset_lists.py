@@ -58,20 +58,23 @@ class TestByteOrderMarks:
         make(tmp_path, "a.mp4")
         save(tmp_path / "labels.csv", "filename,label\na.mp4,1\n")
         listing = list_clips(tmp_path)
-        assert not listing.problems and listing.clips[0].label == 1
+        assert not listing.problems
+        assert listing.clips[0].label == 1
 
     def test_dfdc_preview(self, tmp_path, save):
         make(tmp_path, "original_videos/1/1_A_001.mp4")
         rows = {"original_videos/1/1_A_001.mp4": {"label": "real", "target_id": "1"}}
         save(tmp_path / "dataset.json", json.dumps(rows))
         listing = list_clips(tmp_path)
-        assert not listing.problems and listing.clips[0].identities == ("dfdc-1",)
+        assert not listing.problems
+        assert listing.clips[0].identities == ("dfdc-1",)
 
     def test_celeb_df(self, tmp_path, save):
         make(tmp_path, "Celeb-real/id0_0000.mp4")
         save(tmp_path / celeb_df.TEST_LIST, "1 Celeb-real/id0_0000.mp4\n")
         listing = list_clips(tmp_path)
-        assert not listing.problems and listing.clips[0].official_split == "test"
+        assert not listing.problems
+        assert listing.clips[0].official_split == "test"
 
     def test_manifest_that_a_spreadsheet_program_saved(self, tmp_path):
         make(tmp_path / "data", "real/a.mp4", "fake/b.mp4", "fake/c.mp4")
@@ -83,7 +86,7 @@ class TestByteOrderMarks:
 
     def test_bytes_that_are_no_text(self, tmp_path):
         (tmp_path / "list").write_bytes(b"\xff\xfea")
-        with pytest.raises(ValueError):
+        with pytest.raises(UnicodeDecodeError):
             read_list(tmp_path / "list")
         assert read_list(tmp_path / "list", errors="replace") == "�"
 
@@ -102,7 +105,8 @@ class TestDfdc:
         (tmp_path / "metadata.json").write_text(json.dumps(rows))
         make(tmp_path, "labels.csv")
         listing = dfdc.list_clips(tmp_path)
-        assert [clip.label for clip in listing.clips] == [1, 0] and not listing.problems
+        assert [clip.label for clip in listing.clips] == [1, 0]
+        assert not listing.problems
 
     def test_a_test_set_beside_parts_is_the_test_split(self, tmp_path):
         for part in range(3):
@@ -148,7 +152,8 @@ class TestDfdc:
         (tmp_path / "dataset.json").write_text(json.dumps(rows))
         listing = list_clips(tmp_path)
         clips = clips_by_path(listing)
-        assert listing.layout == "dfdc" and set(clips) == {fake, real}
+        assert listing.layout == "dfdc"
+        assert set(clips) == {fake, real}
         assert (clips[fake].label, clips[fake].method, clips[fake].source) == (1, "method_A", real)
         assert clips[fake].identities == ("dfdc-1255229", "dfdc-1003254")
         assert clips[fake].dataset == "dfdc_preview"
@@ -303,7 +308,8 @@ class TestDivision:
     def test_folders_without_a_division(self, tmp_path):
         make(tmp_path, *(f"{label}/{n}.mp4" for label in ("real", "fake") for n in range(6)))
         manifest = self.build(tmp_path)
-        assert manifest.protocol == "identity" and "split: by person" in dataset_table(manifest)
+        assert manifest.protocol == "identity"
+        assert "split: by person" in dataset_table(manifest)
 
     def test_lists_of_published_datasets_are_not_meant(self, tmp_path):
         """Celeb-DF's own test list shares its persons with the training pool."""

@@ -34,10 +34,12 @@ class TestCelebDf:
     def test_labels_persons_and_sources(self, root):
         listing = list_clips(root)
         clips = clips_by_path(listing)
-        assert listing.layout == "celeb_df" and not listing.problems
+        assert listing.layout == "celeb_df"
+        assert not listing.problems
         fake = clips["Celeb-synthesis/id0_id1_0000.mp4"]
         assert (fake.label, fake.method, fake.identities) == (1, "swap", ("id0", "id1"))
-        assert fake.source == "Celeb-real/id0_0000.mp4" and fake.dataset == "celeb_df_v2"
+        assert fake.source == "Celeb-real/id0_0000.mp4"
+        assert fake.dataset == "celeb_df_v2"
         real = clips["Celeb-real/id1_0003.mp4"]
         assert (real.label, real.method, real.identities) == (0, "real", ("id1",))
         assert clips["YouTube-real/00170.mp4"].identities == ("youtube-00170",)
@@ -99,7 +101,8 @@ class TestCelebDf:
 
     def test_demo_is_read_alike_but_not_called_celeb_df(self, root):
         listing = list_clips(root, "demo")
-        assert listing.layout == "demo" and len(listing.clips) == 5
+        assert listing.layout == "demo"
+        assert len(listing.clips) == 5
         assert {clip.dataset for clip in listing.clips} == {"demo"}
 
     def test_the_whole_dataset_has_its_published_counts(self):
@@ -141,7 +144,8 @@ class TestFaceForensics:
 
     def test_compressions_methods_and_actors(self, root):
         listing = list_clips(root)
-        assert listing.layout == "faceforensics" and not listing.problems
+        assert listing.layout == "faceforensics"
+        assert not listing.problems
         clips = clips_by_path(listing)
         assert len(clips) == 8
         fake = clips["manipulated_sequences/Deepfakes/c23/videos/071_054.mp4"]
@@ -154,7 +158,8 @@ class TestFaceForensics:
         ]
         assert actor.identities == ("actor-01", "actor-02")
         assert actor.source == "original_sequences/actors/c23/videos/01__kitchen_pan.mp4"
-        assert actor.official_split == "" and actor.method == "DeepFakeDetection"
+        assert actor.official_split == ""
+        assert actor.method == "DeepFakeDetection"
         real = clips["original_sequences/actors/c23/videos/01__kitchen_pan.mp4"]
         assert (real.label, real.method, real.identities) == (0, "real", ("actor-01",))
 
@@ -245,7 +250,8 @@ class TestFaceForensics:
     @needs_media
     def test_the_excerpt(self):
         listing = list_clips(Path(MEDIA, "faceforensics_mini"))
-        assert listing.layout == "faceforensics" and not listing.problems
+        assert listing.layout == "faceforensics"
+        assert not listing.problems
         assert len(listing.clips) == 47
         assert sum(clip.label for clip in listing.clips) == 32
 
@@ -269,12 +275,14 @@ class TestDfdc:
 
     def test_labels_and_groups(self, root):
         listing = list_clips(root)
-        assert listing.layout == "dfdc" and not listing.problems
+        assert listing.layout == "dfdc"
+        assert not listing.problems
         clips = clips_by_path(listing)
         fake, real = clips["dfdc_train_part_0/a.mp4"], clips["dfdc_train_part_0/r.mp4"]
         assert (fake.label, fake.method, fake.identities) == (1, "fake", ())
         assert (real.label, real.method, real.source) == (0, "real", "")
-        assert fake.source == real.path and fake.group == real.group
+        assert fake.source == real.path
+        assert fake.group == real.group
         assert clips["dfdc_train_part_10/c.mp4"].source == "dfdc_train_part_10/t.mp4"
 
     def test_the_last_parts_by_number_are_held_out(self, root):
@@ -331,7 +339,8 @@ class TestDfdc:
 
     def test_one_folder_alone_has_no_official_split(self, root):
         listing = list_clips(root / "dfdc_train_part_0")
-        assert listing.layout == "dfdc" and [c.path for c in listing.clips] == [
+        assert listing.layout == "dfdc"
+        assert [c.path for c in listing.clips] == [
             "a.mp4",
             "b.mp4",
             "r.mp4",

@@ -91,7 +91,8 @@ def test_a_fake_differs_from_its_real_clip_in_the_face(made: Path) -> None:
         assert change[face].sum() > 0.8 * change.sum(), number
         # Each frame carries the manipulation, and none is a caricature.
         per_frame = np.abs(real - fake)[:, face].mean(axis=(1, 2))
-        assert per_frame.min() > 0.5 and per_frame.max() < 20, (number, per_frame)
+        assert per_frame.min() > 0.5, (number, per_frame)
+        assert per_frame.max() < 20, (number, per_frame)
 
 
 def test_equal_parameters_give_equal_bytes_and_another_seed_does_not(
@@ -125,7 +126,7 @@ def test_another_difficulty_makes_other_fakes_and_is_remembered(made: Path, tmp_
 
 def test_an_unknown_difficulty_is_refused() -> None:
     with pytest.raises(
-        UsageError, match="demo.difficulty: 'medium' is not .*; it may be easy, hard"
+        UsageError, match=r"demo.difficulty: 'medium' is not .*; it may be easy, hard"
     ):
         DemoConfig.from_dict({"difficulty": "medium"}, key="demo")
 
@@ -183,7 +184,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As with a full disk: OpenCV says nothing, and the clip is not there.
     monkeypatch.setattr(demo.cv2, "VideoWriter", lambda *_: _SilentWriter())
-    with pytest.raises(UsageError, match="could not write .*mp4"):
+    with pytest.raises(UsageError, match=r"could not write .*mp4"):
         demo.make_demo_data(tmp_path / "data", parameters(1, 1, 1))
     assert list(tmp_path.iterdir()) == []
 
@@ -197,7 +198,7 @@ class _SilentWriter:
 
 
 @pytest.mark.parametrize(
-    "field, value", [("train_identities", 0), ("test_identities", -1), ("seed", -1)]
+    ("field", "value"), [("train_identities", 0), ("test_identities", -1), ("seed", -1)]
 )
 def test_counts_that_are_too_small_are_refused(field: str, value: int) -> None:
     with pytest.raises(

@@ -72,7 +72,8 @@ def test_degraded_frames_of_a_clip_are_alike_and_clips_are_not():
     for seed in range(8):
         one = demo_pictures.degrade(np.random.default_rng(seed))
         first, second = one(frame), one(frame)
-        assert first.shape == frame.shape and first.dtype == np.uint8
+        assert first.shape == frame.shape
+        assert first.dtype == np.uint8
         assert not np.array_equal(first, second), "grain must differ from frame to frame"
         changes.append([np.abs(np.float32(out) - frame).mean() for out in (first, second)])
     within = np.abs(np.subtract(*np.transpose(changes))).mean()

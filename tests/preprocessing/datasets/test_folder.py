@@ -18,7 +18,8 @@ class TestFolder:
     def test_two_classes(self, tmp_path):
         make(tmp_path, "real/a.mp4", "Fake/a.MOV", "Fake/deep/b.png")
         listing = list_clips(tmp_path)
-        assert listing.layout == "folder" and not listing.problems
+        assert listing.layout == "folder"
+        assert not listing.problems
         clips = clips_by_path(listing)
         assert {path: clip.label for path, clip in clips.items()} == {
             "real/a.mp4": 0,
@@ -80,7 +81,8 @@ class TestFolder:
         assert fake.identities == ("id0", "id6")
         assert fake.source == "real/id0_0007.mp4"
         frame = clips["fake/id0_id6_0007_12.png"]
-        assert frame.identities == ("id0", "id6") and frame.source == ""
+        assert frame.identities == ("id0", "id6")
+        assert frame.source == ""
         assert frame.group == fake.group == clips["real/id0_0007.mp4"].group
         # A fake with a real clip's name: no donor is known, so nothing is.
         assert clips["fake/id3_0001_1.png"].identities == ()
@@ -140,7 +142,8 @@ class TestFolder:
     @needs_media
     def test_the_excerpt_with_its_real_leak(self):
         listing = list_clips(Path(MEDIA, "celeb_df_crops"))
-        assert listing.layout == "folder" and not listing.problems
+        assert listing.layout == "folder"
+        assert not listing.problems
         assert len(listing.clips) == 35
         splits = [clip.official_split for clip in listing.clips]
         assert [splits.count(split) for split in ("train", "val", "test")] == [11, 12, 12]
@@ -177,12 +180,12 @@ class TestDetection:
 
     def test_the_wrong_layout_names_the_right_one(self, tmp_path):
         make(tmp_path, "real/a.mp4", "fake/b.mp4")
-        with pytest.raises(UsageError, match="celeb_df.*looks like layout folder"):
+        with pytest.raises(UsageError, match=r"celeb_df.*looks like layout folder"):
             list_clips(tmp_path, "celeb_df")
 
     def test_a_misspelt_layout(self, tmp_path):
         make(tmp_path, "real/a.mp4")
-        with pytest.raises(UsageError, match="no layout 'celebdf'.*celeb_df, faceforensics"):
+        with pytest.raises(UsageError, match=r"no layout 'celebdf'.*celeb_df, faceforensics"):
             list_clips(tmp_path, "celebdf")
 
     def test_importing_is_light(self):

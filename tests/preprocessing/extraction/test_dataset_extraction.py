@@ -10,7 +10,7 @@ from preprocessing.support.beam_args import worker_args
 PRECROPPED = CropSettings(precropped=True)
 
 
-@pytest.fixture()
+@pytest.fixture
 def manifest(tmp_path):
     for split in ("train", "val", "test"):
         for number, label in enumerate(("real", "fake")):

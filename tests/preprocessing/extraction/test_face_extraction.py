@@ -135,7 +135,8 @@ def test_examples_say_where_they_come_from(extracted):
     assert {e["pair_id"] for e in found} == {b"original.mp4"}
     fake = found[6]
     assert (fake["dataset"], fake["method"], fake["identity"]) == (b"test", b"swap", b"id1|id2")
-    assert int(fake["frame_index"]) == 1 and int(fake["timestamp_ms"]) == 40
+    assert int(fake["frame_index"]) == 1
+    assert int(fake["timestamp_ms"]) == 40
     height = cv2.imdecode(np.frombuffer(fake["image/encoded"], np.uint8), 1).shape[0]
     side = (fake["face/box"][2:] - fake["face/box"][:2]).max()
     assert height == pytest.approx(side * SETTINGS.margin, abs=1)
@@ -223,12 +224,14 @@ def test_a_passing_fault_is_not_remembered(folder, tmp_path):
     (data / "there.mp4").write_bytes(original)
     which = [clip("there.mp4"), clip("away.mp4", 1)]
     first = extract(data, tmp_path, which, PRECROPPED)
-    assert first["away.mp4"]["failed"] and not first["there.mp4"]["failed"]
+    assert first["away.mp4"]["failed"]
+    assert not first["there.mp4"]["failed"]
     assert "a passing fault" in first["away.mp4"]["reason"]
     assert not Path(first["away.mp4"]["stored"]).exists()
     (data / "away.mp4").write_bytes(original)
     second = extract(data, tmp_path, which, PRECROPPED)
-    assert second["away.mp4"]["crops"] == 6 and second["away.mp4"]["reason"] == ""
+    assert second["away.mp4"]["crops"] == 6
+    assert second["away.mp4"]["reason"] == ""
 
 
 def test_what_is_wrong_with_the_bytes_is_remembered(folder, tmp_path, monkeypatch):
@@ -236,7 +239,8 @@ def test_what_is_wrong_with_the_bytes_is_remembered(folder, tmp_path, monkeypatc
     data.mkdir()
     (data / "broken.mp4").write_bytes(b"no video")
     row = extract(data, tmp_path, [clip("broken.mp4")], PRECROPPED)["broken.mp4"]
-    assert row["reason"] and not row["failed"]
+    assert row["reason"]
+    assert not row["failed"]
     monkeypatch.delattr(face_extraction, "FaceCropper")
     assert extract(data, tmp_path, [clip("broken.mp4")], PRECROPPED)["broken.mp4"] == row
 
@@ -320,7 +324,8 @@ with beam.Pipeline({RUNNER!r}) as pipeline:
     first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while len(stored := list(tmp_path.glob("store/*/*.tfrecord"))) < 3:
-        assert first.poll() is None and time.monotonic() < deadline
+        assert first.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -351,4 +356,5 @@ def test_real_clips(media, tmp_path):
     rows = extract(root, tmp_path, [clip(path) for path in paths], settings)
     for row in rows.values():
         assert row["frames"] == row["frames_with_face"] == 4
-        assert row["crops"] >= 4 and add_up(row) == row["faces"]
+        assert row["crops"] >= 4
+        assert add_up(row) == row["faces"]

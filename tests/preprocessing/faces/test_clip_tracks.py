@@ -70,7 +70,8 @@ def test_one_person_is_one_track(cropper, people, tmp_path):
     for number, frames in enumerate(people):
         path = write_video(tmp_path / f"{number}.mp4", still(frames, 40))
         tracks, counts = frames_by_track(cropper, path)
-        assert len(tracks) == 1 and counts.shots == 1
+        assert len(tracks) == 1
+        assert counts.shots == 1
 
 
 def test_a_hard_cut_between_any_two_persons(cropper, people, tmp_path):
@@ -102,7 +103,8 @@ def test_persons_in_turn_at_one_place_are_two_tracks(cropper, people, tmp_path):
     parts = [still(one, 6), still(other, 6)] * 4
     clip = [frame for part in parts for frame in part]
     tracks, counts = frames_by_track(cropper, write_video(tmp_path / "a.mp4", clip))
-    assert counts.shots == 2 and len(tracks) == 2
+    assert counts.shots == 2
+    assert len(tracks) == 2
     for turn, track in enumerate(tracks):
         assert all(index // 6 % 2 == turn for index in track)
 
@@ -113,7 +115,8 @@ def test_persons_in_turn_before_one_background_are_two_tracks(cropper, tmp_path)
     parts = [frames[2:12], frames[30:40], frames[2:12], frames[30:40]]
     clip = [frame for part in parts for frame in part]
     tracks, counts = frames_by_track(cropper, write_video(tmp_path / "a.mp4", clip))
-    assert counts.shots == 1 and len(tracks) == 2
+    assert counts.shots == 1
+    assert len(tracks) == 2
     for turn, track in enumerate(tracks):
         assert all(index // 10 % 2 == turn for index in track)
 
@@ -124,7 +127,8 @@ def test_a_person_before_and_after_a_cut_away(cropper, people, tmp_path):
     clip = still(people[0], 15) + away + still(people[0], 15)
     tracks, counts = frames_by_track(cropper, write_video(tmp_path / "a.mp4", clip))
     # The camera is the same as before: the track goes on.
-    assert counts.shots == 2 and len(tracks) == 1
+    assert counts.shots == 2
+    assert len(tracks) == 1
 
 
 def test_another_framing_of_the_same_person_is_a_track_of_its_own(cropper, people, tmp_path):
@@ -156,7 +160,8 @@ def test_a_face_that_is_there_only_briefly_is_judged_and_said_to_be(cropper, peo
     shown = [people[0][0]]
     seven = write_video(tmp_path / "seven.mp4", plain * 20 + shown * 7 + plain * 21)
     _, counts = cropper.crops(seven)
-    assert counts.crops == counts.faces >= 4 and not counts.note
+    assert counts.crops == counts.faces >= 4
+    assert not counts.note
     once = write_video(tmp_path / "once.mp4", plain * 20 + shown * 1 + plain * 11)
     _, counts = cropper.crops(once)
     assert (counts.faces, counts.crops) == (1, 1)
@@ -168,6 +173,9 @@ def test_a_face_that_is_there_only_briefly_is_judged_and_said_to_be(cropper, peo
 def test_faces_in_the_background_are_counted_and_can_be_asked_for(cropper):
     _, counts = cropper.crops(MEDIA / "bg_fake121_0.36.mp4")
     assert counts.dropped == {BYSTANDER: counts.faces - counts.crops}
-    assert counts.tracks == 1 and counts.crops >= 12
+    assert counts.tracks == 1
+    assert counts.crops >= 12
     _, everyone = cropper.crops(MEDIA / "bg_fake121_0.36.mp4", policy="all")
-    assert everyone.tracks == 2 and everyone.crops == counts.faces and not everyone.dropped
+    assert everyone.tracks == 2
+    assert everyone.crops == counts.faces
+    assert not everyone.dropped

@@ -89,7 +89,7 @@ def test_the_smallest_square_is_one_pixel(frame):
 
 
 @pytest.mark.parametrize(
-    "shape, expected",
+    ("shape", "expected"),
     [((100, 50), (20, 10)), ((20, 3), (20, 3)), ((900, 1), (20, 1)), ((1, 900), (1, 20))],
 )
 def test_limit_size(shape, expected):
@@ -111,7 +111,7 @@ def test_a_crop_that_fits_is_not_sampled_anew(shape):
 
 
 @pytest.mark.parametrize(
-    "eyes, degrees",
+    ("eyes", "degrees"),
     [
         (((0, 0), (10, 0)), 0),
         (((0, 0), (10, 10)), 45),
@@ -128,7 +128,7 @@ def test_an_aligned_crop_shows_level_eyes(degrees):
     picture = np.full((200, 200, 3), 40, np.uint8)
     turn = np.deg2rad(degrees)
     arm = 30 * np.array([np.cos(turn), np.sin(turn)])
-    eyes = np.array([(100, 100) - arm, (100, 100) + arm])
+    eyes = np.array([(100, 100) - arm, (100, 100, *arm)])
     for eye, colour in zip(eyes, [(255, 0, 0), (0, 0, 255)], strict=True):
         cv2.circle(picture, tuple(int(v) for v in eye.round()), 4, colour, -1)
     angle = roll(np.vstack([eyes, np.zeros((3, 2))]))
@@ -170,5 +170,6 @@ def test_points_keep_their_places_in_a_square_that_does_not_lean():
 @pytest.mark.parametrize("box", [(0, 0, 0, 0), (1, 2, np.nan, 4), (0, 0, np.inf, 4)])
 def test_points_of_a_box_without_area_are_nowhere(box):
     places = places_in_crop(np.ones((5, 2)), np.array(box), 1.3)
-    assert places.shape == (5, 2) and places.dtype == np.float32
+    assert places.shape == (5, 2)
+    assert places.dtype == np.float32
     assert np.isnan(places).all()

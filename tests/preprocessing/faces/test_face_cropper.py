@@ -102,25 +102,31 @@ def test_a_crop_is_the_margin_around_its_box(cropper, folder):
 
 def test_far_smaller_faces_are_left_out_and_counted(cropper, folder):
     _, counts = cropper.crops(folder / "bystander.mp4")
-    assert counts.tracks == 1 and counts.crops == 6
-    assert counts.faces > 6 and add_up(counts) == counts.faces
+    assert counts.tracks == 1
+    assert counts.crops == 6
+    assert counts.faces > 6
+    assert add_up(counts) == counts.faces
     assert set(counts.dropped) == {BYSTANDER}
     for policy in (ALL, ANSWER):
         crops, counts = cropper.crops(folder / "bystander.mp4", policy=policy)
-        assert counts.tracks == (2 if policy == ALL else 1) and not counts.note
+        assert counts.tracks == (2 if policy == ALL else 1)
+        assert not counts.note
         assert len(crops) == counts.crops == (counts.faces if policy == ALL else 6)
     _, counts = variant(cropper, min_relative_size=0.0).crops(folder / "bystander.mp4")
-    assert counts.tracks == 2 and add_up(counts) == counts.faces
+    assert counts.tracks == 2
+    assert add_up(counts) == counts.faces
 
 
 def test_a_short_track_is_left_out_and_counted(cropper, folder):
     crops, counts = cropper.crops(folder / "passing.mp4")
-    assert counts.faces == 7 and counts.crops == 6
-    assert counts.dropped == {TOO_SHORT: 1} and {crop.track for crop in crops} == {0}
+    assert counts.faces == 7
+    assert counts.crops == 6
+    assert counts.dropped == {TOO_SHORT: 1}
+    assert {crop.track for crop in crops} == {0}
 
 
 @pytest.mark.parametrize(
-    "changes, reason",
+    ("changes", "reason"),
     [
         ({"min_face_size": 300}, quality.TOO_SMALL),
         ({"min_face_score": 1.0}, quality.TOO_UNSURE),
@@ -134,7 +140,8 @@ def test_the_quality_filter_counts_its_reasons(cropper, folder, changes, reason)
     assert not crops
     # An answer judges them all the same, and says so.
     crops, counts = variant(cropper, **changes, policy=ANSWER).crops(folder / "original.mp4")
-    assert len(crops) == 6 and f"6 {reason}" in counts.note
+    assert len(crops) == 6
+    assert f"6 {reason}" in counts.note
 
 
 def test_defaults_keep_what_is_merely_hard(cropper, tmp_path):
@@ -177,7 +184,8 @@ def test_a_fake_can_be_cut_at_the_places_of_its_original(cropper, folder):
 @pytest.mark.parametrize("original", ["missing.mp4", "forged_small.mp4"])
 def test_without_a_fitting_original_a_fake_is_searched_itself(cropper, folder, original):
     crops, counts = cropper.crops(folder / "forged.mp4", folder / original)
-    assert counts.boxes == "own" and len(crops) == 6
+    assert counts.boxes == "own"
+    assert len(crops) == 6
 
 
 def test_faces_that_are_cut_already_are_taken_whole(folder, tmp_path):

@@ -21,7 +21,7 @@ TIGHT = CropSettings(crop_by=LANDMARKS, eye_distance=0.4, eye_height=0.3, policy
 def points():
     """Of the portrait's face."""
     (face,) = CropMeter().faces([portrait()[:360, 60:420]])
-    return face.landmarks + (60, 0)
+    return face.landmarks + np.array([60, 0])
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_a_jpeg_of_about_the_geometry_stays_to_the_byte(given, points, tmp_path,
     path = write_jpeg(tmp_path / "crop.jpg", crop_of(points, eye_distance))
     ((crop,), counts) = given.crops(path)
     assert crop.jpeg == path.read_bytes()
-    assert counts.notes == [] and counts.crops == 1
+    assert (counts.notes, counts.crops) == ([], 1)
     assert crop.landmarks.any()
 
 
@@ -104,7 +104,8 @@ def test_a_tighter_crop_is_left_out_and_counted(given, points, tmp_path):
 def test_a_crop_without_a_face_is_taken_as_it_is_and_noted(given, tmp_path):
     path = write_jpeg(tmp_path / "flat.jpg", np.full((96, 96, 3), 90, np.uint8))
     ((crop,), counts) = given.crops(path)
-    assert crop.jpeg == path.read_bytes() and not crop.landmarks.any()
+    assert crop.jpeg == path.read_bytes()
+    assert not crop.landmarks.any()
     assert counts.notes == ["no face was found in 1 of 1 crops, which were taken as they are"]
 
 

@@ -82,7 +82,8 @@ def test_short_clips(count):
 def test_an_interval_of_one_searches_every_frame_whole():
     script = Script(["a"] * 5)
     search(script, 5, interval=1)
-    assert script.whole == [0, 1, 2, 3, 4] and not script.near
+    assert script.whole == [0, 1, 2, 3, 4]
+    assert not script.near
     with pytest.raises(ValueError, match="interval is 0"):
         FaceSearch(script, 0)
 

@@ -41,7 +41,8 @@ def test_a_dissolve_has_one_cut():
     share = [0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1]
     mixed = [cv2.addWeighted(scene(1), 1 - part, scene(2), part, 0) for part in share]
     found = numbers(mixed)
-    assert found[:3] == [0] * 3 and found[-3:] == [1] * 3
+    assert found[:3] == [0] * 3
+    assert found[-3:] == [1] * 3
     assert found == sorted(found)
     # A cut soon after a dissolve is a cut all the same.
     assert numbers([*mixed[:6], scene(3), scene(3)])[-2:] == [2, 2]
@@ -69,7 +70,8 @@ def test_size_and_noise_are_no_cut():
 
 def test_colours_and_layout_of_a_picture():
     look = Look.of(portrait())
-    assert look.colours.shape == (1440,) and look.layout.shape == (1024,)
+    assert look.colours.shape == (1440,)
+    assert look.layout.shape == (1024,)
     assert look.colours.sum() == pytest.approx(1)
     assert np.linalg.norm(look.layout) == pytest.approx(1)
     assert look.similarities(look) == pytest.approx((1, 1))

@@ -25,14 +25,16 @@ def test_celeb_df_official_leaks(celeb):
     divided = divide(celeb, "official")
     report = leaks(divided)
     persons = {p for c in divided if c.split == "test" for p in c.identities if p[0] == "i"}
-    assert len(persons) == 56 and set(report.shared_identities) == persons
+    assert len(persons) == 56
+    assert set(report.shared_identities) == persons
     assert (len(report.test_fakes_of_pool_clips), report.test_fakes) == (234, 340)
     assert len(report.pool_fakes_of_test_clips) == 1015
     assert "234 of 340 test fakes" in str(report)
     counts = Counter((c.split, c.label) for c in divided)
     assert (counts["test", 0], counts["test", 1]) == (178, 340)
     # Val holds about the aimed-at 15% of both classes, and no person of train.
-    assert 90 < counts["val", 0] < 180 and 600 < counts["val", 1] < 1100
+    assert 90 < counts["val", 0] < 180
+    assert 600 < counts["val", 1] < 1100
     assert not report.train_val_identities
 
 

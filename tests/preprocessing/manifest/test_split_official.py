@@ -64,7 +64,8 @@ def test_val_is_carved_by_clip_where_all_persons_hang_together():
     divided = divide(clips, "official", val=0.2)
     assert faults(divided) == (0, 0, 0, 0)
     report = leaks(divided)
-    assert report.train_val_identities == ("p",) and not report.divided_groups
+    assert report.train_val_identities == ("p",)
+    assert not report.divided_groups
 
 
 def test_unlisted_clips_follow_their_kin():

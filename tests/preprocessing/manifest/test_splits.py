@@ -78,8 +78,10 @@ def test_clip_divides_the_clips_of_a_person():
 def test_clip_keeps_target_group_and_copies_together(seed):
     divided = divide(swap_graph(random.Random(seed)), "clip", seed=seed)
     report = leaks(divided)
-    assert not report.test_fakes_of_pool_clips and not report.pool_fakes_of_test_clips
-    assert not report.divided_groups and not report.copies
+    assert not report.test_fakes_of_pool_clips
+    assert not report.pool_fakes_of_test_clips
+    assert not report.divided_groups
+    assert not report.copies
 
 
 def test_order_of_the_listing_does_not_matter():
@@ -145,7 +147,8 @@ def test_few_clusters_are_balanced_too():
     for seed in range(5):
         counts = Counter((clip.split, clip.label) for clip in divide(clips, seed=seed))
         assert [counts[split, 1] for split in SPLITS] == [16, 8, 8]
-        assert counts["train", 0] >= 9 and min(counts["val", 0], counts["test", 0]) >= 2
+        assert counts["train", 0] >= 9
+        assert min(counts["val", 0], counts["test", 0]) >= 2
 
 
 def test_a_single_real_clip_is_for_training():
@@ -159,7 +162,8 @@ def test_a_single_real_clip_is_for_training():
 def test_a_chain_of_swaps_is_one_component():
     clips = [fake(f"{i}", f"p{i}", f"p{i + 1}") for i in range(10)] + [real("p20", "p20")]
     names = clusters(clips, persons=True)
-    assert set(names[:10]) == {"p0"} and names[10] == "p20"
+    assert set(names[:10]) == {"p0"}
+    assert names[10] == "p20"
 
 
 def test_empty_files_have_nothing_in_common():
@@ -197,7 +201,7 @@ def test_fractions_must_leave_something_for_training(val, test):
 
 
 def test_an_unknown_protocol():
-    with pytest.raises(UsageError, match="^data.split=random is not known; it may be official, "):
+    with pytest.raises(UsageError, match=r"^data.split=random is not known; it may be official, "):
         divide([real("a")], "random")
 
 

@@ -17,7 +17,7 @@ def ts(length, first, packets):
 
 
 @pytest.mark.parametrize(
-    "head, demuxer",
+    ("head", "demuxer"),
     [
         (ts(188, 0, 5), "mpegts"),
         (ts(188, 0, 3), "mpegts"),
@@ -62,7 +62,7 @@ def test_what_is_not(head):
 
 
 @pytest.mark.parametrize(
-    "head, words",
+    ("head", "words"),
     [
         (b"\xff\x0a", "a JPEG XL picture, which is not read; save it as PNG or JPEG"),
         (b"\x06\x0e\x2b\x34\x02\x05\x01\x01", "an MXF film, which is not read; convert it: ffmpeg"),
@@ -112,8 +112,15 @@ def test_files_are_listed_by_content_where_the_ending_says_nothing(tmp_path):
         (tmp_path / name).write_bytes(head)
     found, problems = media(tmp_path, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
     assert found == sorted(
-        ["noext", "photo.jfif", "IMG_1.HEIC", "anim.gif", "film.ogv", "camera.m2ts"]
-        + ["download.part"]
+        [
+            "noext",
+            "photo.jfif",
+            "IMG_1.HEIC",
+            "anim.gif",
+            "film.ogv",
+            "camera.m2ts",
+            "download.part",
+        ]
     )
     why = {problem.path: problem.reason for problem in problems}
     assert set(why) == {"notes.txt", "empty", "list.m3u8"}

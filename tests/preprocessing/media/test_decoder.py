@@ -83,7 +83,7 @@ def test_callers_in_threads_have_children_of_their_own(clip):
 
 
 @pytest.mark.parametrize(
-    "fault, reason",
+    ("fault", "reason"),
     [
         ("crash", "the decoder crashed .SIGSEGV"),
         ("hang", "the decoder hung"),
@@ -139,14 +139,15 @@ def test_a_deadline_ends_the_child(clip, tmp_path):
 
 
 def test_a_decoder_that_only_gives_signs_of_life_ends_at_the_deadline(clip, tmp_path):
-    with Decoder(timeout=50, command=BROKEN_COMMAND) as decoder:
-        with pytest.raises(DeadlinePassed):
-            deadline = time.monotonic() + 3
-            list(decoder.frames(copy_of(clip, tmp_path, "signs"), 1, deadline=deadline))
+    deadline = time.monotonic() + 3
+    with Decoder(timeout=50, command=BROKEN_COMMAND) as decoder, pytest.raises(DeadlinePassed):
+        list(decoder.frames(copy_of(clip, tmp_path, "signs"), 1, deadline=deadline))
     limits = Limits(wall_seconds=0.5)
-    with Decoder(timeout=50, command=BROKEN_COMMAND, limits=limits) as decoder:
-        with pytest.raises(DecodingFailed, match="took longer than 0.5 s"):
-            list(decoder.frames(copy_of(clip, tmp_path, "signs"), 1))
+    with (
+        Decoder(timeout=50, command=BROKEN_COMMAND, limits=limits) as decoder,
+        pytest.raises(DecodingFailed, match=r"took longer than 0.5 s"),
+    ):
+        list(decoder.frames(copy_of(clip, tmp_path, "signs"), 1))
 
 
 def test_a_child_that_cannot_start_is_no_fault_of_the_file(clip):
@@ -172,9 +173,9 @@ def test_memory_of_the_child_is_bounded(clip, tmp_path):
     )
     with Decoder(command=(*command[:2], command[2] % (1 << 29))) as decoder:
         assert len(list(decoder.frames(clip, 1))) == 1
+        # 144 MB of pixels and their copies need more than was granted.
         with pytest.raises(DecodingFailed, match="ran out of memory"):
-            for _ in decoder.frames(tmp_path / "large.png", 1):
-                pytest.fail("144 MB of pixels and their copies need more than was granted")
+            list(decoder.frames(tmp_path / "large.png", 1))
 
 
 def test_the_child_does_not_outlive_its_parent(clip, tmp_path):
@@ -200,8 +201,7 @@ with decoder.Decoder(command={BROKEN_COMMAND!r}) as d:
 
 def _runs(pid):
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -213,7 +213,7 @@ def test_threads_reach_the_child(clip, threads):
         frames = decoder.frames(clip, 50)
         next(frames)
         (child,) = set(children_of(os.getpid())) - others
-        running = len(os.listdir(f"/proc/{child}/task"))
+        running = len(list(Path(f"/proc/{child}/task").iterdir()))
         frames.close()
     # The main one and the one that watches the parent; with several, FFmpeg adds its own.
     assert running == (2 if threads == 1 else 2 + threads)

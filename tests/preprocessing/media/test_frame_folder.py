@@ -54,7 +54,7 @@ def test_frames_by_number(tmp_path, decoder):
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path, decoder):
     folder = fill(tmp_path / "clip", ["0.png", "1.png"])
     (folder / "1.png").write_bytes(b"no picture at all")
-    with pytest.raises(UnreadableMedia, match="frame 1.png: "):
+    with pytest.raises(UnreadableMedia, match=r"frame 1.png: "):
         sample(folder, decoder, 2)
 
 

@@ -72,7 +72,7 @@ def outcomes(made, tmp_path_factory):
     def children():
         return [child for child in _children() if child not in others]
 
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with Decoder(threads=2, timeout=10, limits=LIMITS) as decoder:
         list(decoder.frames(good, 1))
         # A child keeps this process's folder; "beside" must be reached from the file's folder too.
@@ -89,7 +89,7 @@ def outcomes(made, tmp_path_factory):
             watch.close()
             assert [number_of(f.pixels) for f in decoder.frames(good, 2)] == [3, 9], path.name
             assert len(children()) == 1
-    found[""] = (children(), len(os.listdir("/proc/self/fd")) - descriptors)
+    found[""] = (children(), len(list(Path("/proc/self/fd").iterdir())) - descriptors)
     return found
 
 
@@ -145,7 +145,7 @@ def test_none_gives_frames_that_it_should_not(outcomes):
 
 
 @pytest.mark.parametrize(
-    "name, words",
+    ("name", "words"),
     [
         ("hls.m3u8", "an HLS or M3U playlist, which only names other files"),
         ("bom.m3u", "an HLS or M3U playlist"),

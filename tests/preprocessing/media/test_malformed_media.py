@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
@@ -78,7 +79,7 @@ def make_bad(folder: Path) -> set[str]:
     write("video named as other video.avi", whole["good.mp4"], readable=True)
     write("signature only.png", whole["good.png"][:8])
     for name in GOOD:
-        stem, _, ending = name.partition(".")
+        _stem, _, ending = name.partition(".")
         data = whole[name]
         for share in (0.01, 0.1, 0.3, 0.6, 0.9, 0.99):
             write(f"cut at {share}.{ending}", data[: int(len(data) * share)], readable=True)
@@ -88,7 +89,50 @@ def make_bad(folder: Path) -> set[str]:
             for at in random.integers(start, end, 40 if part != "head" else 6):
                 flipped[at] ^= 1 << int(random.integers(8))
             write(f"bits flipped in {part}.{ending}", bytes(flipped), readable=True)
-    mp4 = whole["good.mp4"]
+    _write_odd_boxes(whole["good.mp4"], write)
+    write("audio only.avi", _silence())
+    for name, options in {
+        "0 fps.avi": {"rate": 0},
+        "million frames.avi": {"frames": 10**6},
+    }.items():
+        write(name, whole["good.avi"], readable=True)
+        set_avi(folder / name, **options)
+    _write_odd_pictures(folder)
+    hopeless.add("9000x8000.png")
+    (folder / "folder.mp4").mkdir()
+    os.mkfifo(folder / "pipe.mp4")
+    (folder / "dangling.mp4").symlink_to(folder / "nowhere")
+    hopeless |= {"folder.mp4", "pipe.mp4", "dangling.mp4", "missing.mp4"}
+    shutil.copyfile(folder / "good.mp4", folder / "unreadable.mp4")
+    (folder / "unreadable.mp4").chmod(0)
+    if os.geteuid():
+        hopeless.add("unreadable.mp4")
+    return hopeless
+
+
+def _write_odd_pictures(folder: Path) -> None:
+    """Media of odd sizes, rates and pixels."""
+    for name, size in {"1x1.png": (1, 1), "1x1.jpg": (1, 1), "8000x6000.jpg": (8000, 6000)}.items():
+        write_image(folder / name, np.zeros((size[1], size[0], 3), np.uint8))
+    write_image(folder / "9000x8000.png", np.zeros((8000, 9000, 3), np.uint8))
+    numbered_video(folder / "one frame.mp4", 1)
+    write_video(folder / "2x2.avi", [np.zeros((2, 2, 3), np.uint8)], codec="MJPG")
+    large = [np.zeros((6000, 8000, 3), np.uint8)]
+    write_video(folder / "8000x6000.avi", large, codec="MJPG")
+    _claim_size(folder / "8000x6000.avi", folder / "claims 60000x60000.avi", 60000)
+    set_rotation(numbered_video(folder / "rotated.mp4", 8))
+    set_durations(numbered_video(folder / "variable rate.mp4", 8), [(4, 1), (4, 90000)])
+    set_durations(numbered_video(folder / "no durations.mp4", 8), [(8, 0)])
+    for name, pixels in {
+        "grey16.png": np.full((20, 20), 40_000, np.uint16),
+        "alpha.png": np.full((20, 20, 4), 100, np.uint8),
+        "float.tiff": np.full((20, 20), 0.5, np.float32),
+    }.items():
+        assert cv2.imwrite(str(folder / name), pixels)
+
+
+def _write_odd_boxes(mp4: bytes, write: Callable[..., None]) -> None:
+    """MP4 files whose boxes lack something, or say what cannot be."""
     write("no moov.mp4", mp4[: mp4.index(b"moov") - 4])
     write("moov only.mp4", mp4[mp4.index(b"moov") - 4 :], readable=True)
     write(
@@ -105,40 +149,6 @@ def make_bad(folder: Path) -> set[str]:
     )
     write("offsets outside.mp4", _patched(mp4, b"stco", 12, b"\xff\xff\xff\xf0"), readable=True)
     write("unknown codec.mp4", mp4.replace(b"mp4v", b"zzzz"), readable=True)
-    write("audio only.avi", _silence())
-    for name, options in {
-        "0 fps.avi": {"rate": 0},
-        "million frames.avi": {"frames": 10**6},
-    }.items():
-        write(name, whole["good.avi"], readable=True)
-        set_avi(folder / name, **options)
-    for name, size in {"1x1.png": (1, 1), "1x1.jpg": (1, 1), "8000x6000.jpg": (8000, 6000)}.items():
-        write_image(folder / name, np.zeros((size[1], size[0], 3), np.uint8))
-    write_image(folder / "9000x8000.png", np.zeros((8000, 9000, 3), np.uint8))
-    hopeless.add("9000x8000.png")
-    numbered_video(folder / "one frame.mp4", 1)
-    write_video(folder / "2x2.avi", [np.zeros((2, 2, 3), np.uint8)], codec="MJPG")
-    large = [np.zeros((6000, 8000, 3), np.uint8)]
-    write_video(folder / "8000x6000.avi", large, codec="MJPG")
-    _claim_size(folder / "8000x6000.avi", folder / "claims 60000x60000.avi", 60000)
-    set_rotation(numbered_video(folder / "rotated.mp4", 8))
-    set_durations(numbered_video(folder / "variable rate.mp4", 8), [(4, 1), (4, 90000)])
-    set_durations(numbered_video(folder / "no durations.mp4", 8), [(8, 0)])
-    for name, pixels in {
-        "grey16.png": np.full((20, 20), 40_000, np.uint16),
-        "alpha.png": np.full((20, 20, 4), 100, np.uint8),
-        "float.tiff": np.full((20, 20), 0.5, np.float32),
-    }.items():
-        assert cv2.imwrite(str(folder / name), pixels)
-    (folder / "folder.mp4").mkdir()
-    os.mkfifo(folder / "pipe.mp4")
-    os.symlink(folder / "nowhere", folder / "dangling.mp4")
-    hopeless |= {"folder.mp4", "pipe.mp4", "dangling.mp4", "missing.mp4"}
-    shutil.copyfile(folder / "good.mp4", folder / "unreadable.mp4")
-    os.chmod(folder / "unreadable.mp4", 0)
-    if os.geteuid():
-        hopeless.add("unreadable.mp4")
-    return hopeless
 
 
 def _patched(data: bytes, box: bytes, offset: int, value: bytes) -> bytes:
@@ -179,7 +189,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     make_good(folder)
     yield folder, make_bad(folder)
-    os.chmod(folder / "unreadable.mp4", 0o600)
+    (folder / "unreadable.mp4").chmod(0o600)
 
 
 def extract(folder, names, output):

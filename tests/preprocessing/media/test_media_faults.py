@@ -41,7 +41,7 @@ def test_a_cover_that_comes_first_is_not_the_film(decoder):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("name, frames", [("anafake122.mp4", 14), ("anareal121.mp4", 13)])
+@pytest.mark.parametrize(("name", "frames"), [("anafake122.mp4", 14), ("anareal121.mp4", 13)])
 def test_pixels_come_out_square(decoder, name, frames):
     found = pixels_of(decoder, MADE / name)
     assert [frame.shape for frame in found] == [(320, 320, 3)] * frames
@@ -56,7 +56,7 @@ def test_a_squeezed_clip_differs_from_its_control_by_resampling_only(decoder):
 
 
 @pytest.mark.parametrize(
-    "name, kind, frames, shape",
+    ("name", "kind", "frames", "shape"),
     [
         ("av1.mp4", "MP4 or QuickTime", 48, (360, 640, 3)),
         ("theora.ogv", "Ogg", 48, (360, 640, 3)),

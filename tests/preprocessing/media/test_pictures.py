@@ -1,6 +1,7 @@
 """Pictures of every format: upright, RGB, 8 bits, or refused for what they are."""
 
 import io
+import os
 
 import numpy as np
 import pillow_heif
@@ -46,7 +47,7 @@ def heif():
 def read(path):
     """The one frame of a picture, and what is noted."""
     told = []
-    with open(open_media(path, Limits()), "rb", buffering=0) as file:
+    with os.fdopen(open_media(path, Limits()), "rb", buffering=0) as file:
         (frame,) = sample_file(file, FrameRequest(4), Limits(), tell=told.append)
     return frame.pixels, told[0]
 

@@ -26,7 +26,7 @@ from preprocessing.media.video import sample_file, sample_frames
 
 
 @pytest.mark.parametrize(
-    "total, count, expected",
+    ("total", "count", "expected"),
     [
         (0, 4, []),
         (1, 4, [0]),
@@ -51,7 +51,9 @@ def test_middles_are_spread_evenly(total):
     assert abs(numbers[0] - (total - 1 - numbers[-1])) <= 1
 
 
-@pytest.mark.parametrize("name, codec", [("a.mp4", "mp4v"), ("a.avi", "MJPG"), ("a.webm", "VP80")])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "mp4v"), ("a.avi", "MJPG"), ("a.webm", "VP80")]
+)
 def test_frames_carry_their_number_and_time(tmp_path, name, codec):
     path = numbered_video(tmp_path / name, 50, codec=codec)
     frames = list(sample_frames(path, 5))
@@ -162,7 +164,7 @@ def test_a_picture_from_a_phone_stands_upright(tmp_path):
 @pytest.mark.parametrize("name", ["a%03d.mp4", "a 'b\" c.mp4", "a\nb.mp4", "🎬.mp4", "-i.mp4"])
 def test_odd_names(tmp_path, monkeypatch, name):
     path = numbered_video(tmp_path / "plain.mp4", 2)
-    os.rename(path, tmp_path / name)
+    path.rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert len(list(sample_frames(name, 4))) == 2
 

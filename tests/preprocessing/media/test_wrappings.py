@@ -60,7 +60,7 @@ def test_a_wrapping_changes_nothing(decoder, plain, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name, words",
+    ("name", "words"),
     [
         ("two streams.mp4", "2 video streams"),
         ("interlaced flag.ts", "no combing"),

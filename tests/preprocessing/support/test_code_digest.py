@@ -110,7 +110,7 @@ def test_what_an_import_cannot_find_is_an_error(root):
     put(root, "components/main.py", "from components.gone import x")
     with pytest.raises(ModuleNotFoundError, match=r"components\.gone, which components\.main"):
         code_digest(MAIN, root=root)
-    with pytest.raises(ModuleNotFoundError, match="no module components.missing$"):
+    with pytest.raises(ModuleNotFoundError, match=r"no module components.missing$"):
         code_digest("components.missing", root=root)
 
 

@@ -68,16 +68,17 @@ def test_numbers_may_be_texts_in_yaml_only():
 
 
 def test_messages_begin_with_the_place():
-    with pytest.raises(UsageError, match="^a.yaml of inner.share: inner.share: 2.0 is outside"):
+    with pytest.raises(UsageError, match=r"^a.yaml of inner.share: inner.share: 2.0 is outside"):
         validated(Outer, {"inner": {"share": 2}}, where=lambda key: f"a.yaml of {key}")
 
 
 def test_copies_are_checked_and_the_original_stays():
     section = Inner()
-    assert section.replace(share=1).share == 1.0 and section.share == 0.5
-    with pytest.raises(UsageError, match="^share: 2.0 is outside"):
+    assert section.replace(share=1).share == 1.0
+    assert section.share == 0.5
+    with pytest.raises(UsageError, match=r"^share: 2.0 is outside"):
         section.replace(share=2)
-    with pytest.raises(UsageError, match="^unknown key 'sahre'"):
+    with pytest.raises(UsageError, match=r"^unknown key 'sahre'"):
         section.replace(sahre=1)
     with pytest.raises(ValueError, match="frozen"):
         section.share = 1.0
@@ -86,9 +87,9 @@ def test_copies_are_checked_and_the_original_stays():
 def test_records_keep_what_they_do_not_know_and_what_they_were_not_given():
     values = {"size": 3, "new": [1, None], "parts": [{"share": 0.25}]}
     assert Entry.from_dict(values).to_dict() == values
-    with pytest.raises(UsageError, match="^file.size: it is missing"):
+    with pytest.raises(UsageError, match=r"^file.size: it is missing"):
         Entry.from_dict({}, key="file")
-    with pytest.raises(UsageError, match="^parts.share: 'x' is not a number"):
+    with pytest.raises(UsageError, match=r"^parts.share: 'x' is not a number"):
         Entry.from_dict({"size": 3, "parts": [{"share": "x"}]})
 
 
@@ -102,7 +103,8 @@ def test_records_keep_what_they_do_not_know_and_what_they_were_not_given():
 )
 def test_workers_of_beam_get_equal_values(value):
     copy = pickler.loads(pickler.dumps(value))
-    assert copy == value and copy.to_dict() == value.to_dict()
+    assert copy == value
+    assert copy.to_dict() == value.to_dict()
 
 
 def test_one_class_decides_the_crops():
@@ -111,9 +113,10 @@ def test_one_class_decides_the_crops():
     settings = extraction.crop_settings(precropped=True)
     assert settings == CropSettings(margin=1.5, precropped=True)
     assert {*extraction.to_dict(), "precropped"} - {"workers"} == {*settings.to_dict()}
-    assert settings.policy == TRAINING and "policy" not in settings.to_dict()
+    assert settings.policy == TRAINING
+    assert "policy" not in settings.to_dict()
     assert settings.replace(policy="all").to_dict()["policy"] == "all"
-    with pytest.raises(UsageError, match="unknown key 'extraction.precropped'"):
+    with pytest.raises(UsageError, match=r"unknown key 'extraction.precropped'"):
         ExtractionConfig.from_dict({"precropped": True}, key="extraction")
 
 

@@ -30,9 +30,11 @@ def test_files_that_name_pythons_name_the_same():
     newest = [p for p in reversed(pythons) if versions.TFX[_key(p)] == "1.21"]
     assert f'newest="{" ".join(newest)}"' in script
     major, minor = versions.NEWEST_NEEDS_GLIBC
-    assert f"needs glibc {major}.{minor} " in script and f"-ge {minor} ]" in script
+    assert f"needs glibc {major}.{minor} " in script
+    assert f"-ge {minor} ]" in script
     images = re.findall(r"^FROM python:(\d+\.\d+)\.", (DEPLOY / "Dockerfile").read_text(), re.M)
-    assert len(images) == 2 and set(images) == {newest[0]}
+    assert len(images) == 2
+    assert set(images) == {newest[0]}
 
 
 def _key(text):

@@ -120,9 +120,11 @@ def test_unavailable_is_tried_again_and_only_that(serve):
 
 def test_attempts_end(serve):
     plan = Plan(*["UNAVAILABLE"] * 9)
-    with connect(serve(plan), "m", ClientSettings(attempts=3, **FAST)) as scorer:
-        with pytest.raises(ScoringError) as raised:
-            scorer.score(CROPS)
+    with (
+        connect(serve(plan), "m", ClientSettings(attempts=3, **FAST)) as scorer,
+        pytest.raises(ScoringError) as raised,
+    ):
+        scorer.score(CROPS)
     assert raised.value.code == "UNAVAILABLE"
     assert len(plan.batches) == 3
 
@@ -130,9 +132,11 @@ def test_attempts_end(serve):
 @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"])
 def test_other_failures_are_not_tried_again(serve, code):
     plan = Plan(code)
-    with connect(serve(plan), "m", ClientSettings(**FAST)) as scorer:
-        with pytest.raises(ScoringError, match="planned") as raised:
-            scorer.score(CROPS)
+    with (
+        connect(serve(plan), "m", ClientSettings(**FAST)) as scorer,
+        pytest.raises(ScoringError, match="planned") as raised,
+    ):
+        scorer.score(CROPS)
     assert raised.value.code == code
     assert len(plan.batches) == 1
 
@@ -140,9 +144,11 @@ def test_other_failures_are_not_tried_again(serve, code):
 def test_deadline_holds_over_all_batches(serve):
     plan = Plan(None, "hang")
     start = time.monotonic()
-    with connect(serve(plan), "m", ClientSettings(batch_size=1, deadline=1.0)) as scorer:
-        with pytest.raises(ScoringError) as raised:
-            scorer.score(CROPS)
+    with (
+        connect(serve(plan), "m", ClientSettings(batch_size=1, deadline=1.0)) as scorer,
+        pytest.raises(ScoringError) as raised,
+    ):
+        scorer.score(CROPS)
     assert raised.value.code == "DEADLINE_EXCEEDED"
     assert time.monotonic() - start < 5
     assert len(plan.batches) == 2
@@ -160,11 +166,13 @@ def test_server_that_is_not_there():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     for scheme in ("grpc", "http"):
-        with connect(
-            f"{scheme}://127.0.0.1:{port}", "m", ClientSettings(attempts=2, **FAST)
-        ) as scorer:
-            with pytest.raises(ScoringError) as raised:
-                scorer.score(CROPS)
+        with (
+            connect(
+                f"{scheme}://127.0.0.1:{port}", "m", ClientSettings(attempts=2, **FAST)
+            ) as scorer,
+            pytest.raises(ScoringError) as raised,
+        ):
+            scorer.score(CROPS)
         assert raised.value.code == "UNAVAILABLE"
 
 
@@ -219,21 +227,27 @@ def test_rest_connections_are_kept(rest):
         with pytest.raises(ScoringError, match="planned"):
             scorer.score(CROPS)
         scorer.score(CROPS)
-    assert len(clients) == 3 and len(set(clients)) == 1
+    assert len(clients) == 3
+    assert len(set(clients)) == 1
 
 
 def test_a_request_that_a_new_connection_lost_is_not_sent_again(rest):
     plan = Plan("drop")
-    with connect(rest(plan), "m", ClientSettings(attempts=1)) as scorer:
-        with pytest.raises(ScoringError, match="connection was lost") as raised:
-            scorer.score(CROPS)
-    assert raised.value.code == "UNAVAILABLE" and len(plan.batches) == 1
+    with (
+        connect(rest(plan), "m", ClientSettings(attempts=1)) as scorer,
+        pytest.raises(ScoringError, match="connection was lost") as raised,
+    ):
+        scorer.score(CROPS)
+    assert raised.value.code == "UNAVAILABLE"
+    assert len(plan.batches) == 1
 
 
 def test_rest_answers_above_the_limit_are_not_read(rest):
-    with connect(rest(Plan()), "m", ClientSettings(max_message_bytes=20)) as scorer:
-        with pytest.raises(ScoringError, match="larger than the limit") as raised:
-            scorer.score(CROPS)
+    with (
+        connect(rest(Plan()), "m", ClientSettings(max_message_bytes=20)) as scorer,
+        pytest.raises(ScoringError, match="larger than the limit") as raised,
+    ):
+        scorer.score(CROPS)
     assert raised.value.code == "RESOURCE_EXHAUSTED"
 
 

@@ -63,14 +63,13 @@ def base(tmp_path_factory, model):
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, base):
     folder = tmp_path_factory.mktemp("gateway") / "run"
-    with ServerProcess(["--model-base", base, "--poll", "0.2"]) as server:
-        with GatewayProcess(
-            folder, "--server", f"grpc://{server.grpc}", "--model", "tiny", "--model-base", base,
-            "--max-bytes", MOST_BYTES, "--waiting", 8,
-        ) as process:  # fmt: skip
-            process.server_port = int(server.grpc.rpartition(":")[2])
-            yield process
-            assert process.stop() == 0, process.log()
+    with ServerProcess(["--model-base", base, "--poll", "0.2"]) as server, GatewayProcess(
+        folder, "--server", f"grpc://{server.grpc}", "--model", "tiny", "--model-base", base,
+        "--max-bytes", MOST_BYTES, "--waiting", 8,
+    ) as process:  # fmt: skip
+        process.server_port = int(server.grpc.rpartition(":")[2])
+        yield process
+        assert process.stop() == 0, process.log()
     assert not list(folder.iterdir()), "something was left behind"
 
 
@@ -256,7 +255,8 @@ def test_page_readiness_and_metrics(gateway, files):
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert f'data-max-bytes="{MOST_BYTES}"' in text
     assert "default-src 'none'" in headers["content-security-policy"]
-    assert "http://" not in text and "https://" not in text
+    assert "http://" not in text
+    assert "https://" not in text
     assert gateway.request("GET", "/readyz")[::2] == (200, {"status": "ready", "version": 7})
 
     def values():

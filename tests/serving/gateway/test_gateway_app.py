@@ -115,7 +115,8 @@ def test_one_more_than_there_is_room_for_is_told_to_come_again(gateway, examiner
         first = Client(app)
         await soon(lambda: examiner.jobs, "the first is looked at")
         status, headers, answer = await Client(app).answer()
-        assert status == 503 and int(headers[b"retry-after"]) > 0
+        assert status == 503
+        assert int(headers[b"retry-after"]) > 0
         assert "wait already" in answer["error"]
         examiner.go.set()
         assert (await first.answer())[::2] == (200, ANSWER)
@@ -132,7 +133,8 @@ def test_those_that_wait_get_their_turn_or_are_told_in_time(gateway, examiner, m
         await soon(lambda: examiner.jobs, "one is looked at")
         monkeypatch.setattr("serving.gateway.app._LONGEST_WAIT", 0.05)
         status, headers, _ = await Client(app).answer()
-        assert status == 503 and b"retry-after" in headers
+        assert status == 503
+        assert b"retry-after" in headers
         assert len(examiner.jobs) == 1
         examiner.go.set()
         assert [(await one.answer())[0] for one in (first, second)] == [200, 200]
@@ -164,7 +166,8 @@ def test_a_body_that_does_not_come_is_not_waited_for(gateway, examiner):
         app = gateway(timeout=0.1)
         status, headers, _ = await Client(app, body=None).answer()
         assert (status, headers[b"connection"]) == (408, b"close")
-        assert not app.files() and not examiner.jobs
+        assert not app.files()
+        assert not examiner.jobs
 
     asyncio.run(steps())
 
@@ -293,7 +296,8 @@ def test_bodies_that_hold_no_file_are_told_the_remedy(
         app = gateway(max_bytes=4000)
         given, _, answer = await Client(app, body, headers=headers).answer()
         assert (given, words in answer["error"]) == (status, True), answer
-        assert not examiner.jobs and not app.files()
+        assert not examiner.jobs
+        assert not app.files()
 
     asyncio.run(steps())
 
@@ -323,7 +327,8 @@ def test_folders_of_dead_gateways_are_swept_and_those_of_living_ones_are_not(tmp
     other.write_bytes(b"no folder")
     (tmp_path / "deepfake-gateway-link").symlink_to(tmp_path)
     assert spool.sweep() == [dead.folder]
-    assert (living.folder / "upload").exists() and other.exists()
+    assert (living.folder / "upload").exists()
+    assert other.exists()
     living.close()
     assert not living.folder.exists()
     assert spool.sweep() == []

@@ -245,7 +245,7 @@ def test_a_worker_that_hangs_before_it_is_ready_is_ended(monkeypatch):
     monkeypatch.setattr(crop_worker, "_COMMAND", (sys.executable, "-c", "input(); input()"))
     worker = crop_worker.CropWorker(SETTINGS, FileLimits())
     try:
-        with pytest.raises(RuntimeError, match="not ready after 0.5 s"):
+        with pytest.raises(RuntimeError, match=r"not ready after 0.5 s"):
             worker.wait(lambda: None)
         assert not worker.alive
     finally:

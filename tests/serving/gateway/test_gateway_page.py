@@ -82,10 +82,12 @@ def test_verdict_is_shown_whole(chrome, gateway, files, width):
     assert not chrome.faults()
     # What the API answers, in words; as text, not as markup.
     _, answer = gateway.verdict(files["video"].read_bytes(), token="secret")
-    assert answer["verdict"] == "uncertain" and len(answer["tracks"]) == 2
+    assert answer["verdict"] == "uncertain"
+    assert len(answer["tracks"]) == 2
     assert text.startswith("Uncertain")
     for number, entry in enumerate(answer["tracks"], 1):
-        assert f"Face {number}" in text and f"score {entry['score']:.3f}" in text
+        assert f"Face {number}" in text
+        assert f"score {entry['score']:.3f}" in text
     assert files["video"].name in text
     assert f"version {answer['model']['version']}" in text
     assert "not proof" in chrome.run("document.body.innerText")
@@ -101,7 +103,9 @@ def test_verdict_is_shown_whole(chrome, gateway, files, width):
     assert sum(places[0]) / 2 == pytest.approx(answer["score"], abs=0.01)
     assert places[1] == pytest.approx([0.6, 0.97], abs=0.01)
     label = chrome.run("document.getElementById('scale').getAttribute('aria-label')")
-    assert f"{answer['score']:.3f}" in label and "0.600" in label and "0.970" in label
+    assert f"{answer['score']:.3f}" in label
+    assert "0.600" in label
+    assert "0.970" in label
     # A screen reader is taken to the verdict.
     assert chrome.run("document.activeElement.id") == "verdict"
 
@@ -111,13 +115,15 @@ def test_faces_left_out_are_said_and_judged_when_asked_for(chrome, gateway, file
     chrome.choose("#file", files["behind"])
     text = shown(chrome, "result")
     assert "4 far smaller than the largest face of the shot" in text
-    assert "Judge every face" in text and "Face 2" not in text
+    assert "Judge every face" in text
+    assert "Face 2" not in text
     assert not chrome.faults()
     chrome.run("document.getElementById('all-faces').click()")
     chrome.run("document.getElementById('result').hidden = true")
     chrome.choose("#file", files["behind"])
     text = shown(chrome, "result")
-    assert "Face 2" in text and "left out" not in text
+    assert "Face 2" in text
+    assert "left out" not in text
     assert not chrome.faults()
     chrome.picture(files["behind"].with_suffix(".png"))
 

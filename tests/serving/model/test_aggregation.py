@@ -49,7 +49,7 @@ def test_nothing_gives_nothing():
 )
 def test_unequal_lengths_are_refused(shapes):
     logits, clips, tracks = (np.zeros(shape, int) for shape in shapes)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="must be one-dimensional") as caught:
         aggregate(logits, clips, tracks)
     assert str(caught.value) == (
         f"logits {shapes[0]}, clips {shapes[1]} and tracks {shapes[2]} must be one-dimensional and "
@@ -76,7 +76,7 @@ def test_a_clip_whose_tracks_are_all_real_keeps_the_highest():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_not_finite_are_refused_with_the_clip(value):
     logits, clips = np.array([1.0, value, 2.0, value]), np.array([b"a", b"b.mp4", b"b.mp4", b"c"])
-    with pytest.raises(NonFiniteLogits, match="2 of 4 logits .* in b.mp4$"):
+    with pytest.raises(NonFiniteLogits, match=r"2 of 4 logits .* in b.mp4$"):
         aggregate(logits, clips, np.zeros(4, int))
 
 
@@ -91,7 +91,8 @@ def test_an_evaluation_may_carry_them_on_and_no_other_clip_changes():
 def test_probability_neither_overflows_nor_turns():
     with np.errstate(all="raise"):
         values = probability(np.array([-1e4, -1.0, 0.0, 1.0, 1e4]))
-    assert float(probability(0.0)) == 0.5 and probability(np.float32(1)).dtype == np.float64
+    assert float(probability(0.0)) == 0.5
+    assert probability(np.float32(1)).dtype == np.float64
     assert probability([[1, 2, 3]]).shape == (1, 3)
     np.testing.assert_allclose(values, [0, 1 / (1 + np.e), 0.5, 1 / (1 + np.exp(-1)), 1])
 

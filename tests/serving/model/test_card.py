@@ -34,7 +34,7 @@ def test_reads_a_model_a_trainer_output_and_the_newest_version(tmp_path):
     assert card.read(str(tmp_path / "pushed")).backbone == "10"
 
 
-@pytest.mark.parametrize("name", ["²", "１", "৩"])
+@pytest.mark.parametrize("name", ["²", "１", "৩"])  # noqa: RUF001
 def test_folders_named_by_other_digits_are_no_versions(tmp_path, name):
     """`"²".isdigit()` is true, and `int` does not read it."""
     _model(tmp_path / name, {**GOOD, "backbone": "wrong"})
@@ -137,7 +137,8 @@ def test_first_cards_give_the_crops_that_they_gave(tmp_path):
         align=False,
         boxes_of_original=False,
     )
-    assert CropSettings().min_sharpness and CropSettings().min_relative_size
+    assert CropSettings().min_sharpness
+    assert CropSettings().min_relative_size
 
 
 @pytest.mark.parametrize(

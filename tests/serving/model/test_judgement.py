@@ -92,7 +92,8 @@ def test_score_gives_no_word_either_and_fails(broken_model, tmp_path, capfd):
         "real.png": "real",
     }
     for name in ("nan.png", "inf.png"):
-        assert np.isnan(table.loc[name, "score"]) and np.isnan(table.loc[name, "logit"])
+        assert np.isnan(table.loc[name, "score"])
+        assert np.isnan(table.loc[name, "logit"])
         assert table.loc[name, "reason"].startswith(f"the model {broken_model} gave NaN")
     said = capfd.readouterr().out
     assert f"error: the model {broken_model} gave NaN or infinite logits for 2 clips" in said
@@ -127,7 +128,7 @@ def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
 
     fields = [field.name for field in dataclasses.fields(Crop)]
     crops = [Crop(**{**dict.fromkeys(fields), "jpeg": b"-", "track": t}) for t in (0, 0, 1)]
-    with pytest.raises(NonFiniteLogits, match="model m version 3 .* 1 of 3 logits .* in clip.mp4"):
+    with pytest.raises(NonFiniteLogits, match=r"model m version 3 .* 1 of 3 logits .* in clip.mp4"):
         judge(
             "clip.mp4",
             crops,

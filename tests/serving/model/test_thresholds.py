@@ -123,5 +123,5 @@ def test_models_without_points_have_no_band(points):
 
 
 def test_a_share_that_the_model_has_not_is_refused():
-    with pytest.raises(UsageError, match="share of 0.02 .* for 0.1, 0.05, 0.01, 0.001"):
+    with pytest.raises(UsageError, match=r"share of 0.02 .* for 0.1, 0.05, 0.01, 0.001"):
         band([-1.0, 1.0], [0, 1], false_alarms=0.02)

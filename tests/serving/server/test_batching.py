@@ -196,7 +196,8 @@ def test_a_bad_request_of_a_batch_fails_alone(batcher):
     model = Picky(held=True)
     batches = batcher(max_batch_size=8, num_batch_threads=1)
     results = together(batches, model, [row(1), row(2, 3), row(-4), row(5)])
-    assert model.sizes[:2] == [1, 5] and sorted(model.sizes[2:]) == [1, 1, 1, 2]
+    assert model.sizes[:2] == [1, 5]
+    assert sorted(model.sizes[2:]) == [1, 1, 1, 2]
     assert [list(results[number]) for number in (0, 1, 3)] == [[2], [4, 6], [10]]
     assert isinstance(results[2], ServingError)
     assert results[2].code is Code.INVALID_ARGUMENT

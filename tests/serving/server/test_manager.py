@@ -267,7 +267,7 @@ def test_version_that_fails_at_warm_up_is_not_served(serve, made, damage, messag
     served = serve().add(1)
     shutil.copytree(made[2], served.base / "tmp")
     damage(served.base / "tmp")
-    os.rename(served.base / "tmp", served.base / "2")
+    (served.base / "tmp").rename(served.base / "2")
     served.manager.look()
     assert served.ask() == 1.0
     assert served.version(2).state is State.END
@@ -291,7 +291,7 @@ def test_the_thread_picks_new_versions_up(serve, made):
     served.manager._poll_seconds = 0.05
     served.manager.start()
     shutil.copytree(made[2], served.base / "tmp")
-    os.rename(served.base / "tmp", served.base / "2")
+    (served.base / "tmp").rename(served.base / "2")
     end = time.monotonic() + 60
     while served.ask() != 2.0:
         assert time.monotonic() < end

@@ -146,6 +146,5 @@ def test_deep_nesting_is_refused(depth):
 
     body = b'{"instances": ' + b"[" * depth + b"]" * depth + b"}"
     with pytest.raises(ServingError) as raised:
-        document = json_request.parse(body)
-        to_array(document["instances"], tf.float32)
+        to_array(json_request.parse(body)["instances"], tf.float32)
     assert raised.value.code is Code.INVALID_ARGUMENT

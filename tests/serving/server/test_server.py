@@ -163,9 +163,11 @@ def test_scorers_split_batches_and_keep_the_order(server, protocol):
 def test_scorers_report_what_the_server_says(server, protocol, model, settings, version, code):
     url = f"grpc://{server.grpc}" if protocol == "grpc" else server.rest
     settings = ClientSettings(**{"signature": "lengths", **settings})
-    with connect(url, model, settings, version) as scorer:
-        with pytest.raises(ScoringError) as raised:
-            scorer.score([b"x"])
+    with (
+        connect(url, model, settings, version) as scorer,
+        pytest.raises(ScoringError) as raised,
+    ):
+        scorer.score([b"x"])
     assert raised.value.code == code
 
 

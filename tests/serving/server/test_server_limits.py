@@ -199,9 +199,11 @@ def test_a_picture_that_cannot_be_decoded_fails_its_own_request_only(pictures):
 def test_the_first_row_that_fails_is_named(pictures, bad):
     url, good = pictures
     crops = [b"no picture" if number in bad else jpeg for number, jpeg in enumerate(good)]
-    with connect(url, "m") as scorer:
-        with pytest.raises(ScoringError, match=f"row {bad[0]} of 7, counted from 0: ") as raised:
-            scorer.score(crops)
+    with (
+        connect(url, "m") as scorer,
+        pytest.raises(ScoringError, match=f"row {bad[0]} of 7, counted from 0: ") as raised,
+    ):
+        scorer.score(crops)
     assert raised.value.code == "INVALID_ARGUMENT"
 
 
