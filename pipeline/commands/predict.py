@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands._options import AllFaces
+from pipeline.commands._options import AllFaces, Model
 from preprocessing.support.errors import UsageError
+from serving.model.starter import named_or_starter
 from serving.model.thresholds import FALSE_ALARMS, UNCERTAIN
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 def predict(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos or pictures.")],
-    model: Annotated[
-        str, typer.Option(metavar="DIR", help="A model version, or the folder of versions.")
-    ],
+    model: Model = None,
     false_alarms: Annotated[
         float,
         typer.Option(
@@ -38,6 +37,8 @@ def predict(
     and errors of both kinds balanced), real above neither, uncertain between. A verdict holds
     for data like the training's; what it is worth on yours, `deepfake evaluate` measures.
 
+    Where no model is named, the starter answers; standard error then says what it is.
+
     Exit status: 0 every file has a score, 1 one has none.
     """
     from preprocessing.datasets.clip import printable
@@ -47,6 +48,7 @@ def predict(
     for file in files:
         if not Path(file).exists():
             raise UsageError(f"there is no file {printable(file)}")
+    model = named_or_starter(model)
     with quiet():
         predictor = Predictor(model, false_alarms, all_faces)
     verdicts = []
