@@ -12,6 +12,7 @@ from e2e.workspace import Workspace, executed
 from pipeline.pipeline import models_folder
 from preprocessing.manifest.manifest import Manifest
 from serving.model import card
+from serving.model.verdict import NOT_A_VERDICT
 
 pytestmark = pytest.mark.integration
 
@@ -58,6 +59,16 @@ def test_first_run_executes_all_and_pushes_a_complete_model(workspace, first_run
     assert served["crops"] > 0 and served["warmup_requests"] > 0
     assert max(served["largest_difference"].values()) <= 1e-4
     assert summary["refused_by"] == {}
+    assert summary["warning"].startswith(NOT_A_VERDICT)
+
+
+def test_the_pushed_model_knows_that_its_data_was_made(workspace, pushed_model):
+    found = card.read(pushed_model).provenance
+    assert found.made_data and found.name == "demo"
+    (one,) = found.trained_on
+    # 8 identities with a real and a fake clip each, and the real clips of YouTube-real.
+    assert (one.dataset, one.clips_fake, one.split) == ("demo", 8, "train")
+    assert one.clips_real >= 8 and one.persons >= 8
 
 
 def test_every_clip_is_accounted_for(workspace, first_run):
