@@ -66,9 +66,12 @@ def test_the_pushed_model_knows_that_its_data_was_made(workspace, pushed_model):
     found = card.read(pushed_model).provenance
     assert found.made_data and found.name == "demo"
     (one,) = found.trained_on
-    # 8 identities with a real and a fake clip each, and the real clips of YouTube-real.
-    assert (one.dataset, one.clips_fake, one.split) == ("demo", 8, "train")
-    assert one.clips_real >= 8 and one.persons >= 8
+    (path,) = (workspace.output / "inputs").glob("manifest-*.csv")
+    train = [c for c in Manifest.read_csv(path, workspace.data).clips if c.split == "train"]
+    fake = sum(clip.label for clip in train)
+    assert (one.dataset, one.split) == ("demo", "train")
+    assert (one.clips_real, one.clips_fake) == (len(train) - fake, fake)
+    assert one.persons == len({person for clip in train for person in clip.identities})
 
 
 def test_every_clip_is_accounted_for(workspace, first_run):
