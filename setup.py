@@ -147,7 +147,7 @@ setup(
     package_data={
         "components": ["report/templates/*"],
         "pipeline": ["presets/*.yaml", "schema/*.pbtxt"],
-        "serving": ["gateway/page.html"],
+        "serving": ["gateway/page.html", "starter/**"],
     },
     python_requires=">=3.10,<3.14",
     install_requires=INSTALL_REQUIRES,

@@ -8,9 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from components.trainer.config import needs_fakes
 from pipeline.config import Config
+from preprocessing.datasets.clip import FAKE, Clip
 from preprocessing.extraction.face_store import Failures
 from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_trainable
@@ -19,6 +21,7 @@ from preprocessing.manifest.table import dataset_table
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 from preprocessing.support.fingerprint import settings_digest
+from serving.model.provenance import Provenance, TrainedOn
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
 # the result. Not 1, so that a caller can tell it from a failure.
@@ -37,6 +40,8 @@ class Inputs:
       schema: path of the schema file; its name holds its digest, because ImportSchemaGen's cache
         key knows the path only.
       attempt: see `preprocessing.extraction.face_store.Failures`.
+      provenance: what a model that is trained on them comes from, as plain values of
+        `serving.model.provenance.Provenance`; None leaves it out of the model's card.
     """
 
     manifest: str
@@ -44,6 +49,7 @@ class Inputs:
     root: str
     schema: str
     attempt: int = 0
+    provenance: dict[str, Any] | None = None
 
 
 def face_store_of(config: Config) -> str:
@@ -74,7 +80,45 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     schema.parent.mkdir(exist_ok=True)
     shutil.copyfile(SCHEMA, schema)
     attempt = Failures.read(face_store_of(config)).next_attempt
-    return Inputs(str(path), manifest.digest, str(manifest.root), str(schema), attempt)
+    return Inputs(
+        manifest=str(path),
+        manifest_digest=manifest.digest,
+        root=str(manifest.root),
+        schema=str(schema),
+        attempt=attempt,
+        provenance=provenance(config, manifest).to_dict(),
+    )
+
+
+def provenance(config: Config, manifest: Manifest) -> Provenance:
+    """What a model of this run comes from, as far as its data tells."""
+    from preprocessing.datasets import demo  # Loads scikit-image.
+
+    clips = [clip for clip in manifest.clips if clip.split == "train"]
+    datasets = sorted({clip.dataset for clip in clips})
+    # Whatever layout the folder is read by.
+    made = "demo" in datasets or (Path(manifest.root) / demo.MARKER).exists()
+    return Provenance(
+        name=config.name,
+        summary=f"{config.model.backbone}, trained on {', '.join(datasets)}",
+        trained_on=tuple(
+            _trained_on(name, [c for c in clips if c.dataset == name]) for name in datasets
+        ),
+        never_shown="real faces and real deepfakes" if made else "",
+        made_data=made,
+    )
+
+
+def _trained_on(dataset: str, clips: list[Clip]) -> TrainedOn:
+    fake = sum(clip.label == FAKE for clip in clips)
+    persons = {person for clip in clips for person in clip.identities}
+    return TrainedOn(
+        dataset=dataset,
+        clips_real=len(clips) - fake,
+        clips_fake=fake,
+        persons=len(persons) or None,
+        split="train",
+    )
 
 
 def index(config: Config) -> Manifest:

@@ -17,6 +17,7 @@ from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.errors import UsageError
 from preprocessing.support.output_lock import locked
 from serving.model import card
+from serving.model.verdict import Wording
 
 _RESAMPLES = 1000
 
@@ -129,6 +130,8 @@ def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:
             "measured"
         )
     model_card = card.read(request.model)
+    if model_card.made_data:
+        found.append(Wording.of(model_card).meaning())
     if request.precropped and not model_card.wants_crops:
         found.append(
             "the files are taken for crops as they are, but the model was trained on crops with "

@@ -104,7 +104,7 @@ def create_pipeline(
       The pipeline, for any TFX runner.
     """
     data = _data(config, inputs)
-    learning = _learning(config, data, kubeflow)
+    learning = _learning(config, inputs, data, kubeflow)
     judging = _judging(config, data, learning)
     pusher = _pusher(config, learning, judging)
     report = _report(config, inputs, data, learning, judging)
@@ -155,7 +155,7 @@ def _data(config: Config, inputs: Inputs) -> _Data:
     return _Data(extractor, statistics, schema, validator, transform)
 
 
-def _learning(config: Config, data: _Data, kubeflow: bool) -> _Learning:
+def _learning(config: Config, inputs: Inputs, data: _Data, kubeflow: bool) -> _Learning:
     sources = {
         "examples": data.examples,
         "transform_graph": data.transform.outputs["transform_graph"],
@@ -172,6 +172,7 @@ def _learning(config: Config, data: _Data, kubeflow: bool) -> _Learning:
             "image_size": image_size_of(config.model),
             "label": {"0": "real", "1": "fake"},
             "data": {"layout": config.data.layout, "split": config.data.split},
+            **({"provenance": inputs.provenance} if inputs.provenance else {}),
         },
     }
     # Other backbones' files are no part of it.

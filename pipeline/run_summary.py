@@ -15,6 +15,8 @@ from components.evaluation.bounds import Row
 from components.evaluation.serving_result import ServingResult
 from pipeline.config import Config
 from preprocessing.extraction import extraction_report
+from serving.model import card
+from serving.model.verdict import Wording
 
 # Of the clips' measures, those in the table; the report has all of them.
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
@@ -41,6 +43,7 @@ class RunSummary:
       clip_evaluation: folder of the scores and measures of clips.
       report: folder of the extraction report.
       page: the report of the run, as HTML.
+      warning: why the model's scores are no verdicts; empty for a model of real data.
     """
 
     nodes: dict[str, str]
@@ -57,6 +60,7 @@ class RunSummary:
     clip_evaluation: str
     report: str
     page: str
+    warning: str = ""
 
     def write(self, path: Path) -> None:
         """Writes it as JSON."""
@@ -94,6 +98,7 @@ class RunSummary:
             "clip scores": self.clip_evaluation,
             "report": self.page,
             "faces report": f"{self.report}/report.txt",
+            **({"warning": self.warning} if self.warning else {}),
         }
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
 
@@ -166,6 +171,8 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     rows = [*frame_gate.read(evaluation), *results.read_verdict(clip_evaluation)]
     served = serving_result.read(outputs["ServingCheck", "report"].uri)
     infra = outputs.get(("InfraValidator", "blessing"))
+    model = f"{outputs['Trainer', 'model'].uri}/Format-Serving"
+    wording = Wording.of(card.read(model))
     return RunSummary(
         nodes=nodes,
         extraction=extraction_report.read(report).summary,
@@ -175,7 +182,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
         blessed=_blessed(blessing),
         serving_check=dataclasses.asdict(served),
         refused_by=_refused_by(rows, _blessed(blessing), infra is None or _blessed(infra), served),
-        model=f"{outputs['Trainer', 'model'].uri}/Format-Serving",
+        model=model,
         pushed=pushed.custom_properties["pushed_destination"].string_value
         if pushed.custom_properties["pushed"].int_value == 1
         else "",
@@ -183,6 +190,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
         clip_evaluation=clip_evaluation,
         report=report,
         page=f"{outputs['Report', 'report'].uri}/report.html",
+        warning=wording.meaning() if wording.warning else "",
     )
 
 

@@ -24,7 +24,7 @@ from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.support.errors import UsageError
 from preprocessing.support.output_lock import locked
 from serving.model import card
-from serving.model.thresholds import NO_BAND, thresholds_of
+from serving.model.verdict import Wording
 
 
 def write_score_table(request: Request) -> int:
@@ -70,9 +70,9 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     broken = (table["crops"] > 0) & ~finite
     table.loc[broken, "reason"] = f"the model {request.model} gave NaN or infinite logits for it"
     table.loc[~finite, ["score", "logit"]] = np.nan
-    thresholds = thresholds_of(card.read(request.model).operating_points)
+    wording = Wording.of(card.read(request.model))
     table["verdict"] = [
-        thresholds.verdict(logit) if thresholds and known else ""
+        wording.word(logit) if known else ""
         for logit, known in zip(table["logit"], finite, strict=True)
     ]
     temporary = target.with_suffix(".parquet.tmp")
@@ -87,7 +87,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     )
     for reason, number in missing["reason"].value_counts().items():
         console.say(f"  {number} without a score: {reason}")
-    console.say(thresholds.text() if thresholds else NO_BAND)
+    console.say(wording.meaning())
     if broken.any():
         console.say(
             f"error: the model {request.model} gave NaN or infinite logits for {broken.sum()} "

@@ -11,6 +11,7 @@ from components.report import charts
 from components.report.formats import number
 from components.report.measured import chart
 from components.report.mistakes import Mistake, data_uri
+from serving.model.provenance import Provenance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +122,14 @@ def card(model: dict[str, Any]) -> list[list[str]]:
       model: the model card, see `serving.model.card`.
     """
     extraction, libraries = model.get("extraction", {}), model.get("libraries", {})
+    provenance = model.get("provenance")
     return [
+        *(map(list, Provenance.from_dict(provenance).facts().items()) if provenance else ()),
         ["Network", f"{model['backbone']}, input {model['input_size']} pixels"],
         ["Score", "P(fake), where half of all clips are fake; 1 means fake"],
         ["Calibration", _calibration(model)],
         ["Crops", ", ".join(f"{name} {value}" for name, value in extraction.items())],
-        ["Trained on", ", ".join(f"{k} {v}" for k, v in model.get("data", {}).items())],
+        ["Data", ", ".join(f"{k} {v}" for k, v in model.get("data", {}).items())],
         ["Seed and code", f"{model.get('seed', '–')}, {model.get('code', '–')}"],
         ["Versions", ", ".join(f"{name} {version}" for name, version in libraries.items())],
     ]

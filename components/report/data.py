@@ -19,6 +19,7 @@ from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.manifest import Manifest
 from serving.model import card
 from serving.model.aggregation import probability
+from serving.model.verdict import Wording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,7 @@ def gather(sources: Sources) -> dict[str, Any]:
         ],
         "comparison": measured.comparison and measured.comparison.to_dict(),
         "model": model_card.to_dict(),
+        "warning": Wording.of(model_card).warning,
         "config": sources.config,
         "sources": dataclasses.asdict(sources),
     }

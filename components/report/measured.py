@@ -141,21 +141,23 @@ def slices(data: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
-def mistakes(mistakes: Sequence[Mistake]) -> list[dict[str, Any]]:
+def mistakes(mistakes: Sequence[Mistake], warning: str) -> list[dict[str, Any]]:
     """The faces that the model is most wrongly sure of, with heat maps.
 
     Args:
       mistakes: see `components.report.mistakes.worst`.
+      warning: why what the model says is no verdict; empty where nothing is to be warned of.
     """
+    note = f" ({warning})" if warning else ""
     return [
         {
             "face": data_uri(thumbnail(one.crop)) if one.crop else "",
             "heat": data_uri(overlay(one.crop, one.heat))
             if one.crop and one.heat is not None
             else "",
-            "what": "real, called fake"
+            "what": f"real, called fake{note}"
             if one.row["label"] == 0
-            else f"{one.row['method']}, called real",
+            else f"{one.row['method']}, called real{note}",
             "score": one.row["score"],
             "clip": one.row["clip_id"],
             "frame": one.row["frame_index"],

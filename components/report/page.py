@@ -35,7 +35,7 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
         serving_rows=_serving_rows(served) if served and not served["skipped"] else [],
         clips=measured.clips(data),
         slices=measured.slices(data),
-        mistakes=measured.mistakes(pictures.mistakes),
+        mistakes=measured.mistakes(pictures.mistakes, data["warning"]),
         explained=any(one.heat is not None for one in pictures.mistakes),
         comparison=_comparison_rows(comparison) if comparison else [],
         dataset=background.dataset(data["dataset"]),

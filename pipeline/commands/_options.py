@@ -32,7 +32,14 @@ AllFaces = Annotated[
         "and faces much smaller than its largest, are left out and counted.",
     ),
 ]
-Model = Annotated[str, typer.Option(metavar="DIR", help="A pushed model.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="A model version, or the folder of versions.",
+        show_default="the starter",
+    ),
+]
 Clips = Annotated[str, typer.Option(metavar="DIR", help="Folder of the clips.")]
 Precropped = Annotated[bool, typer.Option("--precropped", help="The files are face crops already.")]
 Workers = Annotated[int, typer.Option(metavar="N", help="Beam worker processes.")]

@@ -11,8 +11,8 @@ from pipeline.commands._options import AllFaces, Clips, Model, Precropped, Worke
 
 
 def evaluate(
-    model: Model,
     data: Clips,
+    model: Model = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -39,9 +39,10 @@ def evaluate(
     """
     from pipeline.model_evaluation import evaluate_model
     from pipeline.scoring import Request
+    from serving.model.starter import named_or_starter
 
     request = Request(
-        model=model,
+        model=named_or_starter(model),
         data=data,
         output=output or f"evaluation-{Path(data).resolve().name}",
         precropped=precropped,

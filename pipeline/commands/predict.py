@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands._options import AllFaces
+from pipeline.commands._options import AllFaces, Model
 from preprocessing.support.errors import UsageError
-from serving.model.thresholds import FALSE_ALARMS, NO_BAND
+from serving.model.starter import named_or_starter
+from serving.model.thresholds import FALSE_ALARMS, UNCERTAIN
 
 if TYPE_CHECKING:
     from serving.model.verdict import Verdict
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 def predict(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos or pictures.")],
-    model: Annotated[
-        str, typer.Option(metavar="DIR", help="A model version, or the folder of versions.")
-    ],
+    model: Model = None,
     false_alarms: Annotated[
         float,
         typer.Option(
@@ -38,6 +37,8 @@ def predict(
     and errors of both kinds balanced), real above neither, uncertain between. A verdict holds
     for data like the training's; what it is worth on yours, `deepfake evaluate` measures.
 
+    Where no model is named, the starter answers; standard error then says what it is.
+
     Exit status: 0 every file has a score, 1 one has none.
     """
     from preprocessing.datasets.clip import printable
@@ -47,28 +48,33 @@ def predict(
     for file in files:
         if not Path(file).exists():
             raise UsageError(f"there is no file {printable(file)}")
+    model = named_or_starter(model)
     with quiet():
         predictor = Predictor(model, false_alarms, all_faces)
     verdicts = []
+    # A warning takes the place of each word.
+    width = max(len(UNCERTAIN), len(predictor.wording.warning))
     if not as_json:
-        print(f"{'verdict':<9}  {'P(fake)':>8}  {'found':>5}  {'judged':>6}  {'tracks':>6}  file")
+        head = f"{'P(fake)':>8}  {'found':>5}  {'judged':>6}  {'tracks':>6}  file"
+        print(f"{'verdict':<{width}}  {head}")
     for file in files:
         with quiet():
             verdict = predictor.predict(file)
         verdicts.append(verdict)
         if not as_json:
-            print(_lines(verdict), flush=True)
+            print(_lines(verdict, width), flush=True)
     with quiet():
         predictor.close()
     if as_json:
-        answers = [{"file": verdict.file, **verdict.as_dict()} for verdict in verdicts]
+        about = {"model": predictor.about}
+        answers = [{"file": one.file, **one.as_dict(), **about} for one in verdicts]
         print(json.dumps(answers, indent=1))
     else:
-        print(predictor.thresholds.text() if predictor.thresholds else NO_BAND)
+        print(predictor.wording.meaning())
     return 0 if all(verdict.score is not None for verdict in verdicts) else 1
 
 
-def _lines(verdict: Verdict) -> str:
+def _lines(verdict: Verdict, width: int) -> str:
     """A line of the table, and indented below it what was left out and what is to be noted."""
     from preprocessing.datasets.clip import printable
     from preprocessing.faces.face_selection import by_reason
@@ -77,7 +83,7 @@ def _lines(verdict: Verdict) -> str:
     score = "-" if verdict.score is None else f"{verdict.score:.3f}"
     why = f"  ({verdict.reason})" if verdict.reason else ""
     lines = [
-        f"{verdict.verdict or '-':<9}  {score:>8}  {counts.faces:>5}  {counts.crops:>6}"
+        f"{verdict.verdict or '-':<{width}}  {score:>8}  {counts.faces:>5}  {counts.crops:>6}"
         f"  {len(verdict.tracks):>6}  {printable(verdict.file)}{why}"
     ]
     if counts.dropped and counts.crops:

@@ -10,9 +10,9 @@ from pipeline.commands._options import AllFaces, Clips, Model, Precropped, Worke
 
 
 def score(
-    model: Model,
     data: Clips,
     output: Annotated[str, typer.Option(metavar="FILE", help="The .parquet file to write.")],
+    model: Model = None,
     precropped: Precropped = False,
     workers: Workers = 1,
     all_faces: AllFaces = False,
@@ -28,10 +28,11 @@ def score(
     """
     from pipeline.score_table import write_score_table
     from pipeline.scoring import Request
+    from serving.model.starter import named_or_starter
 
     return write_score_table(
         Request(
-            model=model,
+            model=named_or_starter(model),
             data=data,
             output=output,
             precropped=precropped,

@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from concurrent import futures
 from typing import Any, cast
 
-from serving.gateway import page
+from preprocessing.support.errors import UsageError
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.metrics import CONTENT_TYPE, GatewayMetrics
+from serving.gateway.page import Page
 from serving.gateway.refusals import Disconnected, Refused, too_late, unavailable
 from serving.gateway.spool import Spool
 from serving.gateway.upload import uploaded
@@ -70,7 +71,7 @@ class Gateway:
         self._options = options
         self._examiner = examiner
         self._metrics = metrics
-        self._page, self._page_headers = page.load(options.max_bytes, bool(options.token))
+        self._page = Page(options.max_bytes, bool(options.token))
         self._spool = Spool()
         self._folder = self._spool.folder
         self._threads = futures.ThreadPoolExecutor(options.workers, "examine")
@@ -131,7 +132,8 @@ class Gateway:
         if path not in _OPEN:
             self._check_token(headers)
         if path == "/":
-            return 200, b"text/html; charset=utf-8", self._page, self._page_headers
+            text = await asyncio.get_running_loop().run_in_executor(None, self._page_now)
+            return 200, b"text/html; charset=utf-8", text, self._page.headers
         if path == "/healthz":
             return 200, _JSON, b'{"status": "alive"}', ()
         if path == "/metrics":
@@ -139,6 +141,16 @@ class Gateway:
         if path == "/readyz":
             return 200, _JSON, await self._ready(), ()
         return 200, _JSON, await self._counted_verdict(scope, headers, receive), ()
+
+    def _page_now(self) -> bytes:
+        """The page with what the card of the newest version says."""
+        try:
+            newest = self._examiner.versions.newest()
+        except UsageError as error:
+            _LOG.warning("the page cannot say which model answers: %s", error)
+            return self._page.html(())
+        notes = (newest.wording.warning and newest.wording.meaning(), newest.about["about"])
+        return self._page.html(notes)
 
     def _check_token(self, headers: dict[bytes, bytes]) -> None:
         if not authorized(headers.get(b"authorization", b""), self._options.token):
@@ -160,7 +172,7 @@ class Gateway:
         try:
             with self._admission():
                 answer = await self._verdict(scope, headers, receive)
-            outcome = "no_face" if answer["score"] is None else answer["verdict"] or "no_band"
+            outcome = _outcome(answer)
             return json.dumps(answer).encode()
         except Refused as error:
             outcome = error.outcome
@@ -240,6 +252,13 @@ class Gateway:
             self._running.discard(job)
         with contextlib.suppress(RuntimeError):  # The loop has ended.
             loop.call_soon_threadsafe(cast("asyncio.Semaphore", self._turns).release)
+
+
+def _outcome(answer: dict[str, Any]) -> str:
+    """The word that the metrics count an answer under."""
+    if answer["score"] is None:
+        return "no_face"
+    return "made_data" if answer["warning"] else answer["verdict"] or "no_band"
 
 
 async def _gone(receive: Any) -> None:

@@ -37,20 +37,26 @@ class GatewayArguments:
             help="grpc://HOST:PORT or http://HOST:PORT of TensorFlow Serving or `deepfake serve` "
             "(grpcs and https with TLS).",
         ),
-    ]
+    ] = ""
     model: Annotated[
-        str,
-        typer.Option(metavar="NAME", rich_help_panel=_MODEL, help="Its name on that server."),
-    ]
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=_MODEL,
+            help="Its name on that server.",
+            show_default="the folder's",
+        ),
+    ] = None
     model_base: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="DIR",
             rich_help_panel=_MODEL,
             help="The folder of version folders that the server serves; only the files that say "
             "how crops are cut and what scores mean are read.",
+            show_default="the starter",
         ),
-    ]
+    ] = None
     false_alarms: Annotated[
         float,
         typer.Option(

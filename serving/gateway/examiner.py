@@ -202,9 +202,7 @@ class Examiner:
 
         model = f"{self._options.model} version {version.number}"
         try:
-            verdict = judge(
-                job.name, found.crops, found.counts, logits_of, version.thresholds, model
-            )
+            verdict = judge(job.name, found.crops, found.counts, logits_of, version.wording, model)
         except NonFiniteLogits as error:
             raise clients.ScoringError("INTERNAL", str(error)) from error
         self._metrics.seconds.observe("scores", value=time.monotonic() - start)
@@ -217,9 +215,5 @@ class Examiner:
         if job.with_crops:
             for entry in answer["tracks"]:
                 entry["crop"] = base64.b64encode(found.shown[entry["track"]]).decode("ascii")
-        answer["model"] = {
-            "name": self._options.model,
-            "version": version.number,
-            "backbone": version.backbone,
-        }
+        answer["model"] = version.about
         return answer

@@ -31,6 +31,7 @@ from serving.http.lifetime import (
     tell_ready,
     wait_for_end,
 )
+from serving.model.starter import named_or_starter
 
 if TYPE_CHECKING:
     from preprocessing.faces.crop_settings import CropSettings
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
     from serving.http.http_server import HttpServer
 
 _LOG = logging.getLogger(__name__)
+
+_NO_SERVER = (
+    "the gateway has its scores from a model server, and --server names none; two commands are "
+    "needed, each in a terminal of its own: `deepfake serve` and "
+    "`deepfake gateway --server grpc://127.0.0.1:8500`"
+)
 
 
 def run(arguments: GatewayArguments) -> int:
@@ -54,6 +61,7 @@ def run(arguments: GatewayArguments) -> int:
     """
     _check(arguments)
     token, server_token = read_token(arguments.token_file), read_token(arguments.server_token_file)
+    base = Path(named_or_starter(arguments.model_base, "--model-base"))
     load_tensorflow()
 
     from serving import clients
@@ -61,8 +69,8 @@ def run(arguments: GatewayArguments) -> int:
 
     model = ModelOptions(
         server=arguments.server,
-        model=arguments.model,
-        base=Path(arguments.model_base),
+        model=arguments.model or base.resolve().name,
+        base=base,
         false_alarms=arguments.false_alarms,
         client=clients.ClientSettings(token=server_token, tls_ca=arguments.server_ca),
     )
@@ -180,5 +188,12 @@ def _check(arguments: GatewayArguments) -> None:
     check_ports(arguments, ("port",))
     check_tls(arguments)
     check_files((arguments.tls_cert, arguments.tls_key, arguments.server_ca))
-    if not Path(arguments.model_base).is_dir():
+    if not arguments.server:
+        raise UsageError(_NO_SERVER)
+    if arguments.model and not arguments.model_base:
+        raise UsageError(
+            f"--model {arguments.model} names a model on the server, and --model-base the folder "
+            "that the server has it from; give both, or neither for the starter"
+        )
+    if arguments.model_base and not Path(arguments.model_base).is_dir():
         raise UsageError(f"{arguments.model_base} is not a folder; give the folder of versions")

@@ -6,13 +6,14 @@ import dataclasses
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.errors import UsageError
 from serving import clients
 from serving.gateway.refusals import Refused, unavailable
 from serving.model import card
-from serving.model.thresholds import Thresholds, thresholds_of
+from serving.model.verdict import Wording
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,14 +28,14 @@ class ServedVersion:
     Attributes:
       number: its folder's name.
       settings: how its crops are cut.
-      thresholds: of its verdicts; None without operating points.
-      backbone: its network's name.
+      wording: of its verdicts.
+      about: what answers say of it, see `ModelCard.about`.
     """
 
     number: int
     settings: CropSettings
-    thresholds: Thresholds | None
-    backbone: str
+    wording: Wording
+    about: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +98,8 @@ class Versions:
           UsageError: there is none, or its crops or thresholds cannot be had here.
         """
         base = self._options.base
-        found = [
-            int(path.parent.name) for path in base.glob("*/saved_model.pb") if _is_version(path)
-        ]
+        names = [path.parent.name for path in base.glob("*/saved_model.pb")]
+        found = [int(name) for name in names if card.is_version(name)]
         if not found:
             raise UsageError(
                 f"{base} holds no version of a model; give the folder of version folders that "
@@ -117,8 +117,8 @@ class Versions:
         return ServedVersion(
             number,
             model_card.answer_settings(),
-            thresholds_of(model_card.operating_points, self._options.false_alarms),
-            model_card.backbone,
+            Wording.of(model_card, self._options.false_alarms),
+            model_card.about(self._options.model, number),
         )
 
     def served(self) -> ServedVersion:
@@ -155,7 +155,3 @@ def refusal(error: clients.ScoringError) -> Refused:
     if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
         return unavailable("the model server does not answer", "no_server")
     return Refused(502, "the model server failed; the gateway's log says how", "model_error")
-
-
-def _is_version(path: Path) -> bool:
-    return path.parent.name.isascii() and path.parent.name.isdigit()

@@ -15,6 +15,7 @@ from preprocessing.faces.crop_settings import BOX, LANDMARKS, CropSettings
 from preprocessing.support.errors import UsageError
 from preprocessing.support.record import Record
 from serving.model.operating_points import OperatingPoints
+from serving.model.provenance import Provenance
 
 FILE = "assets.extra/deepfake_model.json"
 # Raised when a key changes its meaning or a required key is added.
@@ -41,8 +42,7 @@ def find_saved_model(model_dir: str | Path) -> Path:
     root = Path(model_dir)
     if not root.is_dir():
         raise UsageError(f"{model_dir} is not a folder; give the folder of an exported model")
-    # Digits of ASCII: `int` does not read all that `isdigit` takes for one, as in "²".
-    versions = [p for p in root.iterdir() if p.name.isascii() and p.name.isdigit()]
+    versions = [path for path in root.iterdir() if is_version(path.name)]
     versions.sort(key=lambda path: int(path.name), reverse=True)
     for folder in (root, root / "Format-Serving", *versions):
         if (folder / _SAVED_MODEL).is_file():
@@ -51,6 +51,27 @@ def find_saved_model(model_dir: str | Path) -> Path:
         f"{model_dir} holds no exported model: there is no {_SAVED_MODEL} in it, nor in a folder "
         "Format-Serving or with a version number as its name"
     )
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder of this name is a version of a model."""
+    # Digits of ASCII: `int` does not read all that `isdigit` takes for one, as in "²".
+    return name.isascii() and name.isdigit()
+
+
+def name_and_version(saved_model: Path) -> tuple[str, int | None]:
+    """What a server would call the model in a folder: the name of the folder of versions.
+
+    Args:
+      saved_model: see `find_saved_model`.
+
+    Returns:
+      The name, and the version; None where the folder is none of a version.
+    """
+    folder = saved_model.resolve()
+    if is_version(folder.name):
+        return folder.parent.name, int(folder.name)
+    return folder.name, None
 
 
 class ModelCard(Record):
@@ -79,6 +100,7 @@ class ModelCard(Record):
       label: label -> what it means.
       image_size: side that crops are resized to, in pixels.
       libraries: name -> version of what trained the model.
+      provenance: what the model comes from; None where the card does not say.
     """
 
     version: int
@@ -99,10 +121,34 @@ class ModelCard(Record):
     label: dict[str, str] = {}
     image_size: int = 0
     libraries: dict[str, str] = {}
+    provenance: Provenance | None = None
 
     def to_json(self) -> str:
         """The text of the file."""
         return json.dumps(self.to_dict(), indent=1, sort_keys=True) + "\n"
+
+    @property
+    def made_data(self) -> bool:
+        """Whether the model was trained on made data, see `serving.model.verdict`."""
+        # Cards of earlier versions tell the demo by its layout only.
+        told = self.provenance is not None and self.provenance.made_data
+        return told or self.data.get("layout") == "demo"
+
+    def about(self, name: str, version: int | None) -> dict[str, Any]:
+        """The model as answers name it: plain values.
+
+        Args:
+          name: of the model.
+          version: of the model; None for one without a number.
+        """
+        known = self.provenance
+        return {
+            "name": name,
+            "version": version,
+            "backbone": self.backbone,
+            "about": known.line() if known else "",
+            "provenance": known.to_dict() if known else None,
+        }
 
     @property
     def wants_crops(self) -> bool:

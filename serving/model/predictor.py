@@ -11,8 +11,8 @@ import numpy as np
 from preprocessing.faces.crop_settings import ALL, ANSWER
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
-from serving.model.thresholds import FALSE_ALARMS, thresholds_of
-from serving.model.verdict import Verdict, judge
+from serving.model.thresholds import FALSE_ALARMS
+from serving.model.verdict import Verdict, Wording, judge
 
 # Crops scored at once; more gain nothing on a CPU.
 _BATCH = 16
@@ -27,7 +27,8 @@ class Predictor:
       all_faces: judge every face that is found, bystanders and short tracks as well.
 
     Attributes:
-      thresholds: of the verdicts; None for a model without operating points.
+      wording: of the verdicts.
+      about: the model, see `ModelCard.about`.
 
     Raises:
       UsageError: there is no model, it is not one of ours, its crops cannot be made here, or it
@@ -40,7 +41,8 @@ class Predictor:
         self.model = card.find_saved_model(model)
         model_card = card.read(self.model)
         settings = model_card.answer_settings().replace(policy=ALL if all_faces else ANSWER)
-        self.thresholds = thresholds_of(model_card.operating_points, false_alarms)
+        self.wording = Wording.of(model_card, false_alarms)
+        self.about = model_card.about(*card.name_and_version(self.model))
         import tensorflow as tf
 
         from preprocessing.faces.face_cropper import FaceCropper
@@ -58,14 +60,12 @@ class Predictor:
         try:
             crops, counts = self._cropper.crops(file)
         except (UnreadableMedia, DecodingFailed) as error:
-            return Verdict(str(file), None, reason=str(error), thresholds=self.thresholds)
+            return Verdict(str(file), None, reason=str(error), wording=self.wording)
         try:
-            return judge(str(file), crops, counts, self.logits, self.thresholds, str(self.model))
+            return judge(str(file), crops, counts, self.logits, self.wording, str(self.model))
         except NonFiniteLogits as error:
             # The faces are sound, and so are the counts of them; none of them was judged.
-            return Verdict(
-                str(file), None, counts=counts, reason=str(error), thresholds=self.thresholds
-            )
+            return Verdict(str(file), None, counts=counts, reason=str(error), wording=self.wording)
 
     def logits(self, jpegs: Sequence[bytes]) -> np.ndarray:
         """Calibrated logits, float32 [crops], of encoded crops."""

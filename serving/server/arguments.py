@@ -33,6 +33,7 @@ class ServerArguments:
             metavar="DIR",
             rich_help_panel=_WHAT,
             help="Folder of version folders (what Pusher writes: OUTPUT/models/NAME).",
+            show_default="the starter",
         ),
     ] = None
     model_name: Annotated[

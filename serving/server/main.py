@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import load_tensorflow
@@ -30,6 +30,7 @@ from serving.http.lifetime import (
     tell_ready,
     wait_for_end,
 )
+from serving.model.starter import named_or_starter
 from serving.server.arguments import ServerArguments
 
 if TYPE_CHECKING:
@@ -153,11 +154,11 @@ def _check(arguments: ServerArguments) -> None:
 def _models(arguments: ServerArguments) -> list:
     from serving.server.config import ServedModelConfig, read_models_config
 
-    if bool(arguments.model_base) == bool(arguments.models_config):
+    if arguments.model_base and arguments.models_config:
         raise UsageError("give --model-base or --models-config, and not both")
     if arguments.models_config:
         return read_models_config(arguments.models_config)
-    base = Path(cast("str", arguments.model_base)).resolve()
+    base = Path(named_or_starter(arguments.model_base, "--model-base")).resolve()
     if not base.is_dir():
         raise UsageError(f"{arguments.model_base} is not a folder; give the folder of versions")
     if (base / "saved_model.pb").is_file():

@@ -16,6 +16,7 @@ from components.report.curves import confusion, curves
 from components.report.mistakes import Mistake, occlusion, worst
 from components.report.page import Pictures, render
 from components.report.templating import fill
+from serving.model.verdict import NOT_A_VERDICT, Wording
 
 
 def crops(**changes) -> pd.DataFrame:
@@ -75,6 +76,7 @@ def data(table: pd.DataFrame) -> dict:
         "confusion": [{"name": "0.5", "threshold": 0.5, **confusion(labels, logits, 0.0)}],
         "comparison": None,
         "model": {"backbone": "tiny", "input_size": 64, "temperature": 1.0},
+        "warning": "",
         "config": {},
         "one_class": one_class,
     }
@@ -92,6 +94,28 @@ def test_page_needs_nothing_from_elsewhere_and_escapes_what_it_is_told():
     assert "<script" not in text
     assert "refused by the gate" in text
     assert "not measured: no real one" in text
+
+
+def test_a_model_of_made_data_calls_nothing_fake_or_real_without_the_warning():
+    table = crops()
+    found = worst(table, *clip_tables(table), n=2)
+    content = data(table)
+    plain = render(content, Pictures(mistakes=found))
+    called = [line for line in plain.splitlines() if re.search("called (real|fake)", line)]
+    assert len(called) > 2
+    assert NOT_A_VERDICT not in plain.lower()
+
+    provenance = {"name": "n", "summary": "a <model>", "trained_on": [], "made_data": True}
+    content["warning"] = Wording(made_data=True).warning
+    content["model"]["provenance"] = provenance
+    text = render(content, Pictures(mistakes=found))
+    assert f"<b>{NOT_A_VERDICT.capitalize()}.</b>" in text
+    assert "n: a &lt;model&gt;" in text
+    # Axes and legends of charts name what was measured, in one line each.
+    lines = re.sub("<svg.*?</svg>", "", text, flags=re.S).splitlines()
+    called = [line for line in lines if re.search("called (real|fake)", line)]
+    assert called
+    assert all(NOT_A_VERDICT in line for line in called)
 
 
 def test_a_value_that_a_template_lacks_is_an_error():

@@ -12,6 +12,7 @@ from e2e.workspace import Workspace, executed
 from pipeline.pipeline import models_folder
 from preprocessing.manifest.manifest import Manifest
 from serving.model import card
+from serving.model.verdict import NOT_A_VERDICT
 
 pytestmark = pytest.mark.integration
 
@@ -59,6 +60,20 @@ def test_first_run_executes_all_and_pushes_a_complete_model(workspace, first_run
     assert served["warmup_requests"] > 0
     assert max(served["largest_difference"].values()) <= 1e-4
     assert summary["refused_by"] == {}
+    assert summary["warning"].startswith(NOT_A_VERDICT)
+
+
+def test_the_pushed_model_knows_that_its_data_was_made(workspace, pushed_model):
+    found = card.read(pushed_model).provenance
+    assert found.made_data
+    assert found.name == "demo"
+    (one,) = found.trained_on
+    (path,) = (workspace.output / "inputs").glob("manifest-*.csv")
+    train = [c for c in Manifest.read_csv(path, workspace.data).clips if c.split == "train"]
+    fake = sum(clip.label for clip in train)
+    assert (one.dataset, one.split) == ("demo", "train")
+    assert (one.clips_real, one.clips_fake) == (len(train) - fake, fake)
+    assert one.persons == len({person for clip in train for person in clip.identities})
 
 
 def test_every_clip_is_accounted_for(workspace, first_run):

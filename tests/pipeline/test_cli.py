@@ -148,7 +148,8 @@ def test_mistakes_get_a_sentence_and_status_2(tmp_path, arguments, words):
         # Abbreviations are no options, but the option is named.
         (["run", "--over", "a.b=1"], ["no option '--over'", "see --help"]),
         (["run", "--pre", "demo"], ["no option '--pre'", "did you mean '--preset'"]),
-        (["predict", "x.mp4"], ["missing option '--model'"]),
+        (["score", "--data", "d"], ["missing option '--output'"]),
+        (["gateway"], ["--server", "`deepfake serve`", "`deepfake gateway --server grpc://"]),
         (["predict", "--model", "m"], ["missing argument 'FILE'"]),
         (["index", "a", "b"], ["unexpected", "(b)"]),
         (["compare", "a"], ["takes 2 values"]),

@@ -113,3 +113,26 @@ def test_index_without_output_writes_nothing(config, dataset, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     assert len(index(config.replace(output="")).clips) == 12
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_model_is_told_what_it_is_trained_on(config, dataset):
+    inputs = prepare(config)
+    clips = Manifest.read_csv(inputs.manifest, inputs.root).clips
+    train = [clip.label for clip in clips if clip.split == "train"]
+    found = inputs.provenance
+    assert (found["name"], found["made_data"]) == ("folder", False)
+    assert found["summary"] == "nasnet_large, trained on folder"
+    (one,) = found["trained_on"]
+    assert one == {
+        "dataset": "folder",
+        "clips_real": train.count(0),
+        "clips_fake": train.count(1),
+        "persons": None,
+        "split": "train",
+    }
+    assert 0 < len(train) < 12
+
+
+def test_made_data_is_known_whatever_layout_it_is_read_by(config, dataset):
+    (dataset / "demo.json").write_text("{}")
+    assert prepare(config).provenance["made_data"] is True

@@ -5,22 +5,37 @@ import gzip
 import json
 import os
 import threading
+import types
 
 import pytest
 from serving_support.gateway import until
 
+from preprocessing.support.errors import UsageError
 from serving.gateway import spool
 from serving.gateway.app import Gateway, GatewayOptions
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected
+from serving.model.verdict import NOT_A_VERDICT, Wording
 
-ANSWER = {"score": 0.5, "verdict": "uncertain"}
+ANSWER = {"score": 0.5, "verdict": "uncertain", "warning": ""}
+
+
+class Versions:
+    """The newest version is `about` something, or cannot be read."""
+
+    about, wording = "", Wording()
+
+    def newest(self):
+        if self.about is None:
+            raise UsageError("there is none")
+        return types.SimpleNamespace(about={"about": self.about}, wording=self.wording)
 
 
 class Examiner:
     """Looks at a file until it is let go, as long as somebody waits."""
 
     def __init__(self):
+        self.versions = Versions()
         self.jobs = []
         self.files = []
         self.go = threading.Event()
@@ -298,6 +313,41 @@ def test_bodies_that_hold_no_file_are_told_the_remedy(
         assert (given, words in answer["error"]) == (status, True), answer
         assert not examiner.jobs
         assert not app.files()
+
+    asyncio.run(steps())
+
+
+def test_the_page_says_which_model_answers(gateway, examiner):
+    async def page(app):
+        client = Client(app, body=None, method="GET", path="/")
+        await asyncio.wait_for(client.task, 60)
+        return client.sent[1]["body"].decode()
+
+    async def steps():
+        app = gateway()
+        assert 'class="note"></p>' not in await page(app)
+        examiner.versions.about = "Model: small & <b>real</b>."
+        text = await page(app)
+        assert '<p class="note">Model: small &amp; &lt;b&gt;real&lt;/b&gt;.</p>' in text
+        assert NOT_A_VERDICT not in text
+        examiner.versions.wording = Wording(made_data=True)
+        text = await page(app)
+        assert f'<p class="note">{NOT_A_VERDICT}; its scores show' in text
+        assert "small &amp;" in text
+        examiner.versions.about = None
+        assert "{{" not in await page(app)
+
+    asyncio.run(steps())
+
+
+def test_answers_of_a_model_of_made_data_are_counted_as_such(gateway, examiner, monkeypatch):
+    answer = {"score": 0.9, "verdict": NOT_A_VERDICT, "warning": NOT_A_VERDICT}
+    monkeypatch.setattr(examiner, "examine", lambda job: answer)
+
+    async def steps():
+        app = gateway()
+        assert (await Client(app).answer())[::2] == (200, answer)
+        assert app.outcomes() == {("made_data",): 1}
 
     asyncio.run(steps())
 

@@ -23,13 +23,15 @@ from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected, Refused
 from serving.gateway.served_versions import ModelOptions, ServedVersion
 from serving.model.thresholds import Thresholds
+from serving.model.verdict import NOT_A_VERDICT, Wording
 
-BAND = Thresholds(0.01, 0.9, 0.5, 400)
+WORDS = Wording(Thresholds(0.01, 0.9, 0.5, 400))
+ABOUT = {"name": "m", "backbone": "tiny", "about": "", "provenance": None}
 
 
-def version(number, side):
+def version(number, side, wording=WORDS):
     settings = SETTINGS.replace(precropped=True, max_crop_size=side)
-    return ServedVersion(number, settings, BAND, "tiny")
+    return ServedVersion(number, settings, wording, {**ABOUT, "version": number})
 
 
 @pytest.fixture
@@ -91,6 +93,15 @@ def test_version_that_is_gone_is_asked_again_with_crops_of_the_new_one(examine):
     assert asked == [(1, [64]), (2, [32])]
     assert answer["model"]["version"] == 2
     assert (answer["verdict"], answer["faces"]) == ("fake", 1)
+
+
+def test_a_model_of_made_data_gives_no_word_whatever_its_score(examine):
+    made = version(1, 64, Wording(WORDS.thresholds, made_data=True))
+    answer, _ = examine([made], always)
+    assert answer["score"] == pytest.approx(0.9526, abs=1e-4)
+    assert answer["verdict"] == answer["warning"] == NOT_A_VERDICT
+    assert answer["meaning"].startswith(NOT_A_VERDICT)
+    assert "fake" not in answer["meaning"]
 
 
 @pytest.mark.parametrize(

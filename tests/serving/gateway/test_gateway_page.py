@@ -7,7 +7,9 @@ from e2e import browser
 from made_media import face_frame, write_video
 from serving_support.gateway import GatewayProcess, add_version, until
 from serving_support.models import face_detector
+from serving_support.starter import PROVENANCE, TOLD, make_starter
 
+from serving.model.verdict import NOT_A_VERDICT
 from serving.server.process import ServerProcess
 
 pytestmark = pytest.mark.integration
@@ -108,6 +110,33 @@ def test_verdict_is_shown_whole(chrome, gateway, files, width):
     assert "0.970" in label
     # A screen reader is taken to the verdict.
     assert chrome.run("document.activeElement.id") == "verdict"
+
+
+def test_a_model_of_made_data_shows_a_score_and_neither_word_nor_colour(chrome, tmp_path, files):
+    provenance = {**PROVENANCE, "made_data": True}
+    base = make_starter(tmp_path / "starter", provenance)
+    with ServerProcess(["--model-base", base]) as server, GatewayProcess(
+        tmp_path / "run", "--server", f"grpc://{server.grpc}", "--model-base", base,
+    ) as process:  # fmt: skip
+        chrome.open(f"{process.url}/", 400)
+        text = chrome.run("document.body.innerText")
+        assert NOT_A_VERDICT in text
+        assert TOLD in text
+        assert not chrome.faults()
+        chrome.choose("#file", files["video"])
+        text = shown(chrome, "result")
+        assert not chrome.faults()
+    assert text.startswith(f"Not a verdict\n\n{NOT_A_VERDICT.capitalize()}.")
+    assert TOLD in text
+    # The card's line counts the clips it learnt from; nothing else is called anything.
+    for line in text.replace(TOLD, "").splitlines():
+        words = "fake" in line or "manipul" in line.lower()
+        assert not words or NOT_A_VERDICT in line, line
+    assert chrome.run("document.querySelectorAll('.zone.fake, .zone.real').length") == 0
+    assert chrome.run("document.getElementById('verdict').className") == "verdict"
+    label = chrome.run("document.getElementById('scale').getAttribute('aria-label')")
+    assert "fake" not in label
+    assert label.startswith("Score 0.")
 
 
 def test_faces_left_out_are_said_and_judged_when_asked_for(chrome, gateway, files):

@@ -64,6 +64,86 @@ def test_other_models_are_refused(tmp_path, metadata, message):
         card.read(_model(tmp_path / "model", metadata))
 
 
+PROVENANCE = {
+    "name": "small",
+    "summary": "a small network.",
+    "trained_on": [
+        {"dataset": "one", "clips_real": 3, "clips_fake": 4, "persons": 5, "split": "train"},
+        {"dataset": "two", "clips_real": 1, "clips_fake": 2, "persons": None},
+    ],
+    "figures": {
+        "AUC per clip": {"value": 0.9, "low": 0.85, "high": 0.94, "on": "50 clips of one"},
+        "AUC of frames": {"value": 0.8, "on": "two"},
+    },
+    "never_shown": "voices",
+    "terms": "for research only",
+    "made_data": False,
+}
+
+
+def test_what_a_model_comes_from_is_read_and_told_in_one_line(tmp_path):
+    found = card.read(_model(tmp_path / "model", {**GOOD, "provenance": PROVENANCE}))
+    assert found.provenance.line() == (
+        "Model: small: a small network. "
+        "Trained on: one (3 real and 4 fake clips, 5 persons, split train), "
+        "two (1 real and 2 fake clips). "
+        "Figures: AUC per clip 0.900 [0.850, 0.940] on 50 clips of one; "
+        "AUC of frames 0.800 on two. "
+        "Never shown: voices. Terms: for research only."
+    )
+    assert json.loads(found.to_json())["provenance"] == PROVENANCE
+    about = found.about("served", 7)
+    assert json.loads(json.dumps(about)) == {
+        "name": "served",
+        "version": 7,
+        "backbone": "nasnet_mobile",
+        "about": found.provenance.line(),
+        "provenance": PROVENANCE,
+    }
+    assert not found.made_data
+
+
+def test_cards_without_provenance_are_read():
+    found = card.ModelCard.from_dict(GOOD)
+    assert found.provenance is None
+    assert not found.made_data
+    about = found.about("served", None)
+    assert (about["about"], about["provenance"], about["version"]) == ("", None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": None}, "provenance.name: it is missing"),
+        ({"made_data": "no"}, "provenance.made_data: 'no' is not true or false"),
+        ({"figures": {"AUC": {"value": "0.9", "on": "one"}}}, "'0.9' is not a number"),
+        ({"trained_on": [{"dataset": "one"}]}, "provenance.trained_on.clips_real"),
+    ],
+)
+def test_a_broken_provenance_is_named(tmp_path, change, message):
+    values = {key: value for key, value in {**PROVENANCE, **change}.items() if value is not None}
+    with pytest.raises(UsageError, match=message):
+        card.read(_model(tmp_path / "model", {**GOOD, "provenance": values}))
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        ({"provenance": {**PROVENANCE, "made_data": True}}, True),
+        # Cards of before have no provenance.
+        ({"data": {"layout": "demo", "split": "official"}}, True),
+        ({"data": {"layout": "celeb_df", "split": "official"}}, False),
+    ],
+)
+def test_a_model_of_made_data_is_known(change, made):
+    assert card.ModelCard.from_dict({**GOOD, **change}).made_data is made
+
+
+def test_versions_and_other_folders_have_names(tmp_path):
+    assert card.name_and_version(tmp_path / "demo" / "12") == ("demo", 12)
+    assert card.name_and_version(tmp_path / "²") == ("²", None)
+
+
 def test_damaged_metadata(tmp_path):
     _model(tmp_path / "model", GOOD)
     (tmp_path / "model" / card.FILE).write_text("{")

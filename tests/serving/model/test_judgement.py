@@ -17,7 +17,7 @@ from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.operating_points import operating_points
 from serving.model.thresholds import Thresholds
-from serving.model.verdict import judge
+from serving.model.verdict import Wording, judge
 
 # Crops are taken as they are: a picture's brightness is its logit, through `logit_of`.
 EXTRACTION = SETTINGS.replace(precropped=True).to_dict()
@@ -134,6 +134,6 @@ def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
             crops,
             FaceCounts(frames=8, faces=3, crops=3),
             lambda jpegs: np.array([1.0, 5.0, value]),
-            thresholds,
+            Wording(thresholds),
             "m version 3",
         )

@@ -1,0 +1,70 @@
+"""The words that a model's answers may use: one place decides, made data silences them."""
+
+import math
+
+import pytest
+
+from serving.model.card import ModelCard
+from serving.model.thresholds import NO_BAND, Thresholds
+from serving.model.verdict import NOT_A_VERDICT, Verdict, Wording
+
+BAND = Thresholds(0.01, 2.0, 0.0, 400)
+CARD = {
+    "version": 1,
+    "input_size": 64,
+    "positive_class": "fake",
+    "temperature": 1.0,
+    "backbone": "tiny",
+    "operating_points": {
+        "points": [
+            {"name": "eer", "threshold": 0.5, "logit": 0.0},
+            {"name": "fpr_0.01", "threshold": 0.88, "logit": 2.0},
+        ],
+        "real_clips": 400,
+        "fake_clips": 400,
+    },
+}
+
+
+def test_real_data_gives_the_words_of_the_thresholds():
+    wording = Wording.of(ModelCard.from_dict(CARD))
+    assert wording == Wording(BAND)
+    assert wording.warning == ""
+    assert [wording.word(logit) for logit in (-1.0, 1.0, 3.0)] == ["real", "uncertain", "fake"]
+    assert wording.meaning() == BAND.text()
+
+
+def test_without_thresholds_there_is_no_word():
+    assert Wording().word(3.0) == ""
+    assert Wording().meaning() == NO_BAND
+
+
+@pytest.mark.parametrize("thresholds", [BAND, None])
+def test_made_data_gives_the_warning_in_place_of_every_word(thresholds):
+    wording = Wording(thresholds, made_data=True)
+    assert {wording.word(logit) for logit in (-9.0, 1.0, 9.0)} == {NOT_A_VERDICT}
+    assert wording.warning == NOT_A_VERDICT
+    assert wording.meaning().startswith(NOT_A_VERDICT)
+    for word in ("fake", "uncertain", "real:"):
+        assert word not in wording.meaning()
+
+
+def test_a_card_of_the_demo_silences_the_words():
+    provenance = {"name": "demo", "summary": "s", "trained_on": [], "made_data": True}
+    wording = Wording.of(ModelCard.from_dict({**CARD, "provenance": provenance}))
+    assert wording == Wording(BAND, made_data=True)
+
+
+def test_made_data_hides_no_broken_logit():
+    with pytest.raises(ValueError, match="nan"):
+        Wording(BAND, made_data=True).word(math.nan)
+
+
+def test_answers_hold_warning_and_meaning():
+    wording = Wording(BAND, made_data=True)
+    answer = Verdict("f", 0.9, verdict=wording.word(2.2), wording=wording, logit=2.2).as_dict()
+    assert answer["verdict"] == answer["warning"] == NOT_A_VERDICT
+    assert answer["meaning"] == wording.meaning()
+    plain = Verdict("f", 0.9, verdict="fake", wording=Wording(BAND), logit=2.2).as_dict()
+    assert (plain["verdict"], plain["warning"]) == ("fake", "")
+    assert plain["meaning"] == BAND.text()
