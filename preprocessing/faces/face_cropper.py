@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import cv2
@@ -28,7 +27,7 @@ from preprocessing.faces.shots import ShotDetector
 from preprocessing.faces.tracking import Tracker
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import Frame, MediaInfo
-from preprocessing.media.frame_folder import sample_folder
+from preprocessing.media.frame_folder import Media, is_present, pictures_of, sample_pictures
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import UnreadableMedia
 
@@ -96,15 +95,16 @@ class FaceCropper:
 
     def crops(
         self,
-        path: str | Path,
-        original: str | Path | None = None,
+        path: Media,
+        original: Media | None = None,
         check: Callable[[], None] | None = None,
         policy: str | None = None,
     ) -> tuple[list[Crop], FaceCounts]:
         """Returns the crops of a clip in order of frame and track, and what was counted.
 
         Args:
-          path: a video or picture, or a folder with the frames of a video as pictures.
+          path: a video or picture, a folder with the frames of a video as pictures, or these
+            pictures.
           original: the clip that a fake was made from. Where it has frames of the same size, its
             faces are cut out of `path`, so that crops of both with one frame number are a pair.
           check: called with each frame of `path`; what it raises ends the work.
@@ -123,8 +123,8 @@ class FaceCropper:
 
     def _found(
         self,
-        path: str | Path,
-        original: str | Path | None,
+        path: Media,
+        original: Media | None,
         check: Callable[[], None] | None,
         policy: str,
         tell: Callable[[MediaInfo], None],
@@ -144,25 +144,24 @@ class FaceCropper:
 
     def _frames(
         self,
-        path: str | Path,
+        path: Media,
         tell: Callable[[MediaInfo], None] | None = None,
         count: int = 0,
         indices: Sequence[int] | None = None,
     ) -> Iterator[Frame]:
         """Frames of a clip: those that the settings want, or `count` with the numbers `indices`."""
         count = count or self.settings.frames_per_clip
-        if Path(path).is_dir():
-            return sample_folder(
-                Path(path), lambda picture: self._decoder.frames(picture, 1), count, indices
-            )
+        if (pictures := pictures_of(path)) is not None:
+            decode = self._decoder.frames
+            return sample_pictures(pictures, lambda one: decode(one, 1), count, indices, tell)
         per_second = 0.0 if indices is not None else self.settings.frames_per_second
         return self._decoder.frames(path, count, per_second, indices, tell=tell)
 
     def _like(
-        self, path: str | Path, original: str | Path, tell: Callable[[MediaInfo], None]
+        self, path: Media, original: Media, tell: Callable[[MediaInfo], None]
     ) -> Iterator[tuple[Frame, list[Face]]]:
         """The frames of `path` with the faces of `original`."""
-        if not Path(original).exists():
+        if not is_present(original):
             raise _NoPartner
         try:
             known = {
@@ -236,21 +235,22 @@ class FaceCropper:
         return crop, self._filter.why_not(face, pixels)
 
     def _whole_frames(self, frames: Iterator[Frame]) -> tuple[list[Crop], FaceCounts]:
-        """Files that are face crops already: each frame is one face."""
+        """Files that are face crops already: each picture is one face."""
         crops = []
         for frame in frames:
             height, width = frame.pixels.shape[:2]
             jpeg = self._encode(limit_size(frame.pixels, self.settings.max_crop_size))
             box = np.array([0, 0, width, height], np.float32)
             landmarks = np.zeros((5, 2), np.float32)
-            crops.append(Crop(jpeg, 0, _without_pixels(frame), box, landmarks, 1.0))
+            crops.append(Crop(jpeg, frame.track, _without_pixels(frame), box, landmarks, 1.0))
         number = len(crops)
+        frames_in_all = len({crop.frame.index for crop in crops})
         return crops, FaceCounts(
-            frames=number,
-            frames_with_face=number,
+            frames=frames_in_all,
+            frames_with_face=frames_in_all,
             shots=min(1, number),
             faces=number,
-            tracks=min(1, number),
+            tracks=len({crop.track for crop in crops}),
             crops=number,
         )
 

@@ -16,11 +16,13 @@ class Frame:
       index: its number in the clip, from 0.
       timestamp_ms: its presentation time in milliseconds (0 for pictures).
       pixels: uint8 [height, width, 3], RGB, in display geometry: upright, with square pixels.
+      track: of a picture that is one face of a frame already, the number of its track in the clip.
     """
 
     index: int
     timestamp_ms: int
     pixels: np.ndarray
+    track: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
