@@ -35,13 +35,14 @@ class Media:
         return PurePosixPath(self.clip).name or PurePosixPath(self.path).stem
 
 
-def by_clip(paths: Iterable[str], top: str) -> list[Media]:
+def by_clip(paths: Iterable[str], top: str, sure: bool = False) -> list[Media]:
     """Puts the pictures of one clip together, as `picture_name` reads their names.
 
     Args:
       paths: POSIX paths of videos and pictures.
       top: the folder that they are in; pictures that stand right in it are not frames of one clip
         because of that.
+      sure: leave apart what mere numbers would put together, see `PictureName.sure`.
 
     Returns:
       One entry for each clip, in the order of the paths. A picture that is alone keeps its path.
@@ -51,7 +52,7 @@ def by_clip(paths: Iterable[str], top: str) -> list[Media]:
     alone: list[str] = []
     present = frozenset(paths)
     for path in paths:
-        clip = clip_of(path, top)
+        clip = clip_of(path, top, sure)
         # A file without an ending may have the name that the clip would get.
         (clips[clip] if clip and clip not in present else alone).append(path)
     found = [Media(path) for path in alone]
@@ -66,24 +67,26 @@ def by_clip(paths: Iterable[str], top: str) -> list[Media]:
     return sorted(found, key=lambda media: media.path)
 
 
-def clip_of(path: str, top: str) -> str:
+def clip_of(path: str, top: str, sure: bool = False) -> str:
     """Path of the clip that a picture is a frame of, by its name; empty for none, and for videos.
 
     Args:
       path: POSIX path of a file.
       top: see `by_clip`.
+      sure: see `by_clip`.
     """
     file = PurePosixPath(path)
     if file.suffix.lower() not in IMAGE_ENDINGS:
         return ""
-    clip = picture_name(file).clip
-    folder = str(file.parent)
-    if clip is None:
+    told = picture_name(file)
+    clip = told.clip
+    if clip is None or (sure and not told.sure):
         return ""
-    if clip == "" and folder in (top or ".", "."):
+    if clip == "" and str(file.parent) in (top or ".", "."):
         # Mere numbers are no frames there; `frame_12.png` is one, of a clip that nothing names.
-        clip = "" if file.stem.isdecimal() else "frame"
-        return str(file.parent / clip) if clip else ""
+        if file.stem.isdecimal():
+            return ""
+        clip = "frame"
     return str(file.parent / clip)
 
 

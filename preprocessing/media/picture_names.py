@@ -20,6 +20,8 @@ from typing import NamedTuple
 # 071_054.png may be a frame of 071.
 _CLIP = r"id\d+(?:_id\d+)?_\d{4}|00\d{3}|[a-z]{10}"
 _CLIP_FOLDER = re.compile(rf"{_CLIP}|\d{{3}}(?:_\d{{3}})?|\d\d(?:_\d\d)?__\w+")
+_CLIPS = re.compile(_CLIP)
+_SPELLED = re.compile(r"(?:^|[_-])(?:frame|face)[_-]?\d", re.IGNORECASE)
 _FACE = r"(?:[_-]face[_-]?(?P<face>\d+))?"
 _ANY_FACE = r"(?:[_-](?:face[_-]?)?(?P<face>\d+))?"
 # Within a folder that has the name of a clip, and within any folder.
@@ -45,25 +47,31 @@ class PictureName(NamedTuple):
       clip: name of the clip; empty where the folder is the clip, None where nothing tells one.
       frame: number of the frame; None where the name has none.
       face: number of the face in that frame, 0 without one.
+      sure: whether the name says that this is a frame or a face of a clip, or is a dataset's; mere
+        numbers may also count pictures that have nothing to do with each other.
     """
 
     clip: str | None
     frame: int | None
     face: int = 0
+    sure: bool = False
 
 
 def picture_name(path: PurePath) -> PictureName:
     """Reads the name of a picture; its folder's name helps, where the path has one."""
     folder = path.parent.name
-    within = (_IN_CLIP if _CLIP_FOLDER.fullmatch(folder) else _BARE).fullmatch(path.stem)
-    if within:
-        return PictureName("", *_numbers(within))
+    stem = path.stem
+    in_clip = path.parent.parent.name == "frames" or _CLIP_FOLDER.fullmatch(folder) is not None
+    spelled = _SPELLED.search(stem) is not None
+    if within := (_IN_CLIP if in_clip else _BARE).fullmatch(stem):
+        return PictureName("", *_numbers(within), sure=in_clip or spelled)
     for form in _NAMED:
-        if told := form.fullmatch(path.stem):
+        if told := form.fullmatch(stem):
             clip = told["clip"]
             if _DATE.sub("", clip).lower() in _PICTURE_WORDS:
                 return PictureName(None, *_numbers(told))
-            return PictureName("" if clip == folder else clip, *_numbers(told))
+            sure = spelled or clip == folder or _CLIPS.fullmatch(clip) is not None
+            return PictureName("" if clip == folder else clip, *_numbers(told), sure=sure)
     return PictureName(None, None)
 
 
