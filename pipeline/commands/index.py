@@ -13,7 +13,7 @@ from pipeline.commands._options import Overrides, Preset, configuration_of_any_l
 def index(
     data: Annotated[
         str | None,
-        typer.Argument(metavar="DIR", help="Folder of the dataset; not needed beside --list."),
+        typer.Argument(metavar="[DIR]", help="Folder of the dataset; not needed beside --list."),
     ] = None,
     list_file: Annotated[
         str | None,

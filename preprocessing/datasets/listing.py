@@ -42,6 +42,8 @@ def list_clips(
         contradicts itself.
     """
     root = Path(root)
+    if list_file is not None and not list_file.is_file():
+        raise UsageError(f"list {list_file} is not there; data.list names a CSV or Parquet file")
     check_folder(root)
     if list_file is not None:
         if layout not in ("auto", own_list.NAME):
