@@ -230,9 +230,8 @@ class TestNamed:
             [str(tmp_path / "data"), "--list", str(outside)],
         ):
             assert main(["index", *arguments, "--set", "data.split=clip"]) == 0
-            (clips,) = [
-                line.split() for line in capsys.readouterr().out.splitlines() if "clips " in line
-            ]
+            lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+            (clips,) = [line for line in lines if line[:1] == ["clips"]]
             assert clips == ["clips", "2", "1", "1", "4"]
 
     def test_other_layouts_of_the_folder_do_not_count(self, tmp_path):
