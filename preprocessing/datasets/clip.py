@@ -14,6 +14,11 @@ REAL, FAKE = 0, 1
 LABEL_NAMES = {REAL: "real", FAKE: "fake"}
 SPLITS = ("train", "val", "test")
 NOT_READ = "not part of the layout, not read"
+# Lists of one's own, see preprocessing/datasets/layouts/list.py.
+LISTS = ("clips.csv", "clips.parquet")
+LIST_NOT_READ = (
+    "a list of clips, which only the layout list reads (--preset list, data.layout=list)"
+)
 _DOCUMENT_ENDINGS = frozenset(".csv .html .json .md .pdf .tsv .txt .xml .yaml .yml".split())
 
 
@@ -152,7 +157,7 @@ def unread(root: Path, known: Iterable[str]) -> list[Problem]:
     """One problem for each visible entry of `root` that the layout does not know."""
     known = set(known)
     return [
-        Problem(name, NOT_READ)
+        Problem(name, LIST_NOT_READ if name in LISTS else NOT_READ)
         for name in sorted(os.listdir(root))
         if not name.startswith(".") and name not in known
     ]

@@ -150,10 +150,13 @@ def _read_parquet(file: Path) -> tuple[Sequence[Any], Iterator[_Cells]]:
 
     def cells() -> Iterator[_Cells]:
         number = 0
-        for batch in table.iter_batches():
-            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                number += 1
-                yield number, values
+        try:
+            for batch in table.iter_batches():
+                for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    number += 1
+                    yield number, values
+        except pyarrow.ArrowException as error:
+            raise UsageError(f"list {file} is damaged after row {number}: {error}") from error
 
     return names, cells()
 
@@ -178,7 +181,8 @@ def _check_columns(file: Path, names: Sequence[str]) -> list[Problem]:
             raise UsageError(
                 f"{where} has no column {name!r}{nearest(name, unknown)}; its columns are "
                 f"{', '.join(map(printable, names))}; {', '.join(NEEDED)} are needed, "
-                f"{', '.join(OPTIONAL)} may be there"
+                f"{', '.join(OPTIONAL)} may be there. If it is no list of clips, rename it, or "
+                "name another layout with data.layout"
             )
     known = ", ".join(COLUMNS)
     return [

@@ -19,6 +19,7 @@ from preprocessing.datasets.clip import (
     FAKE,
     IMAGE_ENDINGS,
     LABEL_NAMES,
+    LISTS,
     REAL,
     VIDEO_ENDINGS,
     Clip,
@@ -36,7 +37,6 @@ from preprocessing.support.errors import UsageError
 
 NAME = "list"
 LOOKS_LIKE = "a list clips.csv or clips.parquet with columns path and label"
-LISTS = ("clips.csv", "clips.parquet")
 # A clip has one value of each.
 _OF_A_CLIP = ("label", "split", "group", "method", "dataset")
 
@@ -187,7 +187,7 @@ def _listed(rows: Sequence[Row], files: Sequence[str]) -> _Listed:
         identities=persons or told,
         group=row.group or target or ("" if row.clip else _clip_by_name(row.path)),
         official_split=row.split,
-        frames=tuple(files) if len(files) > 1 or _is_frame(row) else (),
+        frames=tuple(files) if len(files) > 1 or _is_frame(row, files[0]) else (),
     )
     return _Listed(name, row, clip, tuple(files))
 
@@ -202,8 +202,8 @@ def _path_of(row: Row, files: Sequence[str]) -> str:
     return "/".join(filter(None, (common, row.clip)))
 
 
-def _is_frame(row: Row) -> bool:
-    return bool(row.clip) and picture_name(PurePosixPath(row.path)).frame is not None
+def _is_frame(row: Row, path: str) -> bool:
+    return bool(row.clip) and picture_name(PurePosixPath(path)).frame is not None
 
 
 def _clip_by_name(path: str) -> str:

@@ -193,6 +193,12 @@ class TestProblems:
         table = dataset_table(build_manifest(tmp_path, "auto", "clip", 0.1, 0.1, 1))
         assert "2 row of clips.csv without its file: a/r2.jpg (row 3), b/f2.jpg (row 5)" in table
 
+    def test_the_picture_that_is_left_of_a_clip_keeps_its_number(self, tmp_path):
+        make(tmp_path, "c_3.jpg")
+        write_list(tmp_path, "x.jpg,fake,c", "c_3.jpg,fake,c", header="path,label,clip")
+        (clip,) = list_clips(tmp_path).clips
+        assert (clip.path, clip.frames) == ("c_3.jpg", ("c_3.jpg",))
+
     def test_a_clip_goes_on_without_an_absent_picture(self, tmp_path):
         make(tmp_path, "c_1.jpg", "c_3.jpg")
         write_list(tmp_path, *(f"c_{n}.jpg,fake,c" for n in (1, 2, 3)), header="path,label,clip")
@@ -242,6 +248,12 @@ class TestNamed:
         manifest = index(config)
         assert [(clip.path, clip.label) for clip in manifest.clips] == [("real/a.jpg", 1)]
         assert manifest.layout == "list"
+
+    def test_a_layout_that_is_asked_for_says_that_it_does_not_read_the_list(self, tmp_path):
+        write_list(make(tmp_path, "real/a.jpg", "fake/b.jpg"), "real/a.jpg,fake")
+        listing = list_clips(tmp_path, "folder")
+        assert [clip.label for clip in listing.clips] == [1, 0]
+        assert "--preset list" in reasons(listing)["clips.csv"]
 
     def test_another_layout_beside_it_is_refused(self, tmp_path):
         file = write_list(make(tmp_path, *FILES), *ROWS)
