@@ -128,7 +128,8 @@ def index(config: Config) -> Manifest:
       UsageError: no dataset is named, or the folder is not one.
     """
     data = config.data
-    root = data.dir
+    list_file = Path(data.list).resolve() if data.list else None
+    root = data.dir or (str(list_file.parent) if list_file else "")
     if data.layout == "demo":
         from preprocessing.datasets import demo
 
@@ -137,7 +138,7 @@ def index(config: Config) -> Manifest:
             Path(root), data.demo, progress=lambda d, t: progress.report("demo data", d, t, "clips")
         )
     if not root:
-        raise UsageError("no dataset is named: give --data DIR, or set data.dir")
+        raise UsageError("no dataset is named: give --data DIR, or set data.dir or data.list")
     return build_manifest(
         Path(root).resolve(),
         layout=data.layout,
@@ -146,6 +147,7 @@ def index(config: Config) -> Manifest:
         test_fraction=data.test_fraction,
         seed=config.seed,
         hash_cache=Path(config.output) / "inputs" / "hashes.json" if config.output else None,
+        list_file=list_file,
     )
 
 

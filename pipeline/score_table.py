@@ -17,6 +17,7 @@ from preprocessing.datasets.clip import (
     printable,
 )
 from preprocessing.datasets.listing import check_folder
+from preprocessing.datasets.pictures import by_clip
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import problem_lines
@@ -29,6 +30,8 @@ from serving.model.verdict import Wording
 
 def write_score_table(request: Request) -> int:
     """Writes a table of scores, a row for each file below the folder; labels are not needed.
+
+    Pictures whose names say that they are frames or faces of one clip have one row together.
 
     Returns:
       0 when every file has a score, INCOMPLETE when one has none (documents such as `notes.txt`
@@ -61,7 +64,9 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
 
     scored = scored_clips(request, clips, str(root), work, faces_needed=False)
     _, found = clip_tables(scored.crops)
+    pictures = {clip.path: len(clip.frames) or 1 for clip in clips}
     rows = pd.DataFrame([*map(_score_row, scored.rows), *map(_problem_row, problems)])
+    rows["files"] = rows["clip_id"].map(pictures).fillna(1).astype(int)
     rows = rows.sort_values("clip_id", kind="stable", ignore_index=True)
     columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size"]
     table = rows.merge(found[columns], on="clip_id", how="left")
@@ -123,6 +128,8 @@ def any_clips(
 ) -> tuple[tuple[Clip, ...], list[Problem]]:
     """All pictures and videos below a folder, whatever layout it has, and what else is there.
 
+    Pictures whose names say that they are frames or faces of one clip are one.
+
     Args:
       root: the folder.
       hashes: file of hashes that an earlier call computed.
@@ -139,7 +146,10 @@ def any_clips(
     paths = [path for path in paths if not _is_within(root / path, made)]
     problems = [problem for problem in problems if not _is_within(root / problem.path, made)]
     # Records need a label; the table of scores has no column for it.
-    clips, unreadable = hash_clips(root, (Clip(path, 0, "folder", "") for path in paths), hashes)
+    listed = [
+        Clip(one.path, 0, "folder", "", frames=one.frames) for one in by_clip(paths, "", sure=True)
+    ]
+    clips, unreadable = hash_clips(root, listed, hashes)
     problems = [*problems, *unreadable]
     if not clips:
         raise UsageError(

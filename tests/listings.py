@@ -32,3 +32,11 @@ def clips_by_path(listing: Listing) -> dict[str, Clip]:
 def reasons(listing: Listing) -> dict[str, str]:
     """The problems of a listing, by path."""
     return {problem.path: problem.reason for problem in listing.problems}
+
+
+def write_list(root: Path, *rows: str, header: str = "path,label", name: str = "clips.csv") -> Path:
+    """Writes a list of clips, CSV without its files; returns its path."""
+    root.mkdir(parents=True, exist_ok=True)
+    file = root / name
+    file.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return file

@@ -50,6 +50,7 @@ def configuration(
     overrides: list[str] | None,
     data: str | None = None,
     output: str | None = None,
+    list_file: str | None = None,
 ) -> Config:
     """The configuration of a preset with the values that options change.
 
@@ -58,6 +59,7 @@ def configuration(
       overrides: `KEY=VALUE` each.
       data: folder of the dataset, instead of the preset's.
       output: folder of what is written, instead of the preset's.
+      list_file: list of the clips, instead of the preset's.
 
     Raises:
       UsageError: see `pipeline.config.load_config`.
@@ -67,20 +69,26 @@ def configuration(
     changes = list(overrides or ())
     if data:
         changes.append(override_of("data.dir", data))
+    if list_file:
+        changes.append(override_of("data.list", list_file))
     if output:
         changes.append(override_of("output", output))
     return load_config(preset, changes)
 
 
 def configuration_of_any_layout(
-    preset: str, overrides: list[str] | None, data: str | None, output: str | None
+    preset: str,
+    overrides: list[str] | None,
+    data: str | None,
+    output: str | None,
+    list_file: str | None = None,
 ) -> Config:
     """As `configuration`, for commands that recognise the layout when no preset names one.
 
     Raises:
       UsageError: see `pipeline.config.load_config`.
     """
-    config = configuration(preset, overrides, data, output)
+    config = configuration(preset, overrides, data, output, list_file)
     if preset != _ANY_LAYOUT:
         return config
     return config.replace(data=config.data.replace(layout="auto"))

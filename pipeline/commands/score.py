@@ -19,8 +19,9 @@ def score(
 ) -> int:
     """Write P(fake) of all videos and pictures below a folder into a table.
 
-    Every other file has a row with the reason. An interrupted run goes on where it stopped.
-    Hidden files are not looked at.
+    Pictures whose names say that they are frames or faces of one clip have one row together; every
+    other file has its own, with the score or the reason. An interrupted run goes on where it
+    stopped. Hidden files are not looked at.
 
     Exit status: 0 everything that was given has a score, 4 something was not (documents such as
     .txt and .csv do not count), which the output says with the reason, 2 wrong usage or data, 1

@@ -14,17 +14,24 @@ REAL, FAKE = 0, 1
 LABEL_NAMES = {REAL: "real", FAKE: "fake"}
 SPLITS = ("train", "val", "test")
 NOT_READ = "not part of the layout, not read"
+# Lists of one's own, see preprocessing/datasets/layouts/list.py.
+LISTS = ("clips.csv", "clips.parquet")
+LIST_NOT_READ = (
+    "a list of clips, which only the layout list reads (--preset list, data.layout=list)"
+)
 _DOCUMENT_ENDINGS = frozenset(".csv .html .json .md .pdf .tsv .txt .xml .yaml .yml".split())
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One video, one picture, or one folder of the frames of a video.
+    """One video, one picture, or the pictures of a video's frames or faces.
 
     Attributes:
-      path: POSIX path relative to the dataset's folder; also the clip's id.
+      path: POSIX path relative to the dataset's folder; also the clip's id. A file, or a folder of
+        pictures; where `frames` names the pictures, nothing has to be there.
       label: 1 = fake, 0 = real.
-      dataset: `celeb_df_v2`, `faceforensics`, `dfdc`, `dfdc_preview`, `folder` or `demo`.
+      dataset: `celeb_df_v2`, `faceforensics`, `dfdc`, `dfdc_preview`, `folder`, `list` or `demo`;
+        a list may say another name.
       method: `real` for real clips, else the manipulation.
       identities: the persons seen in it or pasted into it, target first; () when unknown. A name
         holds no `;`.
@@ -34,8 +41,10 @@ class Clip:
         together (frames of one clip); `splits.assign` widens it to the whole cluster.
       official_split: `train`, `val` or `test` by the dataset's own lists; empty without one.
       split: `train`, `val` or `test`.
-      sha256: hash of the file's content, in hex.
-      size: bytes of the file.
+      sha256: hash of the content, in hex.
+      size: bytes of the file or of all pictures.
+      frames: POSIX paths of the pictures, in the order of the frames, relative to the dataset's
+        folder; () for a file, and for a folder that holds nothing but the clip's pictures.
     """
 
     path: str
@@ -49,6 +58,7 @@ class Clip:
     split: str = ""
     sha256: str = ""
     size: int = 0
+    frames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,17 @@ class Problem:
     Attributes:
       path: POSIX path relative to the dataset's folder.
       reason: a phrase, the same for all files with the same trouble, so that they can be counted.
+      place: where a list names the file, as in `row 12`; empty without one.
     """
 
     path: str
     reason: str
+    place: str = ""
+
+    @property
+    def named(self) -> str:
+        """Path and place for messages, see `printable`."""
+        return printable(self.path) + (f" ({self.place})" if self.place else "")
 
 
 @dataclass(frozen=True)
@@ -72,19 +89,34 @@ class Listing:
       layout: name of the layout they were read as.
       clips: sorted by path.
       problems: sorted by path.
+      given: what divides the clips into train, val and test if asked for nothing else, as in
+        `column split of clips.csv`; empty where the dataset's own division, if it has one, is a
+        protocol to be asked for.
+      divided_persons: persons whom that division has in two splits, in the same form as problems.
     """
 
     layout: str
     clips: tuple[Clip, ...]
     problems: tuple[Problem, ...]
+    given: str = ""
+    divided_persons: tuple[Problem, ...] = ()
 
     @classmethod
-    def of(cls, layout: str, clips: Iterable[Clip], problems: Iterable[Problem]) -> Listing:
+    def of(
+        cls,
+        layout: str,
+        clips: Iterable[Clip],
+        problems: Iterable[Problem],
+        given: str = "",
+        divided_persons: Iterable[Problem] = (),
+    ) -> Listing:
         """A listing in the order that does not depend on the file system's."""
         return cls(
             layout,
             tuple(sorted(clips, key=lambda clip: (clip.path, clip.label))),
             tuple(sorted(problems, key=lambda problem: (problem.path, problem.reason))),
+            given,
+            tuple(divided_persons),
         )
 
 
@@ -125,7 +157,7 @@ def unread(root: Path, known: Iterable[str]) -> list[Problem]:
     """One problem for each visible entry of `root` that the layout does not know."""
     known = set(known)
     return [
-        Problem(name, NOT_READ)
+        Problem(name, LIST_NOT_READ if name in LISTS else NOT_READ)
         for name in sorted(entry.name for entry in root.iterdir())
         if not name.startswith(".") and name not in known
     ]

@@ -23,14 +23,19 @@ class DataConfig(Section):
     # The names are those of the registry, see preprocessing/datasets/layout.py, and two more.
     layout: Text = Field(
         "auto",
-        description="How the folder is read: celeb_df, faceforensics, dfdc, folder, or demo, which "
-        "makes its own; auto detects it.",
+        description="How the folder is read: list, celeb_df, faceforensics, dfdc, folder, or demo, "
+        "which makes its own; auto detects it.",
+    )
+    list: Text = Field(
+        "",
+        description="A list of the clips (CSV, or Parquet by its ending), paths in it relative to "
+        "dir, or to the list's own folder without a dir. Empty: clips.csv or clips.parquet in dir.",
     )
     split: SplitProtocol = Field(
         "identity",
         description="official: the dataset's own lists or folders; identity: no person in two "
-        "splits; clip: by clip; auto: as a plain folder's own train, val and test folders say, "
-        "identity without them.",
+        "splits; clip: by clip; auto: as a plain folder's own train, val and test folders or the "
+        "splits of a list of one's own say, identity without them.",
     )
     val_fraction: _Share = Field(
         0.15,

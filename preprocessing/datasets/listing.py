@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import Listing, printable, subfolders
 from preprocessing.datasets.layout import layouts
+from preprocessing.datasets.layouts import list as own_list
 from preprocessing.support.errors import UsageError
 
 # How far a hint looks for the folder that was meant: levels, and folders in all.
@@ -21,22 +22,36 @@ _HINT_DEPTH = 4
 _HINT_FOLDERS = 500
 
 
-def list_clips(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
+def list_clips(
+    root: str | os.PathLike[str], layout: str = "auto", list_file: Path | None = None
+) -> Listing:
     """Lists the clips of a dataset's folder; no media file is opened.
 
     Args:
       root: the dataset's folder.
       layout: the name of a layout; `demo`, which is read as `celeb_df` and says so in each clip's
         dataset; or `auto`, which detects.
+      list_file: a list of the clips, which makes the layout `list`; None for `clips.csv` or
+        `clips.parquet` in the folder, where it is of that layout.
 
     Returns:
       Its clips (splits, hashes and sizes not yet filled in) and what is wrong with it.
 
     Raises:
-      UsageError: the folder is absent, a file, empty, unreadable, or of another layout.
+      UsageError: the folder is absent, a file, empty, unreadable, or of another layout; or a list
+        contradicts itself.
     """
     root = Path(root)
+    if list_file is not None and not list_file.is_file():
+        raise UsageError(f"list {list_file} is not there; data.list names a CSV or Parquet file")
     check_folder(root)
+    if list_file is not None:
+        if layout not in ("auto", own_list.NAME):
+            raise UsageError(
+                f"data.list={list_file} is read as layout {own_list.NAME}, but data.layout is "
+                f"{layout}; set data.layout={own_list.NAME}"
+            )
+        return own_list.read(root, list_file)
     if layout == "auto":
         layout = detect(root)
     elif layout != "demo" and layout not in layouts():

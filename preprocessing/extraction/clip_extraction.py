@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_example import make_example
 from preprocessing.faces.face_cropper import Crop, FaceCropper
 from preprocessing.faces.face_selection import FaceCounts
+from preprocessing.media.frame_folder import Media
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 PASSING = "a passing fault: the next run tries again"
 
 
-def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[ClipRow, list[bytes]]:
+def extract_clip(
+    root: str, clip: Clip, cropper: FaceCropper, frames_of_original: Sequence[str] = ()
+) -> tuple[ClipRow, list[bytes]]:
     """One clip's report row and its serialized Examples.
 
     The row always comes; a clip that gives no Example says why in the row's `reason`. After a
@@ -32,15 +36,17 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[ClipRow, 
       root: folder that the clip's path starts from.
       clip: the clip.
       cropper: cuts its faces out.
+      frames_of_original: the pictures of the clip's original, as in `Clip.frames`.
     """
-    original_now = original_state(root, clip, cropper.settings)
+    original_now = original_state(root, clip, cropper.settings, frames_of_original)
     start = time.monotonic()
     crops: list[Crop] = []
     counts, reason, failed = FaceCounts(), "", False
-    original = Path(root) / clip.source if original_now else None
+    original = _media(root, clip.source, frames_of_original) if original_now else None
     try:
-        _check_present(Path(root) / clip.path)
-        crops, counts = cropper.crops(Path(root) / clip.path, original)
+        for path in clip.frames or (clip.path,):
+            _check_present(Path(root) / path)
+        crops, counts = cropper.crops(_media(root, clip.path, clip.frames), original)
         if not crops:
             reason = _why_none(counts)
     except UnreadableMedia as error:
@@ -78,6 +84,10 @@ def extract_clip(root: str, clip: Clip, cropper: FaceCropper) -> tuple[ClipRow, 
     return row, examples
 
 
+def _media(root: str, path: str, frames: Sequence[str]) -> Media:
+    return [Path(root) / frame for frame in frames] if frames else Path(root) / path
+
+
 def _check_present(path: Path) -> None:
     """Raises DecodingFailed where a clip is away, which is no fact about its content."""
     try:
@@ -93,12 +103,25 @@ def _why_none(counts: FaceCounts) -> str:
     return f"no face was kept: {', '.join(sorted(counts.dropped))}"
 
 
-def original_state(root: str, clip: Clip, settings: CropSettings) -> list[int] | None:
-    """What tells that a clip's original has changed; None where it has no part in the result."""
+def original_state(
+    root: str, clip: Clip, settings: CropSettings, frames: Sequence[str] = ()
+) -> list[int] | None:
+    """What tells that a clip's original has changed; None where it has no part in the result.
+
+    Args:
+      root: folder that paths start from.
+      clip: the fake.
+      settings: tell whether boxes of the original are taken.
+      frames: the original's pictures, as in `Clip.frames`.
+
+    Returns:
+      Its size in bytes and its time of change in nanoseconds; of several pictures, the sum and the
+      latest. None also where it is absent.
+    """
     if not settings.boxes_of_original or not clip.source:
         return None
     try:
-        status = (Path(root) / clip.source).stat()
+        found = [(Path(root) / path).stat() for path in frames or (clip.source,)]
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]
+    return [sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)]

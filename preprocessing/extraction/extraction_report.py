@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from preprocessing.datasets.clip import Problem, printable
+from preprocessing.datasets.clip import Problem
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.support.record import Record
 
@@ -125,5 +125,5 @@ def _text(summary: dict[str, Any], rows: Sequence[ClipRow], problems: Sequence[P
         )
     if problems:
         lines += ["", "problems of the folder:"]
-        lines += [f"  {printable(problem.path)}: {problem.reason}" for problem in problems]
+        lines += [f"  {problem.named}: {problem.reason}" for problem in problems]
     return "\n".join(lines) + "\n"

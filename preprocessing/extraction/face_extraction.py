@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class ExtractFaces(beam.PTransform):
       clips_per_split: for each split how many clips it has (decides the number of shards).
       settings: see `preprocessing.faces.crop_settings`.
       threads: CPU threads a worker may use; 0 leaves it to the libraries.
+      frames_of: pictures of the clips that fakes may take boxes from, by path.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ExtractFaces(beam.PTransform):
         clips_per_split: dict[str, int],
         settings: CropSettings,
         threads: int = 0,
+        frames_of: Mapping[str, Sequence[str]] | None = None,
     ):
         super().__init__()
         self._root = root
@@ -81,6 +83,7 @@ class ExtractFaces(beam.PTransform):
         }
         self._settings = settings
         self._threads = threads
+        self._frames_of = dict(frames_of or {})
 
     def expand(self, clips: beam.PCollection) -> beam.PCollection:
         """Clips to their report rows; see the class."""
@@ -88,7 +91,9 @@ class ExtractFaces(beam.PTransform):
             clips
             | "Spread" >> beam.Reshuffle()
             | "Extract"
-            >> beam.ParDo(_Extract(self._root, self._store, self._settings, self._threads))
+            >> beam.ParDo(
+                _Extract(self._root, self._store, self._settings, self._threads, self._frames_of)
+            )
         )
         _ = (
             rows
@@ -144,6 +149,7 @@ def run_extraction(
                 },
                 settings=settings,
                 threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
+                frames_of=_frames_of_originals(clips) if settings.boxes_of_original else None,
             )
         )
         if then is not None:
@@ -165,28 +171,44 @@ def run_extraction(
     return found
 
 
+def _frames_of_originals(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
+    clips = list(clips)
+    originals = {clip.source for clip in clips}
+    return {clip.path: clip.frames for clip in clips if clip.frames and clip.path in originals}
+
+
 def _write_json(rows: list[ClipRow], path: str) -> None:
     with Path(path).open("w", encoding="utf-8") as file:
         json.dump([row.to_dict() for row in rows], file)
 
 
 class _Extract(beam.DoFn):
-    def __init__(self, root: str, store: str, settings: CropSettings, threads: int):
+    def __init__(
+        self,
+        root: str,
+        store: str,
+        settings: CropSettings,
+        threads: int,
+        frames_of: Mapping[str, Sequence[str]],
+    ):
         self._root = root
         self._store = store
         self._settings = settings
         self._threads = threads
+        self._frames_of = frames_of
         self._key = store_key(settings)
         self._cropper: FaceCropper | None = None
 
     def process(self, clip: Clip) -> Iterable[ClipRow]:
         path = stored_clip(self._store, self._key, clip)
         row = read_row(path)
-        if row is None or row.original != original_state(self._root, clip, self._settings):
+        original = self._frames_of.get(clip.source, ())
+        state = original_state(self._root, clip, self._settings, original)
+        if row is None or row.original != state:
             if self._cropper is None:  # Not in setup(): a run served by the store needs no MTCNN.
                 _limit_threads(self._threads)
                 self._cropper = FaceCropper(self._settings, self._threads)
-            row, examples = extract_clip(self._root, clip, self._cropper)
+            row, examples = extract_clip(self._root, clip, self._cropper, original)
             if not row.failed:
                 write_clip(path, row, examples)
         yield row.in_run(clip.split, clip.source or clip.path, str(path))

@@ -30,7 +30,7 @@ from preprocessing.faces.shots import ShotDetector
 from preprocessing.faces.tracking import Tracker
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import Frame, MediaInfo
-from preprocessing.media.frame_folder import sample_folder
+from preprocessing.media.frame_folder import Media, is_present, pictures_of, sample_pictures
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import UnreadableMedia
 
@@ -105,15 +105,16 @@ class FaceCropper:
 
     def crops(
         self,
-        path: str | Path,
-        original: str | Path | None = None,
+        path: Media,
+        original: Media | None = None,
         check: Callable[[], None] | None = None,
         policy: str | None = None,
     ) -> tuple[list[Crop], FaceCounts]:
         """Returns the crops of a clip in order of frame and track, and what was counted.
 
         Args:
-          path: a video or picture, or a folder with the frames of a video as pictures.
+          path: a video or picture, a folder with the frames of a video as pictures, or these
+            pictures.
           original: the clip that a fake was made from. Where it has frames of the same size, its
             faces are cut out of `path`, so that crops of both with one frame number are a pair.
           check: called with each frame of `path`; what it raises ends the work.
@@ -132,8 +133,8 @@ class FaceCropper:
 
     def _found(
         self,
-        path: str | Path,
-        original: str | Path | None,
+        path: Media,
+        original: Media | None,
         check: Callable[[], None] | None,
         policy: str,
         tell: Callable[[MediaInfo], None],
@@ -167,26 +168,26 @@ class FaceCropper:
 
     def _frames(
         self,
-        path: str | Path,
+        path: Media,
         tell: Callable[[MediaInfo], None] | None = None,
         count: int = 0,
         indices: Sequence[int] | None = None,
     ) -> Iterator[Frame]:
         """Frames of a clip: those that the settings want, or `count` with the numbers `indices`."""
         count = count or self.settings.frames_per_clip
-        if Path(path).is_dir():
-            return sample_folder(
-                Path(path), lambda picture: self._decoder.frames(picture, 1), count, indices
-            )
+        if (pictures := pictures_of(path)) is not None:
+            decode = self._decoder.frames
+            return sample_pictures(pictures, lambda one: decode(one, 1), count, indices, tell)
         per_second = 0.0 if indices is not None else self.settings.frames_per_second
-        frames = self._decoder.frames(path, count, per_second, indices, tell=tell)
-        return (dataclasses.replace(frame, file=Path(path)) for frame in frames)
+        file = Path(cast("str | Path", path))
+        frames = self._decoder.frames(file, count, per_second, indices, tell=tell)
+        return (dataclasses.replace(frame, file=file) for frame in frames)
 
     def _like(
-        self, path: str | Path, original: str | Path, tell: Callable[[MediaInfo], None]
+        self, path: Media, original: Media, tell: Callable[[MediaInfo], None]
     ) -> Iterator[tuple[Frame, list[Face]]]:
         """The frames of `path` with the faces of `original`."""
-        if not Path(original).exists():
+        if not is_present(original):
             raise _NoPartner
         search = cast("FaceSearch", self._search)
         try:
@@ -263,15 +264,24 @@ class FaceCropper:
         """Files that are face crops already: each frame is one face."""
         crops: list[Crop] = []
         number = measured = tight = cut = 0
+        indices: set[int] = set()
         for given in self._given.crops(frames):
             number += 1
+            indices.add(given.frame.index)
             measured += given.geometry is not None
             cut += given.cut
             tight += not given.jpeg
             if given.jpeg:
                 frame = _without_pixels(given.frame)
                 crops.append(
-                    Crop(given.jpeg, 0, frame, given.box, given.landmarks, given.score or 1.0)
+                    Crop(
+                        given.jpeg,
+                        frame.track,
+                        frame,
+                        given.box,
+                        given.landmarks,
+                        given.score or 1.0,
+                    )
                 )
         notes = []
         if cut:
@@ -282,11 +292,11 @@ class FaceCropper:
                 "they are"
             )
         return crops, FaceCounts(
-            frames=number,
-            frames_with_face=number,
+            frames=len(indices),
+            frames_with_face=len(indices),
             shots=min(1, number),
             faces=number,
-            tracks=min(1, len(crops)),
+            tracks=len({crop.track for crop in crops}),
             crops=len(crops),
             dropped={TOO_TIGHT: tight} if tight else {},
             notes=notes,

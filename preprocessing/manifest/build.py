@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocessing.datasets.clip import SPLITS, Clip
+from preprocessing.datasets.clip import Clip, Listing
 from preprocessing.datasets.listing import list_clips
 from preprocessing.manifest import splits
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import Manifest
+from preprocessing.support.errors import UsageError
 
 
 def build_manifest(
@@ -21,52 +22,76 @@ def build_manifest(
     test_fraction: float,
     seed: int,
     hash_cache: Path | None = None,
+    list_file: Path | None = None,
 ) -> Manifest:
     """Lists, hashes and divides the clips of a dataset's folder.
 
     Args:
       root: the dataset's folder.
       layout: as for `listing.list_clips`.
-      protocol: `official`, `identity`, `clip`, or `auto`: `official` for plain folders that are
-        divided into train, val and test, else `identity`.
+      protocol: `official`, `identity`, `clip`, or `auto`: `official` where folders or a list of
+        one's own divide the clips into train, val and test, else `identity`. `auto` refuses such a
+        division where it has a person in two splits, and takes a missing test out of train.
       val_fraction: share of the clips that val aims at.
       test_fraction: share of the clips that test aims at.
       seed: seed of the division.
       hash_cache: JSON file that remembers hashes by path, size and time of change, so that a
         second run reads no clip; it may be absent or broken.
+      list_file: a list of the clips, see `listing.list_clips`.
 
     Returns:
       The manifest. Files that cannot be opened are in its problems, and not in its clips.
 
     Raises:
-      UsageError: as `listing.list_clips` and `splits.assign`.
+      UsageError: as `listing.list_clips` and `splits.assign`, or a person in two splits.
     """
-    listing = list_clips(root, layout)
+    listing = list_clips(root, layout, list_file)
     clips, unreadable = hash_clips(Path(root), listing.clips, hash_cache)
-    problems = sorted((*listing.problems, *unreadable), key=lambda p: (p.path, p.reason))
+    problems = [*listing.problems, *unreadable]
     # Other layouts' lists are a protocol for comparisons, and that of Celeb-DF v2 leaks.
-    given = sorted({clip.official_split for clip in clips if listing.layout == "folder"} - {""})
+    missing = ("val", "test") if protocol == "auto" else ("val",)
+    if protocol == "auto" and listing.given and listing.divided_persons:
+        raise UsageError(_divided_persons(listing))
     if protocol == "auto":
-        protocol = "official" if given else "identity"
-    divided = splits.assign(clips, protocol, val_fraction, test_fraction, seed)
-    division = _division(protocol, given, clips)
-    return Manifest(os.fspath(root), listing.layout, divided, tuple(problems), protocol, division)
+        protocol = "official" if listing.given else "identity"
+    if protocol == "official":
+        problems += listing.divided_persons
+    divided = splits.assign(clips, protocol, val_fraction, test_fraction, seed, missing)
+    return Manifest(
+        os.fspath(root),
+        listing.layout,
+        divided,
+        tuple(sorted(problems, key=lambda p: (p.path, p.reason))),
+        protocol,
+        _division(protocol, listing.given, clips, missing),
+    )
 
 
-def _division(protocol: str, given: Sequence[str], clips: Sequence[Clip]) -> str:
-    """How the clips were divided, in a sentence; `given` are the splits that have folders."""
+def _divided_persons(listing: Listing) -> str:
+    first, *others = listing.divided_persons
+    more = f", and {len(others)} more" if others else ""
+    return (
+        f"{first.named}: {first.reason}{more}. data.split=auto promises no person in two splits: "
+        "mend the list, or use data.split=identity, which divides anew, or data.split=official, "
+        "which follows the list all the same"
+    )
+
+
+def _division(protocol: str, given: str, clips: Sequence[Clip], missing: Sequence[str]) -> str:
+    """How the clips were divided, in a sentence; `given` is what divided them before."""
     names = {"identity": "by person", "clip": "by clip", "official": "as the dataset's lists say"}
     if not given:
         return f"{names[protocol]} (data.split={protocol})"
-    folders = f"{', '.join(split for split in SPLITS if split in given)} folders"
     if protocol != "official":
         return (
-            f"{names[protocol]} (data.split={protocol}). THE {folders.upper()} OF THE DATASET ARE "
+            f"{names[protocol]} (data.split={protocol}). THE {given.upper()} OF THE DATASET ARE "
             "NOT FOLLOWED; data.split=auto follows them"
         )
-    text = f"as the {folders} divide it; data.split=identity divides anew, by person"
-    if "train" in given and "val" not in given:
-        text += ". Val is taken out of train"
+    text = f"as the {given} divide it; data.split=identity divides anew, by person"
+    present = {clip.official_split for clip in clips}
+    if taken := [split for split in missing if split not in present and "train" in present]:
+        verb = "is" if len(taken) == 1 else "are"
+        text += f". {' and '.join(taken).capitalize()} {verb} taken out of train"
     if rest := sum(not clip.official_split for clip in clips):
-        text += f". {rest} clips outside of these folders are divided by person"
+        text += f". {rest} clips outside of these are divided by person"
     return text

@@ -102,7 +102,7 @@ def left_out(
     Others concern clips that are there nevertheless, or files that lists name and that are absent.
     Documents (`README.txt`) are no loss either.
     """
-    used = {clip.path for clip in clips}
+    used = {path for clip in clips for path in (clip.path, *clip.frames)}
     return tuple(
         problem
         for problem in problems

@@ -7,11 +7,11 @@ import json
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from preprocessing.datasets.clip import Clip, Problem
@@ -34,7 +34,7 @@ def hash_clips(
 ) -> tuple[list[Clip], list[Problem]]:
     """Fills in `sha256` and `size` of clips, with several threads.
 
-    The hash of a folder of frames covers the names and hashes of the files in it.
+    The hash of a clip of several pictures covers their names and hashes.
 
     Args:
       root: the dataset's folder.
@@ -50,10 +50,10 @@ def hash_clips(
     fresh: dict[str, _Known] = {}
     hashed, problems = [], []
     try:
-        results = _in_threads(lambda clip: _hash(root / clip.path, cache), clips)
+        results = _in_threads(lambda clip: _hash(root, clip, cache), clips)
         for number, (clip, result) in enumerate(zip(clips, results, strict=True), start=1):
-            if isinstance(result, str):
-                problems.append(Problem(clip.path, result))
+            if isinstance(result, Problem):
+                problems.append(result)
                 continue
             if any(cache.get(key) != known for key, known in result.files.items()):
                 progress.report("hash", number, len(clips), "clips")
@@ -88,25 +88,34 @@ def _in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Ite
         pool.shutdown(cancel_futures=True)
 
 
-def _hash(path: Path, cache: Mapping[str, _Known]) -> _Hashed | str:
-    """Hash of a file or of a folder of frames, or why it cannot be read."""
+def _hash(root: Path, clip: Clip, cache: Mapping[str, _Known]) -> _Hashed | Problem:
+    """Hash of a file or of a clip's pictures, or which of them cannot be read and why."""
+    path = clip.path
+    files = {}
     try:
-        if not path.is_dir():
-            key, known = _hash_file(path, cache)
-            return _Hashed(known[2], known[0], {key: known})
         digest = hashlib.sha256()
-        files = {}
-        size = 0
-        for file in frame_files(path):
-            key, known = _hash_file(file, cache)
+        for path in _files_of(root, clip):
+            key, known = _hash_file(root / path, cache)
             files[key] = known
-            size += known[0]
-            digest.update(f"{file.name} {known[2]}\n".encode("utf-8", "surrogateescape"))
-        return _Hashed(digest.hexdigest(), size, files)
+            name = PurePosixPath(path).name
+            digest.update(f"{name} {known[2]}\n".encode("utf-8", "surrogateescape"))
     except _NotRegular:
-        return "not a regular file"
+        return Problem(path, "not a regular file")
     except OSError as error:
-        return f"cannot be opened: {error.strerror}"
+        return Problem(path, f"cannot be opened: {error.strerror}")
+    hashes = [sha256 for _, _, sha256 in files.values()]
+    # One picture has the file's own hash, so that copies under other names are found.
+    sha256 = hashes[0] if len(hashes) == 1 else digest.hexdigest()
+    return _Hashed(sha256, sum(size for size, _, _ in files.values()), files)
+
+
+def _files_of(root: Path, clip: Clip) -> Sequence[str]:
+    """POSIX paths of the clip's files, relative to the dataset's folder."""
+    if clip.frames:
+        return clip.frames
+    if (root / clip.path).is_dir():
+        return [f"{clip.path}/{file.name}" for file in frame_files(root / clip.path)]
+    return (clip.path,)
 
 
 class _NotRegular(Exception):

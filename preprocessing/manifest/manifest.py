@@ -20,7 +20,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from preprocessing.datasets.clip import LABEL_NAMES, SPLITS, Clip, Problem, printable
+from preprocessing.datasets.clip import LABEL_NAMES, SPLITS, Clip, Problem
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import TEXT, replacing
 
@@ -35,7 +35,12 @@ COLUMNS = (
     "source",
     "group",
     "split",
+    "frames",
 )
+# Characters; a clip may have many pictures, and Python's own limit of 131,072 is soon reached.
+_LONGEST_VALUE = 1 << 30
+# What every row of earlier versions holds.
+_FORMER_COLUMNS = COLUMNS[:-1]
 
 
 @dataclass(frozen=True)
@@ -104,15 +109,16 @@ class Manifest:
         path = Path(path)
         rows = _read_rows(path)
         problems = _read_rows(_problems_file(path)) if _problems_file(path).exists() else []
-        if not rows or tuple(rows[0]) != COLUMNS:
+        columns = tuple(rows[0]) if rows else ()
+        if columns not in (COLUMNS, _FORMER_COLUMNS):
             raise UsageError(f"{path} is no manifest: its columns must be {', '.join(COLUMNS)}")
         clips = []
         for number, row in enumerate(rows[1:], start=2):
             try:
-                clips.append(_clip(row))
+                clips.append(_clip(columns, row))
             except ValueError as error:
                 raise UsageError(f"manifest {path}, row {number}: {error}") from error
-        return cls(os.fspath(root), "", tuple(clips), tuple(Problem(*row[:2]) for row in problems))
+        return cls(os.fspath(root), "", tuple(clips), tuple(Problem(*row[:3]) for row in problems))
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Number of clips: split -> `real` or `fake` -> method -> clips."""
@@ -127,15 +133,16 @@ class Manifest:
 
 def problem_lines(problems: Iterable[Problem]) -> list[str]:
     """What is wrong with a folder, for people: how many files for each reason, with examples."""
-    by_reason: dict[str, list[str]] = defaultdict(list)
+    by_reason: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
-        by_reason[problem.reason].append(problem.path)
+        by_reason[problem.reason].append(problem)
     if not by_reason:
         return []
     lines = [f"{sum(map(len, by_reason.values()))} problems:"]
-    for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
-        more = ", ..." if len(paths) > 3 else ""
-        lines.append(f"  {len(paths)} {reason}: {', '.join(map(printable, paths[:3]))}{more}")
+    for reason, found in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+        more = ", ..." if len(found) > 3 else ""
+        examples = ", ".join(problem.named for problem in found[:3])
+        lines.append(f"  {len(found)} {reason}: {examples}{more}")
     return lines
 
 
@@ -149,6 +156,7 @@ def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
 
 
 def _read_rows(path: Path) -> list[list[str]]:
+    limit = csv.field_size_limit(_LONGEST_VALUE)
     try:
         # Spreadsheet programs write a byte order mark.
         with path.open(newline="", encoding="utf-8-sig", errors=TEXT["errors"]) as file:
@@ -157,17 +165,24 @@ def _read_rows(path: Path) -> list[list[str]]:
         raise UsageError(f"manifest {path} cannot be read: {error.strerror}") from error
     except csv.Error as error:
         raise UsageError(f"manifest {path} is not valid CSV: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _row(clip: Clip) -> tuple[str, ...]:
-    joined = {"identities": ";".join(clip.identities)}
-    return tuple(joined.get(column, str(getattr(clip, column))) for column in COLUMNS)
+    values = {
+        **vars(clip),
+        "identities": ";".join(clip.identities),
+        # JSON, since a name may hold any other separator.
+        "frames": json.dumps(clip.frames, ensure_ascii=False) if clip.frames else "",
+    }
+    return tuple(str(values[column]) for column in COLUMNS)
 
 
-def _clip(row: Sequence[str]) -> Clip:
-    if len(row) != len(COLUMNS):
-        raise ValueError(f"{len(row)} values instead of {len(COLUMNS)}")
-    values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+def _clip(columns: Sequence[str], row: Sequence[str]) -> Clip:
+    if len(row) != len(columns):
+        raise ValueError(f"{len(row)} values instead of {len(columns)}")
+    values: dict[str, Any] = dict(zip(columns, row, strict=True))
     if values["label"] not in ("0", "1"):
         raise ValueError(f"label {values['label']!r} is neither 0 (real) nor 1 (fake)")
     if values["split"] not in SPLITS:
@@ -180,5 +195,16 @@ def _clip(row: Sequence[str]) -> Clip:
             "label": int(values["label"]),
             "size": int(values["size"]),
             "identities": tuple(filter(None, values["identities"].split(";"))),
+            "frames": _frames(values.get("frames", "")),
         }
     )
+
+
+def _frames(text: str) -> tuple[str, ...]:
+    try:
+        frames = json.loads(text or "[]")
+    except ValueError:
+        frames = None
+    if not isinstance(frames, list) or not all(isinstance(frame, str) for frame in frames):
+        raise ValueError(f"frames {text[:80]!r} is not a JSON list of paths")
+    return tuple(frames)

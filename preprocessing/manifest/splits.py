@@ -5,9 +5,9 @@ As in:
     clips = assign(listing.clips, "identity", val_fraction=0.15, test_fraction=0.15, seed=1)
 
 Protocols:
-  official: the dataset's own lists. Where they have no val, it is carved out of train by identity
-    (by clip, where train hangs together too closely for that). Clips that the lists leave out
-    follow their kin, or are divided as in `identity`.
+  official: the dataset's own lists. Where they have no val (no test, where that is asked for), it
+    is carved out of train by identity (by clip, where train hangs together too closely for that).
+    Clips that the lists leave out follow their kin, or are divided as in `identity`.
   identity: connected components of who is swapped with whom stay whole: no person, no target
     clip, no group and no content stands in two splits.
   clip: only a fake and its target clip, a group, and copies of one content stay together.
@@ -36,7 +36,12 @@ _POLISHED = 200
 
 
 def assign(
-    clips: Iterable[Clip], protocol: str, val_fraction: float, test_fraction: float, seed: int
+    clips: Iterable[Clip],
+    protocol: str,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    missing: Sequence[str] = ("val",),
 ) -> tuple[Clip, ...]:
     """Fills in `split` and `group` of every clip.
 
@@ -49,6 +54,7 @@ def assign(
       val_fraction: share of the clips that val aims at.
       test_fraction: share of the clips that test aims at.
       seed: chooses among equally good divisions.
+      missing: which of val and test `official` carves out of train where the lists have none.
 
     Returns:
       The clips, sorted by path. `group` is the name of the cluster that stays together; only
@@ -68,7 +74,7 @@ def assign(
     shares = {"train": 1 - sum(shares.values()), **shares}
     names = clusters(clips, persons=protocol == "identity")
     if protocol == "official":
-        splits = _official(clips, shares, seed)
+        splits = _official(clips, shares, seed, missing)
     elif protocol in ("identity", "clip"):
         division = _divide(clips, names, shares, seed)
         splits = [division[name] for name in names]
@@ -80,7 +86,9 @@ def assign(
     )
 
 
-def _official(clips: Sequence[Clip], shares: Mapping[str, float], seed: int) -> list[str]:
+def _official(
+    clips: Sequence[Clip], shares: Mapping[str, float], seed: int, missing: Sequence[str]
+) -> list[str]:
     splits = [clip.official_split for clip in clips]
     if clips and not any(splits):
         raise UsageError(
@@ -95,8 +103,9 @@ def _official(clips: Sequence[Clip], shares: Mapping[str, float], seed: int) -> 
     for i, name in enumerate(kin):
         if not splits[i] and name in listed:
             splits[i] = max(SPLITS, key=lambda split: listed[name][split])
-    if "val" not in splits:
-        _carve_val(clips, splits, shares["val"], seed)
+    for split in missing:
+        if split not in splits:
+            _carve(clips, splits, split, shares[split], seed)
     rest = [i for i, split in enumerate(splits) if not split]
     division = _divide([clips[i] for i in rest], [kin[i] for i in rest], shares, seed)
     for i in rest:
@@ -104,19 +113,19 @@ def _official(clips: Sequence[Clip], shares: Mapping[str, float], seed: int) -> 
     return splits
 
 
-def _carve_val(clips: Sequence[Clip], splits: list[str], val_share: float, seed: int) -> None:
-    """Moves a part of train to val, in place: by identity, or by clip if val gets more classes."""
+def _carve(clips: Sequence[Clip], splits: list[str], to: str, wanted: float, seed: int) -> None:
+    """Moves a part of train, in place: by identity, or by clip if `to` gets more classes so."""
     pool = [i for i, split in enumerate(splits) if split == "train"]
     if not pool:
         return
     members = [clips[i] for i in pool]
-    share = min(0.5, val_share * len(clips) / len(pool))
+    share = min(0.5, wanted * len(clips) / len(pool))
     carved = []
     for persons in (True, False):
         names = clusters(members, persons)
-        division = _divide(members, names, {"train": 1 - share, "val": share}, seed)
+        division = _divide(members, names, {"train": 1 - share, to: share}, seed)
         carved.append([division[name] for name in names])
-    best = max(carved, key=lambda splits: len(_classes(members, splits, "val")))
+    best = max(carved, key=lambda splits: len(_classes(members, splits, to)))
     for i, split in zip(pool, best, strict=True):
         splits[i] = split
 

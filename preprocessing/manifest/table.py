@@ -25,6 +25,9 @@ def dataset_table(manifest: Manifest) -> str:
             if method != label:
                 add(f"  {method}", [methods_of.get(method, 0) for methods_of in by_split])
     add("clips", [sum(clip.split == split for clip in manifest.clips) for split in SPLITS])
+    if any(clip.frames for clip in manifest.clips):
+        files = [(clip.split, len(clip.frames) or 1) for clip in manifest.clips]
+        add("files", [sum(n for where, n in files if where == split) for split in SPLITS])
     for name, values in (
         ("identities", lambda clip: clip.identities),
         ("groups", lambda clip: (clip.group,)),

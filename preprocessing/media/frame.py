@@ -18,12 +18,14 @@ class Frame:
       timestamp_ms: its presentation time in milliseconds (0 for pictures).
       pixels: uint8 [height, width, 3], RGB, in display geometry: upright, with square pixels.
       file: the picture that it was read from; None for frames of films.
+      track: of a picture that is one face of a frame already, the number of its track in the clip.
     """
 
     index: int
     timestamp_ms: int
     pixels: np.ndarray
     file: Path | None = None
+    track: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

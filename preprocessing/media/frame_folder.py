@@ -1,22 +1,27 @@
-"""Clips that are kept as a folder of pictures, one for each frame.
+"""Clips that are kept as pictures, one or more for each frame.
 
-Many copies of FaceForensics++ and Celeb-DF hold the frames only (`frames/000/0012.png`).
+Many copies of FaceForensics++, Celeb-DF and DFDC hold frames or faces only: a folder for each clip
+(`frames/000/0012.png`), or files whose names say which clip they are of
+(`id0_0001_frame_12_face_0.jpg`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
-import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.media.container import IMAGE_ENDINGS
+from preprocessing.media.picture_names import natural_order, picture_name
 
 if TYPE_CHECKING:
-    from preprocessing.media.frame import Frame
+    from preprocessing.media.frame import Frame, MediaInfo
+
+# A file, a folder that holds the pictures of one clip and nothing else, or these pictures.
+Media = str | Path | Sequence[Path]
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -28,63 +33,99 @@ def frame_files(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
     names = [name for name in names if Path(name).suffix.lower() in IMAGE_ENDINGS]
-    return [folder / name for name in sorted(names, key=_natural)]
+    return [folder / name for name in sorted(names, key=natural_order)]
 
 
-def sample_folder(
-    folder: Path,
-    decode: Callable[[Path], Iterator[Frame]],
-    count: int,
-    indices: Sequence[int] | None = None,
-) -> Iterator[Frame]:
-    """Yields frames evenly spread over a folder of pictures, as `sample_frames` does for a video.
-
-    Args:
-      folder: holds the pictures of one clip and nothing else.
-      decode: yields the one frame of a picture.
-      count: how many frames are wanted.
-      indices: the numbers of the frames that are wanted, rising, instead of evenly spread ones;
-        those that the folder does not have are left out.
-
-    Yields:
-      Frames with increasing index: the number in the picture's name where each name is another
-      number, else the position. The time stamp is 0, since nothing tells the frame rate.
+def pictures_of(media: Media) -> list[Path] | None:
+    """The pictures of a clip that is kept as pictures; None for one file.
 
     Raises:
-      UnreadableMedia: the folder is empty, or a picture cannot be decoded, which is named.
-      DecodingFailed: the folder or a picture cannot be read now.
+      UnreadableMedia: the folder is empty.
+      DecodingFailed: the folder cannot be read now.
     """
-    from preprocessing.media.frame import middles
     from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
+    if not isinstance(media, str | Path):
+        return list(media)
+    if not Path(media).is_dir():
+        return None
     try:
-        files = frame_files(folder)
+        files = frame_files(Path(media))
     except OSError as error:
         raise DecodingFailed(f"the folder cannot be read: {error.strerror}") from error
     if not files:
         raise UnreadableMedia("the folder of frames is empty")
-    numbered = dict(zip(_numbers(files), files, strict=True))
+    return files
+
+
+def is_present(media: Media) -> bool:
+    """Whether a file, a folder, or each of several pictures is there."""
+    return all(map(os.path.exists, [media] if isinstance(media, str | Path) else media))
+
+
+def sample_pictures(
+    files: Sequence[Path],
+    decode: Callable[[Path], Iterator[Frame]],
+    count: int,
+    indices: Sequence[int] | None = None,
+    tell: Callable[[MediaInfo], None] | None = None,
+) -> Iterator[Frame]:
+    """Yields frames evenly spread over a clip's pictures, as `sample_frames` does for a video.
+
+    Pictures that cannot be decoded are left out, as damaged frames of a video are.
+
+    Args:
+      files: the pictures of one clip, at least one.
+      decode: yields the one frame of a picture.
+      count: how many frames are wanted. A frame may have several pictures, one for each face,
+        which all come.
+      indices: the numbers of the frames that are wanted, rising, instead of evenly spread ones;
+        those that the clip does not have are left out.
+      tell: told of the pictures that were left out.
+
+    Yields:
+      Frames of rising index: the number of the frame in the picture's name, where each name tells
+      another frame or face, else the position. `track` is the number of the face in the name. The
+      time stamp is 0, since nothing tells the frame rate.
+
+    Raises:
+      UnreadableMedia: none of the wanted pictures can be decoded; the first is named.
+      DecodingFailed: a picture cannot be read now.
+    """
+    from preprocessing.media.frame import MediaInfo, middles
+    from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+
+    numbered = _numbered(files)
     if indices is None:
-        numbers = list(numbered)
+        numbers = sorted(numbered)
         indices = [numbers[position] for position in middles(len(numbers), count)]
-    for index in indices:
-        if index not in numbered:
-            continue
+    wanted = [(index, *one) for index in indices for one in numbered.get(index, ())]
+    damaged: list[UnreadableMedia] = []
+    for index, track, file in wanted:
         try:
-            frames = list(decode(numbered[index]))
-        except (UnreadableMedia, DecodingFailed) as error:
-            raise type(error)(f"frame {numbered[index].name}: {error}") from error
+            frames = list(decode(file))
+        except UnreadableMedia as error:
+            damaged.append(UnreadableMedia(f"frame {file.name}: {error}"))
+            continue
+        except DecodingFailed as error:
+            raise DecodingFailed(f"frame {file.name}: {error}") from error
         for frame in frames[:1]:
-            yield dataclasses.replace(frame, index=index, file=numbered[index])
+            yield dataclasses.replace(frame, index=index, track=track, file=file)
+    if damaged and len(damaged) == len(wanted):
+        raise damaged[0]
+    if damaged and tell:
+        note = f"{len(damaged)} of {len(wanted)} pictures were left out: {damaged[0]}"
+        tell(MediaInfo("pictures", frames=len(numbered), notes=(note,)))
 
 
-def _numbers(files: Sequence[Path]) -> list[int]:
-    numbers = [int(file.stem) if file.stem.isdecimal() else -1 for file in files]
-    rising = all(before < after for before, after in itertools.pairwise(numbers))
-    return numbers if rising and numbers[0] >= 0 else list(range(len(files)))
-
-
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
-    """Sorts 9.png before 10.png."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], name
+def _numbered(files: Sequence[Path]) -> dict[int, list[tuple[int, Path]]]:
+    """Number of a frame -> track and file of each of its pictures."""
+    told = [picture_name(file) for file in files]
+    faces = {(name.frame, name.face) for name in told if name.frame is not None}
+    numbered: dict[int, list[tuple[int, Path]]] = defaultdict(list)
+    if len(faces) < len(files):  # Numbers that are missing, or that two pictures share.
+        return {position: [(0, file)] for position, file in enumerate(files)}
+    for name, file in zip(told, files, strict=True):
+        assert name.frame is not None  # noqa: S101, there are as many numbers as files.
+        numbered[name.frame].append((name.face, file))
+    return {number: sorted(faces) for number, faces in numbered.items()}

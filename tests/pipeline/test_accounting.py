@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from listings import write_list
 from made_media import portrait, write_image
 from serving_support.models import face_detector
 
@@ -120,6 +121,18 @@ class TestScore:
             "loose.png",
             "other/b.png",
         }
+
+    def test_named_frames_of_a_clip_have_one_row(self, model, tmp_path):
+        data = tmp_path / "data"
+        names = ["a_frame_1_face_0.png", "a_frame_2_face_0.png", "trip_1.png", "trip_2.png"]
+        for number, name in enumerate(names):
+            picture(data / name, number)
+        status, table = score(model, data, tmp_path / "scores.parquet")
+        assert status == 0
+        assert set(table.index) == {"a", "trip_1.png", "trip_2.png"}
+        assert list(table.loc["a", ["files", "frames", "crops", "tracks"]]) == [2, 2, 2, 1]
+        assert table["score"].notna().all()
+        assert (table["files"].drop("a") == 1).all()
 
     def test_nothing_to_score_says_what_is_there(self, model, tmp_path, capsys):
         (tmp_path / "data").mkdir()
@@ -236,6 +249,21 @@ class TestEvaluate:
         assert (table["crops"] == 3).all()
         fake = table.loc["manipulated_sequences/Deepfakes/c23/frames/000_001"]
         assert fake["pair_id"] == "original_sequences/youtube/c23/frames/000"
+
+    def test_a_list_of_faces_is_measured_by_clip(self, model, tmp_path):
+        rows = []
+        for number, (name, label) in enumerate((("o", "real"), ("p", "real"), ("f", "fake"))):
+            for frame in (4, 9):
+                path = f"{name}_frame_{frame}_face_0.png"
+                picture(tmp_path / "data" / path, 10 * number + frame)
+                rows.append(f"{path},{label},{name},o")
+        write_list(tmp_path / "data", *rows, header="path,label,clip,group")
+        assert evaluate(model, tmp_path / "data", tmp_path / "out") == 0
+        folder = tmp_path / "out" / "clip_evaluation"
+        table = pd.read_csv(folder / "test_clips.csv").set_index("clip_id")
+        assert set(table.index) == {"o", "p", "f"}
+        assert (table["crops"] == 2).all()
+        assert table.loc["f", "pair_id"] == "o"
 
 
 class TestExtract:

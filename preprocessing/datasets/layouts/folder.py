@@ -1,21 +1,21 @@
 """Plain folders: `real/` and `fake/`, on their own or below `train/`, `val/` and `test/`.
 
-They hold videos, pictures, or faces already cropped. Each file is a clip of its own. Pictures
-named `<stem>_<n>` are frames of one clip and form one group, so that no split divides them, unless
-the stem is a mere word for a picture (`img_17.png`). Names as in Celeb-DF (`idA_NNNN`,
-`idA_idB_NNNN`, with or without a frame number) tell the persons; a fake then stands in the group
-of its target clip.
+They hold videos, pictures, or faces already cropped. Pictures whose names tell frames of one clip
+(see `preprocessing.media.picture_names`) are one clip; every other file is a clip of its own. Names
+as in Celeb-DF (`idA_NNNN`, `idA_idB_NNNN`, with or without a frame number) tell the persons; a fake
+then stands in the group of its target clip.
 """
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import (
     FAKE,
     REAL,
+    SPLITS,
     Clip,
     Listing,
     Problem,
@@ -24,6 +24,7 @@ from preprocessing.datasets.clip import (
     unread,
 )
 from preprocessing.datasets.layout import Layout, register
+from preprocessing.datasets.pictures import Media, by_clip, celeb_df_persons
 from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS, is_picture
 
 LOOKS_LIKE = "folders real/ and fake/, or train/, val/ and test/ with real/ and fake/ in each"
@@ -38,9 +39,6 @@ _SPLITS = {
     "test": "test",
     "testing": "test",
 }
-_CELEB_DF = re.compile(r"(?P<target>id\d+)(?:_(?P<donor>id\d+))?_(?P<number>\d{4})(?:_\d+)?")
-_FRAME = re.compile(r"(?P<stem>.+?)[_-](?:frame[_-]?)?\d+")
-_PICTURE_WORDS = frozenset("crop face fake image img photo pic picture real sample seed".split())
 
 
 def matches(root: Path) -> bool:
@@ -65,8 +63,10 @@ def list_clips(root: Path) -> Listing:
     for folder, (split, label) in folders.items():
         found, troubles = media(root, folder, VIDEO_ENDINGS | IMAGE_ENDINGS)
         problems += troubles
-        clips += [_clip(root, path, folder, split, label) for path in found]
-    return Listing.of("folder", _with_sources(root, clips), problems)
+        clips += [_clip(one, folder, split, label) for one in by_clip(found, folder)]
+    given = [split for split in SPLITS if any(clip.official_split == split for clip in clips)]
+    given_by = f"{', '.join(given)} folders" if given else ""
+    return Listing.of("folder", _with_sources(root, clips), problems, given_by)
 
 
 def _class_folders(root: Path) -> dict[str, tuple[str, int]]:
@@ -83,52 +83,42 @@ def _class_folders(root: Path) -> dict[str, tuple[str, int]]:
     return folders
 
 
-def _clip(root: Path, path: str, folder: str, split: str, label: int) -> Clip:
-    persons, group = _persons_and_group(root, path, folder, label)
+def _clip(media: Media, folder: str, split: str, label: int) -> Clip:
+    persons, group = celeb_df_persons(media.name, label)
+    if media.clip and not group:
+        # Without the split's folder: frames of one clip in two splits then show as a leak.
+        within = PurePosixPath(media.clip).relative_to(folder)
+        group = str(PurePosixPath("fake" if label == FAKE else "real", within))
     return Clip(
-        path=path,
+        path=media.path,
         label=label,
         dataset="folder",
         method="fake" if label == FAKE else "real",
         identities=persons,
         group=group,
         official_split=split,
+        frames=media.frames,
     )
 
 
-def _persons_and_group(
-    root: Path, path: str, folder: str, label: int
-) -> tuple[tuple[str, ...], str]:
-    name = PurePosixPath(path)
-    known = _CELEB_DF.fullmatch(name.stem)
-    if known and bool(known["donor"]) == (label == FAKE):
-        persons = [known["target"], known["donor"] or known["target"]]
-        return tuple(dict.fromkeys(persons)), f"{known['target']}_{known['number']}"
-    if _is_video(root, path):
-        return (), ""
-    # Without the split's folder: frames of one clip in two splits then show as a leak.
-    within = PurePosixPath("fake" if label == FAKE else "real", name.parent.relative_to(folder))
-    frame = _FRAME.fullmatch(name.stem)
-    if frame and frame["stem"].lower() not in _PICTURE_WORDS:
-        return (), str(within / frame["stem"])
-    if name.stem.isdecimal() and len(within.parts) > 1:  # one folder a clip: fake/clip7/0001.png
-        return (), str(within)
-    return (), ""
-
-
 def _with_sources(root: Path, clips: list[Clip]) -> list[Clip]:
-    """Fills in the target clip of fake videos with Celeb-DF names."""
-    reals = {
-        PurePosixPath(clip.path).stem: clip.path
-        for clip in clips
-        if clip.label == REAL and _is_video(root, clip.path)
-    }
-    return [
-        replace(clip, source=reals.get(clip.group, ""))
-        if clip.label == FAKE and _is_video(root, clip.path)
-        else clip
-        for clip in clips
-    ]
+    """Fills in the target clip of fakes with Celeb-DF names: a video's is a video.
+
+    Where the same target stands in several splits, the fake's own comes first.
+    """
+    named = {c.path for c in clips if c.identities and (c.frames or _is_video(root, c.path))}
+    reals: dict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
+    for clip in clips:
+        if clip.label == REAL and clip.path in named:
+            reals[clip.group, bool(clip.frames)][clip.official_split] = clip.path
+    with_sources = []
+    for clip in clips:
+        if clip.label == FAKE and clip.path in named:
+            targets = reals.get((clip.group, bool(clip.frames)), {"": ""})
+            source = targets.get(clip.official_split) or next(iter(targets.values()))
+            clip = replace(clip, source=source)
+        with_sources.append(clip)
+    return with_sources
 
 
 def _is_video(root: Path, path: str) -> bool:

@@ -43,7 +43,7 @@ class TestFolder:
         splits = {c.path[-5]: c.official_split for c in list_clips(tmp_path).clips}
         assert splits == {"a": "train", "b": "val", "c": "val", "d": "val", "e": "test"}
 
-    def test_frames_of_one_clip_are_one_group(self, tmp_path):
+    def test_frames_of_one_clip_are_one_clip_and_one_group(self, tmp_path):
         make(
             tmp_path,
             "train/real/party_1.png",
@@ -51,22 +51,79 @@ class TestFolder:
             "train/fake/party_1.png",
             "train/real/talk-frame12.jpg",
             "train/real/talk-frame13.jpg",
-            "train/fake/clip7/0001.png",
             "train/fake/clip7/0002.png",
+            "train/fake/clip7/0001.png",
             "train/real/img_1.png",
             "train/real/img_2.png",
             "train/real/0001.png",
+            "train/real/0002.png",
             "train/real/party_1.mp4",
         )
-        group = {
-            path: clip.group for path, clip in clips_by_path(folder.list_clips(tmp_path)).items()
-        }
+        clips = clips_by_path(folder.list_clips(tmp_path))
+        group = {path: clip.group for path, clip in clips.items()}
         assert group["train/real/party_1.png"] == group["test/real/party_2.png"] == "real/party"
         assert group["train/fake/party_1.png"] == "fake/party"
-        assert group["train/real/talk-frame12.jpg"] == group["train/real/talk-frame13.jpg"] != ""
-        assert group["train/fake/clip7/0001.png"] == group["train/fake/clip7/0002.png"] != ""
-        for alone in ("real/img_1.png", "real/img_2.png", "real/0001.png", "real/party_1.mp4"):
-            assert group[f"train/{alone}"] == ""
+        assert clips["train/real/party_1.png"].frames == ("train/real/party_1.png",)
+        talk = clips["train/real/talk"]
+        assert talk.frames == ("train/real/talk-frame12.jpg", "train/real/talk-frame13.jpg")
+        assert talk.group == "real/talk"
+        assert talk.official_split == "train"
+        clip7 = clips["train/fake/clip7"]
+        assert clip7.frames == ("train/fake/clip7/0001.png", "train/fake/clip7/0002.png")
+        assert clip7.group == "fake/clip7"
+        for alone in "img_1.png img_2.png 0001.png 0002.png party_1.mp4".split():
+            assert group[f"train/real/{alone}"] == ""
+            assert clips[f"train/real/{alone}"].frames == ()
+        assert len(clips) == 10
+
+    @pytest.mark.parametrize(
+        ("names", "clip"),
+        [
+            ("id0_id16_0001_frame_10_face_0.jpg id0_id16_0001_frame_9_face_0.jpg", "id0_id16_0001"),
+            ("id0_id16_0001_2.png id0_id16_0001_11.png", "id0_id16_0001"),
+            ("00004_frame_0_face_0.jpg 00004_frame_3_face_1.jpg", "00004"),
+            ("071_054_10.png 071_054_11.png", "071_054"),
+            ("071_054/0010.png 071_054/0011.png", "071_054"),
+            ("Deepfakes/071_054/10_0.png Deepfakes/071_054/11_0.png", "Deepfakes/071_054"),
+            ("01_02__talk__YVGY8LOK_1.png 01_02__talk__YVGY8LOK_2.png", "01_02__talk__YVGY8LOK"),
+            ("frames/clip7/000.png frames/clip7/010.png", "frames/clip7"),
+            ("abcdefghij_10_0.jpg abcdefghij_20_1.jpg", "abcdefghij"),
+            ("abcdefghij/10_0.png abcdefghij/20_1.png", "abcdefghij"),
+            ("clip7/frame_1.png clip7/frame_2.png", "clip7"),
+            ("clip7/clip7_1.png clip7/clip7_2.png", "clip7"),
+            ("some-talk_7_face_0.png some-talk_8_face_0.png", "some-talk"),
+        ],
+    )
+    def test_the_ways_in_which_scripts_name_frames(self, tmp_path, names, clip):
+        make(tmp_path, *(f"fake/{name}" for name in names.split()), "real/a.mp4")
+        found = clips_by_path(list_clips(tmp_path))
+        assert set(found) == {"real/a.mp4", f"fake/{clip}"}
+        assert set(found[f"fake/{clip}"].frames) == {f"fake/{name}" for name in names.split()}
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            "00001.jpg 00002.jpg",
+            "fake_1.jpg fake_2.jpg",
+            "IMG_20230101_123456.jpg IMG_20230101_123457.jpg",
+            "abcdefghij.jpg bcdefghijk.jpg",
+            "id0_id1_0007.jpg id0_id1_0008.jpg",
+            "a_1.mp4 a_2.mp4",
+        ],
+    )
+    def test_what_are_no_frames_of_one_clip(self, tmp_path, names):
+        make(tmp_path, *(f"fake/{name}" for name in names.split()), "real/a.mp4")
+        assert len(list_clips(tmp_path).clips) == 3
+
+    def test_a_fake_of_frames_has_the_frames_of_its_target_for_source(self, tmp_path):
+        make(tmp_path, *(f"train/real/id0_0001_frame_{n}_face_0.jpg" for n in (1, 2)))
+        make(tmp_path, *(f"train/fake/id0_id16_0001_frame_{n}_face_0.jpg" for n in (1, 2)))
+        make(tmp_path, *(f"test/real/id0_0001_frame_{n}_face_0.jpg" for n in (8, 9)))
+        make(tmp_path, "train/real/id0_0001.mp4")
+        clips = clips_by_path(list_clips(tmp_path))
+        fake = clips["train/fake/id0_id16_0001"]
+        assert (fake.source, fake.identities) == ("train/real/id0_0001", ("id0", "id16"))
+        assert {clip.group for clip in clips.values()} == {"id0_0001"}
 
     def test_celeb_df_names_tell_persons(self, tmp_path):
         make(
@@ -144,9 +201,9 @@ class TestFolder:
         listing = list_clips(Path(MEDIA, "celeb_df_crops"))
         assert listing.layout == "folder"
         assert not listing.problems
-        assert len(listing.clips) == 35
-        splits = [clip.official_split for clip in listing.clips]
-        assert [splits.count(split) for split in ("train", "val", "test")] == [11, 12, 12]
+        files = [(clip.official_split, len(clip.frames)) for clip in listing.clips]
+        pictures = [sum(n for where, n in files if where == s) for s in ("train", "val", "test")]
+        assert (len(listing.clips), pictures) == (24, [11, 12, 12])
         where = {c.official_split for c in listing.clips if c.group == "id0_0007"}
         assert where == {"train", "test"}
 

@@ -1,4 +1,5 @@
 import pytest
+from listings import write_list
 from made_media import portrait, write_image
 
 from preprocessing.extraction import extraction_report, face_extraction
@@ -57,6 +58,27 @@ def test_a_clip_that_vanished_is_reported(manifest, tmp_path):
     assert (summary["clips_with_faces"], summary["clips_reported"]) == (5, 1)
     (reason,) = summary["reasons"]
     assert reason.startswith("the file cannot be opened: No such file or directory")
+
+
+def test_a_list_of_faces_is_extracted_by_clip(tmp_path):
+    rows = []
+    for split in ("train", "val", "test"):
+        for start, (name, label) in enumerate(((f"o{split}", "real"), (f"f{split}", "fake"))):
+            for frame in (3, 12):
+                path = f"{name}_frame_{frame}_face_0.png"
+                crop = portrait()[8 * start : 8 * start + 64, frame : frame + 64]
+                (tmp_path / "data").mkdir(exist_ok=True)
+                write_image(tmp_path / "data" / path, crop)
+                rows.append(f"{path},{label},{split},{name},o{split}")
+    write_list(tmp_path / "data", *rows, header="path,label,split,clip,group")
+    manifest = build_manifest(str(tmp_path / "data"), "auto", "auto", 0.2, 0.2, seed=0)
+    summary = extract_dataset(
+        manifest, PRECROPPED.replace(boxes_of_original=True), tmp_path / "faces", say=lambda _: None
+    )
+    assert (summary["clips"], summary["crops"], summary["clips_reported"]) == (6, 12, 0)
+    rows = {row.path: row for row in extraction_report.read(tmp_path / "faces").clips}
+    assert set(rows) == {f"{kind}{split}" for kind in "of" for split in ("train", "val", "test")}
+    assert all(row.crops == row.frames == 2 for row in rows.values())
 
 
 def test_worker_args():

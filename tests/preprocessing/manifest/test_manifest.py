@@ -77,6 +77,7 @@ class TestDigest:
             "identities": ("somebody",),
             "source": "real/other.mp4",
             "split": "val" if first.split == "train" else "train",
+            "frames": ("real/0.png",),
         }
         digests = {manifest.digest}
         for field, value in changes.items():
@@ -113,13 +114,32 @@ class TestCsv:
             split="test", sha256="0" * 64, size=3,
         )  # fmt: skip
         alone = dataclasses.replace(clip, path="real/a.mp4", label=0, identities=(), source="")
-        problems = (Problem("real/b\nc.mp4", "file is missing"),)
+        problems = (Problem("real/b\nc.mp4", "file is missing", "row 7"),)
         path = tmp_path / "manifest.csv"
         Manifest("/data", "celeb_df", (clip, alone), problems).write_csv(path)
         read = Manifest.read_csv(path, "/elsewhere")
         assert (read.clips, read.problems, read.root) == ((clip, alone), problems, "/elsewhere")
         Manifest("/data", "celeb_df", (clip, alone)).write_csv(path)
         assert Manifest.read_csv(path, "/data").problems == ()
+
+    def test_frames_survive_whatever_their_names_and_number(self, tmp_path):
+        many = tuple(f"fake/{number:05d} {name}" for number in range(900) for name in AWKWARD)
+        few = ("fake/b_1.png", "fake/b_2.png")
+        clips = tuple(
+            Clip(path, 1, "folder", "fake", split="val", frames=frames)
+            for path, frames in (("fake/a", many), ("fake/b", few), ("fake/c.mp4", ()))
+        )
+        path = tmp_path / "manifest.csv"
+        manifest = Manifest("/data", "folder", clips)
+        manifest.write_csv(path)
+        read = Manifest.read_csv(path, "/data")
+        assert read.clips == clips
+        assert read.digest == manifest.digest
+
+    def test_a_manifest_of_an_earlier_version_is_read(self, tmp_path):
+        path = put(tmp_path, "manifest.csv", ",".join(COLUMNS[:-1]) + "\np,s,1,1,d,m,,,g,val\n")
+        (clip,) = Manifest.read_csv(path, tmp_path).clips
+        assert clip == Clip("p", 1, "d", "m", group="g", split="val", sha256="s", size=1)
 
     def test_a_failed_write_leaves_the_old_file(self, root, tmp_path, monkeypatch):
         path = tmp_path / "out" / "manifest.csv"
@@ -140,10 +160,12 @@ class TestCsv:
         [
             ("", "is no manifest"),
             ("a,b\n1,2\n", "is no manifest"),
-            (",".join(COLUMNS) + "\nx,y\n", "row 2: 2 values instead of 10"),
-            (",".join(COLUMNS) + "\np,s,1,2,d,m,,,g,train\n", "row 2: label '2'"),
-            (",".join(COLUMNS) + "\np,s,1,1,d,m,,,g,dev\n", "row 2: split 'dev'"),
-            (",".join(COLUMNS) + "\np,s,-1,1,d,m,,,g,val\n", "row 2: size '-1'"),
+            (",".join(COLUMNS) + "\nx,y\n", "row 2: 2 values instead of 11"),
+            (",".join(COLUMNS) + "\np,s,1,2,d,m,,,g,train,\n", "row 2: label '2'"),
+            (",".join(COLUMNS) + "\np,s,1,1,d,m,,,g,dev,\n", "row 2: split 'dev'"),
+            (",".join(COLUMNS) + "\np,s,-1,1,d,m,,,g,val,\n", "row 2: size '-1'"),
+            (",".join(COLUMNS) + "\np,s,1,1,d,m,,,g,val,{}\n", "row 2: frames '{}' is not a JSON"),
+            (",".join(COLUMNS) + "\np,s,1,1,d,m,,,g,val,[1]\n", "row 2: frames .* is not a JSON"),
             (",".join(COLUMNS) + '\n"p', "not valid CSV"),
         ],
     )
@@ -217,6 +239,53 @@ class TestHashes:
         assert reasons(manifest) == {"fake/2.mp4": "cannot be opened: Permission denied"}
         assert len(manifest.clips) == 15
 
+    def test_of_several_pictures_names_and_contents_count(self, root, tmp_path, hashed):
+        for number in range(3):
+            put(root, f"fake/clip_frame_{number}.png")
+
+        def clip() -> Clip:
+            found = {c.path: c for c in build(root, hash_cache=tmp_path / "hashes.json").clips}
+            return found["fake/clip"]
+
+        before = clip()
+        contents = [(root / frame).read_bytes() for frame in before.frames]
+        assert len(contents) == 3
+        assert before.size == sum(map(len, contents))
+        hashed.clear()
+        assert clip() == before
+        assert hashed == []
+        put(root, "fake/clip_frame_1.png", "another picture")
+        changed = clip()
+        assert hashed == ["clip_frame_1.png"]
+        assert changed.sha256 != before.sha256
+        (root / "fake/clip_frame_1.png").rename(root / "fake/clip_frame_7.png")
+        assert clip().sha256 not in (before.sha256, changed.sha256)
+
+    def test_one_picture_has_the_hash_of_its_file(self, root):
+        put(root, "fake/clip_frame_1.png")
+        put(root, "fake/other_frame_2.png", "fake/clip_frame_1.png")
+        same = [clip for clip in build(root).clips if clip.frames]
+        assert len({clip.sha256 for clip in same}) == 1
+        assert len(same) == 2
+        assert same[0].sha256 == hashlib.sha256(b"fake/clip_frame_1.png").hexdigest()
+
+    def test_a_picture_that_vanishes_is_named(self, root, monkeypatch):
+        for number in range(3):
+            put(root, f"fake/clip_frame_{number}.png")
+        original = hashes._sha256
+
+        def vanish(file):
+            if file.name == "clip_frame_1.png":
+                raise FileNotFoundError(2, "No such file or directory")
+            return original(file)
+
+        monkeypatch.setattr(hashes, "_sha256", vanish)
+        manifest = build(root)
+        assert reasons(manifest) == {
+            "fake/clip_frame_1.png": "cannot be opened: No such file or directory"
+        }
+        assert "fake/clip" not in {clip.path for clip in manifest.clips}
+
     def test_several_files_are_read_at_once_and_few_ahead(self, root, monkeypatch):
         """Until one hash waits for another, one thread alone would wait for ever."""
         together = threading.Barrier(2, timeout=60)
@@ -279,6 +348,16 @@ class TestTable:
         clips = [Clip(f"{m}.mp4", 1, "faceforensics", m, split="val") for m in ("Deepfakes", "F2F")]
         table = dataset_table(Manifest("/d", "faceforensics", tuple(clips)))
         assert "  Deepfakes      0    1     0    1" in table.splitlines()
+
+    def test_files_are_counted_where_clips_have_several(self):
+        frames = tuple(f"{number}.png" for number in range(7))
+        clips = (
+            Clip("a", 0, "folder", "real", split="val", frames=frames),
+            Clip("b.mp4", 0, "folder", "real", split="train"),
+        )
+        lines = dataset_table(Manifest("/d", "folder", clips)).splitlines()
+        assert "clips           1    1     0    2" in lines
+        assert "files           1    7     0    8" in lines
 
     def test_no_clips_at_all(self):
         assert "clips" in dataset_table(Manifest("/d", "folder", ()))

@@ -6,8 +6,8 @@ from made_media import face_frame, number_of, numbered_frame, write_image
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import FaceCropper
 from preprocessing.media.decoder import Decoder
-from preprocessing.media.frame_folder import frame_files, sample_folder
-from preprocessing.media.media_errors import UnreadableMedia
+from preprocessing.media.frame_folder import frame_files, pictures_of, sample_pictures
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
 PRECROPPED = CropSettings(frames_per_clip=4, precropped=True)
 
@@ -18,8 +18,9 @@ def decoder():
         yield decoder
 
 
-def sample(folder, decoder, count, indices=None):
-    return list(sample_folder(folder, lambda path: decoder.frames(path, 1), count, indices))
+def sample(folder, decoder, count, indices=None, tell=None):
+    files = pictures_of(folder)
+    return list(sample_pictures(files, lambda path: decoder.frames(path, 1), count, indices, tell))
 
 
 def fill(folder, names):
@@ -36,8 +37,27 @@ def test_frames_are_spread_evenly_and_carry_the_numbers_of_their_names(tmp_path,
     assert [frame.index for frame in frames] == [12, 36, 60, 84]
 
 
+def test_numbers_stand_anywhere_in_the_names_of_frames(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", [f"id0_0001_frame_{n}_face_0.png" for n in (7, 40, 300)])
+    assert [frame.index for frame in sample(folder, decoder, 100)] == [7, 40, 300]
+
+
+def test_each_face_of_a_frame_comes_with_its_track(tmp_path, decoder):
+    names = [f"x_frame_{n}_face_{m}.png" for n in (10, 2, 5) for m in (1, 0)]
+    folder = fill(tmp_path / "clip", names)
+    frames = sample(folder, decoder, 2)
+    assert [(frame.index, frame.track) for frame in frames] == [(2, 0), (2, 1), (10, 0), (10, 1)]
+    assert [number_of(frame.pixels) for frame in frames] == [3, 2, 1, 0]
+
+
+def test_numbers_that_two_pictures_share_are_not_the_frames(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", ["a_7.png", "b_7.png", "b_8.png"])
+    frames = sample(folder, decoder, 100)
+    assert [(frame.index, frame.track) for frame in frames] == [(0, 0), (1, 0), (2, 0)]
+
+
 def test_other_names_give_positions(tmp_path, decoder):
-    folder = fill(tmp_path / "clip", [f"frame_{n}.png" for n in range(12)])
+    folder = fill(tmp_path / "clip", [f"{n}th.png" for n in range(12)])
     (folder / "Thumbs.db").write_bytes(b"no picture")
     (folder / ".hidden.png").write_bytes(b"no picture")
     frames = sample(folder, decoder, 100)
@@ -51,11 +71,29 @@ def test_frames_by_number(tmp_path, decoder):
     assert [frame.index for frame in frames] == [5, 10]
 
 
-def test_a_picture_that_cannot_be_decoded_is_named(tmp_path, decoder):
-    folder = fill(tmp_path / "clip", ["0.png", "1.png"])
+def test_a_picture_that_cannot_be_decoded_is_left_out_and_named(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", ["0.png", "1.png", "2.png"])
     (folder / "1.png").write_bytes(b"no picture at all")
-    with pytest.raises(UnreadableMedia, match=r"frame 1.png: "):
+    told = []
+    frames = sample(folder, decoder, 3, tell=told.append)
+    assert [frame.index for frame in frames] == [0, 2]
+    (note,) = told[0].notes
+    assert note.startswith("1 of 3 pictures were left out: frame 1.png: ")
+
+
+def test_where_no_picture_can_be_decoded_the_first_is_named(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", ["0.png", "1.png"])
+    for name in ("0.png", "1.png"):
+        (folder / name).write_bytes(b"no picture at all")
+    with pytest.raises(UnreadableMedia, match=r"frame 0\.png: "):
         sample(folder, decoder, 2)
+
+
+def test_a_picture_that_is_away_is_a_passing_fault(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", ["0.png", "1.png"])
+    files = [*pictures_of(folder), folder / "2.png"]
+    with pytest.raises(DecodingFailed, match=r"frame 2\.png: .*cannot be opened"):
+        list(sample_pictures(files, lambda path: decoder.frames(path, 1), 3))
 
 
 def test_an_empty_folder(tmp_path, decoder):
@@ -74,6 +112,18 @@ def test_the_cropper_takes_a_folder_for_a_clip(tmp_path):
     assert {crop.track for crop in crops} == {0}
 
 
+def test_the_cropper_takes_several_pictures_for_a_clip(tmp_path):
+    names = [f"x_frame_{n}_face_{m}.png" for n in range(3) for m in range(2)]
+    folder = fill(tmp_path / "clip", names)
+    cropper = FaceCropper(PRECROPPED)
+    crops, counts = cropper.crops([folder / name for name in names])
+    cropper.close()
+    assert [(crop.frame.index, crop.track) for crop in crops] == [
+        (frame, face) for frame in range(3) for face in range(2)
+    ]
+    assert (counts.frames, counts.faces, counts.tracks, counts.crops) == (3, 6, 2, 6)
+
+
 def test_faces_of_frames_are_one_track_and_boxes_of_the_original_are_taken(tmp_path):
     settings = PRECROPPED.replace(precropped=False, boxes_of_original=True)
     for name in ("original", "fake"):
@@ -84,7 +134,11 @@ def test_faces_of_frames_are_one_track_and_boxes_of_the_original_are_taken(tmp_p
     cropper = FaceCropper(settings)
     crops, _ = cropper.crops(tmp_path / "fake", tmp_path / "original")
     own, _ = cropper.crops(tmp_path / "fake")
+    pictures = [sorted((tmp_path / name).iterdir()) for name in ("fake", "original")]
+    named, counts = cropper.crops(*pictures)
     cropper.close()
+    assert counts.boxes == "original"
+    assert [crop.jpeg for crop in named] == [crop.jpeg for crop in crops]
     assert len(crops) == len(own) == 4
     assert {crop.track for crop in crops} == {0}
     assert [crop.frame.index for crop in crops] == [0, 1, 2, 3]

@@ -1,0 +1,291 @@
+"""A list of one's own: `clips.csv` or `clips.parquet` with a row for each file, wherever it lies.
+
+Columns are those of `preprocessing.datasets.clip_table`. Rows with the same `clip` are the pictures
+of one clip. A row may also name a folder that holds the pictures of one clip. `group` keeps clips
+together when they are divided; a fake whose group is the name of one real clip was made from that
+one. Names as in Celeb-DF tell persons and target where the list does not.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from preprocessing.datasets.clip import (
+    FAKE,
+    LABEL_NAMES,
+    LISTS,
+    REAL,
+    Clip,
+    Listing,
+    Problem,
+    media,
+    printable,
+)
+from preprocessing.datasets.clip_table import Row, read_rows, refuse
+from preprocessing.datasets.layout import Layout, register
+from preprocessing.datasets.pictures import celeb_df_persons, clip_of
+from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
+from preprocessing.media.frame_folder import frame_files
+from preprocessing.media.picture_names import natural_order, picture_name
+from preprocessing.support.errors import UsageError
+
+NAME = "list"
+LOOKS_LIKE = "a list clips.csv or clips.parquet with columns path and label"
+# A clip has one value of each.
+_OF_A_CLIP = ("label", "split", "group", "method", "dataset")
+
+
+def matches(root: Path) -> bool:
+    """Whether a list stands in the folder."""
+    return any((root / name).is_file() for name in LISTS)
+
+
+def owns(root: Path, within: PurePosixPath) -> bool:
+    """Whether a path below a dataset's folder belongs to this layout: any may be listed."""
+    return matches(root)
+
+
+def list_clips(root: Path) -> Listing:
+    """Lists the clips that the folder's own list names.
+
+    Raises:
+      UsageError: there are two lists, or as `read`.
+    """
+    found = [name for name in LISTS if (root / name).is_file()]
+    if len(found) > 1:
+        raise UsageError(
+            f"{printable(str(root))} holds {' and '.join(found)}; remove one, or name the one that "
+            "counts with data.list"
+        )
+    return read(root, root / found[0])
+
+
+def read(root: Path, file: Path) -> Listing:
+    """Lists the clips that a list names.
+
+    Args:
+      root: the dataset's folder, which paths are relative to.
+      file: the list.
+
+    Raises:
+      UsageError: as `clip_table.read_rows`, or rows that contradict each other: one file twice with
+        different values, one clip with two labels, splits, groups, methods or datasets.
+    """
+    rows, problems = read_rows(file, root)
+    rows, repeated = _once(file, rows)
+    problems += repeated
+    clips: list[_Listed] = []
+    for members in _by_clip(file, rows):
+        files, troubles = _files_of(root, file, members)
+        problems += troubles
+        if files:
+            clips.append(_listed(members, files))
+    _check_distinct(file, clips)
+    problems += _unlisted(root, file, {path for one in clips for path in one.files})
+    problems += _frames_apart(file, rows)
+    given = f"splits of {file.name}" if any(row.split for row in rows) else ""
+    return Listing.of(NAME, _with_sources(clips), problems, given, _divided_persons(clips))
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A clip with its name in the list, the first of its rows, and its files."""
+
+    name: str
+    row: Row
+    clip: Clip
+    files: tuple[str, ...]
+
+
+def _once(file: Path, rows: Iterable[Row]) -> tuple[list[Row], list[Problem]]:
+    """The rows without those that repeat another; refuses a path with two different rows."""
+    first: dict[str, Row] = {}
+    problems, faults = [], []
+    for row in rows:
+        before = first.setdefault(row.path, row)
+        if before is row:
+            continue
+        differing = [c for c in (*_OF_A_CLIP, "clip", "identities") if _differ(before, row, c)]
+        if differing:
+            faults.append(_contradiction(before, row, differing[0], printable(row.path)))
+        else:
+            place = f"rows {before.number} and {row.number}"
+            reason = f"row of {file.name} that is there twice, counted once"
+            problems.append(Problem(row.path, reason, place))
+    refuse(file, faults)
+    return list(first.values()), problems
+
+
+def _by_clip(file: Path, rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows of each clip; refuses a clip whose rows contradict each other."""
+    clips: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        clips[row.clip, "" if row.clip else row.path].append(row)
+    faults = [
+        _contradiction(members[0], row, column, f"clip {members[0].clip!r}")
+        for members in clips.values()
+        for row in members
+        for column in _OF_A_CLIP
+        if _differ(members[0], row, column)
+    ]
+    refuse(file, faults)
+    return list(clips.values())
+
+
+def _differ(one: Row, other: Row, column: str) -> bool:
+    return getattr(one, column) != getattr(other, column)
+
+
+def _contradiction(first: Row, row: Row, column: str, what: str) -> str:
+    def value(of: Row) -> str:
+        values = getattr(of, column)
+        return LABEL_NAMES[values] if column == "label" else repr(values)
+
+    return (
+        f"row {row.number}: {what} has {column} {value(row)} here ({printable(row.path)}), "
+        f"{value(first)} in row {first.number} ({printable(first.path)}); mend or remove one"
+    )
+
+
+def _files_of(root: Path, file: Path, rows: Iterable[Row]) -> tuple[list[str], list[Problem]]:
+    """The files of a clip that are there, and rows that name none."""
+    files: list[str] = []
+    problems = []
+    for row in rows:
+        path = root / row.path
+        reason = ""
+        if path.is_file():
+            files.append(row.path)
+        elif path.is_dir():
+            pictures = [f"{row.path}/{picture.name}" for picture in frame_files(path)]
+            files += pictures
+            reason = "" if pictures else f"row of {file.name} for a folder without pictures"
+        else:
+            absent = not os.path.lexists(path)
+            reason = f"row of {file.name} " + ("without its file" if absent else "for no file")
+        if reason:
+            problems.append(Problem(row.path, reason, f"row {row.number}"))
+    return sorted(files, key=natural_order), problems
+
+
+def _listed(rows: Sequence[Row], files: Sequence[str]) -> _Listed:
+    row = rows[0]
+    name = row.clip or PurePosixPath(row.path).stem
+    persons = tuple(dict.fromkeys(person for row in rows for person in row.identities))
+    told, target = celeb_df_persons(name, row.label)
+    clip = Clip(
+        path=_path_of(row, files),
+        label=row.label,
+        dataset=row.dataset or "list",
+        method=(row.method or "fake") if row.label == FAKE else "real",
+        identities=persons or told,
+        group=row.group or target or ("" if row.clip else _clip_by_name(row.path)),
+        official_split=row.split,
+        frames=tuple(files) if len(files) > 1 or _is_frame(row, files[0]) else (),
+    )
+    return _Listed(name, row, clip, tuple(files))
+
+
+def _path_of(row: Row, files: Sequence[str]) -> str:
+    """The clip's id: the file or folder that is all of it, else its name below all its files."""
+    if len(files) == 1 or not row.clip:
+        return files[0] if len(files) == 1 else row.path
+    common = posixpath.commonpath([posixpath.dirname(file) for file in files])
+    if f"/{common}".endswith(f"/{row.clip}"):
+        return common
+    return "/".join(filter(None, (common, row.clip)))
+
+
+def _is_frame(row: Row, path: str) -> bool:
+    return bool(row.clip) and picture_name(PurePosixPath(path)).frame is not None
+
+
+def _clip_by_name(path: str) -> str:
+    return clip_of(path, posixpath.dirname(path))
+
+
+def _check_distinct(file: Path, clips: Iterable[_Listed]) -> None:
+    """Refuses two clips that share a file, or would have one id."""
+    owners: dict[str, _Listed] = {}
+    faults = []
+    for one in clips:
+        for path in dict.fromkeys((one.clip.path, *one.files)):
+            other = owners.setdefault(path, one)
+            if other is not one:
+                faults.append(
+                    f"row {one.row.number}: {printable(path)} is taken by the clip of row "
+                    f"{other.row.number} ({printable(other.row.path)}); give both rows one clip, "
+                    "or the clips other names"
+                )
+    refuse(file, faults)
+
+
+def _unlisted(root: Path, file: Path, listed: Set[str]) -> list[Problem]:
+    """What else stands in the folder."""
+    found, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
+    reason = f"file that {file.name} does not name: its label is unknown"
+    return [
+        *(Problem(path, reason) for path in found if path not in listed),
+        *(p for p in problems if p.path not in listed and root / p.path != file),
+    ]
+
+
+def _frames_apart(file: Path, rows: Sequence[Row]) -> list[Problem]:
+    """Says where pictures of one clip are clips of their own, because the list names no clips."""
+    names = Counter(filter(None, (_clip_by_name(row.path) for row in rows if not row.clip)))
+    shared = [number for number in names.values() if number > 1]
+    if not shared:
+        return []
+    reason = (
+        f"{sum(shared)} rows without a clip look like frames of {len(shared)} clips by their "
+        "names: each is scored by itself; give them a column clip"
+    )
+    return [Problem(file.name, reason)]
+
+
+def _with_sources(clips: Iterable[_Listed]) -> list[Clip]:
+    """Fills in the real clip that a fake was made from: its group's name, or by Celeb-DF's names.
+
+    A name that two real clips have tells nothing.
+    """
+    clips = list(clips)
+    reals: dict[str, list[str]] = defaultdict(list)
+    for one in clips:
+        if one.clip.label == REAL:
+            reals[one.name].append(one.clip.path)
+    with_sources = []
+    for one in clips:
+        clip = one.clip
+        if clip.label == FAKE:
+            names = (clip.group, celeb_df_persons(one.name, FAKE)[1])
+            sources = [reals[name][0] for name in names if len(reals.get(name, ())) == 1]
+            clip = replace(clip, source=sources[0] if sources else "")
+        with_sources.append(clip)
+    return with_sources
+
+
+def _divided_persons(clips: Iterable[_Listed]) -> list[Problem]:
+    """The persons whom the list's splits have in two of them, each with two rows."""
+    first: dict[str, Row] = {}
+    told: dict[tuple[str, str], Problem] = {}
+    for one in clips:
+        for person in one.clip.identities if one.row.split else ():
+            row, before = one.row, first.setdefault(person, one.row)
+            if row.split != before.split:
+                place = (
+                    f"row {row.number}: {person} is in {row.split} here, in {before.split} by row "
+                    f"{before.number}, {before.path}"
+                )
+                told.setdefault(
+                    (person, row.split), Problem(row.path, "person in two splits", place)
+                )
+    return list(told.values())
+
+
+# Before all others: who writes a list means it, whatever the folders look like.
+register(Layout(NAME, LOOKS_LIKE, matches, owns, list_clips, order=-1))

@@ -1,0 +1,109 @@
+"""Which pictures are frames of one clip, and what clip names of Celeb-DF tell."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from preprocessing.datasets.clip import FAKE
+from preprocessing.media.container import IMAGE_ENDINGS
+from preprocessing.media.picture_names import natural_order, picture_name
+
+_CELEB_DF = re.compile(r"(?P<target>id\d+)(?:_(?P<donor>id\d+))?_(?P<number>\d{4})(?:_\d+)?")
+
+
+@dataclass(frozen=True)
+class Media:
+    """One file, or the pictures of one clip.
+
+    Attributes:
+      path: POSIX path of the file, or that the clip has for its id.
+      frames: the pictures; () for a file whose name tells no frame.
+      clip: path of the clip that the names tell of; empty without one.
+      name: the clip's name, without folder and ending.
+    """
+
+    path: str
+    frames: tuple[str, ...] = ()
+    clip: str = ""
+
+    @property
+    def name(self) -> str:
+        """The clip's, or that of a file without its ending."""
+        return PurePosixPath(self.clip).name or PurePosixPath(self.path).stem
+
+
+def by_clip(paths: Iterable[str], top: str, sure: bool = False) -> list[Media]:
+    """Puts the pictures of one clip together, as `picture_name` reads their names.
+
+    Args:
+      paths: POSIX paths of videos and pictures.
+      top: the folder that they are in; pictures that stand right in it are not frames of one clip
+        because of that.
+      sure: leave apart what mere numbers would put together, see `PictureName.sure`.
+
+    Returns:
+      One entry for each clip, in the order of the paths. A picture that is alone keeps its path.
+    """
+    paths = list(paths)
+    clips: dict[str, list[str]] = defaultdict(list)
+    alone: list[str] = []
+    present = frozenset(paths)
+    for path in paths:
+        clip = clip_of(path, top, sure)
+        # A file without an ending may have the name that the clip would get.
+        (clips[clip] if clip and clip not in present else alone).append(path)
+    found = [Media(path) for path in alone]
+    for clip, pictures in clips.items():
+        pictures.sort(key=natural_order)
+        if len(pictures) > 1:
+            found.append(Media(clip, tuple(pictures), clip))
+        else:
+            path = pictures[0]
+            has_number = picture_name(PurePosixPath(path)).frame is not None
+            found.append(Media(path, (path,) if has_number else (), clip))
+    return sorted(found, key=lambda media: media.path)
+
+
+def clip_of(path: str, top: str, sure: bool = False) -> str:
+    """Path of the clip that a picture is a frame of, by its name; empty for none, and for videos.
+
+    Args:
+      path: POSIX path of a file.
+      top: see `by_clip`.
+      sure: see `by_clip`.
+    """
+    file = PurePosixPath(path)
+    if file.suffix.lower() not in IMAGE_ENDINGS:
+        return ""
+    told = picture_name(file)
+    clip = told.clip
+    if clip is None or (sure and not told.sure):
+        return ""
+    if clip == "" and str(file.parent) in (top or ".", "."):
+        # Mere numbers are no frames there; `frame_12.png` is one, of a clip that nothing names.
+        if file.stem.isdecimal():
+            return ""
+        clip = "frame"
+    return str(file.parent / clip)
+
+
+def celeb_df_persons(name: str, label: int) -> tuple[tuple[str, ...], str]:
+    """Persons and target clip that a clip's name in the form of Celeb-DF tells.
+
+    Args:
+      name: as in `id0_id16_0001`, a fake, or `id0_0001`, a real clip.
+      label: the clip's label; a name that has another one's form tells nothing.
+
+    Returns:
+      The persons, target first, and the name of the target clip, which a real clip is itself; ()
+      and empty for other names.
+    """
+    known = _CELEB_DF.fullmatch(name)
+    if not known or bool(known["donor"]) != (label == FAKE):
+        return (), ""
+    persons = dict.fromkeys((known["target"], known["donor"] or known["target"]))
+    return tuple(persons), f"{known['target']}_{known['number']}"

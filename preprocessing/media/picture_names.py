@@ -1,0 +1,85 @@
+"""What the name of a picture tells: its clip, the number of the frame, and which of its faces.
+
+Scripts that cut frames or faces out of videos name them in a few ways, with `_` or `-` between:
+
+    <clip>_frame_10_face_0.jpg    <clip>_frame_10.jpg    <clip>_10.jpg    <clip>_10_face_0.jpg
+    <clip>/0001.png               <clip>/frame_10.png    <clip>/<clip>_10.png
+
+Names of FaceForensics++, Celeb-DF and DFDC tell one number from another where these ways do not:
+`id0_id16_0001` has no frame, `abcdefghij_10_0` has frame 10 and face 0, and so has
+`abcdefghij/10_0.png`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import NamedTuple
+
+# Celeb-DF, its YouTube-real, and DFDC. Clips of FaceForensics++ are told by their folder only:
+# 071_054.png may be a frame of 071.
+_CLIP = r"id\d+(?:_id\d+)?_\d{4}|00\d{3}|[a-z]{10}"
+_CLIP_FOLDER = re.compile(rf"{_CLIP}|\d{{3}}(?:_\d{{3}})?|\d\d(?:_\d\d)?__\w+")
+_CLIPS = re.compile(_CLIP)
+_SPELLED = re.compile(r"(?:^|[_-])(?:frame|face)[_-]?\d", re.IGNORECASE)
+_FACE = r"(?:[_-]face[_-]?(?P<face>\d+))?"
+_ANY_FACE = r"(?:[_-](?:face[_-]?)?(?P<face>\d+))?"
+# Within a folder that has the name of a clip, and within any folder.
+_IN_CLIP = re.compile(rf"(?:frame[_-]?)?(?P<frame>\d+){_ANY_FACE}", re.IGNORECASE)
+_BARE = re.compile(rf"(?:frame[_-]?)?(?P<frame>\d+){_FACE}", re.IGNORECASE)
+_NAMED = (
+    re.compile(rf"(?P<clip>{_CLIP})(?:[_-](?:frame[_-]?)?(?P<frame>\d+){_ANY_FACE})?"),
+    re.compile(rf"(?P<clip>.+?)[_-]frame[_-]?(?P<frame>\d+){_FACE}", re.IGNORECASE),
+    re.compile(rf"(?P<clip>.+?)[_-](?:face[_-]?)?(?P<frame>\d+){_FACE}", re.IGNORECASE),
+)
+# What stands before the number of a picture that is no frame of anything; a date may be between.
+_PICTURE_WORDS = frozenset(
+    "crop dsc dscn face fake image img photo photograph pic picture pxl real sample scan "
+    "screenshot seed".split()
+)
+_DATE = re.compile(r"(?:[_-]\d{6,})+$")
+
+
+class PictureName(NamedTuple):
+    """What a name tells.
+
+    Attributes:
+      clip: name of the clip; empty where the folder is the clip, None where nothing tells one.
+      frame: number of the frame; None where the name has none.
+      face: number of the face in that frame, 0 without one.
+      sure: whether the name says that this is a frame or a face of a clip, or is a dataset's; mere
+        numbers may also count pictures that have nothing to do with each other.
+    """
+
+    clip: str | None
+    frame: int | None
+    face: int = 0
+    sure: bool = False
+
+
+def picture_name(path: PurePath) -> PictureName:
+    """Reads the name of a picture; its folder's name helps, where the path has one."""
+    folder = path.parent.name
+    stem = path.stem
+    in_clip = path.parent.parent.name == "frames" or _CLIP_FOLDER.fullmatch(folder) is not None
+    spelled = _SPELLED.search(stem) is not None
+    if within := (_IN_CLIP if in_clip else _BARE).fullmatch(stem):
+        return PictureName("", *_numbers(within), sure=in_clip or spelled)
+    for form in _NAMED:
+        if told := form.fullmatch(stem):
+            clip = told["clip"]
+            if _DATE.sub("", clip).lower() in _PICTURE_WORDS:
+                return PictureName(None, *_numbers(told))
+            sure = spelled or clip == folder or _CLIPS.fullmatch(clip) is not None
+            return PictureName("" if clip == folder else clip, *_numbers(told), sure=sure)
+    return PictureName(None, None)
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Key that sorts 9.png before 10.png."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], name
+
+
+def _numbers(told: re.Match[str]) -> tuple[int | None, int]:
+    return int(told["frame"]) if told["frame"] else None, int(told["face"] or 0)
