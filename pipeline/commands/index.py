@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands._options import Overrides, Preset, configuration_of_any_layout
+from preprocessing.datasets.clip import LABEL_NAMES
+from preprocessing.faces.crop_settings import LANDMARKS
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from preprocessing.manifest.manifest import Manifest
 
 
 def index(
@@ -34,7 +40,9 @@ def index(
     """List a dataset: what is in it and how it is divided.
 
     Recognises the layout of a folder, divides its clips into splits, prints a table with the
-    leaks, and writes the manifest when asked. A list of one's own is checked row by row.
+    leaks, and writes the manifest when asked. A list of one's own is checked row by row. With
+    data.precropped=true and extraction.crop_by=landmarks (preset face_crops) it measures where the
+    faces lie in some of the crops.
     """
     from pipeline import inputs
     from preprocessing.manifest.checks import check_trainable
@@ -43,9 +51,26 @@ def index(
     config = configuration_of_any_layout(preset, overrides, data, None, list_file)
     listed = inputs.index(config)
     print(dataset_table(listed))
+    if config.data.precropped and config.extraction.crop_by == LANDMARKS:
+        print(_geometry(config, listed))
     if manifest:
         listed.write_csv(Path(manifest))
         print(f"wrote {len(listed.clips)} rows to {manifest}")
     for warning in check_trainable(listed):
         print(f"warning: {warning}")
     return 0
+
+
+def _geometry(config: Config, listed: Manifest) -> str:
+    """How the faces of each dataset lie in their crops."""
+    from preprocessing.faces.crop_geometry import wanted_geometry
+    from preprocessing.faces.geometry_survey import survey, survey_table
+    from preprocessing.support.quiet import quiet
+
+    files: dict[str, list[str]] = {}
+    for clip in listed.clips:
+        name = f"{clip.dataset}, {LABEL_NAMES[clip.label]}"
+        files.setdefault(name, []).extend(clip.frames or [clip.path])
+    with quiet():
+        measured = survey(Path(listed.root), dict(sorted(files.items())))
+    return survey_table(measured, wanted_geometry(config.extraction))
