@@ -148,6 +148,8 @@ def _data(config: Config, inputs: Inputs) -> _Data:
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=list(SPLITS)),
         # Decoded pixels are 10 to 40 times larger than JPEG; Trainer applies the graph instead.
         materialize=False,
+        # Of decoded pixels they take longer than all else in this node, and nothing reads them.
+        disable_statistics=True,
         custom_config={"image_size": image_size_of(config.model), "code": node_code("Transform")},
     )
     # Nothing is trained on data that the validator refuses, on any orchestrator.
