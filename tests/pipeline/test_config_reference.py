@@ -34,7 +34,7 @@ def test_every_key_is_described_in_one_sentence():
 def test_ranges_choices_and_defaults_are_shown():
     page = reference()
     for row in (
-        "| `margin` | number, 1 to 3 | `1.3` | Side of the square crop",
+        "| `margin` | number, 0.5 to 3 | `1.3` | Side of the square crop",
         "| `schedule` | `cosine`, `constant` | `cosine` |",
         "| `dropout` | list: number, 0 to 0.95 | `[0.0, 0.6]` |",
         "| `bounds` | list: text | `[]` |",

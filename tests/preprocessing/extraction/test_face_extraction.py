@@ -1,7 +1,4 @@
-import collections
 import dataclasses
-import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -9,21 +6,14 @@ import sys
 import time
 from pathlib import Path
 
-import apache_beam as beam
 import cv2
 import numpy as np
 import pytest
+from extraction import PRECROPPED, RUNNER, SETTINGS, clip, examples, extract, shards
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
-from preprocessing.datasets.clip import Clip
-from preprocessing.extraction import face_example, face_extraction, face_store
-from preprocessing.extraction.face_extraction import ExtractFaces, FaceCropper, extract_clip
-from preprocessing.faces.crop_settings import CropSettings
-
-# In full, because short names mean other runners in other versions of Beam.
-RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-SETTINGS = CropSettings(frames_per_clip=6)
-PRECROPPED = SETTINGS.replace(precropped=True)
+from preprocessing.extraction import face_extraction, face_store
+from preprocessing.extraction.face_extraction import FaceCropper, extract_clip
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +36,6 @@ def add_up(counts):
     return counts["crops"] + sum(counts["dropped"].values())
 
 
-def clip(path, label=0, **fields):
-    method = "swap" if label else "real"
-    values = {"sha256": path, "split": "train", **fields}
-    return Clip(path, label, dataset="test", method=method, **values)
-
-
 def test_a_clip_without_a_face_says_so(folder):
     row, examples = extract_clip(str(folder), clip("faceless.mp4"), FaceCropper(SETTINGS))
     assert (row.frames, row.crops, row.reason, examples) == (6, 0, "no face found", [])
@@ -65,44 +49,6 @@ def clips():
         clip("faceless.mp4", split="val"),
         clip("missing.mp4", split="test"),
     ]
-
-
-def extract(root, output, which, settings=SETTINGS, **options):
-    """Runs the transform; returns its rows by path."""
-    rows = output / "rows.json"
-    splits = collections.Counter(clip.split for clip in which)
-    options = {"store": str(output / "store"), **options}
-    with beam.Pipeline(RUNNER) as pipeline:
-        _ = (
-            pipeline
-            | beam.Create(which)
-            | ExtractFaces(
-                root=str(root),
-                outputs={split: str(output / split) for split in splits},
-                clips_per_split=dict(splits),
-                settings=settings,
-                **options,
-            )
-            | beam.combiners.ToList()
-            | beam.Map(lambda found: rows.write_text(json.dumps([row.to_dict() for row in found])))
-        )
-    return {row["path"]: row for row in json.loads(rows.read_text())}
-
-
-def shards(output):
-    return {
-        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(output.glob("*/faces-*"))
-    }
-
-
-def examples(output, split):
-    import tensorflow as tf
-
-    for path in sorted((output / split).iterdir()):
-        for record in tf.data.TFRecordDataset(str(path), "GZIP"):
-            parsed = tf.io.parse_single_example(record, face_example.feature_spec())
-            yield {name: value.numpy() for name, value in parsed.items()}
 
 
 @pytest.fixture(scope="module")
@@ -195,68 +141,6 @@ def test_a_changed_original_changes_its_fakes(folder, tmp_path):
     after = extract(tmp_path, tmp_path, which, settings)
     assert after["original.mp4"] == before["original.mp4"]
     assert after["forged.mp4"]["original"] != before["forged.mp4"]["original"]
-
-
-def pictures(root, name, faces):
-    """A clip of pictures of faces in two frames; its path is no file's."""
-    frames = [f"{name}_frame_{n}_face_{m}.png" for n in (10, 20) for m in range(faces)]
-    for number, frame in enumerate(frames):
-        write_image(root / frame, portrait()[8 * number : 8 * number + 48, :48])
-    return {"frames": tuple(frames)}
-
-
-def test_pictures_of_one_clip_are_one_clip(tmp_path):
-    which = [
-        clip("real", **pictures(tmp_path, "real", 2)),
-        clip("fake", 1, source="real", **pictures(tmp_path, "fake", 1)),
-    ]
-    rows = extract(tmp_path, tmp_path, which, PRECROPPED)
-    counts = {path: (row["frames"], row["tracks"], row["crops"]) for path, row in rows.items()}
-    assert counts == {"real": (2, 2, 4), "fake": (2, 1, 2)}
-    found = [
-        (e["clip_id"], e["pair_id"], int(e["frame_index"]), int(e["track_id"]))
-        for e in examples(tmp_path, "train")
-    ]
-    assert found == [
-        *((b"real", b"real", frame, face) for frame in (10, 20) for face in (0, 1)),
-        (b"fake", b"real", 10, 0),
-        (b"fake", b"real", 20, 0),
-    ]
-
-
-def test_a_broken_picture_is_told_and_an_absent_one_is_tried_again(tmp_path):
-    which = [clip("a", **pictures(tmp_path, "a", 2)), clip("b", 1, **pictures(tmp_path, "b", 1))]
-    (tmp_path / "a_frame_10_face_1.png").write_bytes(b"no picture")
-    (tmp_path / "b_frame_20_face_0.png").rename(tmp_path / "away")
-    rows = extract(tmp_path, tmp_path, which, PRECROPPED)
-    assert rows["a"]["crops"] == 3
-    assert rows["a"]["reason"] == ""
-    assert "1 of 4 pictures were left out: frame a_frame_10_face_1.png" in rows["a"]["notes"][0]
-    assert rows["b"]["failed"]
-    assert "a passing fault" in rows["b"]["reason"]
-    (tmp_path / "away").rename(tmp_path / "b_frame_20_face_0.png")
-    assert extract(tmp_path, tmp_path, which, PRECROPPED)["b"]["crops"] == 2
-
-
-def test_pictures_of_the_original_lend_their_boxes(tmp_path):
-    frames = {name: [f"{name}_frame_{n}.png" for n in range(3)] for name in ("real", "fake")}
-    for names in frames.values():
-        for number, name in enumerate(names):
-            write_image(tmp_path / name, face_frame([(20 + 8 * number, 40, 0.9)]))
-    which = [
-        clip("real", frames=tuple(frames["real"])),
-        clip("fake", 1, source="real", frames=tuple(frames["fake"])),
-    ]
-    run = {"frames_of": {"real": frames["real"]}}
-    settings = SETTINGS.replace(boxes_of_original=True)
-    before = extract(tmp_path, tmp_path, which, settings, **run)
-    assert before["fake"]["boxes"] == "original"
-    assert before["fake"]["crops"] == 3
-    assert extract(tmp_path, tmp_path, which, settings, **run) == before
-    os.utime(tmp_path / "real_frame_1.png", (1, 2**31))
-    after = extract(tmp_path, tmp_path, which, settings, **run)
-    assert after["fake"]["original"] != before["fake"]["original"]
-    assert after["real"] == before["real"]
 
 
 def test_damaged_files_of_the_store_are_done_again(folder, tmp_path):

@@ -225,7 +225,7 @@ def test_first_cards_give_the_crops_that_they_gave(tmp_path):
     ("change", "message"),
     [
         ({"margin": "1.3"}, "extraction.margin: '1.3' is not a number"),
-        ({"margin": 0.5}, "extraction.margin: 0.5 is outside 1.0 to 3.0"),
+        ({"margin": 0.4}, "extraction.margin: 0.4 is outside 0.5 to 3.0"),
         ({"align": 1}, "extraction.align: 1 is not true or false"),
         ({"frames_per_clip": 4.0}, "extraction.frames_per_clip: 4.0 is not a whole number"),
         ({"marigin": 1.3}, "unknown key 'extraction.marigin'; did you mean 'margin'"),
