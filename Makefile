@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing but make, a C++ compiler and a supported Python.
 # The default target explains the others.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-unit test-slow mutation lint docs lock clean
+.PHONY: help env demo test test-unit test-slow mutation lint starter docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,9 @@ lint: env  ## Check format, style, types, and which folder imports which.
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+
+starter: env  ## Train the starter on the crops in the folder that DEEPFAKE_TEST_MEDIA names.
+	@$(BIN)/python -m benchmarks.real_faces --rows ours --seeds 1 --starter serving/starter/1
 
 docs: env  ## Write the configuration reference anew from the classes.
 	@$(BIN)/python -m pipeline.config_reference > docs/configuration.md.new

@@ -55,7 +55,7 @@ def make_records(output: Path, name: str, config: Config, every: int = 1) -> Cro
     made = Crops(output / "faces", output / "transform_graph")
     output.mkdir(parents=True, exist_ok=True)
     root = folder_of(name)
-    clips = _write_list(root / "clips.csv", output / "clips.csv", name == "dfdc", every)
+    clips = _write_list(output / "clips.csv", name, every)
     manifest = build_manifest(root, "list", "official", 0.1, 0.1, seed=1, list_file=clips)
     settings = config.extraction.crop_settings(config.data.precropped)
     size = config.model.image_size
@@ -69,17 +69,39 @@ def make_records(output: Path, name: str, config: Config, every: int = 1) -> Cro
     return made
 
 
-def _write_list(source: Path, target: Path, carve: bool, every: int) -> Path:
-    with source.open(newline="", encoding="utf-8") as file:
+def training_clips(name: str) -> tuple[int, int, int]:
+    """Real clips, fake clips and known persons of a set's train, as `make_records` divides it."""
+    rows = [row for row in _rows(name) if row["split"] == "train"]
+    clips = {row["clip"]: row["label"] for row in rows}
+    persons = {person for row in rows for person in row["identities"].split("|") if person}
+    fake = sum(label == "fake" for label in clips.values())
+    return len(clips) - fake, fake, len(persons)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    """The rows of a set's list; DFDC's val is test, and some of the originals of its train are val.
+
+    Its own list has two splits, and an epoch is not to be chosen on what is reported.
+    """
+    with (folder_of(name) / "clips.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    kept = []
-    for row in rows:
-        number = zlib.crc32((row["group"] or row["clip"]).encode())
-        if carve:
-            of_train = "val" if number % _VAL_SHARE == 0 else "train"
+    if name == "dfdc":
+        for row in rows:
+            of_train = "val" if _number(row) % _VAL_SHARE == 0 else "train"
             row["split"] = {"val": "test", "train": of_train}[row["split"]]
-        if row["split"] != "train" or number // _VAL_SHARE % every == 0:
-            kept.append(row)
+    return rows
+
+
+def _number(row: dict[str, str]) -> int:
+    """A number that a clip shares with what was made of it."""
+    return zlib.crc32((row["group"] or row["clip"]).encode())
+
+
+def _write_list(target: Path, name: str, every: int) -> Path:
+    rows = _rows(name)
+    kept = [
+        row for row in rows if row["split"] != "train" or _number(row) // _VAL_SHARE % every == 0
+    ]
     with target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

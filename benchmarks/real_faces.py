@@ -1,6 +1,7 @@
 """Detectors trained on real face crops: the seed's recipe, ours, and ours without each ingredient.
 
-    python -m benchmarks.real_faces [--quick] [--output DIR] [--rows ours,seed] [--starter DIR]
+    python -m benchmarks.real_faces [--quick] [--output DIR] [--rows "ours,seed recipe"] [--seeds N]
+                                    [--starter DIR]
 
 Trains on the crops of Celeb-DF v2 and DFDC in the folder that DEEPFAKE_TEST_MEDIA names. All rows
 start from the same weights and see the same number of images. Reported are Celeb-DF's test (persons
@@ -126,6 +127,7 @@ def main() -> None:
     arguments = parser(str(__doc__).splitlines()[0])
     arguments.add_argument("--output", type=Path, default=Path("runs/benchmark-real-faces"))
     arguments.add_argument("--rows", help="only these, by commas")
+    arguments.add_argument("--seeds", type=int, default=2, help="trainings of each row")
     arguments.add_argument("--starter", type=Path, help="export the row `ours` there")
     arguments.add_argument("--job", type=json.loads, help="for the processes it starts itself")
     options = arguments.parse_args()
@@ -133,12 +135,14 @@ def main() -> None:
         _train(**options.job)
         return
     rows = options.rows.split(",") if options.rows else list(ROWS)
+    if unknown := sorted(set(rows) - set(ROWS)):
+        arguments.error(f"--rows: there is no row {unknown[0]!r}; rows are {', '.join(ROWS)}")
     if options.quick:
         rows = [_OURS, _SEED]
     results: dict[str, list[Result]] = {}
     head = f"{'row':28}{'seed':>4}{'celeb crop':>12}{'clip':>8}{'95%':>14}{'dfdc clip':>11}"
     print(f"{head}{'95%':>14}{'ECE':>7}{'shown':>8}{'min':>5}")
-    for seed in [1] if options.quick else [1, 2]:
+    for seed in range(1, (1 if options.quick else options.seeds) + 1):
         for row in rows:
             result = _result(options.output.resolve(), row, seed, options.quick)
             results.setdefault(row, []).append(result)
@@ -149,7 +153,10 @@ def main() -> None:
     draw(results, picture)
     print(f"\ncurves: {picture}")
     if options.starter:
-        shutil.copytree(_folder(options.output, _OURS, 1, options.quick) / "model", options.starter)
+        from benchmarks._starter import place
+
+        model = _folder(options.output, _OURS, 1, options.quick) / "model"
+        place(model, options.starter, results[_OURS][0])
     finish("real_faces", figures(results) | _trivial(options.output.resolve(), options.quick))
 
 
