@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfx import types
@@ -13,9 +14,11 @@ from tfx.types import artifact_utils
 
 from preprocessing.datasets.clip import SPLITS, printable
 from preprocessing.extraction import extraction_report
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_extraction import run_extraction, store_key, stored_clip
 from preprocessing.extraction.face_store import Failures
 from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.given_crops import TOO_TIGHT
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
@@ -78,20 +81,43 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         report.set_int_custom_property("crops", summary["crops"])
         failed = {row.path: row.reason for row in rows if row.failed}
         Failures(exec_properties["attempt"], failed).write(store)
-        if len(failed) > MOST_FAILED * len(rows):
-            path, reason = next(iter(failed.items()))
+        _check_failures(failed, rows, report.uri)
+        _check_geometry(rows, settings)
+        _check_splits(splits, summary, report.uri)
+
+
+def _check_failures(failed: dict[str, str], rows: Sequence[ClipRow], report: str) -> None:
+    """Refuses a run in which too many clips failed."""
+    if len(failed) > MOST_FAILED * len(rows):
+        path, reason = next(iter(failed.items()))
+        raise UsageError(
+            f"{len(failed)} of {len(rows)} clips failed, such as {printable(path)}: {reason}. "
+            "Finished clips are kept: mend the cause and run the same command again, which "
+            f"tries these alone, or remove them; all stand in {report}/report.txt"
+        )
+
+
+def _check_geometry(rows: Sequence[ClipRow], settings: CropSettings) -> None:
+    """Refuses given crops most of which lack what the configured geometry wants to see."""
+    tight = sum(row.dropped.get(TOO_TIGHT, 0) for row in rows)
+    faces = sum(row.faces for row in rows)
+    if 2 * tight > faces:
+        raise UsageError(
+            f"{tight} of {faces} crops are cut tighter than extraction.eye_distance="
+            f"{settings.eye_distance:g} wants; `deepfake index DIR --preset face_crops` measures "
+            "them: set extraction.eye_distance and extraction.eye_height to what they have"
+        )
+
+
+def _check_splits(splits: Iterable[str], summary: dict[str, Any], report: str) -> None:
+    """Refuses a split without a face."""
+    for split in splits:
+        if not summary["splits"].get(split, {}).get("crops"):
             raise UsageError(
-                f"{len(failed)} of {len(rows)} clips failed, such as {printable(path)}: {reason}. "
-                "Finished clips are kept: mend the cause and run the same command again, which "
-                f"tries these alone, or remove them; all stand in {report.uri}/report.txt"
+                f"no face was found in any clip of the split {split!r}; see "
+                f"{os.path.join(report, 'report.txt')} for each clip's reason. If the "
+                "files are face crops already, set data.precropped=true"
             )
-        for split in splits:
-            if not summary["splits"].get(split, {}).get("crops"):
-                raise UsageError(
-                    f"no face was found in any clip of the split {split!r}; see "
-                    f"{os.path.join(report.uri, 'report.txt')} for each clip's reason. If the "
-                    "files are face crops already, set data.precropped=true"
-                )
 
 
 class _Progress:

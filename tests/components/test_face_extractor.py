@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
@@ -10,7 +11,9 @@ from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report, face_example
 from preprocessing.extraction.face_extraction import store_key
 from preprocessing.extraction.face_store import Failures
-from preprocessing.faces.crop_settings import CropSettings
+from preprocessing.faces.crop import square_crop
+from preprocessing.faces.crop_geometry import CropMeter, square_of
+from preprocessing.faces.crop_settings import LANDMARKS, CropSettings
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 
@@ -251,3 +254,18 @@ def test_the_component_names_what_it_makes():
     assert set(component.outputs) == {"examples", "report"}
     settings = json.loads(component.exec_properties["settings"])
     assert CropSettings.from_dict(settings) == SETTINGS
+
+
+def test_crops_of_another_geometry_are_refused_with_the_command_that_measures(tmp_path):
+    (face,) = CropMeter().faces([portrait()[:360, 60:420]])
+    square = square_of(face.landmarks + np.array([60, 0]), 0.45, 0.35)
+    clips = []
+    for split in SPLITS:
+        for label in (0, 1):
+            name = f"{split}{label}.png"
+            write_image(tmp_path / name, square_crop(portrait(), square, 1.0, 200))
+            clips.append(Clip(name, label, "folder", "real", split=split, sha256=name))
+    manifest = Manifest(str(tmp_path), "folder", tuple(clips))
+    settings = PRECROPPED.replace(crop_by=LANDMARKS, eye_distance=0.25, eye_height=0.4)
+    with pytest.raises(UsageError, match=r"6 of 6 crops are cut tighter than .*eye_distance=0\.25"):
+        execute(manifest, tmp_path / "run", settings=settings)

@@ -21,7 +21,6 @@ MOST_LINES_OF_A_FUNCTION = 60
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS = {
     "benchmarks/extraction.py:_against_plain_loop": "one protocol of measurement, turn by turn",
-    "components/face_extractor/executor.py:Do": "one stage after the other, on the same artifacts",
     "components/trainer/run_fn.py:run_fn": "the order of training, whose parts are functions",
     "preprocessing/extraction/face_example.py:make_example": "the features, and what each holds",
     "preprocessing/extraction/face_extraction.py:run_extraction": "the graph of one Beam pipeline",
