@@ -36,6 +36,8 @@ COMMON = [
     "pydantic==2.14.3",
     # Draws training curves, and reports.
     "matplotlib==3.10.9",
+    # The gateway's metrics.
+    "prometheus-client==0.26.0",
     # Fills the templates of the report, and escapes what they are given.
     "jinja2==3.1.6",
     "markupsafe==3.0.4",
@@ -130,8 +132,7 @@ EXTRAS_REQUIRE = {
         # `make mutation`. Its mutants run in forks of one process that has the libraries loaded;
         # cosmic-ray would load them anew for each mutant.
         "mutmut==3.8.1",
-        # What the tests read the server's metrics, certificates and manifests with.
-        "prometheus-client==0.26.0",
+        # What the tests read certificates and manifests with.
         "cryptography==50.0.2",
         "kubernetes==26.1.0",
         # Steers the browser that looks at the gateway's page.

@@ -137,7 +137,7 @@ class Gateway:
         if path == "/healthz":
             return 200, _JSON, b'{"status": "alive"}', ()
         if path == "/metrics":
-            return 200, CONTENT_TYPE, self._metrics.page().encode(), ()
+            return 200, CONTENT_TYPE, self._metrics.page(), ()
         if path == "/readyz":
             return 200, _JSON, await self._ready(), ()
         return 200, _JSON, await self._counted_verdict(scope, headers, receive), ()
@@ -181,7 +181,7 @@ class Gateway:
             outcome = "disconnected"
             raise
         finally:
-            self._metrics.requests.add(outcome)
+            self._metrics.requests.labels(outcome).inc()
 
     @contextlib.contextmanager
     def _admission(self) -> Iterator[None]:
@@ -190,12 +190,12 @@ class Gateway:
         if self._admitted >= most:
             raise unavailable(f"{most} files are being looked at or wait already", "busy")
         self._admitted += 1
-        self._metrics.in_flight.set(to=self._admitted)
+        self._metrics.in_flight.set(self._admitted)
         try:
             yield
         finally:
             self._admitted -= 1
-            self._metrics.in_flight.set(to=self._admitted)
+            self._metrics.in_flight.set(self._admitted)
 
     async def _verdict(
         self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Any
@@ -206,7 +206,7 @@ class Gateway:
         async with uploaded(
             receive, headers, self._folder, options.max_bytes, options.timeout
         ) as upload:
-            self._metrics.seconds.observe("upload", value=time.monotonic() - start)
+            self._metrics.seconds.labels("upload").observe(time.monotonic() - start)
             job = Job(
                 upload.path,
                 query.get("name", [upload.name])[-1][:_LONGEST_NAME],
@@ -236,7 +236,7 @@ class Gateway:
             await asyncio.wait_for(self._turns.acquire(), min(_LONGEST_WAIT, job.seconds_left))
         except asyncio.TimeoutError:
             raise unavailable("too many files wait to be looked at", "busy") from None
-        self._metrics.seconds.observe("wait", value=time.monotonic() - start)
+        self._metrics.seconds.labels("wait").observe(time.monotonic() - start)
         with self._lock:
             self._running.add(job)
         running = self._threads.submit(self._examiner.examine, job)

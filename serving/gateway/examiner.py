@@ -157,7 +157,7 @@ class Examiner:
             return worker
         _LOG.warning("a worker was ended; another one is started")
         worker.kill()
-        self._metrics.replaced.add()
+        self._metrics.replaced.inc()
         with self._lock:
             self._all.discard(worker)
         return self._made(worker.settings)
@@ -186,7 +186,7 @@ class Examiner:
         start = time.monotonic()
         policy = ALL if job.all_faces else ANSWER
         found = worker.find(job.path, settings, job.seconds_left, job.check, job.with_crops, policy)
-        self._metrics.seconds.observe("faces", value=time.monotonic() - start)
+        self._metrics.seconds.labels("faces").observe(time.monotonic() - start)
         return found
 
     def _judge(self, job: Job, found: Found, version: ServedVersion) -> Verdict:
@@ -205,7 +205,7 @@ class Examiner:
             verdict = judge(job.name, found.crops, found.counts, logits_of, version.wording, model)
         except NonFiniteLogits as error:
             raise clients.ScoringError("INTERNAL", str(error)) from error
-        self._metrics.seconds.observe("scores", value=time.monotonic() - start)
+        self._metrics.seconds.labels("scores").observe(time.monotonic() - start)
         return verdict
 
     def _answer(

@@ -113,7 +113,11 @@ def gateway(examiner, monkeypatch, tmp_path):
         metrics = GatewayMetrics()
         app = Gateway(GatewayOptions(**options), examiner, metrics)
         app.files = lambda: list(app._folder.iterdir())
-        app.outcomes = lambda: dict(metrics.requests._values)
+        app.outcomes = lambda: {
+            tuple(sample.labels.values()): sample.value
+            for family in metrics.requests.collect()
+            for sample in family.samples
+        }
         made.append(app)
         return app
 
