@@ -1,4 +1,4 @@
-"""How a face lies in its square crop: measured on crops that were cut elsewhere.
+"""How a face lies in its square crop.
 
 The share of a crop that the face fills decides a detector's score more than anything else about
 the crop: a model that learnt from tight crops knows little about wide ones. So a model's card says
@@ -6,6 +6,8 @@ where its training crops have the eyes, and crops of another geometry are cut ag
 
     (face,) = CropMeter().faces([pixels])
     geometry = Geometry.of(face.landmarks, pixels.shape)
+
+`crop_meter` finds the points in crops that were cut elsewhere.
 """
 
 from __future__ import annotations
@@ -13,12 +15,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from preprocessing.faces.crop import roll
 from preprocessing.faces.crop_settings import LANDMARKS, CropOptions, CropSettings
-from preprocessing.faces.detector import Face, FaceDetector
 
 # Mean places of the five points in a crop of margin 1.3, in shares of the side: of 147 crops of
 # FaceForensics++ (deviations of 0.02 to 0.08), made symmetric.
@@ -27,11 +27,6 @@ TYPICAL_LANDMARKS = np.array(
     [(0.37, 0.42), (0.63, 0.42), (0.50, 0.56), (0.395, 0.705), (0.605, 0.705)], np.float32
 )
 TYPICAL_EYE_DISTANCE, TYPICAL_EYE_HEIGHT = 0.26, 0.42
-
-# A tight crop is searched with a border around it: MTCNN finds no face that fills the picture.
-_CANVAS, _INNER = 192, 112
-_MIN_FACE, _MIN_SCORE = 48, 0.6
-_BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,40 +121,6 @@ def wanted_geometry(settings: CropOptions) -> Geometry:
         return Geometry(settings.eye_distance, 0.5, settings.eye_height)
     zoom = TYPICAL_MARGIN / settings.margin
     return Geometry(TYPICAL_EYE_DISTANCE * zoom, 0.5, 0.5 - (0.5 - TYPICAL_EYE_HEIGHT) * zoom)
-
-
-class CropMeter:
-    """Finds the face in crops, which may fill them, with MTCNN."""
-
-    def __init__(self) -> None:
-        self._detector = FaceDetector(_MIN_FACE, _MIN_SCORE)
-
-    def faces(self, crops: Sequence[np.ndarray]) -> list[Face | None]:
-        """The largest face of each crop, in pixels of the crop; None where no face is found.
-
-        Args:
-          crops: uint8 [height, width, 3] each, RGB.
-        """
-        faces: list[Face | None] = []
-        for start in range(0, len(crops), _BATCH):
-            placed = [_on_canvas(pixels) for pixels in crops[start : start + _BATCH]]
-            found = self._detector.detect(np.stack([canvas for canvas, *_ in placed]))
-            for candidates, (_, scale, corner) in zip(found, placed, strict=True):
-                face = max(candidates, key=lambda face: face.size, default=None)
-                faces.append(face and face.moved(scale, corner))
-        return faces
-
-
-def _on_canvas(pixels: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """The crop in the middle of a black square, its scale there, and its corner [2]."""
-    height, width = pixels.shape[:2]
-    scale = _INNER / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    left, top = (_CANVAS - size[0]) // 2, (_CANVAS - size[1]) // 2
-    canvas = np.zeros((_CANVAS, _CANVAS, 3), np.uint8)
-    canvas[top : top + size[1], left : left + size[0]] = small
-    return canvas, scale, np.array([left, top], np.float32)
 
 
 _EYES = TYPICAL_LANDMARKS[:2].mean(axis=0).astype(np.float64)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.faces.crop_geometry import CropMeter, Geometry
+from preprocessing.faces.crop_geometry import Geometry
+from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import middles
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia

@@ -16,11 +16,11 @@ import numpy as np
 
 from preprocessing.faces.crop import limit_size, square_crop
 from preprocessing.faces.crop_geometry import (
-    CropMeter,
     Geometry,
     crop_box,
     wanted_geometry,
 )
+from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.faces.crop_settings import LANDMARKS, CropSettings
 from preprocessing.faces.detector import Face
 from preprocessing.media.frame import Frame

@@ -12,7 +12,8 @@ from preprocessing.extraction import extraction_report, face_example
 from preprocessing.extraction.face_extraction import store_key
 from preprocessing.extraction.face_store import Failures
 from preprocessing.faces.crop import square_crop
-from preprocessing.faces.crop_geometry import CropMeter, square_of
+from preprocessing.faces.crop_geometry import square_of
+from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.faces.crop_settings import LANDMARKS, CropSettings
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError

@@ -128,7 +128,8 @@ def test_an_aligned_crop_shows_level_eyes(degrees):
     picture = np.full((200, 200, 3), 40, np.uint8)
     turn = np.deg2rad(degrees)
     arm = 30 * np.array([np.cos(turn), np.sin(turn)])
-    eyes = np.array([(100, 100) - arm, (100, 100, *arm)])
+    centre = np.array([100, 100])
+    eyes = np.array([centre - arm, centre + arm])
     for eye, colour in zip(eyes, [(255, 0, 0), (0, 0, 255)], strict=True):
         cv2.circle(picture, tuple(int(v) for v in eye.round()), 4, colour, -1)
     angle = roll(np.vstack([eyes, np.zeros((3, 2))]))

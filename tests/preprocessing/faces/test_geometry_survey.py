@@ -2,7 +2,8 @@ import numpy as np
 from made_media import portrait, write_image
 
 from preprocessing.faces.crop import square_crop
-from preprocessing.faces.crop_geometry import CropMeter, Geometry, square_of
+from preprocessing.faces.crop_geometry import Geometry, square_of
+from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.faces.geometry_survey import survey, survey_table
 
 WANTED = Geometry(0.4, 0.5, 0.3)

@@ -9,7 +9,8 @@ from made_media import portrait, write_image
 from PIL import Image
 
 from preprocessing.faces.crop import square_crop
-from preprocessing.faces.crop_geometry import CropMeter, Geometry, square_of
+from preprocessing.faces.crop_geometry import Geometry, square_of
+from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.faces.crop_settings import ANSWER, LANDMARKS, CropSettings
 from preprocessing.faces.face_cropper import FaceCropper
 from preprocessing.faces.given_crops import TOO_TIGHT
