@@ -12,12 +12,12 @@ from made_media import face_frame, portrait, write_image
 from preprocessing.faces.crop import places_in_crop, square_crop
 from preprocessing.faces.crop_geometry import (
     TYPICAL_LANDMARKS,
-    CropMeter,
     Geometry,
     crop_box,
     square_of,
     wanted_geometry,
 )
+from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.faces.crop_settings import LANDMARKS, CropSettings
 from preprocessing.faces.face_cropper import FaceCropper
 
