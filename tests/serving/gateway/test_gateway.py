@@ -100,7 +100,8 @@ def test_answers_are_those_of_predict(gateway, predictor, files, name):
     assert status == 200, answer
     agree(answer, predictor.predict(files[name]))
     assert answer["name"] == files[name].name
-    assert answer["model"] == {"name": "tiny", "version": 7, "backbone": "tiny"}
+    assert answer["model"] == {**predictor.about, "name": "tiny", "version": 7}
+    assert answer["model"]["backbone"] == "tiny"
     assert answer["thresholds"]["fake_above"] == 0.7
     assert "crop" not in answer["tracks"][0]
     assert [entry["score"] for entry in answer["tracks"]] == sorted(
