@@ -13,7 +13,7 @@ from benchmarks._crops import Crops, make_transform_graph
 from benchmarks._harness import media
 from pipeline.config import Config
 from preprocessing.extraction.dataset_extraction import extract_dataset
-from preprocessing.faces.crop import limit_size
+from preprocessing.faces.given_crops import encode_jpeg
 from preprocessing.manifest.build import build_manifest
 from preprocessing.support.errors import UsageError
 from preprocessing.support.fingerprint import code_digest, settings_digest
@@ -124,7 +124,7 @@ def jittered(encoded: bytes, rng: np.random.Generator, amount: float = 0.1) -> b
     centre = np.array([width - 1, height - 1]) / 2
     matrix = np.column_stack([np.eye(2) * scale, centre - scale * centre + shift])
     moved = cv2.warpAffine(pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    return cv2.imencode(".jpg", limit_size(moved, 384), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    return encode_jpeg(cv2.cvtColor(moved, cv2.COLOR_BGR2RGB), 95)
 
 
 def trivial_features(encoded: bytes) -> tuple[float, float, float]:

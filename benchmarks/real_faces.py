@@ -2,6 +2,7 @@
 
     python -m benchmarks.real_faces [--quick] [--output DIR] [--rows "ours,seed recipe"] [--seeds N]
                                     [--starter DIR]
+    python -m benchmarks.real_faces --measure serving/starter
 
 Trains on the crops of Celeb-DF v2 and DFDC in the folder that DEEPFAKE_TEST_MEDIA names. All rows
 start from the same weights and see the same number of images. Reported are Celeb-DF's test (persons
@@ -10,7 +11,7 @@ val and on originals taken out of DFDC's train. `--quick` trains two rows on a t
 originals for a quarter of the steps.
 
 `--starter DIR` exports the row `ours` of the first seed there, as the model that answers where none
-is named.
+is named. `--measure DIR` trains nothing, and measures a model that is there.
 
 Every training is a process of its own, and its result is kept in the output folder, so that a
 benchmark that was interrupted goes on.
@@ -22,10 +23,7 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
-import types
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +35,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks._harness import Figure, finish, parser
 from benchmarks._real_crops import SETS, jittered, make_records, trivial_features
+from benchmarks._training import logits_of, start, train, write_result
 from components.evaluation.intervals import measure_with_intervals
 from components.evaluation.metrics import calibration_error
 from pipeline.config import Config, load_config
@@ -45,6 +44,8 @@ from serving.model.aggregation import aggregate, probability
 
 _RESAMPLES = 500
 _QUICK_STEPS, _QUICK_EVERY = 100, 3
+# More than there are originals: where only val and test are needed.
+_NO_TRAIN = 1 << 32
 _OURS = "ours"
 _SEED = "seed recipe"
 _ACROSS = {"trained on Celeb-DF": "celeb_df", "trained on DFDC": "dfdc"}
@@ -129,10 +130,14 @@ def main() -> None:
     arguments.add_argument("--rows", help="only these, by commas")
     arguments.add_argument("--seeds", type=int, default=2, help="trainings of each row")
     arguments.add_argument("--starter", type=Path, help="export the row `ours` there")
+    arguments.add_argument("--measure", type=Path, help="only measure this model")
     arguments.add_argument("--job", type=json.loads, help="for the processes it starts itself")
     options = arguments.parse_args()
     if options.job:
         _train(**options.job)
+        return
+    if options.measure:
+        _measure(options.measure, options.output.resolve())
         return
     rows = options.rows.split(",") if options.rows else list(ROWS)
     if unknown := sorted(set(rows) - set(ROWS)):
@@ -243,23 +248,18 @@ def _result(output: Path, row: str, seed: int, quick: bool) -> Result:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         job = {"output": str(output), "row": row, "seed": seed, "quick": quick, "key": key}
-        command = [sys.executable, "-m", "benchmarks.real_faces", "--job", json.dumps(job)]
-        with (folder / "log.txt").open("w") as log:
-            done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            raise SystemExit(f"{row} failed:\n{(folder / 'log.txt').read_text()[-3000:]}")
+        start("benchmarks.real_faces", ["--job", json.dumps(job)], folder / "log.txt")
     values = json.loads(file.read_text())
-    on = {
-        name: Scores(**{column: np.array(of) for column, of in columns.items()})
-        for name, columns in values["on"].items()
-    }
+    on = {name: _scores(columns) for name, columns in values["on"].items()}
     return Result(on, values["minutes"], values["shown"], values["history"])
+
+
+def _scores(columns: dict[str, list]) -> Scores:
+    return Scores(**{name: np.array(values) for name, values in columns.items()})
 
 
 def _train(output: str, row: str, seed: int, quick: bool, key: str) -> None:
     """Trains, scores both sets' test with the exported model, and writes the result."""
-    from components.trainer.run_fn import run_fn
-
     config, folder = recipe(row, seed, quick), _folder(Path(output), row, seed, quick)
     every = _QUICK_EVERY if quick else 1
     crops = {
@@ -269,31 +269,21 @@ def _train(output: str, row: str, seed: int, quick: bool, key: str) -> None:
         for name in SETS
     }
     chosen = [_ACROSS[row]] if row in _ACROSS else list(SETS)
-    start = time.monotonic()
-    run_fn(
-        types.SimpleNamespace(
-            hyperparameters=None,
-            train_files=[glob for name in chosen for glob in crops[name].files("train")],
-            eval_files=[glob for name in chosen for glob in crops[name].files("val")],
-            transform_graph_path=str(crops[chosen[0]].transform_graph),
-            serving_model_dir=str(folder / "model"),
-            model_run_dir=str(folder / "logs"),
-            custom_config={
-                "model": config.model.to_dict(),
-                "training": config.training.to_dict(),
-                "seed": seed,
-                "metadata": {
-                    "extraction": config.extraction.crop_settings(True).to_dict(),
-                    "image_size": config.model.image_size,
-                    "label": {"0": "real", "1": "fake"},
-                    "data": {"layout": "list", "split": "official"},
-                },
-                "code": "",
-                "state_dir": str(folder),
-            },
-        )
+    began = time.monotonic()
+    train(
+        config,
+        folder,
+        [glob for name in chosen for glob in crops[name].files("train")],
+        [glob for name in chosen for glob in crops[name].files("val")],
+        crops[chosen[0]].transform_graph,
+        {
+            "extraction": config.extraction.crop_settings(True).to_dict(),
+            "image_size": config.model.image_size,
+            "label": {"0": "real", "1": "fake"},
+            "data": {"layout": "list", "split": "official"},
+        },
     )
-    minutes = (time.monotonic() - start) / 60
+    minutes = (time.monotonic() - began) / 60
     with (folder / "logs" / "history.csv").open(encoding="utf-8") as file:
         history = [float(line["val_clip_auc"]) for line in csv.DictReader(file)]
     training = config.training
@@ -304,29 +294,39 @@ def _train(output: str, row: str, seed: int, quick: bool, key: str) -> None:
         "history": history,
         "on": {name: _score(folder / "model", crops[name].files("test")) for name in SETS},
     }
-    (folder / "result.part").write_text(json.dumps(result))
-    (folder / "result.part").rename(folder / "result.json")
+    write_result(folder, result)
 
 
 def _score(model: Path, files: list[str]) -> dict[str, list]:
     """The columns of `Scores` as lists."""
-    import tensorflow as tf
-
     from components.trainer.crop_store import CropStore
 
-    signature = tf.saved_model.load(str(model)).signatures["serving_default"]
     rng = np.random.default_rng(0)
-    columns: dict[str, list] = {"logits": [], "moved": []}
     with CropStore(files, "test") as store:
-        table = store.table
-        for numbers in np.array_split(np.arange(len(table)), -(-len(table) // 32)):
-            encoded = store.read(numbers)
-            for name, crops in (
-                ("logits", encoded),
-                ("moved", [jittered(one, rng) for one in encoded]),
-            ):
-                columns[name] += signature(image=tf.constant(crops))["logit"].numpy().tolist()
-    return {**columns, "labels": table.labels.tolist(), "clips": table.clips.tolist()}
+        return {
+            "labels": store.table.labels.tolist(),
+            "clips": store.table.clips.tolist(),
+            "logits": logits_of(model, store).tolist(),
+            "moved": logits_of(model, store, lambda crop: jittered(crop, rng)).tolist(),
+        }
+
+
+def _measure(model: Path, output: Path) -> None:
+    """Measures a model that is there, such as the starter, on both sets' test."""
+    from serving.model.card import find_saved_model
+
+    folder = find_saved_model(model)
+    on = {}
+    for name in SETS:
+        crops = make_records(output, name, load_config("face_crops"), _NO_TRAIN)
+        on[name] = _scores(_score(folder, crops.files("test")))
+        low, high = on[name].interval()
+        print(
+            f"{name}: AUC per clip {on[name].clip_auc():.3f} ({low:.3f} to {high:.3f}), per crop "
+            f"{on[name].auc:.3f}"
+        )
+    measured = figures({_OURS: [Result(on, 0.0, 0, [])]})
+    finish("real_faces", {f"starter_{name}": figure for name, figure in measured.items()})
 
 
 def _trivial(output: Path, quick: bool) -> dict[str, Figure]:

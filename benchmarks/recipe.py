@@ -19,10 +19,7 @@ import dataclasses
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +34,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks._crops import Crops, make_crops
 from benchmarks._harness import Figure, finish, parser
 from benchmarks._sharpness import two_energy_auc
+from benchmarks._training import logits_of, start, train, write_result
 from components.evaluation.metrics import calibration_error
 from components.trainer.config import image_size_of
 from pipeline.config import Config, load_config
@@ -287,61 +285,33 @@ def _two_energies(crops: Crops) -> float:
 
 def _train(output: str, data: str, name: str, seed: int, key: str) -> None:
     """Trains, scores the test split with the exported model, and writes the result."""
-    from components.trainer.run_fn import run_fn
-
     config, crops = recipe(name, data, seed), _crops(output, data)
     folder = Path(output) / data / f"{name}-{seed}"
-    start = time.monotonic()
-    run_fn(
-        types.SimpleNamespace(
-            hyperparameters=None,
-            train_files=crops.files("train"),
-            eval_files=crops.files("val"),
-            transform_graph_path=str(crops.transform_graph),
-            serving_model_dir=str(folder / "model"),
-            model_run_dir=str(folder / "logs"),
-            custom_config={
-                "model": config.model.to_dict(),
-                "training": config.training.to_dict(),
-                "seed": seed,
-                "metadata": {},
-                "code": "",
-                "state_dir": str(folder),
-            },
-        )
-    )
-    seconds = time.monotonic() - start
+    began = time.monotonic()
+    train(config, folder, crops.files("train"), crops.files("val"), crops.transform_graph)
+    seconds = time.monotonic() - began
     scored = _score(folder / "model", crops.files("test"))
     with (folder / "logs" / "history.csv").open() as file:
         scored["history"] = [
             {"epoch": number, "val_auc": float(row["val_auc"])}
             for number, row in enumerate(csv.DictReader(file), start=1)
         ]
-    (folder / "result.part").write_text(json.dumps({"key": key, "seconds": seconds, **scored}))
-    (folder / "result.part").rename(folder / "result.json")
+    write_result(folder, {"key": key, "seconds": seconds, **scored})
     shutil.rmtree(folder / "model")
 
 
 def _score(model: Path, files: list[str]) -> dict[str, Any]:
     """Labels and calibrated logits of crops and clips, as lists."""
-    import tensorflow as tf
-
     from components.trainer.crop_store import CropStore
 
-    signature = tf.saved_model.load(str(model)).signatures["serving_default"]
-    logits = []
     with CropStore(files, "test") as store:
         table = store.table
-        for numbers in np.array_split(np.arange(len(table)), -(-len(table) // 32)):
-            logits.append(signature(image=tf.constant(store.read(numbers)))["logit"].numpy())
-    flat = np.concatenate(logits).astype(np.float64)
+        flat = logits_of(model, store)
     clips = aggregate(flat, table.clips, table.tracks)
-    clip_labels = np.zeros(len(table.clip_names), np.int64)
-    clip_labels[table.clips] = table.labels
     return {
         "labels": table.labels.tolist(),
         "logits": flat.tolist(),
-        "clip_labels": clip_labels[clips.clips].tolist(),
+        "clip_labels": table.clip_labels[clips.clips].tolist(),
         "clip_logits": clips.logits.tolist(),
     }
 
@@ -350,12 +320,7 @@ _ROLES: dict[str, Callable[..., None]] = {"make": _make, "train": _train}
 
 
 def _start(role: str, log: Path, job: dict[str, Any]) -> None:
-    """Runs a role in a process of its own; what it says goes to a file."""
-    command = [sys.executable, "-m", "benchmarks.recipe", "--role", role, "--job", json.dumps(job)]
-    with log.open("w") as file:
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
+    start("benchmarks.recipe", ["--role", role, "--job", json.dumps(job)], log)
 
 
 if __name__ == "__main__":
