@@ -13,6 +13,7 @@ from typing import Any
 from components.trainer.config import needs_fakes
 from pipeline.config import Config
 from preprocessing.datasets.clip import FAKE, Clip
+from preprocessing.datasets.demo_config import is_made
 from preprocessing.extraction.face_store import Failures
 from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_trainable
@@ -92,12 +93,9 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
 
 def provenance(config: Config, manifest: Manifest) -> Provenance:
     """What a model of this run comes from, as far as its data tells."""
-    from preprocessing.datasets import demo  # Loads scikit-image.
-
     clips = [clip for clip in manifest.clips if clip.split == "train"]
     datasets = sorted({clip.dataset for clip in clips})
-    # Whatever layout the folder is read by.
-    made = "demo" in datasets or (Path(manifest.root) / demo.MARKER).exists()
+    made = "demo" in datasets or is_made(Path(manifest.root))
     return Provenance(
         name=config.name,
         summary=f"{config.model.backbone}, trained on {', '.join(datasets)}",
@@ -131,7 +129,7 @@ def index(config: Config) -> Manifest:
     list_file = Path(data.list).resolve() if data.list else None
     root = data.dir or (str(list_file.parent) if list_file else "")
     if data.layout == "demo":
-        from preprocessing.datasets import demo
+        from preprocessing.datasets import demo  # Loads scikit-image.
 
         root = root or str(Path(config.output) / "demo-data")
         demo.make_demo_data(

@@ -11,6 +11,7 @@ from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
 from pipeline.scoring import Request, scored_clips
 from preprocessing.datasets.clip import Clip, printable
+from preprocessing.datasets.demo_config import is_made
 from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_labels, left_out
 from preprocessing.manifest.manifest import Manifest, problem_lines
@@ -108,9 +109,7 @@ def _say_metrics(metrics: Mapping[str, StoredMeasure], console: Console) -> None
 def _labelled(request: Request, hashes: Path) -> Manifest:
     protocol = "official" if request.official_test else "clip"
     root = Path(request.data).resolve()
-    from preprocessing.datasets import demo  # Loads scikit-image.
-
-    layout = "demo" if (root / demo.MARKER).exists() else "auto"
+    layout = "demo" if is_made(root) else "auto"
     manifest = build_manifest(root, layout, protocol, 0.1, 0.1, 1, hashes)
     check_labels(manifest.clips)
     clips = [c for c in manifest.clips if not request.official_test or c.split == "test"]
@@ -134,8 +133,8 @@ def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:
         found.append(Wording.of(model_card).meaning())
     if request.precropped and not model_card.wants_crops:
         found.append(
-            "the files are taken for crops as they are, but the model was trained on crops with "
-            f"margin {model_card.extraction.get('margin')} cut by this project; other crops change "
-            "its scores"
+            "the files are taken for crops, but the model wants crops that this project cuts: "
+            "theirs are kept, cut again or left out as their geometry is, and may be scored "
+            "differently"
         )
     return found

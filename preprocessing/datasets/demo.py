@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from preprocessing.datasets import demo_pictures as pictures
-from preprocessing.datasets.demo_config import DemoConfig
+from preprocessing.datasets.demo_config import MARKER, DemoConfig
 from preprocessing.support.errors import UsageError
 
 NOTICE = (
@@ -31,7 +31,6 @@ NOTICE = (
 )
 # Raise it whenever the clips change: data made by another version is made anew.
 VERSION = 2
-MARKER = "demo.json"
 BLENDS = {"easy": pictures.blend_easily, "hard": pictures.blend_hard}
 TEST_LIST = "List_of_testing_videos.txt"
 

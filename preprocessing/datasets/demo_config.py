@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -9,6 +10,8 @@ from pydantic import Field
 from preprocessing.support.choices import Difficulty
 from preprocessing.support.section import Section, Seed
 
+# Stands in each folder of made data.
+MARKER = "demo.json"
 # A split without a person cannot be trained on or measured; 100,000 clips fill a disk.
 _Persons = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -25,3 +28,8 @@ class DemoConfig(Section):
         description="easy: most fakes are blurrier in the face than around it; hard: as sharp as "
         "around it on average, closer in colour, and every clip is degraded by a draw of its own.",
     )
+
+
+def is_made(root: Path) -> bool:
+    """Whether a dataset's folder holds made data, whatever layout it is read by."""
+    return (root / MARKER).exists()

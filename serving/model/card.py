@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from preprocessing.faces.crop_geometry import wanted_geometry
 from preprocessing.faces.crop_settings import BOX, LANDMARKS, CropSettings
 from preprocessing.support.errors import UsageError
 from preprocessing.support.record import Record
@@ -178,6 +177,9 @@ class ModelCard(Record):
                 "it; give it such crops, with --precropped"
             )
         if precropped and not self.wants_crops:
+            # Loads OpenCV, which a server that reads cards does not need.
+            from preprocessing.faces.crop_geometry import wanted_geometry
+
             # Crops that were cut elsewhere are held against the geometry of its own.
             wanted = wanted_geometry(settings)
             settings = settings.replace(
