@@ -16,7 +16,7 @@ _CELEB_DF = re.compile(r"(?P<target>id\d+)(?:_(?P<donor>id\d+))?_(?P<number>\d{4
 
 
 @dataclass(frozen=True)
-class Media:
+class ClipFiles:
     """One file, or the pictures of one clip.
 
     Attributes:
@@ -36,7 +36,7 @@ class Media:
         return PurePosixPath(self.clip).name or PurePosixPath(self.path).stem
 
 
-def by_clip(paths: Iterable[str], top: str, sure: bool = False) -> list[Media]:
+def by_clip(paths: Iterable[str], top: str, sure: bool = False) -> list[ClipFiles]:
     """Puts the pictures of one clip together, as `picture_name` reads their names.
 
     Args:
@@ -56,15 +56,15 @@ def by_clip(paths: Iterable[str], top: str, sure: bool = False) -> list[Media]:
         clip = clip_of(path, top, sure)
         # A file without an ending may have the name that the clip would get.
         (clips[clip] if clip and clip not in present else alone).append(path)
-    found = [Media(path) for path in alone]
+    found = [ClipFiles(path) for path in alone]
     for clip, pictures in clips.items():
         pictures.sort(key=natural_order)
         if len(pictures) > 1:
-            found.append(Media(clip, tuple(pictures), clip))
+            found.append(ClipFiles(clip, tuple(pictures), clip))
         else:
             path = pictures[0]
             has_number = picture_name(PurePosixPath(path)).frame is not None
-            found.append(Media(path, (path,) if has_number else (), clip))
+            found.append(ClipFiles(path, (path,) if has_number else (), clip))
     return sorted(found, key=lambda media: media.path)
 
 

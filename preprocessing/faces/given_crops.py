@@ -17,7 +17,7 @@ import numpy as np
 from preprocessing.faces.crop import limit_size, square_crop
 from preprocessing.faces.crop_geometry import (
     Geometry,
-    crop_box,
+    square_of,
     wanted_geometry,
 )
 from preprocessing.faces.crop_meter import CropMeter
@@ -68,8 +68,6 @@ class GivenCrops:
     def __init__(self, settings: CropSettings):
         self._settings = settings
         self._wanted = wanted_geometry(settings)
-        # To cut again, the face decides, whatever the files are.
-        self._cutting = settings.replace(precropped=False)
         self._meter = CropMeter() if settings.crop_by == LANDMARKS else None
 
     def crops(self, frames: Iterable[Frame]) -> Iterator[GivenCrop]:
@@ -116,10 +114,7 @@ class GivenCrops:
         return GivenCrop(frame, jpeg, box, np.zeros((5, 2), np.float32))
 
     def _cut(self, frame: Frame, face: Face) -> GivenCrop:
-        box, margin = crop_box(self._cutting, face.box, face.landmarks)
-        centre = (box[:2] + box[2:]) / 2
-        half = (box[2:] - box[:2]).max() / 2 * margin
-        square = np.concatenate([centre - half, centre + half]).astype(np.float32)
+        square = square_of(face.landmarks, self._wanted.eye_distance, self._wanted.eye_height)
         pixels = square_crop(frame.pixels, square, 1.0, self._settings.max_crop_size)
         return GivenCrop(frame, self._encode(pixels), square, face.landmarks, cut=True)
 

@@ -17,7 +17,7 @@ class Frame:
       index: its number in the clip, from 0.
       timestamp_ms: its presentation time in milliseconds (0 for pictures).
       pixels: uint8 [height, width, 3], RGB, in display geometry: upright, with square pixels.
-      file: the picture that it was read from; None for frames of films.
+      file: that it was read from; None where that is not known.
       track: of a picture that is one face of a frame already, the number of its track in the clip.
     """
 

@@ -24,7 +24,7 @@ from preprocessing.datasets.clip import (
     unread,
 )
 from preprocessing.datasets.layout import Layout, register
-from preprocessing.datasets.pictures import Media, by_clip, celeb_df_persons
+from preprocessing.datasets.pictures import ClipFiles, by_clip, celeb_df_persons
 from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS, is_picture
 
 LOOKS_LIKE = "folders real/ and fake/, or train/, val/ and test/ with real/ and fake/ in each"
@@ -83,7 +83,7 @@ def _class_folders(root: Path) -> dict[str, tuple[str, int]]:
     return folders
 
 
-def _clip(media: Media, folder: str, split: str, label: int) -> Clip:
+def _clip(media: ClipFiles, folder: str, split: str, label: int) -> Clip:
     persons, group = celeb_df_persons(media.name, label)
     if media.clip and not group:
         # Without the split's folder: frames of one clip in two splits then show as a leak.
