@@ -352,7 +352,6 @@ def _reload(process, base_path, name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--model-base or --models-config"),
         (["--model-base", "nowhere"], "nowhere is not a folder"),
         (["--model-base", ".", "--models-config", "x"], "not both"),
         (["--models-config", "nowhere"], "nowhere"),
