@@ -29,8 +29,6 @@ def place(model: Path, target: Path, result: Result) -> None:
     shutil.copytree(model, target)
     path = target / card.FILE
     values = json.loads(path.read_text(encoding="utf-8"))
-    # The crops were given; for answers they are cut out of whole pictures.
-    values["extraction"]["precropped"] = False
     values["provenance"] = provenance(values, result).to_dict()
     path.write_text(card.ModelCard.from_dict(values).to_json(), encoding="utf-8")
 

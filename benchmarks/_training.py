@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -32,8 +33,12 @@ def start(module: str, arguments: Sequence[str], log: Path) -> None:
       SystemExit: it failed; the message ends with the end of the file.
     """
     command = [sys.executable, "-m", module, *arguments]
+    # As `deepfake run` has it.
+    environment = {"TF_ENABLE_ONEDNN_OPTS": "1", **os.environ}
     with log.open("w") as file:
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            command, stdout=file, stderr=subprocess.STDOUT, check=False, env=environment
+        )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
 

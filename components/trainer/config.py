@@ -48,6 +48,11 @@ class ModelConfig(Section):
         description="pool: global average pooling; flatten: every place of the feature map has "
         "weights of its own.",
     )
+    mirror: bool = Field(
+        False,
+        description="Whether a score is the mean of the logits of a crop and of its mirror image, "
+        "which takes twice the time.",
+    )
     dropout: Number = Field(
         0.5, ge=0.0, le=0.95, description="Share of the head's inputs that a step leaves out."
     )

@@ -23,6 +23,7 @@ class Detector(tf.Module):
       model: from pixels [batch, size, size, 3] to logits [batch, 1]. Its variables become part of
         the module; the Keras object does not, so that optimizer state is not exported.
       transform_output: of the Transform component.
+      mirror: True averages the logits of pixels and of their mirror image.
 
     Attributes:
       offset: float32 scalar variable; added to the network's logits.
@@ -32,7 +33,9 @@ class Detector(tf.Module):
       UsageError: the Transform graph gives pictures of another size than the model takes.
     """
 
-    def __init__(self, model: keras.Model, transform_output: tft.TFTransformOutput):
+    def __init__(
+        self, model: keras.Model, transform_output: tft.TFTransformOutput, mirror: bool = False
+    ):
         super().__init__(name="deepfake_detector")
         self.offset = tf.Variable(0.0, trainable=False, name="offset")
         self.temperature = tf.Variable(1.0, trainable=False, name="temperature")
@@ -52,7 +55,10 @@ class Detector(tf.Module):
         # takes several seconds.
         @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, PIXELS)])
         def raw_logits(pixels: tf.Tensor) -> tf.Tensor:
-            return model(pixels, training=False)[:, 0]
+            if mirror:
+                pixels = tf.concat([pixels, tf.reverse(pixels, [2])], 0)
+            logits = model(pixels, training=False)[:, 0]
+            return tf.reduce_mean(tf.reshape(logits, [2, -1]), 0) if mirror else logits
 
         self.raw_logits = raw_logits
 

@@ -102,7 +102,8 @@ def make_training(
     strategy = build_strategy()
     check_batch_size(training_config.batch_size, strategy.num_replicas_in_sync)
     model, twin = _build(model_config, training_config, strategy)
-    detector = Detector(twin or model, tft.TFTransformOutput(fn_args.transform_graph_path))
+    transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
+    detector = Detector(twin or model, transform_output, model_config.mirror)
     training = Training(
         model, detector, *crops, training_config, seed, state, strategy, log_dir, twin
     )

@@ -20,6 +20,7 @@ from trainer_workbench import (
 from components.trainer.callbacks import Validation, warmup_constant, warmup_cosine
 from components.trainer.config import ModelConfig
 from components.trainer.crop_store import CropTable
+from components.trainer.export import Detector
 from components.trainer.model import build_model, network_of
 from components.transform.preprocessing import decode_images
 from preprocessing.support import progress
@@ -65,6 +66,18 @@ def test_signatures_and_plain_python_agree(workbench, trained):
     assert set(features) == {"image", "label"}
     np.testing.assert_allclose(features["image"], pixels, atol=1e-6)
     np.testing.assert_array_equal(features["label"], labels)
+
+
+def test_a_mirrored_score_is_the_mean_of_both_sides(workbench):
+    import tensorflow_transform as tft
+
+    model = build_model(ModelConfig(**MODEL))
+    transform_output = tft.TFTransformOutput(workbench.transform_graph)
+    plain, mirrored = (Detector(model, transform_output, mirror) for mirror in (False, True))
+    pixels = tf.random.stateless_uniform((3, SIZE, SIZE, 3), (1, 2), -1.0, 1.0)
+    sides = [plain.raw_logits(view) for view in (pixels, pixels[:, :, ::-1])]
+    assert np.abs(sides[0] - sides[1]).max() > 1e-4
+    np.testing.assert_allclose(mirrored.raw_logits(pixels), np.mean(sides, 0), atol=1e-5)
 
 
 def test_score_of_a_crop_does_not_depend_on_its_batch(workbench, trained):

@@ -154,11 +154,9 @@ def _convolution(
 
 
 def _normalised(x: Any, name: str) -> Any:
-    import keras
+    from components.trainer.normalisation import FusedBatchNormalization
 
-    return keras.layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=f"{name}_bn")(
-        x
-    )
+    return FusedBatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=f"{name}_bn")(x)
 
 
 # What PyTorch's module calls the layers of a block; it numbers the normalisations by their place.

@@ -234,7 +234,7 @@ class TestTheRealOne:
         for name, figure in found.figures.items():
             assert figure.low <= figure.value <= figure.high, name
         assert model_card.operating_points
-        assert not model_card.wants_crops
+        assert model_card.answer_settings().crop_by == "landmarks"
         assert found.line() in starter.starter_line()
 
     def test_answers(self, folder, capsys):
