@@ -6,9 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from preprocessing.datasets.clip import FAKE
+from preprocessing.datasets.clip import FAKE, Problem, media
 from preprocessing.media.container import IMAGE_ENDINGS
 from preprocessing.media.picture_names import natural_order, picture_name
 
@@ -66,6 +66,47 @@ def by_clip(paths: Iterable[str], top: str, sure: bool = False) -> list[ClipFile
             has_number = picture_name(PurePosixPath(path)).frame is not None
             found.append(ClipFiles(path, (path,) if has_number else (), clip))
     return sorted(found, key=lambda media: media.path)
+
+
+def videos_and_pictures(
+    root: Path, folder: str, frames: str = "", sure: bool = True
+) -> tuple[list[str], dict[str, tuple[str, ...]], list[Problem]]:
+    """The videos below a folder, and the pictures of clips of which there is no video.
+
+    Args:
+      root: the dataset's folder.
+      folder: POSIX path below it.
+      frames: a folder in it that is read by `frame_folders`, and left out here.
+      sure: see `by_clip`.
+
+    Returns:
+      POSIX paths of the videos, sorted; path of a clip -> its pictures in the order of the frames;
+      and what else was met, see `media`.
+    """
+    pictures = [
+        path
+        for path in media(root, folder, IMAGE_ENDINGS)[0]
+        if not (frames and path.startswith(f"{frames}/"))
+    ]
+    videos, problems = media(root, folder)
+    known = {*pictures}
+    problems = [
+        problem
+        for problem in problems
+        if problem.path not in known and not (frames and problem.path.startswith(f"{frames}/"))
+    ]
+    videos = [path for path in videos if not (frames and path.startswith(f"{frames}/"))]
+    with_video = {str(PurePosixPath(path).with_suffix("")) for path in videos}
+    clips = {}
+    for files in by_clip(pictures, folder, sure):
+        if not files.clip:
+            problems.append(Problem(files.path, "a picture whose name does not tell its clip"))
+        elif files.clip in with_video:
+            reason = "pictures of clips that are there as videos, not read"
+            problems.append(Problem(files.path, reason))
+        else:
+            clips[files.clip] = files.frames or (files.path,)
+    return videos, clips, problems
 
 
 def clip_of(path: str, top: str, sure: bool = False) -> str:

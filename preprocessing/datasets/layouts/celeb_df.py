@@ -1,14 +1,16 @@
 """Celeb-DF v2: Celeb-real, YouTube-real, Celeb-synthesis and List_of_testing_videos.txt.
 
 A fake `idA_idB_NNNN` shows the target clip `idA_NNNN` with the face of idB. The dataset has no
-official validation split: what the test list does not name is training data. Instead of videos the
-folders may hold `frames/<clip>/` with a clip's frames as pictures.
+official validation split: what the test list does not name is training data. Instead of videos
+the folders may hold `frames/<clip>/` with a clip's frames as pictures, or crops and frames whose
+names tell their clip, such as `id0_0000_10.png`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import (
@@ -18,11 +20,11 @@ from preprocessing.datasets.clip import (
     Listing,
     Problem,
     frame_folders,
-    media,
     unread,
 )
 from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.lists import read_list
+from preprocessing.datasets.pictures import videos_and_pictures
 
 LOOKS_LIKE = "folders Celeb-real/, YouTube-real/ and Celeb-synthesis/ with videos in them"
 FRAMES = "frames"
@@ -49,15 +51,16 @@ def owns(root: Path, within: PurePosixPath) -> bool:
 def list_clips(root: Path) -> Listing:
     """Lists the clips of a folder, which may be a partial download."""
     names: list[str] = []
+    pictures: dict[str, tuple[str, ...]] = {}
     problems = unread(root, (*FOLDERS, TEST_LIST))
     for folder in FOLDERS:
         if (root / folder).is_dir():
             frames = f"{folder}/{FRAMES}"
-            found, troubles = media(root, folder)
-            found = [name for name in found if not name.startswith(f"{frames}/")]
-            problems += [t for t in troubles if not t.path.startswith(f"{frames}/")]
-            clips, troubles = frame_folders(root, frames, found)
-            names += found + clips
+            videos, loose, troubles = videos_and_pictures(root, folder, frames)
+            problems += troubles
+            clips, troubles = frame_folders(root, frames, [*videos, *loose])
+            names += [*videos, *loose, *clips]
+            pictures |= loose
             problems += troubles
     text = None
     try:
@@ -67,7 +70,10 @@ def list_clips(root: Path) -> Listing:
     except OSError as error:
         problems.append(Problem(TEST_LIST, f"list cannot be read: {error.strerror}"))
     listing = clips_of_names(names, text)
-    return Listing.of("celeb_df", listing.clips, [*problems, *listing.problems])
+    clips_with_frames = [
+        replace(clip, frames=pictures.get(clip.path, ())) for clip in listing.clips
+    ]
+    return Listing.of("celeb_df", clips_with_frames, [*problems, *listing.problems])
 
 
 def clips_of_names(names: Iterable[str], test_list: str | None) -> Listing:

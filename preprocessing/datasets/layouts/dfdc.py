@@ -2,8 +2,9 @@
 
 A row is `"x.mp4": {"label": "FAKE", "split": "train", "original": "y.mp4"}`. Persons are unknown;
 an original and its fakes form one group. The official split is by part. The test sets come with a
-`labels.csv` (`filename,label`, 1 = fake) instead; their clips are for test. The preview dataset
-with its dataset.json is read by `preprocessing.datasets.layouts.dfdc_preview`.
+`labels.csv` (`filename,label`, 1 = fake) instead; their clips are for test. Instead of a video
+`x.mp4` there may be its frames or face crops, in a folder `x/` or named `x_10_0.png`. The preview
+dataset with its dataset.json is read by `preprocessing.datasets.layouts.dfdc_preview`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import csv
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,13 +24,13 @@ from preprocessing.datasets.clip import (
     Clip,
     Listing,
     Problem,
-    media,
     subfolders,
     unread,
 )
 from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.layouts import dfdc_preview
 from preprocessing.datasets.lists import read_list
+from preprocessing.datasets.pictures import videos_and_pictures
 
 LOOKS_LIKE = (
     "folders such as dfdc_train_part_0/ with videos and a metadata.json (test sets: a labels.csv) "
@@ -76,11 +77,12 @@ def list_clips(root: Path) -> Listing:
     official = _official_splits(lists)
     for part in parts:
         rows, troubles = _read_rows(root, part, lists[part])
-        found, strangers = media(root, part)
+        videos, pictures, strangers = videos_and_pictures(root, part)
+        files = {**dict.fromkeys(videos, ()), **pictures}
         known = {_join(part, name) for name in (METADATA, TEST_LABELS)}
         problems += troubles + [p for p in strangers if p.path not in known]
         listed, troubles = _clips_of_part(
-            part, lists[part] or METADATA, set(found), rows, official.get(part, "")
+            part, lists[part] or METADATA, files, rows, official.get(part, "")
         )
         clips += listed
         problems += troubles
@@ -114,18 +116,24 @@ def _list_of(root: Path, part: str) -> str:
 def _clips_of_part(
     part: str,
     listed_in: str,
-    found: Set[str],
+    files: Mapping[str, tuple[str, ...]],
     rows: Sequence[tuple[str, Mapping[str, str]]],
     split: str,
 ) -> tuple[list[Clip], list[Problem]]:
-    """A row named twice with two labels gives two clips of one path, which nobody may train on."""
+    """A row named twice with two labels gives two clips of one path, which nobody may train on.
+
+    `files` holds the videos, and the clips of which there are pictures, with these.
+    """
     clips: dict[tuple[str, int], Clip] = {}
     problems = []
     named = set()
     for name, row in rows:
         path = _join(part, name)
+        without_ending = str(PurePosixPath(path).with_suffix(""))
+        if path not in files and without_ending in files:
+            path = without_ending
         named.add(path)
-        if path not in found:
+        if path not in files:
             problems.append(Problem(path, f"row of {listed_in} without its file"))
         elif row["label"] not in _LABELS:
             problems.append(Problem(path, "label is neither REAL nor FAKE"))
@@ -140,10 +148,11 @@ def _clips_of_part(
                 source=_join(part, original) if original else "",
                 group=original or name,
                 official_split=split,
+                frames=files[path],
             )
     problems += [
         Problem(path, f"file that {listed_in} does not name: its label is unknown")
-        for path in sorted(found)
+        for path in sorted(files)
         if path not in named
     ]
     return list(clips.values()), problems

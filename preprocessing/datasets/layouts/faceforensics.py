@@ -4,7 +4,8 @@ Originals: `original_sequences/{youtube,actors}/<compression>/videos/`; fakes:
 `manipulated_sequences/<method>/<compression>/videos/<target>_<source>.mp4`. The lists in `splits/`
 hold pairs of YouTube clips: both originals and both orders of the pair belong to that split. The
 actors have no official split. Compressions of one clip form one group. Instead of `videos/`, or
-beside it, `frames/<clip>/` may hold a clip's frames as pictures.
+beside it, `frames/<clip>/` may hold a clip's frames as pictures, or `videos/` crops and frames
+whose names tell their clip, such as `071_054_10.png`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import (
@@ -22,12 +24,12 @@ from preprocessing.datasets.clip import (
     Listing,
     Problem,
     frame_folders,
-    media,
     subfolders,
     unread,
 )
 from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.lists import read_list
+from preprocessing.datasets.pictures import videos_and_pictures
 
 LOOKS_LIKE = (
     "original_sequences/youtube/c23/videos/ and manipulated_sequences/Deepfakes/c23/videos/ "
@@ -56,6 +58,7 @@ def owns(root: Path, within: PurePosixPath) -> bool:
 def list_clips(root: Path) -> Listing:
     """Lists the clips of a folder, which may be a partial download."""
     names: list[str] = []
+    pictures: dict[str, tuple[str, ...]] = {}
     problems = unread(root, (ORIGINALS, FAKES, LISTS))
     for top in (ORIGINALS, FAKES):
         problems += _unread(root, top, subfolders(root / top))
@@ -65,16 +68,24 @@ def list_clips(root: Path) -> Listing:
                 folder = f"{top}/{kind}/{compression}"
                 if (root / folder).is_dir():
                     problems += _unread(root, folder, (VIDEOS, FRAMES))
-                found: list[str] = []
+                listed: list[str] = []
                 if (root / folder / VIDEOS).is_dir():
-                    found, troubles = media(root, f"{folder}/{VIDEOS}")
+                    # No other name of the dataset has three numbers.
+                    videos, loose, troubles = videos_and_pictures(
+                        root, f"{folder}/{VIDEOS}", sure=False
+                    )
+                    listed = [*videos, *loose]
+                    pictures |= loose
                     problems += troubles
-                clips, troubles = frame_folders(root, f"{folder}/{FRAMES}", found)
-                names += found + clips
+                clips, troubles = frame_folders(root, f"{folder}/{FRAMES}", listed)
+                names += listed + clips
                 problems += troubles
     pairs, troubles = _read_lists(root / LISTS)
     listing = clips_of_names(names, pairs)
-    return Listing.of("faceforensics", listing.clips, [*problems, *troubles, *listing.problems])
+    clips_with_frames = [
+        replace(clip, frames=pictures.get(clip.path, ())) for clip in listing.clips
+    ]
+    return Listing.of("faceforensics", clips_with_frames, [*problems, *troubles, *listing.problems])
 
 
 def clips_of_names(names: Iterable[str], pairs: Mapping[str, Iterable[tuple[str, str]]]) -> Listing:
@@ -137,12 +148,14 @@ def _clip(name: str, official: Mapping[str, str], present: Set[str]) -> tuple[Cl
             origin = f"{numbers[0]}__{parsed['scene']}" if actors else numbers[0]
             folder = "actors" if actors else "youtube"
             # Its own compression first; an absent original has one name for all of its fakes.
+            video = f"{VIDEOS}/{origin}{path.suffix or '.mp4'}"
             candidates = [
                 f"{ORIGINALS}/{folder}/{level}/{form}"
                 for level in (compression, *COMPRESSIONS)
-                for form in (f"{VIDEOS}/{origin}{path.suffix or '.mp4'}", f"{FRAMES}/{origin}")
+                for form in (video, f"{FRAMES}/{origin}", f"{VIDEOS}/{origin}")
             ]
-            source = next((c for c in candidates if c in present), candidates[2])
+            absent = f"{ORIGINALS}/{folder}/{COMPRESSIONS[0]}/{video}"
+            source = next((c for c in candidates if c in present), absent)
         if not actors:
             splits = {official.get(number, "") for number in numbers}
             split = splits.pop() if len(splits) == 1 else ""
