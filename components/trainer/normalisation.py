@@ -13,8 +13,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` whose training step is one operation of TensorFlow.
 
     Keras 3 puts a step together from means, products and sums, each a pass over the images in
-    memory; TensorFlow's fused operation makes the same results (`benchmarks.training_rate` states
-    the rate). Inference and other precisions than float32 are Keras'.
+    memory; TensorFlow's fused operation makes the same results (`benchmarks.training_startup`
+    compares the time of a step). Inference and other precisions than float32 are Keras'.
 
     Input and output: float [batch, height, width, channels].
     """
