@@ -27,7 +27,8 @@ from preprocessing.datasets.data_config import DataConfig
 from preprocessing.faces.crop_settings import ExtractionConfig
 from preprocessing.support.beam_args import RUNNER
 from preprocessing.support.errors import UsageError
-from preprocessing.support.section import Section, Seed, Text, Texts, nearest, validated
+from preprocessing.support.nearest import nearest
+from preprocessing.support.section import Section, Seed, Text, Texts, validated
 
 PRESET_DIR = Path(__file__).parent / "presets"
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 import yaml
 
 from preprocessing.support.errors import UsageError
-from preprocessing.support.section import Section, nearest, section_of
+from preprocessing.support.nearest import nearest
+from preprocessing.support.section import Section, section_of
 
 
 class _Loader(yaml.SafeLoader):

@@ -24,7 +24,7 @@ from pydantic import ConfigDict, ValidationError
 
 from components.evaluation.slices import FIXED_VALUES, KEYS
 from preprocessing.support.errors import UsageError
-from preprocessing.support.section import nearest
+from preprocessing.support.nearest import nearest
 
 # The measures of components/evaluation/metrics.py and the values that each can have.
 RANGES = {

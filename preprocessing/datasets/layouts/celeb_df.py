@@ -53,12 +53,12 @@ def list_clips(root: Path) -> Listing:
     for folder in FOLDERS:
         if (root / folder).is_dir():
             frames = f"{folder}/{FRAMES}"
-            found, troubles = media(root, folder)
-            found = [name for name in found if not name.startswith(f"{frames}/")]
-            problems += [t for t in troubles if not t.path.startswith(f"{frames}/")]
-            clips, troubles = frame_folders(root, frames, found)
-            names += found + clips
-            problems += troubles
+            paths, folder_problems = media(root, folder)
+            paths = [name for name in paths if not name.startswith(f"{frames}/")]
+            problems += [t for t in folder_problems if not t.path.startswith(f"{frames}/")]
+            clips, folder_problems = frame_folders(root, frames, paths)
+            names += paths + clips
+            problems += folder_problems
     text = None
     try:
         text = read_list(root / TEST_LIST, errors="replace")

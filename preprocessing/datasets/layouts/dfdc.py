@@ -75,15 +75,15 @@ def list_clips(root: Path) -> Listing:
     labels: dict[str, dict[int, str]] = defaultdict(dict)
     official = _official_splits(lists)
     for part in parts:
-        rows, troubles = _read_rows(root, part, lists[part])
-        found, strangers = media(root, part)
-        known = {_join(part, name) for name in (METADATA, TEST_LABELS)}
-        problems += troubles + [p for p in strangers if p.path not in known]
-        listed, troubles = _clips_of_part(
-            part, lists[part] or METADATA, set(found), rows, official.get(part, "")
+        rows, part_problems = _read_rows(root, part, lists[part])
+        paths, path_problems = media(root, part)
+        list_paths = {_join(part, name) for name in (METADATA, TEST_LABELS)}
+        problems += part_problems + [p for p in path_problems if p.path not in list_paths]
+        listed, part_problems = _clips_of_part(
+            part, lists[part] or METADATA, set(paths), rows, official.get(part, "")
         )
         clips += listed
-        problems += troubles
+        problems += part_problems
         for name, row in rows:
             if row["label"] in _LABELS:
                 labels[name].setdefault(_LABELS[row["label"]], _join(part, lists[part]))
@@ -114,18 +114,18 @@ def _list_of(root: Path, part: str) -> str:
 def _clips_of_part(
     part: str,
     listed_in: str,
-    found: Set[str],
+    present: Set[str],
     rows: Sequence[tuple[str, Mapping[str, str]]],
     split: str,
 ) -> tuple[list[Clip], list[Problem]]:
     """A row named twice with two labels gives two clips of one path, which nobody may train on."""
     clips: dict[tuple[str, int], Clip] = {}
     problems = []
-    named = set()
+    listed = set()
     for name, row in rows:
         path = _join(part, name)
-        named.add(path)
-        if path not in found:
+        listed.add(path)
+        if path not in present:
             problems.append(Problem(path, f"row of {listed_in} without its file"))
         elif row["label"] not in _LABELS:
             problems.append(Problem(path, "label is neither REAL nor FAKE"))
@@ -143,8 +143,8 @@ def _clips_of_part(
             )
     problems += [
         Problem(path, f"file that {listed_in} does not name: its label is unknown")
-        for path in sorted(found)
-        if path not in named
+        for path in sorted(present)
+        if path not in listed
     ]
     return list(clips.values()), problems
 
@@ -154,8 +154,8 @@ def _read_rows(root: Path, part: str, name: str) -> tuple[_Rows, list[Problem]]:
     if not name:
         return [], [Problem(part, f"folder without {METADATA}: labels are unknown")]
     try:
-        read = _read_metadata if name == METADATA else _read_labels
-        return read(read_list(root / path)), []
+        reader = _read_metadata if name == METADATA else _read_labels
+        return reader(read_list(root / path)), []
     except OSError as error:
         return [], [Problem(path, f"cannot be read: {error.strerror}")]
     except (TypeError, ValueError, csv.Error):

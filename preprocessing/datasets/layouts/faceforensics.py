@@ -65,16 +65,18 @@ def list_clips(root: Path) -> Listing:
                 folder = f"{top}/{kind}/{compression}"
                 if (root / folder).is_dir():
                     problems += _unread(root, folder, (VIDEOS, FRAMES))
-                found: list[str] = []
+                paths: list[str] = []
                 if (root / folder / VIDEOS).is_dir():
-                    found, troubles = media(root, f"{folder}/{VIDEOS}")
-                    problems += troubles
-                clips, troubles = frame_folders(root, f"{folder}/{FRAMES}", found)
-                names += found + clips
-                problems += troubles
-    pairs, troubles = _read_lists(root / LISTS)
+                    paths, folder_problems = media(root, f"{folder}/{VIDEOS}")
+                    problems += folder_problems
+                clips, folder_problems = frame_folders(root, f"{folder}/{FRAMES}", paths)
+                names += paths + clips
+                problems += folder_problems
+    pairs, list_problems = _read_lists(root / LISTS)
     listing = clips_of_names(names, pairs)
-    return Listing.of("faceforensics", listing.clips, [*problems, *troubles, *listing.problems])
+    return Listing.of(
+        "faceforensics", listing.clips, [*problems, *list_problems, *listing.problems]
+    )
 
 
 def clips_of_names(names: Iterable[str], pairs: Mapping[str, Iterable[tuple[str, str]]]) -> Listing:
@@ -171,8 +173,8 @@ def _read_lists(folder: Path) -> tuple[dict[str, list[tuple[str, str]]], list[Pr
     for split in SPLITS:
         name = f"{LISTS}/{split}.json"
         try:
-            read = json.loads(read_list(folder / f"{split}.json"))
-            pairs[split] = [(str(target), str(donor)) for target, donor in read]
+            names = json.loads(read_list(folder / f"{split}.json"))
+            pairs[split] = [(str(target), str(donor)) for target, donor in names]
         except FileNotFoundError:
             problems.append(Problem(name, "list is missing"))
         except OSError as error:
