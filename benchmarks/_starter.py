@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks._real_crops import training_clips
 from serving.model import card
-from serving.model.provenance import Figure, Provenance, TrainedOn
+from serving.model.provenance import Provenance, StatedFigure, TrainedOn
 
 if TYPE_CHECKING:
     from benchmarks.real_faces import Result
@@ -45,7 +45,7 @@ def provenance(values: dict, result: Result) -> Provenance:
         scores = result.on[name]
         labels, _ = scores.by_clip()
         low, high = scores.interval()
-        figures[f"AUC per clip, {dataset}"] = Figure(
+        figures[f"AUC per clip, {dataset}"] = StatedFigure(
             value=round(scores.clip_auc(), 4),
             low=round(low, 4),
             high=round(high, 4),
