@@ -1,4 +1,4 @@
-"""The configuration: sections from below put together, read from YAML, typos refused.
+"""The configuration of a run: assembled from sections, read from YAML, typos refused.
 
     config = load_config("demo", overrides=["training.epochs=2"])
 
