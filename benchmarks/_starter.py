@@ -1,4 +1,4 @@
-"""Puts a trained model where the starter stands, and says in its card what it comes from."""
+"""Copies a trained model to the starter's place, and adds its provenance to the card."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def place(model: Path, target: Path, result: Result) -> None:
 
 
 def provenance(values: dict, result: Result) -> Provenance:
-    """What the model of a card comes from.
+    """The provenance of the model of a card.
 
     Args:
       values: the card.
