@@ -63,19 +63,19 @@ def extract_crops(
       image_size: side of the network's input in pixels.
       val_fraction: share of the clips for val, where the lists have none.
     """
-    made = Crops(folder / "faces", folder / "transform_graph")
+    crops = Crops(folder / "faces", folder / "transform_graph")
     manifest = build_manifest(data, layout, "official", val_fraction, test_fraction=0.15, seed=1)
     settings = CropSettings(frames_per_clip=frames)
     code = code_digest("benchmarks._crops")
     key = settings_digest(manifest.digest, settings.to_dict(), image_size, code)
     done = folder / "done.txt"
     if done.is_file() and done.read_text() == key:
-        return made
-    extract_dataset(manifest, settings, made.faces)
-    shutil.rmtree(made.transform_graph, ignore_errors=True)
-    make_transform_graph(made.transform_graph, image_size)
+        return crops
+    extract_dataset(manifest, settings, crops.faces)
+    shutil.rmtree(crops.transform_graph, ignore_errors=True)
+    make_transform_graph(crops.transform_graph, image_size)
     done.write_text(key)
-    return made
+    return crops
 
 
 def make_transform_graph(folder: Path, image_size: int) -> None:

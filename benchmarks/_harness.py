@@ -1,4 +1,4 @@
-"""What benchmarks share: clips, the table, and the JSON object on the last line."""
+"""Common parts of the benchmarks: clips, the table, and the JSON object on the last line."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Figure:
 
 def parser(description: str) -> argparse.ArgumentParser:
     """An argument parser with `--quick`."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--quick", action="store_true", help="a few minutes, less exact")
-    return made
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--quick", action="store_true", help="a few minutes, less exact")
+    return arguments
 
 
 def media(name: str) -> Path | None:
@@ -62,9 +62,9 @@ def clips() -> Iterator[tuple[str, list[Path]]]:
     from preprocessing.datasets.demo import make_demo_data
     from preprocessing.datasets.demo_config import DemoConfig
 
-    with tempfile.TemporaryDirectory() as made:
-        make_demo_data(Path(made), DemoConfig())
-        yield "demo", _videos(Path(made))
+    with tempfile.TemporaryDirectory() as folder_of_demo:
+        make_demo_data(Path(folder_of_demo), DemoConfig())
+        yield "demo", _videos(Path(folder_of_demo))
 
 
 def spread(items: list, count: int) -> list:

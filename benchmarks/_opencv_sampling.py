@@ -65,13 +65,13 @@ def _scan(path: Path) -> _Packets:
 def _decode(
     path: Path,
     packets: _Packets,
-    wanted: Sequence[int],
+    indices: Sequence[int],
 ) -> Iterator[tuple[int, Frame | None]]:
     """Yields (frames passed so far, frame) for each wanted frame, or (frames there are, None)."""
     capture = _open(path)
     try:
         position = 0
-        for number, index in enumerate(wanted):
+        for number, index in enumerate(indices):
             jump = _key_before(packets.keys, index - _JUMP_LEAD) > position + _SHORTEST_JUMP
             if jump and capture.set(cv2.CAP_PROP_POS_FRAMES, index):
                 position = index
@@ -83,7 +83,7 @@ def _decode(
             if jump and capture.get(cv2.CAP_PROP_PTS) != packets.first + index:
                 # It landed elsewhere: the rest is decoded from the beginning, without jumps.
                 steps = dataclasses.replace(packets, keys=())
-                yield from _decode(path, steps, wanted[number:])
+                yield from _decode(path, steps, indices[number:])
                 return
             milliseconds = max(0, round(capture.get(cv2.CAP_PROP_POS_MSEC)))
             ok, pixels = capture.retrieve()

@@ -1,4 +1,4 @@
-"""The shared sets of real face crops as records: what `benchmarks.real_faces` trains on."""
+"""Writes the shared sets of real face crops as records, for `benchmarks.real_faces`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_records(output: Path, name: str, config: Config, every: int = 1) -> Cro
       are val.
     """
     output = output / (name if every == 1 else f"{name}-{every}")
-    made = Crops(output / "faces", output / "transform_graph")
+    crops = Crops(output / "faces", output / "transform_graph")
     output.mkdir(parents=True, exist_ok=True)
     root = folder_of(name)
     clips = _write_list(output / "clips.csv", name, every)
@@ -63,10 +63,10 @@ def make_records(output: Path, name: str, config: Config, every: int = 1) -> Cro
     key = settings_digest(manifest.digest, settings.to_dict(), size, code)
     done = output / "done.txt"
     if not done.is_file() or done.read_text() != key:
-        extract_dataset(manifest, settings, made.faces, say=lambda _: None)
-        make_transform_graph(made.transform_graph, size)
+        extract_dataset(manifest, settings, crops.faces, say=lambda _: None)
+        make_transform_graph(crops.transform_graph, size)
         done.write_text(key)
-    return made
+    return crops
 
 
 def training_clips(name: str) -> tuple[int, int, int]:
@@ -99,13 +99,13 @@ def _number(row: dict[str, str]) -> int:
 
 def _write_list(target: Path, name: str, every: int) -> Path:
     rows = _rows(name)
-    kept = [
+    chosen = [
         row for row in rows if row["split"] != "train" or _number(row) // _VAL_SHARE % every == 0
     ]
     with target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(kept)
+        writer.writerows(chosen)
     return target
 
 
@@ -128,6 +128,6 @@ def jittered(encoded: bytes, rng: np.random.Generator, amount: float = 0.1) -> b
 
 
 def trivial_features(encoded: bytes) -> tuple[float, float, float]:
-    """What tells classes apart without looking at faces: sharpness, pixels a side, bytes."""
+    """Features that need no face: sharpness, pixels a side, bytes."""
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
     return float(cv2.Laplacian(pixels, cv2.CV_64F).std()), float(max(pixels.shape)), len(encoded)

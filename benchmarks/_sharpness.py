@@ -1,4 +1,4 @@
-"""How far two energies of high frequencies get: what a dataset tells without any network."""
+"""AUC of two energies of high frequencies: a baseline without a network."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def energies(crop: np.ndarray) -> np.ndarray:
     """
     grey = cv2.cvtColor(cv2.resize(crop, (_SIDE, _SIDE)), cv2.COLOR_BGR2GRAY).astype(np.float32)
     border = round(_SIDE * (1 - _FACE) / 2)
-    found = [np.square(grey - cv2.GaussianBlur(grey, (0, 0), scale)) for scale in _SCALES]
-    middles = [energy[border:-border, border:-border].mean() for energy in found]
+    energy_maps = [np.square(grey - cv2.GaussianBlur(grey, (0, 0), scale)) for scale in _SCALES]
+    middles = [energy[border:-border, border:-border].mean() for energy in energy_maps]
     # A picture without any detail has a logarithm too.
     return np.log(np.array(middles, np.float64) + 1e-3)
 

@@ -1,4 +1,4 @@
-"""Puts a trained model where the starter stands, and says in its card what it comes from."""
+"""Copies a trained model to the starter's place, and adds its provenance to the card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks._real_crops import training_clips
 from serving.model import card
-from serving.model.provenance import Figure, Provenance, TrainedOn
+from serving.model.provenance import Provenance, StatedFigure, TrainedOn
 
 if TYPE_CHECKING:
     from benchmarks.real_faces import Result
@@ -34,7 +34,7 @@ def place(model: Path, target: Path, result: Result) -> None:
 
 
 def provenance(values: dict, result: Result) -> Provenance:
-    """What the model of a card comes from.
+    """The provenance of the model of a card.
 
     Args:
       values: the card.
@@ -45,7 +45,7 @@ def provenance(values: dict, result: Result) -> Provenance:
         scores = result.on[name]
         labels, _ = scores.by_clip()
         low, high = scores.interval()
-        figures[f"AUC per clip, {dataset}"] = Figure(
+        figures[f"AUC per clip, {dataset}"] = StatedFigure(
             value=round(scores.clip_auc(), 4),
             low=round(low, 4),
             high=round(high, 4),

@@ -1,4 +1,4 @@
-"""What benchmarks of recipes share: the Trainer's own function, and the logits of its models."""
+"""Runs trainings of recipe benchmarks, and reads the logits of their models."""
 
 from __future__ import annotations
 

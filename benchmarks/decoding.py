@@ -29,11 +29,11 @@ def main() -> None:
     """Measures, and prints what was found."""
     options = parser(__doc__.splitlines()[0]).parse_args()
     with clips() as (name, paths):
-        found = {name: paths}
+        sets = {name: paths}
         for other in _SETS:
             if folder := media(other):
-                found[other] = sorted(folder.rglob("*.mp4"))
-        _measure(found, rounds=1 if options.quick else 3, most=6 if options.quick else 1000)
+                sets[other] = sorted(folder.rglob("*.mp4"))
+        _measure(sets, rounds=1 if options.quick else 3, most=6 if options.quick else 1000)
 
 
 def _measure(sets: dict[str, list[Path]], rounds: int, most: int) -> None:
@@ -49,23 +49,25 @@ def _measure(sets: dict[str, list[Path]], rounds: int, most: int) -> None:
         }
         for name, paths in sets.items():
             chosen = spread(paths, most)
-            here = dict.fromkeys(ways, 0.0)
+            set_seconds = dict.fromkeys(ways, 0.0)
             number = 0
             for turn, path in enumerate(chosen * rounds):
                 order = list(ways) if turn % 2 else list(reversed(ways))
-                taken = {}
+                frames_by_way = {}
                 for way in order:
                     start = time.perf_counter()
-                    taken[way] = [frame for frame in ways[way](path, _FRAMES)]
-                    here[way] += time.perf_counter() - start
-                number += len(taken["pyav"])
+                    frames_by_way[way] = [frame for frame in ways[way](path, _FRAMES)]
+                    set_seconds[way] += time.perf_counter() - start
+                number += len(frames_by_way["pyav"])
                 if turn < len(chosen):
-                    differences += _differences(path, taken["opencv"], taken["pyav"])
-            rates = [number / here[way] for way in ways]
+                    differences += _differences(
+                        path, frames_by_way["opencv"], frames_by_way["pyav"]
+                    )
+            rates = [number / set_seconds[way] for way in ways]
             print(f"{name:20}{len(chosen):>6}" + "".join(f"{rate:>9.1f}" for rate in rates))
             frames += number
             for way in ways:
-                totals[way] += here[way]
+                totals[way] += set_seconds[way]
     finish(
         "decoding",
         {
@@ -78,14 +80,14 @@ def _measure(sets: dict[str, list[Path]], rounds: int, most: int) -> None:
     )
 
 
-def _differences(path: Path, before: list[Frame], now: list[Frame]) -> list[float]:
+def _differences(path: Path, before: list[Frame], after: list[Frame]) -> list[float]:
     """Mean difference of each frame, in grey levels; both must have taken the same ones."""
-    numbers = [[frame.index for frame in frames] for frames in (before, now)]
+    numbers = [[frame.index for frame in frames] for frames in (before, after)]
     if numbers[0] != numbers[1]:
         raise SystemExit(f"{path}: OpenCV gave the frames {numbers[0]}, PyAV {numbers[1]}")
     return [
-        float(np.abs(one.pixels.astype(np.int16) - other.pixels).mean())
-        for one, other in zip(before, now, strict=True)
+        float(np.abs(first.pixels.astype(np.int16) - second.pixels).mean())
+        for first, second in zip(before, after, strict=True)
     ]
 
 

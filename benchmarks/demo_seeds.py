@@ -1,4 +1,4 @@
-"""How far the demo's detector depends on its random draws.
+"""Measures how far the demo's detector depends on its random draws.
 
     python -m benchmarks.demo_seeds [--quick] [--output DIR]
 

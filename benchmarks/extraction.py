@@ -73,17 +73,19 @@ def _settings(frames: int = 32) -> CropSettings:
 def _plain_loop(detector: Any, path: Path, count: int) -> dict[int, list[list[float]]]:
     """The boxes [x1, y1, x2, y2] of each sampled frame, by number of the frame."""
     capture = cv2.VideoCapture(str(path))
-    wanted = set(middles(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), count))
-    found: dict[int, list[list[float]]] = {}
+    numbers = set(middles(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), count))
+    boxes_by_frame: dict[int, list[list[float]]] = {}
     number = 0
     while True:
         ok, frame = capture.read()
         if not ok:
-            return found
-        if number in wanted:
+            return boxes_by_frame
+        if number in numbers:
             faces = detector.detect_faces(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             boxes = [face["box"] for face in faces]
-            found[number] = [[x, y, x + width, y + height] for x, y, width, height in boxes]
+            boxes_by_frame[number] = [
+                [x, y, x + width, y + height] for x, y, width, height in boxes
+            ]
         number += 1
 
 
@@ -100,7 +102,7 @@ def _against_plain_loop(paths: list[Path], frames: int, facenet: str | None) -> 
     cropper.crops(paths[0])
     _plain_loop(plain, paths[0], 1)
     totals = {"plain": 0.0, "ours": 0.0}
-    sampled = faces = faces_found = holding = holding_found = 0
+    sampled = faces = faces_found = frames_with_face = frames_matched = 0
     differences = []
     print(f"\n{'clip':34}{'frames':>7}{'plain s':>9}{'ours s':>8}{'faces':>7}{'found':>7}")
     for turn, path in enumerate(paths):
@@ -114,25 +116,25 @@ def _against_plain_loop(paths: list[Path], frames: int, facenet: str | None) -> 
             seconds[side] = time.perf_counter() - start
             totals[side] += seconds[side]
         sampled += len(expected)
-        here = here_found = 0
+        clip_faces = clip_faces_found = 0
         with Decoder() as decoder:
-            for frame, found in search.faces(decoder.frames(path, frames)):
+            for frame, detected in search.faces(decoder.frames(path, frames)):
                 height, width = frame.pixels.shape[:2]
                 # The plain loop's boxes end at the border.
                 limits = np.tile([width, height], 2)
-                boxes = np.array([face.box for face in found]).reshape(-1, 4).clip(0, limits)
+                boxes = np.array([face.box for face in detected]).reshape(-1, 4).clip(0, limits)
                 for box in np.array(expected[frame.index], float).reshape(-1, 4):
                     overlaps = overlap(box, boxes)
-                    here += 1
+                    clip_faces += 1
                     if len(overlaps) and overlaps.max() >= _LEAST_OVERLAP:
-                        here_found += 1
+                        clip_faces_found += 1
                         differences.append(np.abs(boxes[overlaps.argmax()] - box).mean())
-                holding += bool(expected[frame.index])
-                holding_found += bool(expected[frame.index]) and bool(found)
-        faces, faces_found = faces + here, faces_found + here_found
+                frames_with_face += bool(expected[frame.index])
+                frames_matched += bool(expected[frame.index]) and bool(detected)
+        faces, faces_found = faces + clip_faces, faces_found + clip_faces_found
         print(
             f"{'/'.join(path.parts[-4:-3] + path.parts[-1:])[-33:]:34}{len(expected):>7}"
-            f"{seconds['plain']:>9.2f}{seconds['ours']:>8.2f}{here:>7}{here_found:>7}",
+            f"{seconds['plain']:>9.2f}{seconds['ours']:>8.2f}{clip_faces:>7}{clip_faces_found:>7}",
             flush=True,
         )
     others = {}
@@ -146,7 +148,9 @@ def _against_plain_loop(paths: list[Path], frames: int, facenet: str | None) -> 
         "speedup_over_plain_loop": Figure(totals["plain"] / totals["ours"], ">= 5"),
         "plain_loop_faces": Figure(faces),
         "recall_of_plain_loop_faces": Figure(faces_found / max(1, faces), ">= 0.98"),
-        "share_of_frames_with_their_face": Figure(holding_found / max(1, holding), ">= 0.98"),
+        "share_of_frames_with_their_face": Figure(
+            frames_matched / max(1, frames_with_face), ">= 0.98"
+        ),
         "mean_box_difference_in_pixels": Figure(float(np.mean(differences or [0.0]))),
         **others,
     }
@@ -213,7 +217,7 @@ def _cpu_seconds() -> float:
 def _children() -> list[str]:
     """Processes that any thread of this one has started."""
     lists = Path("/proc/self/task").glob("*/children")
-    return [child for found in lists for child in found.read_text().split()]
+    return [child for children in lists for child in children.read_text().split()]
 
 
 def _work(options: Any) -> list[dict[str, float]]:

@@ -81,7 +81,7 @@ def measure(crops: Crops, turns: int, steps: int, batches: int) -> dict[str, Fig
     model = build_model(ModelConfig(backbone=BACKBONE, weights="none"))
     detector = Detector(model, tft.TFTransformOutput(str(crops.transform_graph)))
     with CropStore(crops.files("train"), "train") as store, fast_graphs():
-        sizes = [len(one) for one in store.read(np.arange(len(store.table)))]
+        sizes = [len(crop) for crop in store.read(np.arange(len(store.table)))]
         print(f"{len(sizes)} crops of {np.mean(sizes) / 1024:.0f} KiB, {os.cpu_count()} cores")
         fed = _batches(store, detector, AUGMENTATION)
         synthetic = tf.data.Dataset.from_tensors(next(iter(fed))).repeat()

@@ -1,4 +1,4 @@
-"""What happens at four times the load that the server can bear, and while versions change.
+"""Measures the server at four times its sustainable load, and while versions change.
 
     python -m benchmarks.overload [--quick]
 
@@ -103,11 +103,11 @@ def overload(kind: str, seconds: float) -> dict[str, float]:
         connect(f"grpc://{server.grpc}", base.name, ONCE) as scorer,
     ):
         rate = _sustainable(scorer, crop, min(seconds, 8.0))
-        usual = statistics.median(_latencies(scorer, crop, 15))
+        unloaded = statistics.median(_latencies(scorer, crop, 15))
         before = server.memory()
         tally, highest, start = _flood(server, base.name, crop, OVERLOAD * rate, seconds)
         # Back to normal: three requests in a row as fast as before, but for noise.
-        while max(_latencies(scorer, crop, 3)) > 2 * usual + 0.01:
+        while max(_latencies(scorer, crop, 3)) > 2 * unloaded + 0.01:
             if time.perf_counter() - start > 30:
                 break
         recovery = time.perf_counter() - start
@@ -142,16 +142,16 @@ def _sustainable(scorer: Scorer, crop: bytes, seconds: float) -> float:
 
 
 def _latencies(scorer: Scorer, crop: bytes, count: int) -> list[float]:
-    found = []
+    latencies = []
     for _ in range(count):
         start = time.perf_counter()
         try:
             scorer.score([crop])
         except ScoringError:
-            found.append(float("inf"))
+            latencies.append(float("inf"))
         else:
-            found.append(time.perf_counter() - start)
-    return found
+            latencies.append(time.perf_counter() - start)
+    return latencies
 
 
 def _flood(

@@ -1,4 +1,4 @@
-"""Detectors trained on real face crops: the seed's recipe, ours, and ours without each ingredient.
+"""Trains detectors on real face crops: the seed's recipe, the project's, and its ablations.
 
     python -m benchmarks.real_faces [--quick] [--output DIR] [--rows "ours,seed recipe"] [--seeds N]
                                     [--starter DIR]
@@ -171,7 +171,7 @@ def figures(results: dict[str, list[Result]]) -> dict[str, Figure]:
     def mean(row: str, measure: Any) -> float:
         return float(np.mean([measure(result.on) for result in results[row]]))
 
-    ours = {
+    measures = {
         "celeb_df_auc_per_clip": (lambda on: on["celeb_df"].clip_auc(), ">= 0.94"),
         "celeb_df_auc_per_crop": (lambda on: on["celeb_df"].auc, ">= 0.90"),
         "dfdc_auc_per_clip": (lambda on: on["dfdc"].clip_auc(), ">= 0.85"),
@@ -181,41 +181,44 @@ def figures(results: dict[str, list[Result]]) -> dict[str, Figure]:
             "<= 0.02",
         ),
     }
-    found = {}
+    values = {}
     if _OURS in results:
-        found = {name: Figure(mean(_OURS, how), goal) for name, (how, goal) in ours.items()}
+        values = {
+            name: Figure(mean(_OURS, measure_of), goal)
+            for name, (measure_of, goal) in measures.items()
+        }
     if {_OURS, _SEED} <= results.keys():
-        gain = found["celeb_df_auc_per_clip"].value - mean(
+        gain = values["celeb_df_auc_per_clip"].value - mean(
             _SEED, lambda on: on["celeb_df"].clip_auc()
         )
-        found["gain_over_seed_recipe"] = Figure(gain, ">= 0.05")
+        values["gain_over_seed_recipe"] = Figure(gain, ">= 0.05")
     for row, name in _ACROSS.items():
         if row in results:
             (other,) = SETS.keys() - {name}
             auc = mean(row, lambda on, other=other: on[other].clip_auc())
-            found[f"cross_dataset_auc_{name}_to_{other}"] = Figure(auc)
-            own = mean(row, lambda on, name=name: on[name].clip_auc())
-            found[f"specialist_auc_{name}"] = Figure(own)
-    return found
+            values[f"cross_dataset_auc_{name}_to_{other}"] = Figure(auc)
+            specialist_auc = mean(row, lambda on, name=name: on[name].clip_auc())
+            values[f"specialist_auc_{name}"] = Figure(specialist_auc)
+    return values
 
 
 def recipe(row: str, seed: int, quick: bool) -> Config:
     """The configuration of a row."""
     steps = _QUICK_STEPS if quick else load_config("face_crops").training.steps_per_epoch
-    same = [f"seed={seed}", f"training.steps_per_epoch={steps}"]
-    ours = load_config("face_crops", [*same, *ROWS[row]])
+    common = [f"seed={seed}", f"training.steps_per_epoch={steps}"]
+    config = load_config("face_crops", [*common, *ROWS[row]])
     if row != _SEED:
-        return ours
+        return config
     batch_size = load_config("seed_recipe").training.batch_size
-    total = steps * ours.training.epochs * ours.training.batch_size
-    epochs = ours.training.epochs
+    total = steps * config.training.epochs * config.training.batch_size
+    epochs = config.training.epochs
     return load_config(
         "seed_recipe",
         [
             f"seed={seed}",
-            f"model.backbone={ours.model.backbone}",
-            f"model.weights={ours.model.weights}",
-            f"model.image_size={ours.model.image_size}",
+            f"model.backbone={config.model.backbone}",
+            f"model.weights={config.model.weights}",
+            f"model.image_size={config.model.image_size}",
             f"training.epochs={epochs}",
             f"training.steps_per_epoch={total // (epochs * batch_size)}",
             "training.patience=0",
@@ -333,17 +336,19 @@ def _trivial(output: Path, quick: bool) -> dict[str, Figure]:
     """The best AUC per crop of a feature that needs no network, either way round."""
     from components.trainer.crop_store import CropStore
 
-    found = {}
+    values_by_name = {}
     for name in SETS:
         every = _QUICK_EVERY if quick and name == "dfdc" else 1
         crops = make_records(output, name, load_config("face_crops"), every)
         with CropStore(crops.files("test"), "test") as store:
             values = np.array(
-                [trivial_features(one) for one in store.read(np.arange(len(store.table)))]
+                [trivial_features(crop) for crop in store.read(np.arange(len(store.table)))]
             )
             aucs = [roc_auc_score(store.table.labels, column) for column in values.T]
-        found[f"trivial_feature_auc_{name}"] = Figure(max(max(auc, 1 - auc) for auc in aucs))
-    return found
+        values_by_name[f"trivial_feature_auc_{name}"] = Figure(
+            max(max(auc, 1 - auc) for auc in aucs)
+        )
+    return values_by_name
 
 
 if __name__ == "__main__":

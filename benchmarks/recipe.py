@@ -136,8 +136,8 @@ def main() -> None:
     print(f"NASNetMobile from scratch, seeds {seeds}")
     for data in names:
         config = recipe("ours", data, 0)
-        shown, epochs = images_shown(config), config.training.epochs
-        print(f"{data} set: {shown} images shown to each recipe in {epochs} epochs", flush=True)
+        images, epochs = images_shown(config), config.training.epochs
+        print(f"{data} set: {images} images shown to each recipe in {epochs} epochs", flush=True)
         (output / data).mkdir(parents=True, exist_ok=True)
         _start("make", output / data / "make.log", {"output": str(output), "data": data})
     runs: dict[tuple[str, str], list[Scored]] = {}
@@ -157,8 +157,8 @@ def main() -> None:
 
     picture = options.picture or output / "recipes.png"
     draw(runs, picture)
-    ours = runs.get(("hard", "ours")) or runs["easy", "ours"]
-    floor = np.mean([chance_error(run.logits) for run in ours])
+    project_runs = runs.get(("hard", "ours")) or runs["easy", "ours"]
+    floor = np.mean([chance_error(run.logits) for run in project_runs])
     print(f"\nperfectly calibrated scores of the same spread: ECE {floor:.3f} on average")
     print(f"curves: {picture}")
     trivial = {
@@ -172,7 +172,7 @@ def main() -> None:
 
 def figures(runs: dict[tuple[str, str], list[Scored]]) -> dict[str, Figure]:
     """The benchmark's figures, means over seeds; `runs` are by dataset and recipe."""
-    found = {
+    means = {
         f"{level}_of_{name}_on_{data}": _mean(scored, level)
         for data in DATASETS
         for name in RECIPES
@@ -181,13 +181,13 @@ def figures(runs: dict[tuple[str, str], list[Scored]]) -> dict[str, Figure]:
     }
     goals = {}
     if hard := runs.get(("hard", "ours")):
-        gain = found["auc_of_ours_on_hard"] - found["auc_of_seed_on_hard"]
+        gain = means["auc_of_ours_on_hard"] - means["auc_of_seed_on_hard"]
         goals = {
             "auc_gain_over_seed_recipe": Figure(gain, ">= 0.10"),
             "expected_calibration_error": Figure(_mean(hard, "error"), "<= 0.05"),
             "expected_calibration_error_per_clip": Figure(_mean(hard, "clip_error")),
         }
-    return goals | {name: Figure(value) for name, value in found.items()}
+    return goals | {name: Figure(value) for name, value in means.items()}
 
 
 def chance_error(logits: np.ndarray, draws: int = 200) -> float:
@@ -205,7 +205,7 @@ def chance_error(logits: np.ndarray, draws: int = 200) -> float:
 def recipe(name: str, data: str, seed: int) -> Config:
     """The configuration of `ours` or `seed` for a dataset, with as many images shown."""
     common = [f"seed={seed}", f"training.epochs={DATASETS[data].epochs}", "training.patience=0"]
-    ours = load_config(
+    config = load_config(
         "demo",
         [
             *common,
@@ -214,11 +214,11 @@ def recipe(name: str, data: str, seed: int) -> Config:
         ],
     )
     if name == "ours":
-        return ours
+        return config
     batch_size = load_config("seed_recipe").training.batch_size
-    steps = images_shown(ours) // (ours.training.epochs * batch_size)
-    same = [f"model.backbone={ours.model.backbone}", f"model.weights={ours.model.weights}"]
-    return load_config("seed_recipe", [*common, *same, f"training.steps_per_epoch={steps}"])
+    steps = images_shown(config) // (config.training.epochs * batch_size)
+    model = [f"model.backbone={config.model.backbone}", f"model.weights={config.model.weights}"]
+    return load_config("seed_recipe", [*common, *model, f"training.steps_per_epoch={steps}"])
 
 
 def images_shown(config: Config) -> int:

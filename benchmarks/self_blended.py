@@ -1,4 +1,4 @@
-"""What a detector finds that was trained without a single fake.
+"""Measures a detector that was trained on pseudo-fakes alone.
 
     python -m benchmarks.self_blended [--quick] [--output DIR]
 

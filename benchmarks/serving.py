@@ -1,4 +1,4 @@
-"""What serving costs: gRPC and REST over the direct call, and batching under many clients.
+"""Measures serving: gRPC and REST over the direct call, and batching under many clients.
 
     python -m benchmarks.serving [--quick]
 
@@ -57,8 +57,8 @@ def one_client(
     """Median latencies of the three ways to the same scores, in turn."""
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(base / "1"))
-    signature = loaded.signatures["serving_default"]
+    saved_model = tf.saved_model.load(str(base / "1"))
+    signature = saved_model.signatures["serving_default"]
 
     def direct(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         outputs = signature(image=tf.constant(batch))
@@ -75,10 +75,10 @@ def one_client(
         }
         unequal = 0
         for size in (1, 3, 16):
-            expected, *others = [
+            direct_answer, *others = [
                 [np.asarray(part).tobytes() for part in way(crops[:size])] for way in ways.values()
             ]
-            unequal += sum(other != expected for other in others)
+            unequal += sum(other != direct_answer for other in others)
         times: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(rounds + 5):
             for name, way in ways.items():
@@ -100,13 +100,13 @@ def many_clients(
 ) -> dict[str, float]:
     """Throughput and p99 of 16 clients that ask one crop after the other."""
     latencies: dict[str, list[float]] = {"unbatched": [], "batched": []}
-    spent = dict.fromkeys(latencies, 0.0)
+    seconds_by_server = dict.fromkeys(latencies, 0.0)
     for _ in range(3):
         for name, server in (("unbatched", plain), ("batched", batched)):
             start = time.perf_counter()
             latencies[name] += _load(server.grpc, model, crops, seconds)
-            spent[name] += time.perf_counter() - start
-    rate = {name: len(latencies[name]) / spent[name] for name in latencies}
+            seconds_by_server[name] += time.perf_counter() - start
+    rate = {name: len(latencies[name]) / seconds_by_server[name] for name in latencies}
     return {
         "unbatched_per_second": rate["unbatched"],
         "batched_per_second": rate["batched"],
@@ -118,21 +118,21 @@ def many_clients(
 
 def _load(address: str, model: str, crops: list[bytes], seconds: float) -> list[float]:
     end = time.perf_counter() + seconds
-    found: list[list[float]] = [[] for _ in range(CLIENTS)]
+    latencies: list[list[float]] = [[] for _ in range(CLIENTS)]
 
     def ask(number: int) -> None:
         with connect(f"grpc://{address}", model) as scorer:
             while time.perf_counter() < end:
                 start = time.perf_counter()
                 scorer.score([crops[number]])
-                found[number].append(time.perf_counter() - start)
+                latencies[number].append(time.perf_counter() - start)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [value for values in found for value in values]
+    return [value for values in latencies for value in values]
 
 
 def detector(kind: str) -> Path:

@@ -118,9 +118,13 @@ def measure(
         # A turn that is not counted: the first steps after a pause find cold caches.
         for turn in range(-1, turns):
             for side in SIDES:
-                taken = [sides[side].step()[0] for _ in range(steps)]
-                later[side] += taken if turn >= 0 else []
-    return first, cpu, {side: float(np.median(taken)) for side, taken in later.items()}
+                step_seconds = [sides[side].step()[0] for _ in range(steps)]
+                later[side] += step_seconds if turn >= 0 else []
+    return (
+        first,
+        cpu,
+        {side: float(np.median(step_seconds)) for side, step_seconds in later.items()},
+    )
 
 
 class _Side:

@@ -1,4 +1,4 @@
-"""What each node of ours runs, for its cache key: TFX's keys know parameters and inputs only.
+"""Digests of nodes' code for their cache keys: TFX's keys know parameters and inputs only.
 
 Nodes that are TFX's alone (StatisticsGen, ImportSchemaGen, InfraValidator, Pusher) have no
 parameter for it; a new TFX makes FaceExtractor run again, and with it all that follow. Resolver

@@ -1,4 +1,4 @@
-"""The configuration: sections from below put together, read from YAML, typos refused.
+"""The configuration of a run: assembled from sections, read from YAML, typos refused.
 
     config = load_config("demo", overrides=["training.epochs=2"])
 
@@ -27,7 +27,8 @@ from preprocessing.datasets.data_config import DataConfig
 from preprocessing.faces.crop_settings import ExtractionConfig
 from preprocessing.support.beam_args import RUNNER
 from preprocessing.support.errors import UsageError
-from preprocessing.support.section import Section, Seed, Text, Texts, nearest, validated
+from preprocessing.support.nearest import nearest
+from preprocessing.support.section import Section, Seed, Text, Texts, validated
 
 PRESET_DIR = Path(__file__).parent / "presets"
 

@@ -1,4 +1,4 @@
-"""The configuration reference, docs/configuration.md, from the classes: `make docs`.
+"""Writes the configuration reference, docs/configuration.md, from the classes: `make docs`.
 
 python -m pipeline.config_reference > docs/configuration.md
 """
@@ -57,17 +57,17 @@ def _of_section(section: type[Section], key: str, description: str = "") -> Iter
 def _values(field: FieldInfo) -> str:
     """What a key may hold."""
     annotation: Any = field.annotation
-    several = typing.get_origin(annotation) is tuple
+    is_list = typing.get_origin(annotation) is tuple
     if choices := choices_of(annotation):
         text = ", ".join(f"`{choice}`" for choice in choices)
     else:
-        kind = typing.get_args(annotation)[0] if several else annotation
+        kind = typing.get_args(annotation)[0] if is_list else annotation
         kind = getattr(kind, "__origin__", kind)
         text = _TYPES[kind]
         low, high = limits_of(annotation, field.metadata)
         if low is not None:
             text = f"{text}, {low:g} to {high:g}" if kind is float else f"{text}, {low} to {high}"
-    return f"list: {text}" if several else text
+    return f"list: {text}" if is_list else text
 
 
 def _default(field: FieldInfo) -> str:

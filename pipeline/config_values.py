@@ -1,4 +1,4 @@
-"""YAML and `--set` texts as plain values: keys given twice or misspelt are refused by name."""
+"""Reads YAML and `--set` texts as plain values; refuses keys given twice or misspelt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, cast
 import yaml
 
 from preprocessing.support.errors import UsageError
-from preprocessing.support.section import Section, nearest, section_of
+from preprocessing.support.nearest import nearest
+from preprocessing.support.section import Section, section_of
 
 
 class _Loader(yaml.SafeLoader):
@@ -15,17 +16,19 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         # Before `<<` is resolved: what a mapping says itself may override what it merges in.
-        seen: dict[Any, int] = {}
+        lines: dict[Any, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | None):
-                continue  # Refused below, as a key that has no hash or is none of ours.
+                continue  # Refused below, as a key that has no hash or is not known.
             line = key_node.start_mark.line + 1
-            if key in seen:
-                raise DuplicateKey(f"the key {key!r} stands in line {seen[key]} and in line {line}")
-            seen[key] = line
+            if key in lines:
+                raise DuplicateKey(
+                    f"the key {key!r} stands in line {lines[key]} and in line {line}"
+                )
+            lines[key] = line
         return super().construct_mapping(node, deep)
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: few lines; everything else goes to a log file."""
+"""Terminal output of a run: few lines for people; everything else goes to a log file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from preprocessing.support.progress import Event
 
 
 class Console:
-    """Keeps the terminal for our own lines; a context manager.
+    """Keeps the terminal for the lines of the run; a context manager.
 
     Inside it, everything that is printed or logged by Python and by native libraries goes to
     the log file, because TensorFlow, Beam and TFX together print hundreds of lines a run.

@@ -1,4 +1,4 @@
-"""What this machine has, what is missing, and what each thing is needed for."""
+"""Checks this machine: what it has, what is missing, and what each thing is needed for."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def examine() -> Iterator[Finding]:
 
 def _python() -> Finding:
     version = platform.python_version()
-    where = f"{version} on {platform.system()} {platform.machine()}"
+    system = f"{version} on {platform.system()} {platform.machine()}"
     tfx = supported_tfx()
     if tfx is None:
-        known = ", ".join(f"TFX {TFX[key]} on {key[0]}.{key[1]}" for key in sorted(TFX))
-        return Finding("broken", "python", f"{where}; there is {known}: run `make env`")
-    return Finding("ok", "python", f"{where}, for TFX {tfx}")
+        supported = ", ".join(f"TFX {TFX[key]} on {key[0]}.{key[1]}" for key in sorted(TFX))
+        return Finding("broken", "python", f"{system}; there is {supported}: run `make env`")
+    return Finding("ok", "python", f"{system}, for TFX {tfx}")
 
 
 def _disk() -> Finding:
@@ -115,20 +115,20 @@ def _packages() -> Iterator[Finding]:
         # Extras are for developers, and each Python has its own pins.
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
-        name, wanted = requirement.name, str(requirement.specifier).removeprefix("==")
+        name, pinned = requirement.name, str(requirement.specifier).removeprefix("==")
         try:
-            found = importlib.metadata.version(name)
+            installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding("broken", name, f"is not installed; {wanted} is pinned: run `make env`")
+            yield Finding("broken", name, f"is not installed; {pinned} is pinned: run `make env`")
             continue
-        if found == wanted:
-            yield Finding("ok", name, found)
+        if installed == pinned:
+            yield Finding("ok", name, installed)
         else:
-            yield Finding("broken", name, f"{found}, but {wanted} is pinned: run `make env`")
+            yield Finding("broken", name, f"{installed}, but {pinned} is pinned: run `make env`")
 
 
 def _sandbox() -> Finding:
-    """Starts a decoding child and lets it try what it should have given up."""
+    """Starts a decoding child and lets it try what the sandbox forbids."""
     from preprocessing.media.decoder import Decoder
     from preprocessing.media.media_errors import DecodingFailed
 

@@ -1,4 +1,4 @@
-"""From configuration to the files that a pipeline starts from: data, manifest, schema."""
+"""Prepares the files that a pipeline starts from: data, manifest, schema."""
 
 from __future__ import annotations
 
@@ -92,18 +92,18 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
 
 
 def provenance(config: Config, manifest: Manifest) -> Provenance:
-    """What a model of this run comes from, as far as its data tells."""
+    """The provenance of a model of this run, as far as its data shows it."""
     clips = [clip for clip in manifest.clips if clip.split == "train"]
     datasets = sorted({clip.dataset for clip in clips})
-    made = "demo" in datasets or is_made(Path(manifest.root))
+    made_data = "demo" in datasets or is_made(Path(manifest.root))
     return Provenance(
         name=config.name,
         summary=f"{config.model.backbone}, trained on {', '.join(datasets)}",
         trained_on=tuple(
             _trained_on(name, [c for c in clips if c.dataset == name]) for name in datasets
         ),
-        never_shown="real faces and real deepfakes" if made else "",
-        made_data=made,
+        never_shown="real faces and real deepfakes" if made_data else "",
+        made_data=made_data,
     )
 
 

@@ -31,8 +31,8 @@ def evaluate_model(request: Request) -> int:
       the dataset's folder is not among what was measured.
 
     Raises:
-      UsageError: no model of ours, no dataset, labels that contradict each other, or no face in
-        all of it.
+      UsageError: no model of this project, no dataset, labels that contradict each other, or no
+        face in all of it.
     """
     card.read(request.model)
     output = make_output(request.output)
@@ -120,21 +120,21 @@ def _labelled(request: Request, hashes: Path) -> Manifest:
 
 
 def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:
-    found = []
+    warnings = []
     labels = {clip.label for clip in clips}
     if len(labels) == 1:
-        has = "fake" if labels == {1} else "real"
-        found.append(
-            f"{request.data} holds only {has} clips: AUC and all that needs both classes are not "
-            "measured"
+        class_name = "fake" if labels == {1} else "real"
+        warnings.append(
+            f"{request.data} holds only {class_name} clips: AUC and all that needs both "
+            "classes are not measured"
         )
     model_card = card.read(request.model)
     if model_card.made_data:
-        found.append(Wording.of(model_card).meaning())
+        warnings.append(Wording.of(model_card).meaning())
     if request.precropped and not model_card.wants_crops:
-        found.append(
+        warnings.append(
             "the files are taken for crops, but the model wants crops that this project cuts: "
             "theirs are kept, cut again or left out as their geometry is, and may be scored "
             "differently"
         )
-    return found
+    return warnings

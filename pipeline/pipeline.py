@@ -1,4 +1,4 @@
-"""The DAG: the only place where nodes are wired."""
+"""Builds the DAG: the only place where nodes are wired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A local run from configuration to verdict: what `deepfake run` and local_runner.py share."""
+"""A local run from configuration to verdict, for `deepfake run` and local_runner.py."""
 
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ def _run(config: Config, console: Console) -> int:
         local_dag_runner.LocalDagRunner().run(create_pipeline(config, inputs))
     finally:
         logging.getLogger("absl").removeHandler(handler)
-    this = run_summary.latest_run(store)
-    if this == before:
+    run = run_summary.latest_run(store)
+    if run == before:
         # `tfx pipeline create` executes the runner file with a run() that only compiles.
         return PUSHED
-    summary = run_summary.summarise(config, store, this)
+    summary = run_summary.summarise(config, store, run)
     summary.write(Path(config.output) / "summary.json")
     console.say("\n" + summary.table())
     return REFUSED if summary.refused_by else PUSHED

@@ -1,4 +1,4 @@
-"""What came out of a local run, read from the metadata store and the artifacts."""
+"""The summary of a local run, read from the metadata store and the artifacts."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ class RunSummary:
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
 
     def _serving_check(self) -> str:
-        found = ServingResult(**self.serving_check)
-        if found.skipped:
-            return f"not run: {found.skipped}"
-        return f"{'passed' if found.blessed else 'REFUSED'}\n{found.text()}"
+        result = ServingResult(**self.serving_check)
+        if result.skipped:
+            return f"not run: {result.skipped}"
+        return f"{'passed' if result.blessed else 'REFUSED'}\n{result.text()}"
 
     def _not_pushed(self) -> str:
         refused = " and ".join(self.refused_by)
@@ -156,13 +156,13 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
         if not execution.type.endswith("Resolver"):
             nodes[node] = state
         events = store.get_events_by_execution_ids([execution.id])
-        made = {
+        output_keys = {
             e.artifact_id: e.path.steps[0].key
             for e in events
             if e.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.PENDING_OUTPUT)
         }
-        for artifact in store.get_artifacts_by_id(list(made)):
-            outputs[node, made[artifact.id]] = artifact
+        for artifact in store.get_artifacts_by_id(list(output_keys)):
+            outputs[node, output_keys[artifact.id]] = artifact
     evaluation = outputs["Evaluator", "evaluation"].uri
     clip_evaluation = outputs["ClipEvaluator", "evaluation"].uri
     blessing = outputs["ClipEvaluator", "blessing"]
@@ -201,14 +201,14 @@ def _blessed(blessing: Any) -> bool:
 def _refused_by(
     rows: list[Row], gates: bool, infra: bool, served: ServingResult
 ) -> dict[str, list[str]]:
-    found = {}
+    refusals = {}
     if not gates:
-        found["gate"] = [row.text() for row in rows if not row.held]
+        refusals["gate"] = [row.text() for row in rows if not row.held]
     if not infra:
-        found["InfraValidator"] = ["the image did not load or answer; the run's log says more"]
+        refusals["InfraValidator"] = ["the image did not load or answer; the run's log says more"]
     if served.problems:
-        found["serving check"] = served.problems
-    return found
+        refusals["serving check"] = served.problems
+    return refusals
 
 
 def _node_id(store: mlmd.MetadataStore, execution: Any, pipeline: str) -> str:

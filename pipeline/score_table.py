@@ -39,7 +39,7 @@ def write_score_table(request: Request) -> int:
       has no score then.
 
     Raises:
-      UsageError: no model of ours, no clip, or an output that is no .parquet file.
+      UsageError: no model of this project, no clip, or an output that is no .parquet file.
     """
     target = Path(request.output).resolve()
     if target.suffix != ".parquet":
@@ -63,13 +63,13 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     from components.evaluation.scores import clip_tables
 
     scored = scored_clips(request, clips, str(root), work, faces_needed=False)
-    _, found = clip_tables(scored.crops)
+    _, clip_table = clip_tables(scored.crops)
     pictures = {clip.path: len(clip.frames) or 1 for clip in clips}
     rows = pd.DataFrame([*map(_score_row, scored.rows), *map(_problem_row, problems)])
     rows["files"] = rows["clip_id"].map(pictures).fillna(1).astype(int)
     rows = rows.sort_values("clip_id", kind="stable", ignore_index=True)
     columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size"]
-    table = rows.merge(found[columns], on="clip_id", how="left")
+    table = rows.merge(clip_table[columns], on="clip_id", how="left")
     table[["crops", "tracks"]] = table[["crops", "tracks"]].fillna(0).astype(int)
     finite = np.isfinite(table["logit"].astype(float))
     broken = (table["crops"] > 0) & ~finite
@@ -77,8 +77,8 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     table.loc[~finite, ["score", "logit"]] = np.nan
     wording = Wording.of(card.read(request.model))
     table["verdict"] = [
-        wording.word(logit) if known else ""
-        for logit, known in zip(table["logit"], finite, strict=True)
+        wording.word(logit) if is_finite else ""
+        for logit, is_finite in zip(table["logit"], finite, strict=True)
     ]
     temporary = target.with_suffix(".parquet.tmp")
     table.to_parquet(temporary, index=False)
@@ -147,7 +147,8 @@ def any_clips(
     problems = [problem for problem in problems if not _is_within(root / problem.path, made)]
     # Records need a label; the table of scores has no column for it.
     listed = [
-        Clip(one.path, 0, "folder", "", frames=one.frames) for one in by_clip(paths, "", sure=True)
+        Clip(files.path, 0, "folder", "", frames=files.frames)
+        for files in by_clip(paths, "", sure=True)
     ]
     clips, unreadable = hash_clips(root, listed, hashes)
     problems = [*problems, *unreadable]

@@ -1,4 +1,4 @@
-"""What `deepfake evaluate` and `deepfake score` share: a finished model asked about many clips."""
+"""Scores clips with a finished model, for `deepfake evaluate` and `deepfake score`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def scored_clips(
       faces_needed: whether clips without a single face are wrong usage.
 
     Raises:
-      UsageError: the model is none of ours, or no clip gave a face.
+      UsageError: the model is not one of this project, or no clip gave a face.
     """
     from components.clip_evaluator.clip_scoring import score_clips
 

@@ -14,7 +14,7 @@ from components.blessed_model import executor
 
 
 class BlessedModelSpec(component_spec.ComponentSpec):
-    """What BlessedModel reads, writes and is told."""
+    """Inputs, outputs and parameters of BlessedModel."""
 
     PARAMETERS = {
         "push_destination": component_spec.ExecutionParameter(type=str),

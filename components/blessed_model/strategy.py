@@ -29,7 +29,7 @@ class BlessedBeforeCandidate(resolver.ResolverStrategy):
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
         """Returns the baseline and its blessing, or empty lists."""
-        resolved: dict[str, list[types.Artifact]] = {
+        channels: dict[str, list[types.Artifact]] = {
             "candidate": input_dict["candidate"],
             "model": [],
             "model_blessing": [],
@@ -50,13 +50,13 @@ class BlessedBeforeCandidate(resolver.ResolverStrategy):
             # A model may be checked twice: a gate that refused it once may pass it later.
             served[model] = served.get(model, False) or blessed
         candidate = max((model.id for model in input_dict["candidate"]), default=0)
-        older = [
+        candidates = [
             model
             for model in input_dict["model"]
             if model.id < candidate and model.id in blessings and served.get(model.id, True)
         ]
-        if older:
-            baseline = max(older, key=lambda model: model.id)
-            resolved["model"] = [baseline]
-            resolved["model_blessing"] = [blessings[baseline.id]]
-        return resolved
+        if candidates:
+            baseline = max(candidates, key=lambda model: model.id)
+            channels["model"] = [baseline]
+            channels["model_blessing"] = [blessings[baseline.id]]
+        return channels

@@ -33,7 +33,7 @@ _SPLIT = "test"
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """What came of the clips.
+    """The scores of clips, and the report rows and records of their faces.
 
     Attributes:
       crops: table of crops, see `scores.CROP_COLUMNS`.
@@ -68,14 +68,14 @@ def score_clips(
         predict` does where training's policy leaves none, an answer judges the best.
 
     Raises:
-      UsageError: see `ModelCard.crop_settings`, or the model is none of ours.
+      UsageError: see `ModelCard.crop_settings`, or the model is not one of this project.
     """
     saved_model = card.find_saved_model(model)
     settings = card.read(model).crop_settings(precropped).replace(policy=policy)
     work = Path(work).resolve()
     records = work / "examples" / f"Split-{_SPLIT}"
-    for old in records.glob("*"):  # Of other clips: shards are put together anew.
-        old.unlink()
+    for shard in records.glob("*"):  # Of other clips: shards are put together anew.
+        shard.unlink()
     clips = [dataclasses.replace(clip, split=_SPLIT) for clip in clips]
     scores = work / "scores" / model_digest(saved_model)
     rows = run_extraction(
@@ -99,8 +99,8 @@ def model_digest(saved_model: Path) -> str:
     for file in sorted(saved_model.rglob("*")):
         if file.name == "saved_model.pb" or file.parent.name == "variables":
             digest.update(file.name.encode())
-            with file.open("rb") as opened:
-                while block := opened.read(1 << 20):
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()[:16]
 
@@ -124,16 +124,16 @@ class _ScoreClip(beam.DoFn):
             records = list(itertools.islice(read_records([row.stored]), 1, None))
             logits = self._scorer.logits(records)
             with replacing(target) as file:
-                json.dump([crop_row(*one) for one in zip(records, logits, strict=True)], file)
+                json.dump([crop_row(*scored) for scored in zip(records, logits, strict=True)], file)
         self._done += 1
         progress.report("score", self._done, self._total, "clips")
         yield row
 
 
 def _scores_file(folder: Path, row: ClipRow) -> Path:
-    stored = Path(row.stored)
+    stored_clip = Path(row.stored)
     # The folder's name tells settings and code of the crops.
-    return folder / stored.parent.name / f"{stored.stem}.json"
+    return folder / stored_clip.parent.name / f"{stored_clip.stem}.json"
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""ClipEvaluator: the second gate, on what people ask about: clips instead of frames."""
+"""ClipEvaluator: the second gate, on clips instead of frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.clip_evaluator import executor
 
 
 class ClipEvaluatorSpec(component_spec.ComponentSpec):
-    """What the executor is told; everything is a reason to run again."""
+    """The parameters of the executor; everything is a reason to run again."""
 
     PARAMETERS = {
         "gate": component_spec.ExecutionParameter(type=str),

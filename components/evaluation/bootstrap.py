@@ -1,4 +1,4 @@
-"""How far a measure would move with other clips: the bootstrap over clusters of clips.
+"""Confidence intervals of measures: the bootstrap over clusters of clips.
 
 Clips of one person, and a fake and its original, are not independent: whole clusters are drawn
 (Field and Welsh, "Bootstrapping clustered data", 2007). A resample is a vector of weights, so all
@@ -33,7 +33,7 @@ def resample(
     Args:
       labels: int [n], 1 = fake.
       logits: finite float [n].
-      clusters: [n], name or number of each one's cluster.
+      clusters: [n], name or number of each clip's cluster.
       resamples: number of resamples.
       seed: equal seeds draw equal clusters, so that two models' measures are paired.
 
@@ -48,7 +48,7 @@ def resample(
 
 
 def cluster_weights(clusters: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each one is drawn: float [some, n], together `resamples` rows."""
+    """Draws the weights of clips in chunks: float [chunk, n], together `resamples` rows."""
     names, cluster_of = np.unique(clusters, return_inverse=True)
     rng = np.random.default_rng(seed)
     chunk = max(1, _CHUNK // len(cluster_of))

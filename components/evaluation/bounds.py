@@ -1,4 +1,4 @@
-"""What the gate asks for, one bound at a time, and what it answers.
+"""Bounds of the gate: how they are written, and the verdict on each.
 
 A bound is written as `auc >= 0.9` for everything, `method=Deepfakes: eer <= 0.1` for one slice, or
 `method: auc >= 0.7` for every slice of a key:
@@ -24,7 +24,7 @@ from pydantic import ConfigDict, ValidationError
 
 from components.evaluation.slices import FIXED_VALUES, KEYS
 from preprocessing.support.errors import UsageError
-from preprocessing.support.section import nearest
+from preprocessing.support.nearest import nearest
 
 # The measures of components/evaluation/metrics.py and the values that each can have.
 RANGES = {
@@ -109,13 +109,13 @@ class Row:
     relation: str = AT_LEAST
 
     @classmethod
-    def of(cls, level: str, bound: Bound, where: str, value: float | None, reason: str) -> Row:
+    def of(cls, level: str, bound: Bound, slice_name: str, value: float | None, reason: str) -> Row:
         """Judges a value; NaN and infinity never hold.
 
         Args:
           level: see `Row`.
           bound: what is asked.
-          where: name of the slice.
+          slice_name: of the slice; empty for everything.
           value: what was measured; None where it could not be.
           reason: why it could not be measured, or what limits the measurement.
         """
@@ -125,16 +125,18 @@ class Row:
             word = "below" if bound.relation == AT_LEAST else "above"
             reason = "; ".join(filter(None, [f"{word} the bound", reason]))
         reason = "" if held else reason
-        return cls(level, where, bound.metric, bound.limit, number, held, reason, bound.relation)
+        return cls(
+            level, slice_name, bound.metric, bound.limit, number, held, reason, bound.relation
+        )
 
     def text(self) -> str:
         """The line in words."""
         name = f"{self.level} {self.metric}" + (f" of {self.slice}" if self.slice else "")
         if not math.isfinite(self.value):
             return f"{name} {self.relation} {self.bound:.3f}: not measured ({self.reason})"
-        missed = "<" if self.relation == AT_LEAST else ">"
-        value, bound = _told_apart(self.value, self.bound)
-        return f"{name} {value} {self.relation if self.held else missed} {bound}"
+        relation = "<" if self.relation == AT_LEAST else ">"
+        value, bound = _distinct_texts(self.value, self.bound)
+        return f"{name} {value} {self.relation if self.held else relation} {bound}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; None instead of NaN."""
@@ -165,33 +167,33 @@ def parse(text: str) -> Bound:
       UsageError: it is written otherwise; its key, value or metric is not known; or its limit lies
         outside of what the metric can be, so that it could never hold, or never fail.
     """
-    found = _BOUND.fullmatch(text.strip())
+    match = _BOUND.fullmatch(text.strip())
     limit = math.nan
-    if found:
+    if match:
         with contextlib.suppress(ValueError):
-            limit = float(found["limit"])
-    if not found or not math.isfinite(limit):
+            limit = float(match["limit"])
+    if not match or not math.isfinite(limit):
         raise UsageError(f"{text!r} cannot be read; write it as {_EXAMPLES}")
-    key, value, metric = found["key"] or "", found["value"] or "", found["metric"]
-    _known(text, "slice", key, KEYS if key else ("",))
-    _known(text, "metric", metric, METRICS)
+    key, value, metric = match["key"] or "", match["value"] or "", match["metric"]
+    _check_name(text, "slice", key, KEYS if key else ("",))
+    _check_name(text, "metric", metric, METRICS)
     if value and key in FIXED_VALUES:
-        _known(text, key, value, FIXED_VALUES[key])
+        _check_name(text, key, value, FIXED_VALUES[key])
     low, high = RANGES[metric]
     if not low <= limit <= high:
-        never_holds = limit > high if found["relation"] == AT_LEAST else limit < low
+        never_holds = limit > high if match["relation"] == AT_LEAST else limit < low
         raise UsageError(
             f"{text!r} {'can never hold' if never_holds else 'holds always'}: {metric} "
             f"lies between {low:g} and {high:g}"
         )
-    return Bound(metric, limit, key, value, found["relation"])
+    return Bound(metric, limit, key, value, match["relation"])
 
 
-def _known(text: str, kind: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
+def _check_name(text: str, kind: str, name: str, names: Iterable[str]) -> None:
+    if name not in names:
         raise UsageError(
-            f"{text!r}: there is no {kind} {name!r}{nearest(name, known)}; there are "
-            f"{', '.join(known)}"
+            f"{text!r}: there is no {kind} {name!r}{nearest(name, names)}; there are "
+            f"{', '.join(names)}"
         )
 
 
@@ -200,9 +202,9 @@ def contradiction(bounds: Iterable[Bound]) -> str:
     bounds = list(bounds)
     for low in bounds:
         for high in bounds:
-            same = (low.metric, low.key, low.value) == (high.metric, high.key, high.value)
+            same_slice = (low.metric, low.key, low.value) == (high.metric, high.key, high.value)
             apart = (low.relation, high.relation) == (AT_LEAST, AT_MOST)
-            if same and apart and low.limit > high.limit:
+            if same_slice and apart and low.limit > high.limit:
                 name = f"{low.metric} of {low.key}={low.value}" if low.key else low.metric
                 return (
                     f"{name} cannot be at least {low.limit:g} and at most {high.limit:g}; remove "
@@ -211,8 +213,8 @@ def contradiction(bounds: Iterable[Bound]) -> str:
     return ""
 
 
-def _told_apart(value: float, bound: float) -> tuple[str, str]:
-    """Both with as many digits as tell them apart, three at least."""
+def _distinct_texts(value: float, bound: float) -> tuple[str, str]:
+    """Both with as many digits as make them differ, at least three."""
     for digits in range(3, 17):
         texts = f"{value:.{digits}f}", f"{bound:.{digits}f}"
         if texts[0] != texts[1]:

@@ -49,19 +49,19 @@ def _change(gate: GateConfig, change: MeasuredDifference) -> Row:
 
 def _rows(bound: Bound, slices: list[SliceMeasures]) -> list[Row]:
     if not bound.key:
-        where = [find(slices)]
+        parts = [find(slices)]
     else:
-        where = [
-            one
-            for one in slices
-            if one.key == bound.key and (not bound.value or one.value == bound.value)
+        parts = [
+            part
+            for part in slices
+            if part.key == bound.key and (not bound.value or part.value == bound.value)
         ]
-    if not where:
+    if not parts:
         name = f"{bound.key}={bound.value}" if bound.value else bound.key
         return [Row.of(LEVEL, bound, name, None, "no clip of it was tested")]
     rows = []
-    for one in where:
-        name = f"{one.key}={one.value}" if bound.key else ""
-        metric = one.metrics[bound.metric]
+    for part in parts:
+        name = f"{part.key}={part.value}" if bound.key else ""
+        metric = part.metrics[bound.metric]
         rows.append(Row.of(LEVEL, bound, name, metric.value, metric.note))
     return rows

@@ -90,10 +90,10 @@ def make_eval_config(evaluation: EvaluationConfig) -> config_pb2.EvalConfig:
 
 
 def bounded_name(metric: config_pb2.MetricConfig) -> str:
-    """Our name of a metric in a configuration; empty for one that cannot be bounded."""
-    given = json.loads(metric.config).get("name", "") if metric.config else ""
+    """The gate's name of a metric in a configuration; empty where it cannot be bounded."""
+    metric_name = json.loads(metric.config).get("name", "") if metric.config else ""
     for name, (class_name, arguments) in BOUNDED.items():
-        if class_name == metric.class_name and given == arguments.get("name", ""):
+        if class_name == metric.class_name and metric_name == arguments.get("name", ""):
             return name
     return ""
 

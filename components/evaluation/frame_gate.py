@@ -1,4 +1,4 @@
-"""TFMA's verdict in words: each bound, its value, and whether it held."""
+"""TFMA's verdict as rows: each bound, the measured value, and whether it held."""
 
 from __future__ import annotations
 
@@ -45,23 +45,25 @@ def _rows(
 ) -> list[Row]:
     key, value = _named(spec)
     bound = _bound(name, threshold.value_threshold, key, value)
-    where = [""]
+    slice_names = [""]
     if key:
-        wanted = f"{key}={value}"
-        where = sorted(s for s in measured if s == wanted or (not value and s.startswith(wanted)))
-    if not where:
-        return [Row.of("frame", bound, wanted.rstrip("="), None, "no crop of it was tested")]
+        slice_prefix = f"{key}={value}"
+        slice_names = sorted(
+            s for s in measured if s == slice_prefix or (not value and s.startswith(slice_prefix))
+        )
+    if not slice_names:
+        return [Row.of("frame", bound, slice_prefix.rstrip("="), None, "no crop of it was tested")]
     rows = []
-    for slice_name in where:
+    for slice_name in slice_names:
         metrics = measured.get(slice_name, {})
-        found = metrics.get(tfma_name(name))
-        reason = "" if found is not None else "nothing was tested"
+        result = metrics.get(tfma_name(name))
+        reason = "" if result is not None else "nothing was tested"
         if name in _NEED_BOTH_CLASSES and metrics.get(MEAN_LABEL) in (0.0, 1.0):
-            found, reason = None, f"only {'fake' if metrics[MEAN_LABEL] else 'real'} crops"
-        rows.append(Row.of("frame", bound, slice_name, found, reason))
+            result, reason = None, f"only {'fake' if metrics[MEAN_LABEL] else 'real'} crops"
+        rows.append(Row.of("frame", bound, slice_name, result, reason))
         if threshold.HasField("change_threshold") and AUC_DIFF in metrics:
             change = Bound(AUC_CHANGE, threshold.change_threshold.absolute.value)
-            difference = None if found is None else metrics[AUC_DIFF]
+            difference = None if result is None else metrics[AUC_DIFF]
             rows.append(Row.of("frame", change, slice_name, difference, reason))
     return rows
 
@@ -84,18 +86,18 @@ def metrics_by_slice(evaluation: str) -> dict[str, dict[str, Any]]:
     Differences from the baseline end in `_diff`; the baseline's own values are left out.
     """
     result = tfma.load_eval_result(evaluation)
-    found: dict[str, dict[str, Any]] = {}
+    by_slice: dict[str, dict[str, Any]] = {}
     for slice_key, by_output in result.slicing_metrics:
         if len(slice_key) > 1:
             continue
         name = "".join(f"{key}={value}" for key, value in slice_key)
         values = by_output[""][""]
-        found[name] = {
+        by_slice[name] = {
             metric: value["doubleValue"]
             for metric, value in values.items()
             if isinstance(value.get("doubleValue"), float)
         }
-    return found
+    return by_slice
 
 
 def write(folder: str, rows: list[Row]) -> None:

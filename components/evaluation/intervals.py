@@ -1,4 +1,4 @@
-"""Measures with the intervals that the bootstrap gives them."""
+"""Measures with confidence intervals of the bootstrap."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ def measure_with_intervals(
       resamples: number of resamples; 0 leaves the intervals out.
       seed: of the resampling.
     """
-    found = measure(labels, logits)
-    if not resamples or not np.isfinite([m.value for m in found.values()]).any():
-        return found
+    results = measure(labels, logits)
+    if not resamples or not np.isfinite([m.value for m in results.values()]).any():
+        return results
     draws = bootstrap.resample(labels, logits, clusters, resamples, seed)
     informative = bootstrap.informative_clusters(labels, clusters)
     return {
-        name: _with_interval(one, draws[name], informative) if math.isfinite(one.value) else one
-        for name, one in found.items()
+        name: _with_interval(result, draws[name], informative)
+        if math.isfinite(result.value)
+        else result
+        for name, result in results.items()
     }
 
 
-def _with_interval(one: Measure, draws: np.ndarray, informative: int) -> Measure:
+def _with_interval(result: Measure, draws: np.ndarray, informative: int) -> Measure:
     low, high, why = bootstrap.interval(draws, informative)
     return dataclasses.replace(
-        one, low=low, high=high, note="; ".join(filter(None, [one.note, why]))
+        result, low=low, high=high, note="; ".join(filter(None, [result.note, why]))
     )

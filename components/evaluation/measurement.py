@@ -1,4 +1,4 @@
-"""From tables of scores to all that is said about a model: measures, slices, curves, comparison."""
+"""Measures, slices, curves and comparisons, computed from tables of scores."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def _slices(table: pd.DataFrame, resamples: int) -> list[SliceMeasures]:
     rows = []
     for key, value, members in _members(table):
         part = labels[members], logits[members], clusters[members]
-        found = measure_with_intervals(*part, resamples) if resamples else measure(part[0], part[1])
+        results = (
+            measure_with_intervals(*part, resamples) if resamples else measure(part[0], part[1])
+        )
         rows.append(
             SliceMeasures(
                 key=key,
@@ -57,7 +59,9 @@ def _slices(table: pd.DataFrame, resamples: int) -> list[SliceMeasures]:
                 real=int((part[0] == 0).sum()),
                 fake=int((part[0] == 1).sum()),
                 clusters=len(np.unique(part[2])),
-                metrics={name: StoredMeasure(**_stored(one)) for name, one in found.items()},
+                metrics={
+                    name: StoredMeasure(**_stored(result)) for name, result in results.items()
+                },
             )
         )
     return rows
@@ -67,7 +71,7 @@ def _members(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
     """(key, value, numbers of the rows) of every slice, the whole table first."""
     columns = [table[name] for name in (names.LABEL, names.DATASET, names.METHOD)]
     methods = methods_of(zip(*columns, strict=True))
-    found: dict[tuple[str, str], list[int]] = {}
+    members: dict[tuple[str, str], list[int]] = {}
     for number, row in enumerate(table.to_dict("records")):
         slices = slices_of(
             label=row[names.LABEL],
@@ -80,10 +84,10 @@ def _members(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
         )
         for key, values in slices.items():
             for value in values:
-                found.setdefault((key, value), []).append(number)
-    order = sorted(found, key=lambda one: (KEYS.index(one[0]), one[1]))
+                members.setdefault((key, value), []).append(number)
+    order = sorted(members, key=lambda member: (KEYS.index(member[0]), member[1]))
     every = (OVERALL, "", np.arange(len(table)))
-    return [every, *((key, value, np.array(found[key, value])) for key, value in order)]
+    return [every, *((key, value, np.array(members[key, value])) for key, value in order)]
 
 
 def compare(
@@ -97,7 +101,7 @@ def compare(
       candidate: table of clips.
       baseline: table of clips of the other model.
       resamples: of the bootstrap.
-      key: column that says which clips are the same one; each value stands once in a table.
+      key: column that identifies a clip in both tables; its values are unique in each.
 
     Returns:
       How many clips there are of each kind, and the differences in all metrics.
@@ -105,21 +109,25 @@ def compare(
     both = candidate.merge(baseline[[key, "logit"]], on=key, suffixes=("", "_baseline"))
     labels, clusters = both[names.LABEL].to_numpy(int), clusters_of(both)
     logits = [both[column].to_numpy(float) for column in ("logit", "logit_baseline")]
-    values = [measure(labels, one) for one in logits]
+    values = [measure(labels, model_logits) for model_logits in logits]
     draws: dict[str, np.ndarray] = {}
-    if len(both) and all(np.isfinite(one).all() for one in logits):
-        drawn = [bootstrap.resample(labels, one, clusters, resamples) for one in logits]
+    if len(both) and all(np.isfinite(model_logits).all() for model_logits in logits):
+        drawn = [
+            bootstrap.resample(labels, model_logits, clusters, resamples) for model_logits in logits
+        ]
         draws = {name: drawn[0][name] - drawn[1][name] for name in drawn[0]}
     metrics = {}
-    for name, one in values[0].items():
-        other = values[1][name]
-        difference = Measure(one.value - other.value, note=one.note or other.note)
+    for name, result in values[0].items():
+        reference = values[1][name]
+        difference = Measure(result.value - reference.value, note=result.note or reference.note)
         if math.isfinite(difference.value) and draws:
             informative = bootstrap.informative_clusters(labels, clusters)
             low, high, why = _interval_of_difference(draws[name], informative)
             difference = Measure(difference.value, low, high, why)
         metrics[name] = MeasuredDifference(
-            candidate=_number(one.value), baseline=_number(other.value), **_stored(difference)
+            candidate=_number(result.value),
+            baseline=_number(reference.value),
+            **_stored(difference),
         )
     return Comparison(
         clips=len(both),
@@ -130,7 +138,7 @@ def compare(
 
 
 def _interval_of_difference(draws: np.ndarray, informative: int) -> tuple[float, float, str]:
-    """As `bootstrap.interval`; where every resample gives one value, both ends are it.
+    """As `bootstrap.interval`; where all resamples agree, both ends are their value.
 
     Two models that rank all clips alike differ by exactly 0 on every resample. For one model's own
     measure a width of zero would promise too much, and is left out.
@@ -142,9 +150,9 @@ def _interval_of_difference(draws: np.ndarray, informative: int) -> tuple[float,
     return low, high, why
 
 
-def _stored(one: Measure) -> dict[str, Any]:
+def _stored(result: Measure) -> dict[str, Any]:
     """The fields of a measure as JSON has them: None instead of NaN."""
-    values = dataclasses.asdict(one)
+    values = dataclasses.asdict(result)
     return {key: value if key == "note" else _number(value) for key, value in values.items()}
 
 

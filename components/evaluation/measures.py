@@ -1,4 +1,4 @@
-"""What `metrics.json` of ClipEvaluator holds: measures of slices, splits, and two models."""
+"""The content of ClipEvaluator's `metrics.json`: measures of slices, splits and two models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good scores are: the field's measures, each with why it is missing where it is."""
+"""Measures of scores, such as AUC and EER; each says why where it is undefined."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def measure(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measure]:
       between score and share of fakes over 15 bins of equal width, weighted by their numbers.
     """
     labels, logits = np.asarray(labels), np.asarray(logits, np.float64)
-    lacking = _lacking(labels, logits)
-    if lacking and not (lacking.startswith("no ") and len(labels)):
-        return {name: Measure(math.nan, note=lacking) for name in METRICS}
+    reason = _missing_reason(labels, logits)
+    if reason and not (reason.startswith("no ") and len(labels)):
+        return {name: Measure(math.nan, note=reason) for name in METRICS}
     scores = probability(logits)
     values = {
         "accuracy": sk.accuracy_score(labels, logits > 0),
@@ -62,8 +62,8 @@ def measure(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measure]:
         "calibration_error": calibration_error(labels, scores),
     }
     notes = {}
-    if lacking:
-        notes = dict.fromkeys(RANKING, lacking)
+    if reason:
+        notes = dict.fromkeys(RANKING, reason)
     else:
         fpr, tpr, _ = sk.roc_curve(labels, logits, drop_intermediate=False)
         values["auc"] = sk.roc_auc_score(labels, logits)
@@ -104,7 +104,7 @@ def calibration_bin(scores: np.ndarray) -> np.ndarray:
     )
 
 
-def _lacking(labels: np.ndarray, logits: np.ndarray) -> str:
+def _missing_reason(labels: np.ndarray, logits: np.ndarray) -> str:
     if not len(labels):
         return "nothing was scored"
     broken = int((~np.isfinite(logits)).sum())

@@ -1,4 +1,4 @@
-"""Tables of scores: each crop's from the exported model, and what they make of tracks and clips."""
+"""Tables of scores: crops by the exported model, aggregated to tracks and clips."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
       clip have in common, `crops`, `tracks`, the median `face_size`, `logit`, `score`).
     """
     clip_ids = crops[names.CLIP_ID].to_numpy(str)
-    found = aggregate(
+    aggregated = aggregate(
         crops["logit"].to_numpy(),
         clip_ids,
         crops[names.TRACK_ID].to_numpy(int),
@@ -126,10 +126,10 @@ def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     tracks = pd.DataFrame(
         {
-            names.CLIP_ID: found.track_clips,
-            names.TRACK_ID: found.tracks,
-            "logit": found.track_logits,
-            "score": probability(found.track_logits),
+            names.CLIP_ID: aggregated.track_clips,
+            names.TRACK_ID: aggregated.tracks,
+            "logit": aggregated.track_logits,
+            "score": probability(aggregated.track_logits),
         }
     )
     by_clip = crops.groupby(names.CLIP_ID, sort=True)
@@ -138,14 +138,14 @@ def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     clips["tracks"] = by_clip[names.TRACK_ID].nunique()
     clips["face_size"] = by_clip["face_size"].median()
     clips = clips.reset_index()
-    logits = dict(zip(found.clips, found.logits, strict=True))
+    logits = dict(zip(aggregated.clips, aggregated.logits, strict=True))
     clips["logit"] = clips[names.CLIP_ID].map(logits).astype(float)
     clips["score"] = probability(clips["logit"].to_numpy())
     return tracks, clips
 
 
 def clusters_of(table: pd.DataFrame) -> np.ndarray:
-    """What the bootstrap draws as a whole: the clips of one target person.
+    """The clusters that the bootstrap draws: the clips of one target person.
 
     A fake's second person, the donor, is not counted: by both, most datasets are one cluster. Where
     persons are unknown, a fake and its original are a cluster.
@@ -154,8 +154,8 @@ def clusters_of(table: pd.DataFrame) -> np.ndarray:
       Strings [rows].
     """
     first = table[names.IDENTITY].str.split("|").str[0]
-    known = first.fillna("") != ""
-    clusters = table[names.DATASET] + ":" + first.where(known, table[names.PAIR_ID])
+    has_person = first.fillna("") != ""
+    clusters = table[names.DATASET] + ":" + first.where(has_person, table[names.PAIR_ID])
     strings: np.ndarray = clusters.to_numpy(str)
     return strings
 

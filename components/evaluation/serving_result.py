@@ -1,4 +1,4 @@
-"""What a serving check found, as the nodes and the summary after it read it."""
+"""The result of a serving check, as later nodes and the run's summary read it."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class ServingResult:
         if self.problems or self.skipped:
             return self.skipped or "\n".join(self.problems)
         largest = max(self.largest_difference.values(), default=0.0)
-        same = f"within {largest:.1g} of" if largest else "equal to"
+        relation = f"within {largest:.1g} of" if largest else "equal to"
         latency = ", ".join(f"{name} {value:.0f} ms" for name, value in self.p50_ms.items())
         return (
-            f"{self.crops} crops over {' and '.join(self.p50_ms)}: logits {same} the evaluation's; "
-            f"median of one crop: {latency}"
+            f"{self.crops} crops over {' and '.join(self.p50_ms)}: logits {relation} the "
+            f"evaluation's; median of one crop: {latency}"
         )
 
     def write(self, folder: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""The parts of a test set that are measured on their own, for frames and clips alike.
+"""The slices of a test set, the same for frames and clips.
 
 A slice of fakes alone has one class, where AUC means nothing: so a slice of a method holds, besides
 its fakes, all real crops of the same dataset, and a slice of a source holds the fakes that were
@@ -69,13 +69,13 @@ def face_size_of(pixels: float) -> str:
 
 def methods_of(labelled: Iterable[tuple[int, str, str]]) -> dict[str, list[str]]:
     """Dataset -> its manipulations, sorted, of (label, dataset, method)."""
-    found: dict[str, set[str]] = {}
+    methods: dict[str, set[str]] = {}
     for label, dataset, method in labelled:
         if label != _REAL:
-            found.setdefault(dataset, set()).add(method)
-    return {dataset: sorted(names) for dataset, names in sorted(found.items())}
+            methods.setdefault(dataset, set()).add(method)
+    return {dataset: sorted(names) for dataset, names in sorted(methods.items())}
 
 
 def _source(path: str) -> str:
-    kept = [p for p in PurePosixPath(path).parts[:-1] if p not in ("videos", *_COMPRESSIONS)]
-    return "/".join(kept) or "."
+    folders = [p for p in PurePosixPath(path).parts[:-1] if p not in ("videos", *_COMPRESSIONS)]
+    return "/".join(folders) or "."

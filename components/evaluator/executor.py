@@ -36,7 +36,7 @@ class Executor(tfx_executor.Executor):
         eval_config = config_pb2.EvalConfig()
         proto_utils.json_to_proto(exec_properties["eval_config"], eval_config)
         splits = json.loads(exec_properties["example_splits"])
-        folders = [artifact_utils.get_split_uri(input_dict["examples"], one) for one in splits]
+        folders = [artifact_utils.get_split_uri(input_dict["examples"], split) for split in splits]
         files = [f"{folder}/{name}" for folder in folders for name in fileio.listdir(folder)]
         paired = slicing.add_methods(eval_config, slicing.scan_methods(sorted(files)))
         properties = {

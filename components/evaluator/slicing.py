@@ -1,4 +1,4 @@
-"""What TFMA slices by: those of components/evaluation/slices.py instead of the raw features."""
+"""Makes TFMA slice by components/evaluation/slices.py instead of the raw features."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def custom_extractors(
         eval_config=eval_config,
         tensor_adapter_config=tensor_adapter_config,
     )
-    stages = [one.stage_name for one in extractors]
+    stages = [extractor.stage_name for extractor in extractors]
     place = stages.index(slice_key_extractor.SLICE_KEY_EXTRACTOR_STAGE_NAME)
-    ours = tfma.extractors.Extractor(
+    slices = tfma.extractors.Extractor(
         "FaceSlices", "FaceSlices" >> beam.Map(_with_slices, _paired(eval_config))
     )
-    return [*extractors[:place], ours, *extractors[place:]]
+    return [*extractors[:place], slices, *extractors[place:]]
 
 
 def scan_methods(files: list[str]) -> dict[str, list[str]]:

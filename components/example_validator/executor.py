@@ -27,7 +27,7 @@ class Executor(tfx_executor.Executor):
           UsageError: there are anomalies; they are named with split and feature.
         """
         result = super().Do(input_dict, output_dict, exec_properties)
-        found = [
+        problems = [
             f"{split}: {name}: {info.short_description} ({info.description})"
             for split, anomalies in _anomalies(output_dict["anomalies"]).items()
             for name, info in (
@@ -39,10 +39,10 @@ class Executor(tfx_executor.Executor):
                 ),
             )
         ]
-        if found:
+        if problems:
             raise UsageError(
                 "the extracted faces do not follow pipeline/schema/schema.pbtxt:\n  "
-                + "\n  ".join(found)
+                + "\n  ".join(problems)
             )
         return result
 
@@ -50,9 +50,9 @@ class Executor(tfx_executor.Executor):
 def _anomalies(artifacts: list[types.Artifact]) -> dict[str, Any]:
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-    found = {}
+    anomalies = {}
     artifact = artifact_utils.get_single_instance(artifacts)
     for split in artifact_utils.decode_split_names(artifact.split_names):
         uri = io_utils.get_only_uri_in_dir(artifact_utils.get_split_uri(artifacts, split))
-        found[split] = anomalies_pb2.Anomalies.FromString(io_utils.read_bytes_file(uri))
-    return found
+        anomalies[split] = anomalies_pb2.Anomalies.FromString(io_utils.read_bytes_file(uri))
+    return anomalies

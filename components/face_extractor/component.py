@@ -13,7 +13,7 @@ from components.face_extractor import executor
 
 
 class FaceExtractorSpec(component_spec.ComponentSpec):
-    """What the executor is told; everything but `store` is a reason to run again."""
+    """The parameters of the executor; everything but `store` is a reason to run again."""
 
     PARAMETERS = {
         "manifest": component_spec.ExecutionParameter(type=str),

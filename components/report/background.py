@@ -51,7 +51,7 @@ def dataset(dataset: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def faces(extraction: dict[str, Any] | None, pictures: Pictures) -> dict[str, Any] | None:
-    """What came of the clips, and some crops; None where neither is known.
+    """Counts of clips and faces, and sample crops; None where neither is known.
 
     Args:
       extraction: of `components.report.data.gather`.
@@ -106,12 +106,12 @@ def _is_number(value: Any) -> bool:
 
 def _calibration(model: dict[str, Any]) -> str:
     text = f"temperature {number(model['temperature'], 4)}, offset {number(model.get('offset'), 4)}"
-    fitted = model.get("calibration")
-    if not fitted:  # Of a version that fitted it on crops.
+    calibration = model.get("calibration")
+    if not calibration:  # Of a version that fitted it on crops.
         return text
     return (
-        f"{text}; fitted on the {fitted['real']} real and {fitted['fake']} fake clips of val, "
-        "which chose the epoch and the thresholds too"
+        f"{text}; fitted on the {calibration['real']} real and {calibration['fake']} fake clips of "
+        "val, which chose the epoch and the thresholds too"
     )
 
 

@@ -1,4 +1,4 @@
-"""From the artifacts of a run to `report.html` and `report.json`."""
+"""Builds `report.html` and `report.json` from the artifacts of a run."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def build(sources: Sources, folder: str | Path) -> Path:
       The page.
 
     Raises:
-      UsageError: the model is none of ours.
+      UsageError: the model is not one of this project.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = gather(sources)
     pictures = Pictures()
     if sources.records:
-        found = _mistakes(sources) if data["curves"] else []
+        mistakes = _mistakes(sources) if data["curves"] else []
         sheet: list[tuple[int, bytes]] = []
         contact = b""
         if sources.extraction:
@@ -48,8 +48,8 @@ def build(sources: Sources, folder: str | Path) -> Path:
                 contact = (Path(sources.extraction) / "contact_sheet.png").read_bytes()
         if not contact:
             sheet = wrong.contact_sheet(sources.records, _SHEET)
-        pictures = Pictures(found, sheet, contact)
-    data["mistakes"] = [one.row for one in pictures.mistakes]
+        pictures = Pictures(mistakes, sheet, contact)
+    data["mistakes"] = [mistake.row for mistake in pictures.mistakes]
     with replacing(folder / DATA) as file:
         json.dump(data, file, indent=1, default=str)
     with replacing(folder / PAGE) as file:
@@ -62,20 +62,20 @@ def _mistakes(sources: Sources) -> list[wrong.Mistake]:
         results.read_scores(sources.clip_evaluation, "test", level)
         for level in ("crops", "tracks", "clips")
     )
-    found = wrong.worst(crops, tracks, clips, n=_MISTAKES)
-    if not found:
+    mistakes = wrong.worst(crops, tracks, clips, n=_MISTAKES)
+    if not mistakes:
         return []
     with _scorer(sources.model) as score:
-        return wrong.with_pictures(found, sources.records, score)
+        return wrong.with_pictures(mistakes, sources.records, score)
 
 
 @contextlib.contextmanager
 def _scorer(saved_model: str) -> Iterator[wrong.Score | None]:
-    """Scores encoded crops through `serving_default`; None where a model has it not."""
+    """Scores encoded crops through `serving_default`; None where a model lacks it."""
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(saved_model)
-    signature = loaded.signatures.get("serving_default")
+    model = tf.saved_model.load(saved_model)
+    signature = model.signatures.get("serving_default")
 
     def score(crops: Sequence[bytes]) -> np.ndarray:
         return signature(image=tf.constant(crops))["logit"].numpy()

@@ -24,7 +24,7 @@ class _Frame:
 
     def __init__(self, x: tuple[float, float], y: tuple[float, float], x_label: str, y_label: str):
         self._x, self._y = x, y
-        self._whole = x_label in _WHOLE
+        self._integers = x_label in _WHOLE
         self.parts = [*self._grid(), *self._labels(x_label, y_label)]
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -61,7 +61,7 @@ class _Frame:
 
     def _grid(self) -> list[str]:
         parts = []
-        for value in _ticks(*self._x, whole=self._whole):
+        for value in _ticks(*self._x, integers=self._integers):
             x, bottom = self.at(value, self._y[0])
             parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}"/>')
             parts.append(
@@ -127,9 +127,9 @@ def reliability(bins: Sequence[dict[str, float]]) -> str:
     """Share of fakes over the score; on the diagonal a score is a probability."""
     frame = _Frame((0, 1), (0, 1), "score", "share of fakes")
     frame.line([(0, 0), (1, 1)], "muted")
-    frame.line([(one["score"], one["fake"]) for one in bins], "s0")
-    for one in bins:
-        frame.dot(one["score"], one["fake"], "s0", f"{one['n']} clips")
+    frame.line([(bar["score"], bar["fake"]) for bar in bins], "s0")
+    for bar in bins:
+        frame.dot(bar["score"], bar["fake"], "s0", f"{bar['n']} clips")
     return frame.svg("reliability diagram")
 
 
@@ -141,10 +141,10 @@ def lines(series: dict[str, Points], x_label: str, name: str) -> str:
     pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
     across = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
     frame = _Frame(across, (low - pad, high + pad), x_label, "")
-    for number, (one, points) in enumerate(series.items()):
+    for number, (line_name, points) in enumerate(series.items()):
         frame.line(points, f"s{number}")
         for x, y in points:
-            frame.dot(x, y, f"s{number}", f"{one}: {y:.4g}")
+            frame.dot(x, y, f"s{number}", f"{line_name}: {y:.4g}")
     return frame.svg(name)
 
 
@@ -170,14 +170,14 @@ def _small(value: float) -> float:
     return 5 + 90 * value
 
 
-def _ticks(low: float, high: float, whole: bool = False) -> list[float]:
+def _ticks(low: float, high: float, integers: bool = False) -> list[float]:
     """Four to six round numbers."""
     if (low, high) == (0, 1):
         return [0, 0.25, 0.5, 0.75, 1]
     # The largest of 1, 2 and 5 times a power of ten that gives at least three ticks.
     magnitude = 10.0 ** math.floor(math.log10(high - low))
     step = max(m * magnitude for m in (0.1, 0.2, 0.5, 1.0) if (high - low) / (m * magnitude) >= 3)
-    if whole:
+    if integers:
         step = max(1.0, round(step))
     first = -(-low // step)
     count = int((high - first * step) / step + 1e-9) + 1

@@ -30,19 +30,19 @@ class Comparison:
       names: of the runs.
       remarks: what stands against comparing them.
       result: see `evaluation.compare`; None without a clip in common.
-      own: each run's own overall measures.
+      measures: the overall measures of each run.
     """
 
     names: tuple[str, str]
     remarks: list[str]
     result: dict[str, Any] | None
-    own: tuple[dict[str, Any], dict[str, Any]]
+    measures: tuple[dict[str, Any], dict[str, Any]]
 
     def text(self) -> str:
         """A table for the terminal."""
         rows: list[tuple[str, ...]] = [("", *self.names, "difference" if self.result else "")]
         for name, title in NAMES.items():
-            values = [number(one[name]["value"]) for one in self._sides(name)]
+            values = [number(measures[name]["value"]) for measures in self._sides(name)]
             difference = measure(self.result["metrics"][name], True) if self.result else ""
             rows.append((title, *values, difference))
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -53,11 +53,11 @@ class Comparison:
         return "\n".join([*lines, "", *self.remarks])
 
     def html(self) -> str:
-        """A page of its own."""
+        """The comparison as an HTML page."""
         rows = [
             [
                 title,
-                *(number(one[name]["value"]) for one in self._sides(name)),
+                *(number(measures[name]["value"]) for measures in self._sides(name)),
                 measure(self.result["metrics"][name], True) if self.result else "–",
             ]
             for name, title in NAMES.items()
@@ -66,9 +66,9 @@ class Comparison:
 
     def _sides(self, name: str) -> list[dict[str, Any]]:
         if not self.result:
-            return [one for one in self.own]
-        one = self.result["metrics"][name]
-        return [{name: {"value": one[side]}} for side in ("candidate", "baseline")]
+            return list(self.measures)
+        difference = self.result["metrics"][name]
+        return [{name: {"value": difference[side]}} for side in ("candidate", "baseline")]
 
 
 def compare_runs(first: str, second: str) -> Comparison:
@@ -77,8 +77,8 @@ def compare_runs(first: str, second: str) -> Comparison:
     Clips are the same where the contents of their files are equal, whatever their names.
 
     Raises:
-      UsageError: one of them has no report, its scores or its manifest are gone, or one content is
-        labelled real in one run and fake in the other.
+      UsageError: a run has no report, its scores or its manifest are gone, or the two runs label
+        the same content differently.
     """
     from components.evaluation.measurement import compare
 
@@ -98,8 +98,8 @@ def compare_runs(first: str, second: str) -> Comparison:
         names = [
             f"{name} ({Path(run).name})" for name, run in zip(names, (first, second), strict=True)
         ]
-    own = tuple(report["splits"]["test"]["clips"][0]["metrics"] for report in reports)
-    return Comparison(tuple(names), remarks, result if shared else None, own)
+    measures = tuple(report["splits"]["test"]["clips"][0]["metrics"] for report in reports)
+    return Comparison(tuple(names), remarks, result if shared else None, measures)
 
 
 def _scores(run: str, report: dict[str, Any]) -> pd.DataFrame:
@@ -123,8 +123,8 @@ def _scores(run: str, report: dict[str, Any]) -> pd.DataFrame:
         for clip in Manifest.read_csv(manifest, sources["root"]).clips
     }
     # A clip that the manifest does not know is like no other.
-    unknown = "unknown content of " + table[CLIP_ID]
-    table[_CONTENT] = table[CLIP_ID].map(hashes).fillna(unknown + f" in {run}")
+    placeholder = "unknown content of " + table[CLIP_ID]
+    table[_CONTENT] = table[CLIP_ID].map(hashes).fillna(placeholder + f" in {run}")
     return table
 
 
@@ -149,9 +149,11 @@ def _remarks(result: dict[str, Any], same_data: bool) -> list[str]:
     """What stands against comparing two runs, in sentences that do not contradict each other."""
     shared, alone = result["clips"], (result["only_candidate"], result["only_baseline"])
     if shared and not any(alone):
-        same = f"Compared on the same {shared} test clips, by content."
-        elsewhere = "The data of the two runs differs, but not in the content of the test clips."
-        return [same] if same_data else [elsewhere, same]
+        shared_clips = f"Compared on the same {shared} test clips, by content."
+        differing_data = (
+            "The data of the two runs differs, but not in the content of the test clips."
+        )
+        return [shared_clips] if same_data else [differing_data, shared_clips]
     remarks = [] if same_data else ["The two runs are of different data."]
     if shared:
         return [

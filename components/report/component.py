@@ -14,7 +14,7 @@ from components.report import executor
 
 
 class ReportSpec(component_spec.ComponentSpec):
-    """What the executor is told; everything is a reason to run again."""
+    """The parameters of the executor; everything is a reason to run again."""
 
     PARAMETERS = {
         "config": component_spec.ExecutionParameter(type=str),

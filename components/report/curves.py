@@ -1,4 +1,4 @@
-"""What the charts show, as numbers."""
+"""The data of the report's charts."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def curves(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
 
 def confusion(labels: np.ndarray, logits: np.ndarray, threshold: float) -> dict[str, int]:
     """Counts at a threshold; fake is called what has a logit above it."""
-    called = logits > threshold
+    called_fake = logits > threshold
     return {
-        "real_called_real": int(np.sum((labels == 0) & ~called)),
-        "real_called_fake": int(np.sum((labels == 0) & called)),
-        "fake_called_real": int(np.sum((labels == 1) & ~called)),
-        "fake_called_fake": int(np.sum((labels == 1) & called)),
+        "real_called_real": int(np.sum((labels == 0) & ~called_fake)),
+        "real_called_fake": int(np.sum((labels == 0) & called_fake)),
+        "fake_called_real": int(np.sum((labels == 1) & ~called_fake)),
+        "fake_called_fake": int(np.sum((labels == 1) & called_fake)),
     }
 
 
@@ -71,5 +71,5 @@ def _reliability(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, float
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
-    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).round().astype(int))
-    return [[round(float(x[i]), 5), round(float(y[i]), 5)] for i in kept]
+    indices = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).round().astype(int))
+    return [[round(float(x[i]), 5), round(float(y[i]), 5)] for i in indices]

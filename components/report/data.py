@@ -109,8 +109,8 @@ def _gate(sources: Sources) -> list[dict[str, Any]]:
 
 
 def _serving_check(folder: str) -> dict[str, Any]:
-    found = serving_result.read(folder)
-    return {"blessed": found.blessed, "text": found.text(), **dataclasses.asdict(found)}
+    result = serving_result.read(folder)
+    return {"blessed": result.blessed, "text": result.text(), **dataclasses.asdict(result)}
 
 
 def _dataset(sources: Sources) -> dict[str, Any]:

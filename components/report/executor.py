@@ -34,7 +34,7 @@ class Executor(base_executor.BaseExecutor):
           exec_properties: the parameters of ReportSpec.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        uri = {name: one[0].uri for name, one in input_dict.items() if one}
+        uri = {name: artifacts[0].uri for name, artifacts in input_dict.items() if artifacts}
         model = artifact_utils.get_single_instance(input_dict["model"])
         test = artifact_utils.get_split_uri(input_dict["examples"], "test")
         config = json.loads(exec_properties["config"])

@@ -24,17 +24,17 @@ def locate(run: str | Path) -> Path:
     if (run / DATA).is_file():
         return run
     try:
-        found = json.loads((run / "summary.json").read_text(encoding="utf-8"))["page"]
+        page = json.loads((run / "summary.json").read_text(encoding="utf-8"))["page"]
     except (OSError, ValueError, KeyError):
         raise UsageError(
             f"{run} holds no report: name the --output of a finished `deepfake run` or "
             "`deepfake evaluate`"
         ) from None
     # A run's folder may have been moved since.
-    for folder in (Path(found).parent, run / "/".join(Path(found).parts[-5:-1])):
+    for folder in (Path(page).parent, run / "/".join(Path(page).parts[-5:-1])):
         if (folder / DATA).is_file():
             return folder
-    raise UsageError(f"the report of {run} is gone from {Path(found).parent}; run it again")
+    raise UsageError(f"the report of {run} is gone from {Path(page).parent}; run it again")
 
 
 def rebuild(folder: Path) -> Path:
@@ -45,11 +45,11 @@ def rebuild(folder: Path) -> Path:
     """
     sources = read_data(folder)["sources"]
     sources["records"] = tuple(sources["records"])
-    known = Sources(**sources)
-    for place in (known.model, known.clip_evaluation, *known.records):
+    artifacts = Sources(**sources)
+    for place in (artifacts.model, artifacts.clip_evaluation, *artifacts.records):
         if not Path(place).exists():
             raise UsageError(f"the report cannot be drawn again: {place} is gone")
-    return build(known, folder)
+    return build(artifacts, folder)
 
 
 def page_of(run: str | Path, again: bool) -> Path:

@@ -25,12 +25,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}"
 
 
-def measure(one: dict[str, Any], signed: bool = False) -> str:
+def measure(values: dict[str, Any], signed: bool = False) -> str:
     """A measure with its interval."""
-    if one["value"] is None:
-        return f"– ({one['note']})" if one["note"] else "–"
-    text = f"{one['value']:+.3f}" if signed else number(one["value"])
-    if one["low"] is not None and one["high"] is not None:
+    if values["value"] is None:
+        return f"– ({values['note']})" if values["note"] else "–"
+    text = f"{values['value']:+.3f}" if signed else number(values["value"])
+    if values["low"] is not None and values["high"] is not None:
         sign = "+" if signed else ""
-        text += f" [{one['low']:{sign}.3f}, {one['high']:{sign}.3f}]"
+        text += f" [{values['low']:{sign}.3f}, {values['high']:{sign}.3f}]"
     return text

@@ -29,9 +29,9 @@ def clips(data: dict[str, Any]) -> dict[str, Any]:
             row.append(number(val["clips"][0]["metrics"][name]["value"]))
         rows.append(row)
     notes = {
-        f"{NAMES[name]}: {one['note']}."
-        for name, one in clips["metrics"].items()
-        if one["note"] and one["value"] is not None
+        f"{NAMES[name]}: {values['note']}."
+        for name, values in clips["metrics"].items()
+        if values["note"] and values["value"] is not None
     }
     return {
         "head": ["Measure", "Clips", "Frames", *(["Clips of val"] if val else [])],
@@ -62,11 +62,11 @@ def _charts(data: dict[str, Any], clips: dict[str, Any]) -> list[dict[str, Any]]
     if curves["roc"]:
         marks = [
             (
-                one["name"],
-                one["real_called_fake"] / clips["real"],
-                one["fake_called_fake"] / clips["fake"],
+                point["name"],
+                point["real_called_fake"] / clips["real"],
+                point["fake_called_fake"] / clips["fake"],
             )
-            for one in data["confusion"]
+            for point in data["confusion"]
         ]
         share = clips["fake"] / (clips["real"] + clips["fake"])
         model = ("model", "s0")
@@ -96,7 +96,7 @@ def _charts(data: dict[str, Any], clips: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def _confusion(data: dict[str, Any]) -> dict[str, Any] | None:
-    at_half = next((one for one in data["confusion"] if one["name"] == "0.5"), None)
+    at_half = next((point for point in data["confusion"] if point["name"] == "0.5"), None)
     if at_half is None:
         return None
     cells = []
@@ -108,13 +108,15 @@ def _confusion(data: dict[str, Any]) -> dict[str, Any] | None:
         cells.append((label, [{"count": count, "share": share} for count, share in pairs]))
     points = [
         [
-            _POINTS.get(one["name"], one["name"].replace("fpr_", "false alarms of val at most ")),
-            number(one["threshold"]),
-            one["real_called_fake"],
-            one["fake_called_real"],
-            one["fake_called_fake"],
+            _POINTS.get(
+                point["name"], point["name"].replace("fpr_", "false alarms of val at most ")
+            ),
+            number(point["threshold"]),
+            point["real_called_fake"],
+            point["fake_called_real"],
+            point["fake_called_fake"],
         ]
-        for one in data["confusion"]
+        for point in data["confusion"]
     ]
     return {"cells": cells, "points": points}
 
@@ -126,16 +128,18 @@ def slices(data: dict[str, Any]) -> list[list[Any]]:
       data: see `components.report.data.gather`.
     """
     rows = []
-    for one in data["splits"]["test"]["clips"]:
-        auc = one["metrics"]["auc"]
+    for part in data["splits"]["test"]["clips"]:
+        auc = part["metrics"]["auc"]
         rows.append(
             [
-                f"{one['key'].replace('_', ' ')}: {one['value']}" if one["value"] else "all clips",
-                one["real"],
-                one["fake"],
+                f"{part['key'].replace('_', ' ')}: {part['value']}"
+                if part["value"]
+                else "all clips",
+                part["real"],
+                part["fake"],
                 measure(auc),
                 Markup(charts.interval(auc["value"], auc["low"], auc["high"])),  # noqa: S704
-                measure(one["metrics"]["accuracy"]),
+                measure(part["metrics"]["accuracy"]),
             ]
         )
     return rows
@@ -151,16 +155,16 @@ def mistakes(mistakes: Sequence[Mistake], warning: str) -> list[dict[str, Any]]:
     note = f" ({warning})" if warning else ""
     return [
         {
-            "face": data_uri(thumbnail(one.crop)) if one.crop else "",
-            "heat": data_uri(overlay(one.crop, one.heat))
-            if one.crop and one.heat is not None
+            "face": data_uri(thumbnail(mistake.crop)) if mistake.crop else "",
+            "heat": data_uri(overlay(mistake.crop, mistake.heat))
+            if mistake.crop and mistake.heat is not None
             else "",
             "what": f"real, called fake{note}"
-            if one.row["label"] == 0
-            else f"{one.row['method']}, called real{note}",
-            "score": one.row["score"],
-            "clip": one.row["clip_id"],
-            "frame": one.row["frame_index"],
+            if mistake.row["label"] == 0
+            else f"{mistake.row['method']}, called real{note}",
+            "score": mistake.row["score"],
+            "clip": mistake.row["clip_id"],
+            "frame": mistake.row["frame_index"],
         }
-        for one in mistakes
+        for mistake in mistakes
     ]

@@ -1,4 +1,4 @@
-"""The most confident mistakes, with the crop that decided and where the model looked.
+"""The most confident mistakes: the crop that decided each, and where the model looked.
 
 Heat maps are made by occlusion (Zeiler and Fergus, "Visualizing and Understanding Convolutional
 Networks", 2014): a blurred patch is moved over the crop, and a place is as warm as its loss moves
@@ -47,38 +47,40 @@ class Mistake:
 
 def worst(crops: pd.DataFrame, tracks: pd.DataFrame, clips: pd.DataFrame, n: int) -> list[Mistake]:
     """Up to `n` false alarms and up to `n` misses, the most confident ones first."""
-    found = []
+    mistakes = []
     for label in (names.REAL, names.FAKE):
         sign = 1 if label == names.REAL else -1
         wrong = clips[(clips[names.LABEL] == label) & ((clips["logit"] > 0) == (sign > 0))]
         wrong = wrong.assign(order=-sign * wrong["logit"]).sort_values("order", kind="stable")
         for row in wrong.head(n).drop(columns="order").to_dict("records"):
-            own = tracks[tracks[names.CLIP_ID] == row[names.CLIP_ID]]
-            track = own.loc[own["logit"].idxmax(), names.TRACK_ID]
+            clip_tracks = tracks[tracks[names.CLIP_ID] == row[names.CLIP_ID]]
+            track = clip_tracks.loc[clip_tracks["logit"].idxmax(), names.TRACK_ID]
             members = crops[
                 (crops[names.CLIP_ID] == row[names.CLIP_ID]) & (crops[names.TRACK_ID] == track)
             ]
-            decided = members.loc[(sign * members["logit"]).idxmax()]
+            crop = members.loc[(sign * members["logit"]).idxmax()]
             row[names.TRACK_ID] = int(track)
-            row[names.FRAME_INDEX] = int(decided[names.FRAME_INDEX])
-            found.append(Mistake(row))
-    return found
+            row[names.FRAME_INDEX] = int(crop[names.FRAME_INDEX])
+            mistakes.append(Mistake(row))
+    return mistakes
 
 
 def with_pictures(
     mistakes: list[Mistake], files: Sequence[str], score: Score | None
 ) -> list[Mistake]:
     """Fills in crops from the records, and heat maps where a model can score."""
-    wanted = {tuple(one.row[key] for key in _KEY): number for number, one in enumerate(mistakes)}
-    found = list(mistakes)
-    for record in read_records(files) if wanted else ():
+    numbers = {
+        tuple(mistake.row[key] for key in _KEY): number for number, mistake in enumerate(mistakes)
+    }
+    pictured = list(mistakes)
+    for record in read_records(files) if numbers else ():
         key, jpeg = key_and_crop(record)
-        number = wanted.get(key)
+        number = numbers.get(key)
         if number is not None:
-            sign = 1 if found[number].row[names.LABEL] == names.REAL else -1
+            sign = 1 if pictured[number].row[names.LABEL] == names.REAL else -1
             heat = sign * occlusion(jpeg, score) if score else None
-            found[number] = dataclasses.replace(found[number], crop=jpeg, heat=heat)
-    return found
+            pictured[number] = dataclasses.replace(pictured[number], crop=jpeg, heat=heat)
+    return pictured
 
 
 def key_and_crop(record: bytes) -> tuple[tuple[str, int, int], bytes]:
@@ -101,11 +103,11 @@ def occlusion(jpeg: bytes, score: Score) -> np.ndarray:
         for left in range(_GRID):
             rows = slice(top * height // _GRID, (top + 1) * height // _GRID)
             columns = slice(left * width // _GRID, (left + 1) * width // _GRID)
-            one = pixels.copy()
-            one[rows, columns] = blurred[rows, columns]
-            variants.append(one)
+            variant = pixels.copy()
+            variant[rows, columns] = blurred[rows, columns]
+            variants.append(variant)
     # PNG: another pass of JPEG would change the traces that the model reads everywhere.
-    logits = score([cv2.imencode(".png", one)[1].tobytes() for one in variants])
+    logits = score([cv2.imencode(".png", variant)[1].tobytes() for variant in variants])
     return (logits[0] - logits[1:]).reshape(_GRID, _GRID)
 
 
@@ -141,19 +143,19 @@ def contact_sheet(files: Sequence[str], number: int) -> list[tuple[int, bytes]]:
     """(label, thumbnail) of the first crop of up to `number` clips of each class."""
     import tensorflow as tf
 
-    found: dict[str, tuple[int, bytes]] = {}
+    thumbnails: dict[str, tuple[int, bytes]] = {}
     counts = {names.REAL: 0, names.FAKE: 0}
     for record in read_records(files):
         feature = tf.train.Example.FromString(record).features.feature
         clip = feature[names.CLIP_ID].bytes_list.value[0].decode(errors="replace")
         label = feature[names.LABEL].int64_list.value[0]
-        if clip in found or counts[label] == number:
+        if clip in thumbnails or counts[label] == number:
             continue
         counts[label] += 1
-        found[clip] = label, thumbnail(feature[names.IMAGE].bytes_list.value[0], 96)
+        thumbnails[clip] = label, thumbnail(feature[names.IMAGE].bytes_list.value[0], 96)
         if min(counts.values()) == number:
             break
-    return sorted(found.values(), key=lambda one: one[0])
+    return sorted(thumbnails.values(), key=lambda labelled: labelled[0])
 
 
 def _encode(pixels: np.ndarray) -> bytes:

@@ -36,7 +36,7 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
         clips=measured.clips(data),
         slices=measured.slices(data),
         mistakes=measured.mistakes(pictures.mistakes, data["warning"]),
-        explained=any(one.heat is not None for one in pictures.mistakes),
+        explained=any(mistake.heat is not None for mistake in pictures.mistakes),
         comparison=_comparison_rows(comparison) if comparison else [],
         dataset=background.dataset(data["dataset"]),
         faces=background.faces(data["extraction"], pictures),
@@ -54,21 +54,23 @@ def _badge(data: dict[str, Any]) -> dict[str, str] | None:
     if not data["blessed"]:
         return {"text": "refused by the gate", "css": "bad"}
     if served and not served["blessed"]:
-        who = "InfraValidator" if served["skipped"] else "the serving check"
-        return {"text": f"refused by {who}", "css": "bad"}
+        checker = "InfraValidator" if served["skipped"] else "the serving check"
+        return {"text": f"refused by {checker}", "css": "bad"}
     return {"text": "passed the gate", "css": "good"}
 
 
-def _tile(name: str, one: dict[str, Any]) -> dict[str, str]:
-    between = "" if one["low"] is None else f" [{number(one['low'])}, {number(one['high'])}]"
-    return {"value": number(one["value"]), "name": f"{NAMES[name]}{between}"}
+def _tile(name: str, values: dict[str, Any]) -> dict[str, str]:
+    between = (
+        "" if values["low"] is None else f" [{number(values['low'])}, {number(values['high'])}]"
+    )
+    return {"value": number(values["value"]), "name": f"{NAMES[name]}{between}"}
 
 
 def _gate_row(row: Row) -> list[Any]:
-    where = f" of {row.slice}" if row.slice else ""
+    of_slice = f" of {row.slice}" if row.slice else ""
     is_number = row.value == row.value
     return [
-        f"{row.metric.replace('auc', 'AUC')}{where}",
+        f"{row.metric.replace('auc', 'AUC')}{of_slice}",
         row.level,
         f"{'≥' if row.relation == AT_LEAST else '≤'} {row.bound:.3f}",
         number(row.value) if is_number else f"not measured: {row.reason}",
@@ -91,7 +93,12 @@ def _serving_rows(served: dict[str, Any]) -> list[list[str]]:
 def _comparison_rows(comparison: dict[str, Any]) -> list[list[str]]:
     """Measures of this model and the last blessed one, and their difference."""
     return [
-        [title, number(one["candidate"]), number(one["baseline"]), measure(one, signed=True)]
+        [
+            title,
+            number(values["candidate"]),
+            number(values["baseline"]),
+            measure(values, signed=True),
+        ]
         for name, title in NAMES.items()
-        for one in [comparison["metrics"][name]]
+        for values in [comparison["metrics"][name]]
     ]

@@ -1,4 +1,4 @@
-"""Whether a model answers over the wire as it was evaluated."""
+"""Checks that a served model answers as it was evaluated."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ServingLimits:
     """What the check allows.
 
     Attributes:
-      tolerance: largest difference of a served logit from the one that evaluation had. Not 0:
+      tolerance: largest difference between a served and the evaluated logit. Not 0:
         evaluation ran other batches, and sums over them differ in the last bits.
       gpu_tolerance: the same where this machine has a GPU, on which evaluation ran then; 0 takes
         `tolerance`.

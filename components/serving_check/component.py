@@ -14,7 +14,7 @@ from components.serving_check import executor
 
 
 class ServingCheckSpec(component_spec.ComponentSpec):
-    """What the executor is told; everything is a reason to run again."""
+    """The parameters of the executor; everything is a reason to run again."""
 
     PARAMETERS = {
         "limits": component_spec.ExecutionParameter(type=str),

@@ -1,4 +1,4 @@
-"""Configuration of what a model must do as a server: `serving`."""
+"""Configuration of the serving check: `serving`."""
 
 from __future__ import annotations
 

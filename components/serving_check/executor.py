@@ -30,7 +30,7 @@ from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
 
-# What tells one crop from another.
+# The columns that identify a crop.
 _KEY = (names.CLIP_ID, names.TRACK_ID, names.FRAME_INDEX)
 
 
@@ -109,7 +109,7 @@ def _evaluated(input_dict: dict[str, list[types.Artifact]], split: str, count: i
     )
     keys = zip(*(scores[name] for name in _KEY), strict=True)
     logits = dict(zip(keys, scores["logit"], strict=True))
-    crops, found = [], []
+    crops, evaluated = [], []
     for record in records:
         row = crop_row(record, 0.0)
         key = tuple(row[name] for name in _KEY)
@@ -117,8 +117,8 @@ def _evaluated(input_dict: dict[str, list[types.Artifact]], split: str, count: i
             raise UsageError(f"the evaluation has no score of {names.CLIP_ID} {key[0]}")
         feature = tf.train.Example.FromString(record).features.feature[names.IMAGE]
         crops.append(feature.bytes_list.value[0])
-        found.append(logits[key])
-    return Evaluated(crops, np.array(found, np.float32), on_gpu())
+        evaluated.append(logits[key])
+    return Evaluated(crops, np.array(evaluated, np.float32), on_gpu())
 
 
 def _records(examples: types.Artifact, split: str, count: int) -> list[bytes]:

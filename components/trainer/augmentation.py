@@ -121,7 +121,7 @@ STRENGTHS: dict[str, Strength | SeedRecipe] = {
         video=0.3,
         cut_out=0.3,
     ),
-    # What this project is compared with; not a recommendation.
+    # The recipe that this project is compared with; not a recommendation.
     "seed_recipe": SeedRecipe(),
 }
 # Centre (as a mix of the five points), width and height (in distances from the eyes to the mouth)
@@ -159,23 +159,23 @@ def augment(
     Returns:
       float32, shape as given, in [-1, 1].
     """
-    how = STRENGTHS[strength]
-    if how == Strength():
+    parameters = STRENGTHS[strength]
+    if parameters == Strength():
         return images
     shape = images.shape
-    if isinstance(how, SeedRecipe):
-        images = apply_seed_recipe(images, how.draw(tf.shape(images)[0], seed))
+    if isinstance(parameters, SeedRecipe):
+        images = apply_seed_recipe(images, parameters.draw(tf.shape(images)[0], seed))
         return tf.ensure_shape(images, shape)
     draw = _Draw(seed, tf.shape(images)[0], 2 if paired else 1)
-    if how.cut_out:
+    if parameters.cut_out:
         # First, while the places of the points hold.
-        images = _cut_out(images, how, draw, landmarks)
-    images = _geometry(images, how, draw)
-    images = _colour(images, how, draw)
-    if how.blur or how.shrink or how.video or how.jpeg:
-        images = _degrade(images, how, draw)
-    if how.noise:
-        images = _noise(images, how, draw)
+        images = _cut_out(images, parameters, draw, landmarks)
+    images = _geometry(images, parameters, draw)
+    images = _colour(images, parameters, draw)
+    if parameters.blur or parameters.shrink or parameters.video or parameters.jpeg:
+        images = _degrade(images, parameters, draw)
+    if parameters.noise:
+        images = _noise(images, parameters, draw)
     return tf.ensure_shape(tf.clip_by_value(images, -1.0, 1.0), shape)
 
 
@@ -207,16 +207,16 @@ class _Draw:
         return self.uniform(each=each) < probability
 
 
-def _geometry(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
-    images = _change(images, draw.chance(how.flip), lambda crops, _: tf.reverse(crops, [2]))
-    if not how.warp:
+def _geometry(images: tf.Tensor, strength: Strength, draw: _Draw) -> tf.Tensor:
+    images = _change(images, draw.chance(strength.flip), lambda crops, _: tf.reverse(crops, [2]))
+    if not strength.warp:
         return images
     side = tf.cast(tf.shape(images)[1], tf.float32)
     centre = (side - 1.0) / 2.0
-    angle = draw.uniform(-1.0, 1.0) * (how.turn * math.pi / 180.0)
-    factor = tf.exp(draw.uniform(-1.0, 1.0) * math.log1p(how.scale))
-    shift_x = draw.uniform(-1.0, 1.0) * how.shift * side
-    shift_y = draw.uniform(-1.0, 1.0) * how.shift * side
+    angle = draw.uniform(-1.0, 1.0) * (strength.turn * math.pi / 180.0)
+    factor = tf.exp(draw.uniform(-1.0, 1.0) * math.log1p(strength.scale))
+    shift_x = draw.uniform(-1.0, 1.0) * strength.shift * side
+    shift_y = draw.uniform(-1.0, 1.0) * strength.shift * side
     cos, sin = tf.cos(angle) / factor, tf.sin(angle) / factor
     zero = tf.zeros_like(cos)
     # Rows of the map from a pixel of the result to one of the source, both around the centre.
@@ -244,34 +244,34 @@ def _geometry(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
             fill_mode="REFLECT",
         )
 
-    return _change(images, draw.chance(how.warp), warp)
+    return _change(images, draw.chance(strength.warp), warp)
 
 
 def _change(
-    images: tf.Tensor, which: tf.Tensor, change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    images: tf.Tensor, mask: tf.Tensor, change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> tf.Tensor:
     """Calls `change` with some of the images and their numbers; the others take no time."""
-    numbers = tf.where(which)
+    numbers = tf.where(mask)
     changed = change(tf.gather(images, numbers[:, 0]), numbers[:, 0])
     return tf.tensor_scatter_nd_update(images, numbers, changed)
 
 
-def _colour(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
-    contrast = draw.uniform(1.0 - how.contrast, 1.0 + how.contrast)
-    saturation = draw.uniform(1.0 - how.contrast, 1.0 + how.contrast)
-    angle = draw.uniform(-1.0, 1.0) * (how.hue * math.pi / 180.0)
+def _colour(images: tf.Tensor, strength: Strength, draw: _Draw) -> tf.Tensor:
+    contrast = draw.uniform(1.0 - strength.contrast, 1.0 + strength.contrast)
+    saturation = draw.uniform(1.0 - strength.contrast, 1.0 + strength.contrast)
+    angle = draw.uniform(-1.0, 1.0) * (strength.hue * math.pi / 180.0)
     # Of a range that is 2 wide.
-    offset = draw.uniform(-2.0 * how.brightness, 2.0 * how.brightness)
+    offset = draw.uniform(-2.0 * strength.brightness, 2.0 * strength.brightness)
     cos, sin = saturation * tf.cos(angle), saturation * tf.sin(angle)
-    zero, one = tf.zeros_like(cos), tf.ones_like(cos)
-    turn = tf.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], axis=1)
+    zero, unit = tf.zeros_like(cos), tf.ones_like(cos)
+    turn = tf.stack([unit, zero, zero, zero, cos, -sin, zero, sin, cos], axis=1)
     to_yiq = tf.constant(_RGB_TO_YIQ)
     matrix = tf.linalg.inv(to_yiq) @ tf.reshape(turn, [-1, 3, 3]) @ to_yiq
     matrix *= contrast[:, None, None]
     return tf.einsum("bhwc,bdc->bhwd", images, matrix) + offset[:, None, None, None]
 
 
-def _degrade(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
+def _degrade(images: tf.Tensor, strength: Strength, draw: _Draw) -> tf.Tensor:
     """Blur, low resolution and compression, group by group, since most groups get none of them."""
     side = tf.shape(images)[1]
     group_shape = [draw.group, *images.shape[1:]]
@@ -283,15 +283,15 @@ def _degrade(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
         return tf.where(on, value, otherwise)
 
     draws = (
-        sometimes(how.blur, 0.3, degradation.MAX_BLUR, 0.0),
-        tf.cast(lowest * sometimes(how.shrink, 1.0, 2.0, 2.0), tf.int32),
-        sometimes(how.video, *how.video_qp, 0.0),
+        sometimes(strength.blur, 0.3, degradation.MAX_BLUR, 0.0),
+        tf.cast(lowest * sometimes(strength.shrink, 1.0, 2.0, 2.0), tf.int32),
+        sometimes(strength.video, *strength.video_qp, 0.0),
         # Of the frame before, in pixels: some motion, and never one grid of blocks for all.
         tf.random.stateless_uniform([draw.groups, 2], draw.seed(), -8.0, 8.0),
-        tf.cast(sometimes(how.jpeg, how.jpeg_quality, 101.0, 0.0), tf.int32),
+        tf.cast(sometimes(strength.jpeg, strength.jpeg_quality, 101.0, 0.0), tf.int32),
     )
 
-    def one(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    def degrade_group(element: tuple[tf.Tensor, ...]) -> tf.Tensor:
         crops, sigma, small, qp, move, quality = element
         crops = tf.cond(sigma > 0.0, lambda: degradation.blur(crops, sigma), lambda: crops)
         crops = tf.cond(small < side, lambda: degradation.shrink(crops, small, side), lambda: crops)
@@ -305,13 +305,13 @@ def _degrade(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
         )
 
     spec = tf.TensorSpec(group_shape, images.dtype)
-    groups = tf.map_fn(one, (groups, *draws), fn_output_signature=spec)
+    groups = tf.map_fn(degrade_group, (groups, *draws), fn_output_signature=spec)
     return tf.reshape(groups, tf.shape(images))
 
 
-def _noise(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
+def _noise(images: tf.Tensor, strength: Strength, draw: _Draw) -> tf.Tensor:
     """Normal noise. Groups take overlapping parts of one field: drawing it is what takes time."""
-    sigma = draw.uniform(0.0, how.noise / 127.5, each=False)
+    sigma = draw.uniform(0.0, strength.noise / 127.5, each=False)
     rows, width = tf.shape(images)[1], tf.shape(images)[2]
     apart = tf.maximum(rows // draw.groups, 1)
     field = tf.random.stateless_normal([rows + apart * draw.groups, width, 3], draw.seed())
@@ -322,7 +322,7 @@ def _noise(images: tf.Tensor, how: Strength, draw: _Draw) -> tf.Tensor:
 
 
 def _cut_out(
-    images: tf.Tensor, how: Strength, draw: _Draw, landmarks: tf.Tensor | None
+    images: tf.Tensor, strength: Strength, draw: _Draw, landmarks: tf.Tensor | None
 ) -> tf.Tensor:
     """Covers a part of the face with mid grey."""
     points = tf.tile(TYPICAL_LANDMARKS[None], [tf.shape(images)[0], 1, 1])
@@ -342,5 +342,5 @@ def _cut_out(
 
     columns = inside(centre[:, 0], size * tf.gather(widths, part))
     rows = inside(centre[:, 1], size * tf.gather(heights, part))
-    covered = rows[:, :, None] & columns[:, None, :] & draw.chance(how.cut_out)[:, None, None]
+    covered = rows[:, :, None] & columns[:, None, :] & draw.chance(strength.cut_out)[:, None, None]
     return tf.where(covered[..., None], 0.0, images)

@@ -1,4 +1,4 @@
-"""What training will see, as one picture.
+"""Draws what training will see, as one picture.
 
 Each row is a crop, each column a draw of the augmentation; the first column shows the crop as it
 is. Crops, pairs, pseudo-fakes and draws come from the very functions that feed the training.
@@ -101,8 +101,8 @@ def write_preview(
     with open_crops(data, settings) as store:
         sampler = _sampler(store, config)
         numbers = _first(sampler, rows)
-        fixed = _Fixed(numbers, sampler)
-        parts = [_part(store, fixed, config, strength, draws) for strength in strengths]
+        fixed_sampler = _Fixed(numbers, sampler)
+        parts = [_part(store, fixed_sampler, config, strength, draws) for strength in strengths]
     sheet = cv2.cvtColor(np.vstack(parts), cv2.COLOR_RGB2BGR)
     try:
         Path(output).write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
@@ -143,8 +143,8 @@ def _find_records(root: Path) -> Path | None:
     for folder in (root, root / "train", root / "faces" / "train", root / "Split-train"):
         if any(folder.glob("faces-*.gz")):
             return folder
-    found = [path for path in root.rglob("Split-train") if any(path.glob("faces-*.gz"))]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+    folders = [path for path in root.rglob("Split-train") if any(path.glob("faces-*.gz"))]
+    return max(folders, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _of_pictures(root: Path, pictures: list[Path]) -> Iterator[dict[str, Any]]:
@@ -183,12 +183,12 @@ def _first(sampler: Sampler, rows: int) -> np.ndarray:
     step = 2 if sampler.paired else 1
     rows += rows % step
     batches = itertools.islice(sampler.batches(), sampler.steps_per_pass)
-    shown: list[int] = []
+    numbers: list[int] = []
     for batch in batches:
         for unit in batch.reshape(-1, step).tolist():
-            if len(shown) < rows and unit[0] not in shown:
-                shown += unit
-    return np.array(shown, np.int64)
+            if len(numbers) < rows and unit[0] not in numbers:
+                numbers += unit
+    return np.array(numbers, np.int64)
 
 
 class _Fixed:
@@ -213,14 +213,14 @@ class _Fixed:
 
 
 def _part(
-    store: CropStore, fixed: _Fixed, config: PreviewConfig, strength: str, draws: int
+    store: CropStore, sampler: _Fixed, config: PreviewConfig, strength: str, draws: int
 ) -> np.ndarray:
     """Title and rows of one strength, RGB."""
     size = image_size_of(config.model)
 
     def batches(augmentation: str, count: int) -> list[np.ndarray]:
         data = training_dataset(
-            store, fixed, lambda crops: decode_images(crops, size), augmentation, config.seed
+            store, sampler, lambda crops: decode_images(crops, size), augmentation, config.seed
         )
         return [batch[0].numpy() for batch in data.take(count)]
 
@@ -229,15 +229,15 @@ def _part(
     line = np.hstack([_title("as it is"), *(_title(f"draw {i + 1}") for i in range(draws))])
     head = _title(f"training.augmentation={strength}", line.shape[1])
     rows = [
-        _row(row, name) for row, name in zip(pixels, fixed.names(store.table.labels), strict=True)
+        _row(row, name) for row, name in zip(pixels, sampler.names(store.table.labels), strict=True)
     ]
     return np.vstack([head, line, *rows])
 
 
 def _row(crops: np.ndarray, name: str) -> np.ndarray:
     shrinks = crops.shape[1] > _CELL
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    cells = [cv2.resize(crop, (_CELL, _CELL), interpolation=how) for crop in crops]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    cells = [cv2.resize(crop, (_CELL, _CELL), interpolation=interpolation) for crop in crops]
     row = np.ascontiguousarray(np.hstack(cells))
     colour = _GREEN if name == "real" else _RED
     cv2.rectangle(row, (0, 0), (4, _CELL), colour, -1)

@@ -1,4 +1,4 @@
-"""From the network's logits to probabilities of clips that mean what they say."""
+"""Calibration of the network's logits: temperature and offset, fitted on clips."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
         return float(value), np.array([np.sum(error * logits), np.sum(error)])
 
     slopes = (1.0 / BOUNDS[1], 1.0 / BOUNDS[0])
-    found = optimize.minimize(
+    solution = optimize.minimize(
         loss, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=[slopes, (None, None)]
     )
-    slope, intercept = (float(value) for value in found.x)
+    slope, intercept = (float(value) for value in solution.x)
     return Calibration(1.0 / slope, intercept / slope)

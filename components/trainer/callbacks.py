@@ -1,4 +1,4 @@
-"""What happens around the steps of `fit`: learning rate, validation, progress."""
+"""Callbacks of `fit`: learning rate, validation, progress."""
 
 from __future__ import annotations
 
@@ -163,10 +163,10 @@ class BestEpoch(keras.callbacks.Callback):
         if optimizer.use_ema:
             weights = self.model.get_weights()
             optimizer.finalize_variable_values(self.model.trainable_variables)
-        found, logits = self._validate()
-        if self.best is None or _rank(found) > _rank(self.best):
+        validation, logits = self._validate()
+        if self.best is None or _rank(validation) > _rank(self.best):
             self._stale = 0
-            self.best = found
+            self.best = validation
             self._logits = logits
             self._weights = self.model.get_weights()
         else:
@@ -183,7 +183,7 @@ class BestEpoch(keras.callbacks.Callback):
                 "learning_rate": rate,
                 "loss": float(logs["loss"]),
                 "accuracy": float(logs["accuracy"]),
-                **{f"val_{key}": value for key, value in dataclasses.asdict(found).items()},
+                **{f"val_{key}": value for key, value in dataclasses.asdict(validation).items()},
                 "seconds": round(time.monotonic() - self._started, 2),
             }
         )
@@ -242,7 +242,7 @@ class Progress(keras.callbacks.Callback):
         self._losses: list[Any] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Tells why nothing moves yet."""
+        """Reports that the first step is traced, which takes a while."""
         self._report("building the graph of the training step")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -285,5 +285,7 @@ class Progress(keras.callbacks.Callback):
         progress.report("train", self._done, self._epochs * self._steps, epoch + detail)
 
 
-def _rank(found: Validation) -> tuple[float, float]:
-    return 0.0 if math.isnan(found.clip_auc) else round(found.clip_auc, 6), -found.loss
+def _rank(validation: Validation) -> tuple[float, float]:
+    return 0.0 if math.isnan(validation.clip_auc) else round(
+        validation.clip_auc, 6
+    ), -validation.loss

@@ -74,9 +74,9 @@ class ModelConfig(Section):
     @field_validator("backbone")
     @classmethod
     def _check_backbone(cls, value: str) -> str:
-        known = backbones()
-        if value not in known:
-            raise ValueError(not_one_of(value, known))
+        choices = backbones()
+        if value not in choices:
+            raise ValueError(not_one_of(value, choices))
         return value
 
     @model_validator(mode="after")

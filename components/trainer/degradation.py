@@ -1,4 +1,4 @@
-"""What cameras, uploads and codecs do to a picture: blur, low resolution, JPEG, video.
+"""Degradations of pictures by cameras, uploads and codecs: blur, low resolution, JPEG, video.
 
 All functions take float32 [crops, side, side, 3] in [-1, 1] and treat these crops alike.
 """
@@ -45,10 +45,10 @@ def compress_jpeg(images: tf.Tensor, quality: tf.Tensor, crops: int) -> tf.Tenso
 
 
 def compress_video(images: tf.Tensor, qp: tf.Tensor, move: tf.Tensor) -> tf.Tensor:
-    """Artefacts as of a frame that H.264 has predicted from another one.
+    """Artefacts of a frame that H.264 has predicted from the frame before.
 
     A real encoder cannot run here: OpenCV's has no quality to set, and writes files. This is a
-    model of what one does, with its parts in their order:
+    model of what an encoder does, step by step:
 
       1. Y'CbCr, chroma at half resolution;
       2. the frame before: the picture moved by up to a block, transformed in blocks of
@@ -96,10 +96,10 @@ def _code(planes: tf.Tensor, step: tf.Tensor, move: tf.Tensor) -> tf.Tensor:
 def _translate(planes: tf.Tensor, move: tf.Tensor) -> tf.Tensor:
     """Moves by fractions of pixels, bilinearly; what leaves at one border enters at the other."""
     for axis, distance in ((1, move[1]), (2, move[0])):
-        whole = tf.floor(distance)
-        share, shift = distance - whole, tf.cast(whole, tf.int32)
-        near = tf.roll(planes, -shift, axis)
-        planes = near + share * (tf.roll(near, -1, axis) - near)
+        pixels = tf.floor(distance)
+        share, shift = distance - pixels, tf.cast(pixels, tf.int32)
+        shifted = tf.roll(planes, -shift, axis)
+        planes = shifted + share * (tf.roll(shifted, -1, axis) - shifted)
     return planes
 
 
@@ -110,8 +110,8 @@ def _quantise(planes: tf.Tensor, step: tf.Tensor, rounding: float) -> tf.Tensor:
     for plane in range(depth):
         blocks = tf.nn.space_to_depth(planes[..., plane : plane + 1], _BLOCK)
         scaled = tf.tensordot(blocks, _COSINES, 1) / step
-        whole = tf.sign(scaled) * tf.floor(tf.abs(scaled) + rounding)
-        blocks = tf.tensordot(whole * step, _COSINES.T, 1)
+        quantised = tf.sign(scaled) * tf.floor(tf.abs(scaled) + rounding)
+        blocks = tf.tensordot(quantised * step, _COSINES.T, 1)
         parts.append(tf.nn.depth_to_space(blocks, _BLOCK))
     return tf.concat(parts, axis=-1)
 

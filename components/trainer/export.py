@@ -44,10 +44,10 @@ class Detector(tf.Module):
         self.transform_layer = transform_output.transform_features_layer()
         self._raw_spec = transform_output.raw_feature_spec()
         shape = (None, *model.input_shape[1:])
-        given = tuple(transform_output.transformed_feature_spec()[PIXELS].shape)
-        if given != shape[1:]:
+        transformed = tuple(transform_output.transformed_feature_spec()[PIXELS].shape)
+        if transformed != shape[1:]:
             raise UsageError(
-                f"Transform gives pictures of {given}, and the model takes {shape[1:]}; give "
+                f"Transform gives pictures of {transformed}, and the model takes {shape[1:]}; give "
                 "both the same model.image_size"
             )
 

@@ -1,4 +1,4 @@
-"""What the machine decides: over how many GPUs, at which precision, and whether by XLA."""
+"""Settings that depend on the machine: distribution over GPUs, precision, XLA."""
 
 from __future__ import annotations
 

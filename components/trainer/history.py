@@ -1,4 +1,4 @@
-"""What training leaves behind for people: a table and curves of its epochs."""
+"""Writes the history of a training: a table and curves of its epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tf.data: from numbers of crops, through the Transform graph, to batches for the network."""
+"""Input pipeline (tf.data): from numbers of crops, through the Transform graph, to batches."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def training_dataset(
     )
 
     def fetch(step: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, ...]:
-        own = np.where(batch < 0, -1 - batch, batch)
-        labels = np.where(batch < 0, FAKE, store.table.labels[own])
+        crops = np.where(batch < 0, -1 - batch, batch)
+        labels = np.where(batch < 0, FAKE, store.table.labels[crops])
         weights = np.ones(len(batch)) if sampler.weights is None else sampler.weights[labels]
         encoded = _encoded(store, batch, [seed, int(step)])
-        landmarks = store.landmarks(own)
+        landmarks = store.landmarks(crops)
         return encoded, landmarks, labels.astype(np.float32), weights.astype(np.float32)
 
     def load(step: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, ...]:

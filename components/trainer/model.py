@@ -55,7 +55,7 @@ class HighPass(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What the layer is made anew from."""
+        """The layer's configuration, for `from_config`."""
         return {**super().get_config(), "sigma": self.sigma, "unit": self.unit}
 
 

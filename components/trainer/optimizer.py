@@ -1,4 +1,4 @@
-"""Adam whose update is one op a variable."""
+"""Adam with one update op per variable."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """What the optimizer is made anew from."""
+        """The optimizer's configuration, for `from_config`."""
         return {**super().get_config(), "rate_factors": self.rate_factors}
 
 

@@ -7,7 +7,7 @@ leaves behind in any face swap, not how one generator paints.
 
     blend = self_blend(pixels, landmarks, np.random.default_rng(1))
 
-What is our own, since MTCNN gives five points where the paper has 68 or 81:
+Two things differ from the paper, since MTCNN gives five points where it has 68 or 81:
 
   The mask. The hull of two eyes, a nose and two mouth corners leaves out brows, cheeks and chin,
   which every swap replaces. So the mask is the ellipse from above the brows to the chin that the
@@ -148,10 +148,10 @@ def _split_records(store: CropStore, seed: int) -> Iterator[dict[str, Any]]:
     table = store.table
     for number in np.flatnonzero(table.labels == names.REAL):
         rng = np.random.default_rng([seed, int(number)])
-        this = np.array([number])
-        landmarks = store.landmarks(this)[0]
+        numbers = np.array([number])
+        landmarks = store.landmarks(numbers)[0]
         quality = store.extraction.jpeg_quality
-        pair = encoded_pair(store.read(this)[0], landmarks, rng, quality, change_real=False)
+        pair = encoded_pair(store.read(numbers)[0], landmarks, rng, quality, change_real=False)
         clip = table.clip_names[table.clips[number]]
         yield {
             names.IMAGE: pair,
@@ -190,8 +190,8 @@ def face_ellipse(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     half_height = (0.4 + 1.0 + 0.7) / 2 * length
     half_width = max(0.95 * float(np.hypot(*(landmarks[1] - landmarks[0]))), 0.75 * half_height)
     across = np.array([down[1], -down[0]]) / max(length, 1e-9)
-    aside = float((landmarks[2] - (eyes + mouth) / 2) @ across)
-    centre = eyes + down * ((1.0 + 0.7 - 0.4) / 2) - 0.5 * aside * across
+    nose_offset = float((landmarks[2] - (eyes + mouth) / 2) @ across)
+    centre = eyes + down * ((1.0 + 0.7 - 0.4) / 2) - 0.5 * nose_offset * across
     lean = float(np.degrees(np.arctan2(-down[0], down[1])))
     return centre, np.array([half_width, half_height]), lean
 

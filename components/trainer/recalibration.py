@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation that belong to the weights of now."""
+"""Recomputes the statistics of batch normalisation for the current weights."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Recalibration:
                 layer.moving_variance.assign(np.zeros(layer.moving_variance.shape))
             self._model.train_function(self._batches)
             for layer, total in zip(layers, sums, strict=True):
-                left = np.stack([layer.moving_mean.numpy(), layer.moving_variance.numpy()])
-                total += left / (1.0 - layer.momentum)
+                statistics = np.stack([layer.moving_mean.numpy(), layer.moving_variance.numpy()])
+                total += statistics / (1.0 - layer.momentum)
         for layer, total in zip(layers, sums, strict=True):
             layer.moving_mean.assign(total[0] / self._steps)
             layer.moving_variance.assign(total[1] / self._steps)

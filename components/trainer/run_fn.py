@@ -72,13 +72,13 @@ def run_fn(fn_args: FnArgs) -> None:
         calibration = fit_calibration(clips.logits, clip_labels)
         detector.calibrate(calibration)
         logits = calibration(logits)
-        found = Validation.of(logits, val.table)
-        _LOG.info("%s: %s", calibration, found)
+        validation = Validation.of(logits, val.table)
+        _LOG.info("%s: %s", calibration, validation)
         progress.report(
             "train",
             0,
             0,
-            f"exporting; val AUC per clip {found.clip_auc:.4f}, loss {found.loss:.4f}",
+            f"exporting; val AUC per clip {validation.clip_auc:.4f}, loss {validation.loss:.4f}",
         )
         metadata = {
             **settings.get("metadata", {}),
@@ -87,7 +87,7 @@ def run_fn(fn_args: FnArgs) -> None:
             "training": training_config.to_dict(),
             "seed": seed,
             "code": settings.get("code", ""),
-            "validation": dataclasses.asdict(found),
+            "validation": dataclasses.asdict(validation),
             "calibration": {
                 "split": "val",
                 "unit": "clip",

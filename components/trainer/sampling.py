@@ -1,12 +1,12 @@
-"""Which crops stand together in a batch.
+"""The samplers of training: which crops a batch holds.
 
 Three ways (`training.sampling`):
 
   paired    half real, half fake; every real crop stands beside a fake made from it.
-  shuffled  the crops as they come, in a random order; classes as unequal as the data.
+  shuffled  all crops in a random order; the classes keep their shares of the data.
   weighted  as shuffled, but the rarer class weighs more, so that both weigh the same.
 
-A pass shows every crop that it is made of once. The order of a pass depends on the seed and on
+A pass shows each of its crops once. The order of a pass depends on the seed and on
 the number of the pass alone, so a resumed training goes to any batch without replaying the ones
 before it.
 """
@@ -71,9 +71,9 @@ def check_crops(table: CropTable, config: TrainingConfig) -> None:
       UsageError: fewer crops than a batch, no real crop, or neither a fake crop nor pseudo-fakes
         for all pairs.
     """
-    needed = needs_fakes(config)
+    with_fakes = needs_fakes(config)
     missing = missing_classes(table)
-    if missing and (needed or missing != ["fake"]):
+    if missing and (with_fakes or missing != ["fake"]):
         way_out = ""
         if missing == ["fake"]:
             way_out = (
@@ -84,7 +84,7 @@ def check_crops(table: CropTable, config: TrainingConfig) -> None:
             f"none of the {len(table)} crops of the train split is {missing[0]}, and training "
             f"needs crops of both classes{way_out}"
         )
-    crops = len(table) if needed else 2 * int((table.labels == REAL).sum())
+    crops = len(table) if with_fakes else 2 * int((table.labels == REAL).sum())
     if crops < config.batch_size:
         raise UsageError(
             f"training.batch_size: {config.batch_size} is more than the {crops} crops that there "
@@ -127,12 +127,14 @@ class PairedSampler:
         if share == 1.0:
             self._fakes = self._fakes[:0]
         partners = find_partners(table) if len(self._fakes) else {}
-        # Those of the real crop at place i are _own[_first[i] : _first[i] + _count[i]].
+        # The fakes of the i-th real crop are _own_fakes[_first[i] : _first[i] + _count[i]].
         lists = [partners.get(real, []) for real in self._reals.tolist()]
-        self._count = np.array([len(own) for own in lists], np.int64)
+        self._count = np.array([len(fakes_of_real) for fakes_of_real in lists], np.int64)
         self._first = np.cumsum(self._count) - self._count
-        self._own = np.array([fake for own in lists for fake in own], np.int64)
-        self._lone = np.setdiff1d(self._fakes, self._own)
+        self._own_fakes = np.array(
+            [fake for fakes_of_real in lists for fake in fakes_of_real], np.int64
+        )
+        self._lone = np.setdiff1d(self._fakes, self._own_fakes)
         self.steps_per_pass = math.ceil((len(self._reals) + len(self._lone)) / self._half)
 
     def batches(self, start: int = 0) -> Iterator[np.ndarray]:
@@ -143,12 +145,12 @@ class PairedSampler:
         """int64 [pairs, 2]: the real and the fake crop of each pair of a pass."""
         rng = np.random.default_rng([self._seed, number])
         fakes = np.full(len(self._reals), -1)
-        owned = self._count > 0
+        paired = self._count > 0
         picks = self._first + (rng.random(len(fakes)) * self._count).astype(np.int64)
-        fakes[owned] = self._own[picks[owned]]
+        fakes[paired] = self._own_fakes[picks[paired]]
         if len(self._fakes):
-            fakes[~owned] = _enough(self._fakes, int((~owned).sum()), rng)
-        reals = np.concatenate([self._reals, _enough(self._reals, len(self._lone), rng)])
+            fakes[~paired] = _balanced_draws(self._fakes, int((~paired).sum()), rng)
+        reals = np.concatenate([self._reals, _balanced_draws(self._reals, len(self._lone), rng)])
         fakes = np.concatenate([fakes, self._lone])
         pseudo = rng.random(len(reals)) < self._share
         pairs = np.stack([reals, np.where(pseudo, -1 - reals, fakes)], axis=1)
@@ -228,8 +230,8 @@ def _chunks(
         rest = rest[size:]
 
 
-def _enough(numbers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` of the numbers in a random order, each as often as the others (one more at most)."""
+def _balanced_draws(numbers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` draws of the numbers in a random order; each as often as the others, or once more."""
     rounds = math.ceil(count / len(numbers))
     rows = [rng.permutation(numbers) for _ in range(rounds)]
     return np.concatenate([np.empty(0, np.int64), *rows])[:count]

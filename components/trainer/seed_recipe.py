@@ -1,4 +1,4 @@
-"""The augmentation of the recipe that this project started from, to be compared with.
+"""The augmentation of the recipe that this project started from, kept for comparison.
 
 That recipe used Keras' ImageDataGenerator(rescale=1/255, rotation_range=45, width_shift_range=0.3,
 height_shift_range=0.3, shear_range=0.3, zoom_range=0.3, horizontal_flip=True, vertical_flip=True).
@@ -85,27 +85,27 @@ def apply_seed_recipe(images: tf.Tensor, draws: dict[str, tf.Tensor]) -> tf.Tens
     """
     side = tf.cast(tf.shape(images)[1], tf.float32)
     theta, shear = (draws[name] * (math.pi / 180.0) for name in ("theta", "shear"))
-    zero, one = tf.zeros_like(theta), tf.ones_like(theta)
+    zero, unit = tf.zeros_like(theta), tf.ones_like(theta)
 
     def matrix(*rows: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        return tf.stack([tf.stack(row, axis=1) for row in (*rows, (zero, zero, one))], axis=1)
+        return tf.stack([tf.stack(row, axis=1) for row in (*rows, (zero, zero, unit))], axis=1)
 
     rotation = matrix((tf.cos(theta), -tf.sin(theta), zero), (tf.sin(theta), tf.cos(theta), zero))
-    shift = matrix((one, zero, draws["tx"] * side), (zero, one, draws["ty"] * side))
-    shearing = matrix((one, -tf.sin(shear), zero), (zero, tf.cos(shear), zero))
+    shift = matrix((unit, zero, draws["tx"] * side), (zero, unit, draws["ty"] * side))
+    shearing = matrix((unit, -tf.sin(shear), zero), (zero, tf.cos(shear), zero))
     zoom = matrix((draws["zx"], zero, zero), (zero, draws["zy"], zero))
     # ImageDataGenerator flips what comes out of the affine map: the flip's coordinates go in first.
     flip = matrix(
         (1.0 - 2.0 * draws["horizontal"], zero, zero), (zero, 1.0 - 2.0 * draws["vertical"], zero)
     )
-    centre = (side - 1.0) / 2.0 * one
-    there = matrix((one, zero, centre), (zero, one, centre))
-    back = matrix((one, zero, -centre), (zero, one, -centre))
+    centre = (side - 1.0) / 2.0 * unit
+    from_centre = matrix((unit, zero, centre), (zero, unit, centre))
+    to_centre = matrix((unit, zero, -centre), (zero, unit, -centre))
     # From a pixel of the result to one of the source.
-    whole = there @ rotation @ shift @ shearing @ zoom @ flip @ back
+    combined = from_centre @ rotation @ shift @ shearing @ zoom @ flip @ to_centre
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=tf.reshape(whole, [-1, 9])[:, :8],
+        transforms=tf.reshape(combined, [-1, 9])[:, :8],
         output_shape=tf.shape(images)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",

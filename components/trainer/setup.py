@@ -1,4 +1,4 @@
-"""What Trainer and Tuner have in common: from TFX's arguments to a Training that can run."""
+"""Setup of Trainer and Tuner: from TFX's arguments to a Training that can run."""
 
 from __future__ import annotations
 

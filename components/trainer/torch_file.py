@@ -88,13 +88,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read(file: BinaryIO) -> dict[str, np.ndarray]:
-    if (_plain(file), _plain(file)) != (_MAGIC, _VERSION):
+    if (_unpickled(file), _unpickled(file)) != (_MAGIC, _VERSION):
         raise pickle.UnpicklingError("it does not begin as one")
-    if not _plain(file).get("little_endian"):
+    if not _unpickled(file).get("little_endian"):
         raise pickle.UnpicklingError("its numbers are big-endian")
     unpickler = _Unpickler(file)
     tensors = unpickler.load()
-    for key in _plain(file):
+    for key in _unpickled(file):
         storage = unpickler.storages[key]
         (length,) = struct.unpack("<q", file.read(8))
         dtype = np.dtype(_TYPES[storage.kind])
@@ -105,6 +105,6 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     return {name: tensor.array() for name, tensor in tensors.items() if isinstance(tensor, _Tensor)}
 
 
-def _plain(file: BinaryIO) -> Any:
+def _unpickled(file: BinaryIO) -> Any:
     """A pickle of numbers, texts, lists and dicts."""
     return _Unpickler(file).load()

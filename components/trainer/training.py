@@ -42,14 +42,14 @@ class Training:
     """Trains a detector's network on one store and validates it on another.
 
     Args:
-      model: of `build_model`, made in the scope of `strategy`.
+      model: of `build_model`, built in the scope of `strategy`.
       detector: the module around the model, or around its twin.
       train: crops to learn from.
       val: crops that choose the epoch.
       config: how to train.
       seed: of sampling and augmentation.
-      state: what a training that was killed left, and where this one leaves its own.
-      strategy: over which devices; None for one.
+      state: of this training; where a killed one left its state, training resumes from it.
+      strategy: over which devices; None for a single one.
       log_dir: for TensorBoard; empty writes nothing.
       twin: where the model computes at lower precision, the same in float32: what is validated is
         then what will be exported.
@@ -142,9 +142,9 @@ class Training:
             done = self._restore(best, *stored)
             _LOG.info("phase %s goes on after epoch %d", name, done)
         if name != "head" and config.batch_norm == "momentum" and config.recalibration_steps:
-            used = done * config.recalibration_steps
-            fresh = iter(self._batches(-1, used))
-            recalibrate = Recalibration(model, fresh, config.recalibration_steps)
+            skipped = done * config.recalibration_steps
+            batches = iter(self._batches(-1, skipped))
+            recalibrate = Recalibration(model, batches, config.recalibration_steps)
 
         def validate() -> tuple[Validation, np.ndarray]:
             if recalibrate is not None:
@@ -227,10 +227,10 @@ class Training:
         """Names some clips that the batch of a step shows."""
         batch = next(sampler.batches(step))
         table = self._train.table
-        own = np.where(batch < 0, -1 - batch, batch)  # Pseudo-fakes have their original's name.
-        names = sorted({name.decode() for name in table.clip_names[table.clips[own]]})
-        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        return ", ".join(names[:4]) + more
+        crops = np.where(batch < 0, -1 - batch, batch)  # Pseudo-fakes have their original's name.
+        names = sorted({name.decode() for name in table.clip_names[table.clips[crops]]})
+        others = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        return ", ".join(names[:4]) + others
 
     def _save(self, best: BestEpoch, epoch: int) -> None:
         model = self._model
@@ -261,9 +261,9 @@ def fast_graphs() -> Iterator[None]:
 
     Measured for NASNetMobile: 38 of 85 seconds to the first step, and no faster steps.
     """
-    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+    disabled = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": disabled})

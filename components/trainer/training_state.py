@@ -1,4 +1,4 @@
-"""Where a killed training goes on: one file, replaced as a whole after every epoch."""
+"""The state that a killed training resumes from: one file, replaced after every epoch."""
 
 from __future__ import annotations
 

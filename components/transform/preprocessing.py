@@ -44,7 +44,7 @@ def decode_images(encoded: tf.Tensor, size: int) -> tf.Tensor:
       float32 [batch, size, size, 3] in [-1, 1]; [0, size, size, 3] for an empty batch.
     """
     return tf.map_fn(
-        lambda one: decode_image(one, size),
+        lambda crop: decode_image(crop, size),
         encoded,
         fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
     )

@@ -99,13 +99,13 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         seed = int(settings.get("seed", 0))
         with open_crops(self._fn_args, training_config, seed) as crops:
             training, _ = make_training(self._fn_args, crops, model_config, training_config, seed)
-            found = Validation.of(training.run(), crops[1].table)
-        if math.isnan(found.clip_auc):
+            validation = Validation.of(training.run(), crops[1].table)
+        if math.isnan(validation.clip_auc):
             raise UsageError(
                 "tuner: the val split lacks real or fake clips, so no AUC says which values are "
                 "better; give it both, or set tuner.enabled=false"
             )
-        return {OBJECTIVE: found.clip_auc}
+        return {OBJECTIVE: validation.clip_auc}
 
     def load_model(self, trial: Trial) -> NoReturn:
         """Not used: the Trainer trains anew with the best values."""

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the configuration that some of them make up."""
+"""Options that several commands share, and the configurations made from them."""
 
 from __future__ import annotations
 

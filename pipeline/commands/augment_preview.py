@@ -50,6 +50,6 @@ def augment_preview(
         from components.trainer.augmentation_preview import write_preview
 
         names = list(STRENGTHS) if "all" in (strength or ()) else strength or []
-        shown = write_preview(config, crops, output, names, rows, draws)
-    print(shown)
+        summary = write_preview(config, crops, output, names, rows, draws)
+    print(summary)
     return 0

@@ -67,7 +67,7 @@ def predict(
         predictor.close()
     if as_json:
         about = {"model": predictor.about}
-        answers = [{"file": one.file, **one.as_dict(), **about} for one in verdicts]
+        answers = [{"file": answer.file, **answer.as_dict(), **about} for answer in verdicts]
         print(json.dumps(answers, indent=1))
     else:
         print(predictor.wording.meaning())

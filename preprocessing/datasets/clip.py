@@ -14,7 +14,7 @@ REAL, FAKE = 0, 1
 LABEL_NAMES = {REAL: "real", FAKE: "fake"}
 SPLITS = ("train", "val", "test")
 NOT_READ = "not part of the layout, not read"
-# Lists of one's own, see preprocessing/datasets/layouts/list.py.
+# Lists by the user, see preprocessing/datasets/layouts/list.py.
 LISTS = ("clips.csv", "clips.parquet")
 LIST_NOT_READ = (
     "a list of clips, which only the layout list reads (--preset list, data.layout=list)"
@@ -63,11 +63,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as the layout says: what, and why it matters.
+    """A file or row that is not as the layout says, and why it matters.
 
     Attributes:
       path: POSIX path relative to the dataset's folder.
-      reason: a phrase, the same for all files with the same trouble, so that they can be counted.
+      reason: a phrase, the same for all files with the same problem, so that they can be counted.
       place: where a list names the file, as in `row 12`; empty without one.
     """
 
@@ -89,7 +89,7 @@ class Listing:
       layout: name of the layout they were read as.
       clips: sorted by path.
       problems: sorted by path.
-      given: what divides the clips into train, val and test if asked for nothing else, as in
+      given: name of the default division into train, val and test, as in
         `column split of clips.csv`; empty where the dataset's own division, if it has one, is a
         protocol to be asked for.
       divided_persons: persons whom that division has in two splits, in the same form as problems.
@@ -138,19 +138,19 @@ def media(
       POSIX paths relative to `root`, sorted, and what else was met: files that hold something else,
       folders that cannot be read, folders and links that only look like media.
     """
-    found: list[str] = []
+    paths: list[str] = []
     problems: list[Problem] = []
     kind = "a video or picture" if endings & IMAGE_ENDINGS else "a video"
-    for path, trouble in _walk(root, folder, frozenset()):
-        if not trouble and Path(path).suffix.lower() not in endings:
-            trouble = _stranger(root / path, endings, kind)
-        if not trouble and not is_utf8(path):
-            trouble = "name is not UTF-8, which no record can hold; rename it"
-        if trouble:
-            problems.append(Problem(path, trouble))
+    for path, reason in _walk(root, folder, frozenset()):
+        if not reason and Path(path).suffix.lower() not in endings:
+            reason = _mismatch(root / path, endings, kind)
+        if not reason and not is_utf8(path):
+            reason = "name is not UTF-8, which no record can hold; rename it"
+        if reason:
+            problems.append(Problem(path, reason))
         else:
-            found.append(path)
-    return sorted(found), problems
+            paths.append(path)
+    return sorted(paths), problems
 
 
 def unread(root: Path, known: Iterable[str]) -> list[Problem]:
@@ -165,8 +165,11 @@ def unread(root: Path, known: Iterable[str]) -> list[Problem]:
 
 def is_document(path: Path) -> bool:
     """Whether a file is a text beside a dataset, such as its README or licence."""
-    known = path.suffix.lower() in _DOCUMENT_ENDINGS or path.name.upper() in ("LICENSE", "README")
-    return known and path.is_file()
+    is_named_so = path.suffix.lower() in _DOCUMENT_ENDINGS or path.name.upper() in (
+        "LICENSE",
+        "README",
+    )
+    return is_named_so and path.is_file()
 
 
 def printable(path: str) -> str:
@@ -200,18 +203,20 @@ def frame_folders(
         reason = "a picture outside of a folder that is named after its clip"
         problems += [Problem(p, reason) for p in pictures if str(PurePosixPath(p).parent) == folder]
         parents.remove(folder)
-    known = {PurePosixPath(video).stem for video in videos}
-    again = {parent for parent in parents if PurePosixPath(parent).name in known}
-    if again:
+    video_names = {PurePosixPath(video).stem for video in videos}
+    repeated = {parent for parent in parents if PurePosixPath(parent).name in video_names}
+    if repeated:
         problems.append(Problem(folder, "frames of clips that are there as videos, not read"))
-    return sorted(parents - again), problems
+    return sorted(parents - repeated), problems
 
 
 def subfolders(folder: Path) -> list[str]:
     """Names of the visible folders in `folder`, sorted; none when it is absent or unreadable."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            return sorted(
+                entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+            )
     except OSError:
         return []
 
@@ -225,8 +230,8 @@ def is_utf8(path: str) -> bool:
     return True
 
 
-def _stranger(path: Path, endings: frozenset[str], kind: str) -> str:
-    """What speaks against a file whose ending is none of `endings`; empty for nothing."""
+def _mismatch(path: Path, endings: frozenset[str], kind: str) -> str:
+    """The reason why a file of another ending than `endings` is left out; empty for none."""
     if path.suffix.lower() in VIDEO_ENDINGS | IMAGE_ENDINGS:
         return f"not {kind} by its ending"
     try:
@@ -235,16 +240,16 @@ def _stranger(path: Path, endings: frozenset[str], kind: str) -> str:
         return f"not {kind} by its ending, nor by its content"
     except OSError as error:
         return f"the file cannot be opened: {error.strerror}"
-    wanted = {FILM: endings & VIDEO_ENDINGS, PICTURE: endings & IMAGE_ENDINGS}
-    return "" if wanted[reader] else f"not {kind} by its content"
+    allowed = {FILM: endings & VIDEO_ENDINGS, PICTURE: endings & IMAGE_ENDINGS}
+    return "" if allowed[reader] else f"not {kind} by its content"
 
 
 def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str]]:
-    """Yields (path, trouble) of every visible file; `above` breaks circles of links."""
+    """Yields (path, reason against it) of all visible files; `above` breaks circles of links."""
     try:
         stat = (root / folder).stat()
-        here = (stat.st_dev, stat.st_ino)
-        if here in above:
+        folder_id = (stat.st_dev, stat.st_ino)
+        if folder_id in above:
             yield folder, "link to a folder that holds it, not followed"
             return
         with os.scandir(root / folder) as scan:
@@ -261,7 +266,7 @@ def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterato
             if is_media:
                 yield path, "a folder with the name of a media file"
             else:
-                yield from _walk(root, path, above | {here})
+                yield from _walk(root, path, above | {folder_id})
         elif entry.is_file():
             yield path, ""
         elif entry.is_symlink():

@@ -21,7 +21,7 @@ from typing import Any
 from preprocessing.datasets.clip import FAKE, REAL, SPLITS, Problem, printable
 from preprocessing.datasets.lists import read_list
 from preprocessing.support.errors import UsageError
-from preprocessing.support.section import nearest
+from preprocessing.support.nearest import nearest
 
 NEEDED = ("path", "label")
 OPTIONAL = ("split", "clip", "group", "identities", "method", "dataset")
@@ -77,8 +77,8 @@ def read_rows(file: Path, root: Path) -> tuple[list[Row], list[Problem]]:
         is named with its row and the remedy.
     """
     try:
-        read = _read_parquet if file.suffix.lower() == PARQUET else _read_csv
-        names, cells = read(file)
+        reader = _read_parquet if file.suffix.lower() == PARQUET else _read_csv
+        names, cells = reader(file)
         names = [str(name).strip().lower() for name in names]
         problems = _check_columns(file, names)
         rows, faults = [], []
@@ -106,8 +106,8 @@ def refuse(file: Path, faults: Iterable[str]) -> None:
     faults = list(faults)
     if not faults:
         return
-    more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-    raise UsageError("\n  ".join([f"{printable(str(file))}:", *faults[:_SHOWN], *more]))
+    rest = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+    raise UsageError("\n  ".join([f"{printable(str(file))}:", *faults[:_SHOWN], *rest]))
 
 
 def _read_csv(file: Path) -> tuple[Sequence[Any], Iterator[_Cells]]:
@@ -163,30 +163,30 @@ def _read_parquet(file: Path) -> tuple[Sequence[Any], Iterator[_Cells]]:
 
 def _check_columns(file: Path, names: Sequence[str]) -> list[Problem]:
     """Refuses a list without a needed column or with one that looks misspelt."""
-    where = printable(str(file))
+    list_name = printable(str(file))
     for name in names:
         if name in COLUMNS and names.count(name) > 1:
-            raise UsageError(f"{where} has {names.count(name)} columns {name!r}; keep one")
+            raise UsageError(f"{list_name} has {names.count(name)} columns {name!r}; keep one")
     unknown = [name for name in names if name and name not in COLUMNS]
     absent = [name for name in COLUMNS if name not in names]
     for name in unknown:
         # A column that is misspelt would silently not count: splits not followed, persons unknown.
-        if close := difflib.get_close_matches(name, absent, n=1, cutoff=0.7):
+        if similar := difflib.get_close_matches(name, absent, n=1, cutoff=0.7):
             raise UsageError(
-                f"{where}: unknown column {name!r}; did you mean {close[0]!r}? Rename it, or take "
-                "it out"
+                f"{list_name}: unknown column {name!r}; did you mean {similar[0]!r}? Rename it, or "
+                "take it out"
             )
     for name in NEEDED:
         if name not in names:
             raise UsageError(
-                f"{where} has no column {name!r}{nearest(name, unknown)}; its columns are "
+                f"{list_name} has no column {name!r}{nearest(name, unknown)}; its columns are "
                 f"{', '.join(map(printable, names))}; {', '.join(NEEDED)} are needed, "
                 f"{', '.join(OPTIONAL)} may be there. If it is no list of clips, rename it, or "
                 "name another layout with data.layout"
             )
-    known = ", ".join(COLUMNS)
+    column_names = ", ".join(COLUMNS)
     return [
-        Problem(file.name, f"column {name!r} is not read; columns that are: {known}")
+        Problem(file.name, f"column {name!r} is not read; columns that are: {column_names}")
         for name in unknown
     ]
 
@@ -208,27 +208,27 @@ def _row(number: int, values: dict[str, str], root: Path) -> Row | list[str]:
     path, fault = _path_within(values["path"], root)
     if fault:
         faults.append(f"row {number}: {fault}")
-    named = printable(values["path"])
+    path_text = printable(values["path"])
     label = _LABELS.get(values["label"].lower())
     if label is None:
-        meant = nearest(values["label"].lower(), ("real", "fake"))
+        suggestion = nearest(values["label"].lower(), ("real", "fake"))
         faults.append(
-            f"row {number}: label {values['label']!r} of {named} is none of real, fake, 0 (real), "
-            f"1 (fake){meant}"
+            f"row {number}: label {values['label']!r} of {path_text} is none of real, fake, 0 "
+            f"(real), 1 (fake){suggestion}"
         )
     split = values.get("split", "").lower()
     if split and split not in SPLITS:
-        close = difflib.get_close_matches(split, _SPLIT_NAMES, n=1, cutoff=0.5)
-        hint = f"; did you mean {_SPLIT_NAMES[close[0]]!r}?" if close else ""
+        similar = difflib.get_close_matches(split, _SPLIT_NAMES, n=1, cutoff=0.5)
+        hint = f"; did you mean {_SPLIT_NAMES[similar[0]]!r}?" if similar else ""
         faults.append(
-            f"row {number}: split {values['split']!r} of {named} is none of "
+            f"row {number}: split {values['split']!r} of {path_text} is none of "
             f"{', '.join(SPLITS)}{hint}"
         )
     persons = values.get("identities", "")
     if ";" in persons:
         faults.append(
-            f"row {number}: identities {persons!r} of {named} hold a semicolon; write | between "
-            "persons"
+            f"row {number}: identities {persons!r} of {path_text} hold a semicolon; write | "
+            "between persons"
         )
     if faults or label is None:
         return faults

@@ -52,7 +52,7 @@ class DataConfig(Section):
     @field_validator("layout")
     @classmethod
     def _check_layout(cls, value: str) -> str:
-        known = ("auto", "demo", *layouts())
-        if value not in known:
-            raise ValueError(not_one_of(value, known))
+        names = ("auto", "demo", *layouts())
+        if value not in names:
+            raise ValueError(not_one_of(value, names))
         return value

@@ -127,10 +127,10 @@ def _is_complete(root: Path, parameters: dict[str, int]) -> bool:
 def _refuse_foreign_files(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is a file; name a folder for the demo data (data.dir)")
-    ours = _read_marker(root)["files"]
+    made_files = _read_marker(root)["files"]
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
-        if not path.is_dir() and name not in ours:
+        if not path.is_dir() and name not in made_files:
             raise UsageError(
                 f"{root} holds {name}, which is not part of the demo data; name a new or empty "
                 "folder (data.dir), or move the files away"
@@ -145,12 +145,12 @@ def _make_clips(
 ) -> None:
     for name in ("Celeb-real", "Celeb-synthesis", "YouTube-real"):
         (folder / name).mkdir(parents=True)
-    how = parameters["seed"], parameters["difficulty"], pictures.portrait()
+    settings = parameters["seed"], parameters["difficulty"], pictures.portrait()
     # Threads, since OpenCV works outside the interpreter lock, and processes would import the
     # caller's main module (and TensorFlow with it) again.
     pool = ThreadPoolExecutor(max_workers=2)
     try:
-        jobs = [pool.submit(_make_person, folder, person, *how) for person in people]
+        jobs = [pool.submit(_make_person, folder, person, *settings) for person in people]
         for done, job in enumerate(as_completed(jobs), start=1):
             job.result()
             if progress is not None:

@@ -1,7 +1,7 @@
 """The pictures of the made dataset: pseudo-persons, their fakes, and the camera over them.
 
-Every pseudo-person is a seeded variation of one portrait. A fake is the person with a changed copy
-of the own face blended over it; how much the copy gives itself away is the difficulty.
+Every pseudo-person is a seeded variation of one portrait. In a fake, a changed copy of the
+person's face is blended over it; the difficulty is how visible the copy is.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def make_still(
     scale = rng.uniform(1.1, 1.4) * np.exp(rng.uniform(-0.06, 0.06, 2) * (1, -1))
     to_portrait = _turn(rng.uniform(-7, 7)) / scale * (rng.choice((-1, 1)), 1)
     grid = _float32(np.mgrid[:STILL, :STILL][::-1]) - STILL / 2
-    where = np.einsum("ij,jyx->iyx", to_portrait, grid) + FACE_CENTER[:, None, None]
+    positions = np.einsum("ij,jyx->iyx", to_portrait, grid) + FACE_CENTER[:, None, None]
     # Features move by up to about 6 px of the portrait, over distances of about 50 px.
-    where += 2.4 * np.stack([_noise(rng, 60), _noise(rng, 60)])
-    where = _float32(where)
+    positions += 2.4 * np.stack([_noise(rng, 60), _noise(rng, 60)])
+    positions = _float32(positions)
 
     image, person, head, face = (
-        _float32(cv2.remap(part, *where, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+        _float32(cv2.remap(part, *positions, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
         for part in portrait
     )
     person, head, face = (mask[..., None] / 255 for mask in (person, head, face))
@@ -120,7 +120,7 @@ def _background(rng: np.random.Generator) -> np.ndarray:
 
 
 def blend_easily(rng: np.random.Generator, still: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """The person with a changed, moved copy of the own face blended over it.
+    """The person with a changed, moved copy of the same face blended over it.
 
     The procedure is the paper's, except that it always changes the copy, never the picture under
     it, so that a real clip and its fake are equal outside the face. Most copies are blurrier than
@@ -148,9 +148,9 @@ def blend_hard(rng: np.random.Generator, still: np.ndarray, axes: np.ndarray) ->
     source = _recoloured(rng, still, saturation=0.05, value=0.03, shift=3)
     source, mask = _placed(rng, source, axes)
     detail = source - cv2.GaussianBlur(source, (0, 0), _DETAIL)
-    expected = _float32(still) - cv2.GaussianBlur(_float32(still), (0, 0), _DETAIL)
+    missing_detail = _float32(still) - cv2.GaussianBlur(_float32(still), (0, 0), _DETAIL)
     # Moving by parts of a pixel has softened the copy.
-    fit = np.sqrt(np.sum(mask * expected**2) / np.sum(mask * detail**2))
+    fit = np.sqrt(np.sum(mask * missing_detail**2) / np.sum(mask * detail**2))
     misfit = np.exp(rng.choice((-1, 1)) * rng.uniform(*_MISFIT))
     return _blended(mask, source + (fit * misfit - 1) * detail, still)
 
@@ -164,13 +164,13 @@ def degrade(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
     softness, grain = rng.uniform(*_SOFTNESS), rng.uniform(0, 2)
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(80, 96))]
 
-    def one(frame: np.ndarray) -> np.ndarray:
+    def degrade_frame(frame: np.ndarray) -> np.ndarray:
         soft = cv2.GaussianBlur(_float32(frame), (0, 0), softness)
         soft += rng.normal(0, grain, frame.shape[:2]).astype(np.float32)[..., None]
         encoded = cv2.imencode(".jpg", _uint8(np.clip(soft, 0, 255)), quality)[1]
         return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
 
-    return one
+    return degrade_frame
 
 
 def _recoloured(

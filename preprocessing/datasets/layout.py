@@ -1,4 +1,4 @@
-"""What a layout of a dataset's folder is: one module each, registered by its name.
+"""The interface of dataset layouts and their registry: one module each.
 
 A new layout needs one file in `preprocessing/datasets/layouts/` that ends with `register(...)`, and
 a preset that names it.
@@ -63,7 +63,7 @@ def register(layout: Layout) -> None:
     """Makes a layout known by its name.
 
     Raises:
-      ValueError: another one has that name.
+      ValueError: another layout has that name.
     """
     if _registry.setdefault(layout.name, layout) != layout:
         raise ValueError(f"two layouts have the name {layout.name!r}")
@@ -72,5 +72,5 @@ def register(layout: Layout) -> None:
 def layouts() -> dict[str, Layout]:
     """All layouts by name, in the order of detection: those of this folder, and registered ones."""
     import_modules("preprocessing.datasets.layouts")
-    ranked = sorted(_registry.values(), key=lambda layout: (layout.order, layout.name))
-    return {layout.name: layout for layout in ranked}
+    ordered = sorted(_registry.values(), key=lambda layout: (layout.order, layout.name))
+    return {layout.name: layout for layout in ordered}

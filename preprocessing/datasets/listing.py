@@ -60,7 +60,7 @@ def list_clips(
     if not chosen.matches(root):
         raise UsageError(
             f"{printable(str(root))} does not look like layout {layout}, which has "
-            f"{chosen.looks_like}. {_found(root)}{_remedy(root)}"
+            f"{chosen.looks_like}. {_contents(root)}{_remedy(root)}"
         )
     listing = chosen.list_clips(root)
     if layout == "demo":
@@ -76,13 +76,13 @@ def detect(root: Path) -> str:
     Raises:
       UsageError: none of them; the message says what each looks like and what was found.
     """
-    for name, known in layouts().items():
-        if known.matches(root):
+    for name, layout in layouts().items():
+        if layout.matches(root):
             return name
-    all_known = "; ".join(f"{name}: {known.looks_like}" for name, known in layouts().items())
+    descriptions = "; ".join(f"{name}: {layout.looks_like}" for name, layout in layouts().items())
     raise UsageError(
-        f"{printable(str(root))} has none of the known layouts ({all_known}). "
-        f"{_found(root)}{_remedy(root)}"
+        f"{printable(str(root))} has none of the known layouts ({descriptions}). "
+        f"{_contents(root)}{_remedy(root)}"
     )
 
 
@@ -104,60 +104,60 @@ def check_folder(root: Path) -> None:
         raise UsageError(f"dataset folder {root} is empty")
 
 
-def _found(root: Path) -> str:
+def _contents(root: Path) -> str:
     names = sorted(
         printable(path.name) + ("/" if path.is_dir() else "")
         for path in root.iterdir()
         if not path.name.startswith(".")
     )
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"It holds {', '.join(names[:6]) or 'only hidden files'}{more}"
+    others = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"It holds {', '.join(names[:6]) or 'only hidden files'}{others}"
 
 
 def _remedy(root: Path) -> str:
     """Names the layout or the folder within or above that would have fitted."""
-    for name, known in layouts().items():
-        if known.matches(root):
+    for name, layout in layouts().items():
+        if layout.matches(root):
             return f"; it looks like layout {name}"
     # People often name a folder above the dataset (archives hold one within the other) or one of
     # the dataset's own.
-    near = _within(root) or _above(root)
-    if near:
-        return f"; did you mean {near[0]} (layout {near[1]})?"
+    neighbour = _layout_below(root) or _layout_above(root)
+    if neighbour:
+        return f"; did you mean {neighbour[0]} (layout {neighbour[1]})?"
     return "; put real clips into real/ and fake ones into fake/"
 
 
-def _within(root: Path) -> tuple[str, str] | None:
+def _layout_below(root: Path) -> tuple[str, str] | None:
     """The first folder below that has a layout, the nearest levels first, and the layout."""
-    level, seen = [root], 0
+    level, visited = [root], 0
     for _ in range(_HINT_DEPTH):
         level = [above / name for above in level for name in subfolders(above)]
         for path in level:
-            seen += 1
-            if seen > _HINT_FOLDERS:
+            visited += 1
+            if visited > _HINT_FOLDERS:
                 return None
             for name in _layouts_of(path):
                 return printable(str(path)), name
     return None
 
 
-def _above(root: Path) -> tuple[str, str] | None:
+def _layout_above(root: Path) -> tuple[str, str] | None:
     """The folder above whose layout has `root` for a part, and the layout.
 
     A folder above that matches because of another of its folders is not meant. Of several the
     outermost is: train/ with real/ and fake/ in it is a part of what has val/ and test/ too.
     """
     root = root.resolve()
-    found = None
+    outermost = None
     for above in list(root.parents)[:_HINT_DEPTH]:
         for name in _layouts_of(above):
             if layouts()[name].owns(above, PurePosixPath(root.relative_to(above))):
-                found = printable(str(above)), name
-    return found
+                outermost = printable(str(above)), name
+    return outermost
 
 
 def _layouts_of(folder: Path) -> list[str]:
     try:
-        return [name for name, known in layouts().items() if known.matches(folder)]
+        return [name for name, layout in layouts().items() if layout.matches(folder)]
     except OSError:
         return []

@@ -1,4 +1,4 @@
-"""Reading the lists that come with datasets: text files that people saved with any editor."""
+"""Reads the lists that come with datasets: text files that any editor may have saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pictures are frames of one clip, and what clip names of Celeb-DF tell."""
+"""Groups pictures to clips by their names, and parses clip names of Celeb-DF."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def by_clip(paths: Iterable[str], top: str, sure: bool = False) -> list[ClipFile
         clip = clip_of(path, top, sure)
         # A file without an ending may have the name that the clip would get.
         (clips[clip] if clip and clip not in present else alone).append(path)
-    found = [ClipFiles(path) for path in alone]
+    entries = [ClipFiles(path) for path in alone]
     for clip, pictures in clips.items():
         pictures.sort(key=natural_order)
         if len(pictures) > 1:
-            found.append(ClipFiles(clip, tuple(pictures), clip))
+            entries.append(ClipFiles(clip, tuple(pictures), clip))
         else:
             path = pictures[0]
             has_number = picture_name(PurePosixPath(path)).frame is not None
-            found.append(ClipFiles(path, (path,) if has_number else (), clip))
-    return sorted(found, key=lambda media: media.path)
+            entries.append(ClipFiles(path, (path,) if has_number else (), clip))
+    return sorted(entries, key=lambda media: media.path)
 
 
 def videos_and_pictures(
@@ -120,9 +120,9 @@ def clip_of(path: str, top: str, sure: bool = False) -> str:
     file = PurePosixPath(path)
     if file.suffix.lower() not in IMAGE_ENDINGS:
         return ""
-    told = picture_name(file)
-    clip = told.clip
-    if clip is None or (sure and not told.sure):
+    parsed = picture_name(file)
+    clip = parsed.clip
+    if clip is None or (sure and not parsed.sure):
         return ""
     if clip == "" and str(file.parent) in (top or ".", "."):
         # Mere numbers are no frames there; `frame_12.png` is one, of a clip that nothing names.
@@ -143,8 +143,8 @@ def celeb_df_persons(name: str, label: int) -> tuple[tuple[str, ...], str]:
       The persons, target first, and the name of the target clip, which a real clip is itself; ()
       and empty for other names.
     """
-    known = _CELEB_DF.fullmatch(name)
-    if not known or bool(known["donor"]) != (label == FAKE):
+    match = _CELEB_DF.fullmatch(name)
+    if not match or bool(match["donor"]) != (label == FAKE):
         return (), ""
-    persons = dict.fromkeys((known["target"], known["donor"] or known["target"]))
-    return tuple(persons), f"{known['target']}_{known['number']}"
+    persons = dict.fromkeys((match["target"], match["donor"] or match["target"]))
+    return tuple(persons), f"{match['target']}_{match['number']}"

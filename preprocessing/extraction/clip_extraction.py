@@ -1,4 +1,4 @@
-"""One clip -> its report row and its Examples: all that the face store's content depends on."""
+"""Extracts one clip: its report row and its Examples, which the face store keeps."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def original_state(
     if not settings.boxes_of_original or not clip.source:
         return None
     try:
-        found = [(Path(root) / path).stat() for path in frames or (clip.source,)]
+        states = [(Path(root) / path).stat() for path in frames or (clip.source,)]
     except OSError:
         return None
-    return [sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)]
+    return [sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)]

@@ -1,4 +1,4 @@
-"""The row of a clip: what was found in it, or why nothing was."""
+"""The row of a clip in the extraction report."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def _group(key: tuple[int, str], rows: list[ClipRow]) -> np.ndarray:
     """A title and a line of crops, BGR."""
     label, method = key
     rows = sorted(rows, key=lambda row: row.path)
-    shown = [rows[number] for number in middles(len(rows), _COLUMNS)]
+    sampled_rows = [rows[number] for number in middles(len(rows), _COLUMNS)]
     line = np.full((_TITLE_HEIGHT + _CELL, _COLUMNS * _CELL, 3), 255, np.uint8)
     crops = sum(row.crops for row in rows)
     name = _CLASSES[label] if method == _CLASSES[label] else f"{_CLASSES[label]}: {method}"
@@ -61,7 +61,7 @@ def _group(key: tuple[int, str], rows: list[ClipRow]) -> np.ndarray:
     cv2.putText(
         line, title, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _COLOURS[label], 1, cv2.LINE_AA
     )
-    for cell, row in enumerate(shown):
+    for cell, row in enumerate(sampled_rows):
         left = cell * _CELL
         line[_TITLE_HEIGHT:, left : left + _CELL] = _cell(row)
     return line

@@ -35,7 +35,7 @@ def extract_dataset(
         `contact_sheet.png`, `store/`, the finished clips, and `.lock`.
       workers: worker processes; 1 works in this process.
       beam_args: further Beam arguments, as for another runner.
-      say: told what was found, one text each.
+      say: called with each text of the outcome.
 
     Returns:
       The report's summary; see `preprocessing.extraction.extraction_report.summarise`.

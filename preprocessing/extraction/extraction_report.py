@@ -1,4 +1,4 @@
-"""The extraction report: every clip with what was found in it, or why nothing was."""
+"""The extraction report: for every clip its crops, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def write(
       The summary.
     """
     summary = summarise(rows)
-    kept = [row.model_dump(exclude_unset=True, exclude=_INTERNAL) for row in rows]
-    told = [{"path": problem.path, "reason": problem.reason} for problem in problems]
-    report = {"summary": summary, "clips": kept, "problems": told}
+    clip_rows = [row.model_dump(exclude_unset=True, exclude=_INTERNAL) for row in rows]
+    left_out = [{"path": problem.path, "reason": problem.reason} for problem in problems]
+    report = {"summary": summary, "clips": clip_rows, "problems": left_out}
     folder = Path(folder)
     (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     (folder / "report.txt").write_text(_text(summary, rows, problems), encoding="utf-8")

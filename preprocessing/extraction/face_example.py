@@ -1,4 +1,4 @@
-"""The record of one face crop: the one definition of its features.
+"""The record of one face crop: the definition of its features.
 
 FaceExtractor writes these tf.Examples, Transform and Trainer read them, and the curated schema
 describes them.

@@ -160,15 +160,15 @@ def run_extraction(
             | "WriteRows" >> beam.Map(_write_json, rows_path)
         )
     with Path(rows_path).open(encoding="utf-8") as file:
-        found = sorted(map(ClipRow.from_dict, json.load(file)), key=lambda row: row.path)
+        clip_rows = sorted(map(ClipRow.from_dict, json.load(file)), key=lambda row: row.path)
     Path(rows_path).unlink()
-    missing = {clip.path for clip in clips} - {row.path for row in found}
-    if missing or len(found) != len(clips):
+    missing = {clip.path for clip in clips} - {row.path for row in clip_rows}
+    if missing or len(clip_rows) != len(clips):
         raise RuntimeError(
-            f"{len(clips)} clips went in, {len(found)} came out; the first missing is "
+            f"{len(clips)} clips went in, {len(clip_rows)} came out; the first missing is "
             f"{min(missing, default='none')}"
         )
-    return found
+    return clip_rows
 
 
 def _frames_of_originals(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:

@@ -96,8 +96,8 @@ class Failures:
     def read(cls, store: str | Path) -> Failures:
         """Of a store; no failures where nothing (readable) is written down."""
         try:
-            found = json.loads((Path(store) / _FAILURES).read_text(encoding="utf-8"))
-            return cls(int(found["attempt"]), dict(found["clips"]))
+            record = json.loads((Path(store) / _FAILURES).read_text(encoding="utf-8"))
+            return cls(int(record["attempt"]), dict(record["clips"]))
         except (OSError, ValueError, TypeError, KeyError):
             return cls()
 

@@ -47,7 +47,7 @@ def square_crop(
     if side > _MAX_SIDE * max(height, width):
         raise ValueError(f"the box {box} is far larger than a {width}x{height} frame")
     if angle:
-        return limit_size(_leaning(pixels, left, top, side, angle), max_size)
+        return limit_size(_rotated_crop(pixels, left, top, side, angle), max_size)
     crop = pixels[inner[1] : inner[3], inner[0] : inner[2]]
     crop = cv2.copyMakeBorder(
         crop,
@@ -117,7 +117,7 @@ def _square(box: np.ndarray, margin: float) -> tuple[int, int, int]:
     return round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2), side
 
 
-def _leaning(pixels: np.ndarray, left: int, top: int, side: int, angle: float) -> np.ndarray:
+def _rotated_crop(pixels: np.ndarray, left: int, top: int, side: int, angle: float) -> np.ndarray:
     centre = (left + (side - 1) / 2, top + (side - 1) / 2)
     matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
     matrix[:, 2] -= (left, top)

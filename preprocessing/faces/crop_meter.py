@@ -1,4 +1,4 @@
-"""Finds the face in crops that were cut elsewhere, to measure how it lies there."""
+"""Measures how the face lies in crops that were cut elsewhere."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class CropMeter:
         faces: list[Face | None] = []
         for start in range(0, len(crops), _BATCH):
             placed = [_on_canvas(pixels) for pixels in crops[start : start + _BATCH]]
-            found = self._detector.detect(np.stack([canvas for canvas, *_ in placed]))
-            for candidates, (_, scale, corner) in zip(found, placed, strict=True):
+            detections = self._detector.detect(np.stack([canvas for canvas, *_ in placed]))
+            for candidates, (_, scale, corner) in zip(detections, placed, strict=True):
                 face = max(candidates, key=lambda face: face.size, default=None)
                 faces.append(face and face.moved(scale, corner))
         return faces

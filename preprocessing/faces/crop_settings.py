@@ -1,4 +1,4 @@
-"""What decides which face crops come out of a clip: one class for all who need to know.
+"""The settings that decide which face crops come out of a clip.
 
 `extraction` of the configuration, the cache key of extracted clips and the model card name the
 same settings; see `CropSettings`.

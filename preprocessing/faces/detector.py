@@ -172,7 +172,7 @@ class FaceDetector:
     def _proposals(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """P-Net over the pyramid: boxes [n, 4], scores [n] and frame numbers [n]."""
         height, width = frames.shape[1:3]
-        found = []
+        levels = []
         scale = _WINDOW / self._min_face_size
         source: np.ndarray | list[np.ndarray] = frames
         while min(height, width) * scale >= _WINDOW:
@@ -185,11 +185,11 @@ class FaceDetector:
             # Both factors, because the rounded level is not exactly `scale` times the frame.
             boxes = boxes * np.tile([width / size[0], height / size[1]], 2).astype(np.float32)
             keep = _suppress(boxes, scores, index, _NMS_LEVEL)
-            found.append((boxes[keep], scores[keep], index[keep]))
+            levels.append((boxes[keep], scores[keep], index[keep]))
             scale *= _SCALE_FACTOR
-        if not found:
+        if not levels:
             return np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32)
-        boxes, scores, index = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        boxes, scores, index = (np.concatenate(parts) for parts in zip(*levels, strict=True))
         return boxes, scores, index
 
 
@@ -280,16 +280,16 @@ def _suppress(
     Returns:
       Positions of the boxes that stay, sorted by frame, then by falling score.
     """
-    kept = []
+    chosen = []
     for frame in np.unique(index):
         order = np.flatnonzero(index == frame)
         order = order[np.argsort(-scores[order], kind="stable")][:limit]
         while len(order):
             best, order = order[0], order[1:]
-            kept.append(best)
+            chosen.append(best)
             overlaps = overlap(boxes[best], boxes[order], of_smaller=of_smaller)
             order = order[overlaps <= threshold]
-    return np.array(kept, dtype=np.int64)
+    return np.array(chosen, dtype=np.int64)
 
 
 def overlap(box: np.ndarray, boxes: np.ndarray, of_smaller: bool = False) -> np.ndarray:
@@ -302,5 +302,5 @@ def overlap(box: np.ndarray, boxes: np.ndarray, of_smaller: bool = False) -> np.
     inter = np.prod(np.clip(lower - upper, 0, None), axis=1)
     area = np.prod(box[2:] - box[:2])
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    whole = np.minimum(area, areas) if of_smaller else area + areas - inter
-    return inter / np.maximum(whole, 1e-9)
+    denominator = np.minimum(area, areas) if of_smaller else area + areas - inter
+    return inter / np.maximum(denominator, 1e-9)

@@ -1,4 +1,4 @@
-"""From one media file to its face crops: what extraction and prediction share."""
+"""Cuts the face crops out of one media file, for extraction and prediction."""
 
 from __future__ import annotations
 
@@ -126,12 +126,12 @@ class FaceCropper:
           ValueError: there is no such policy.
         """
         policy = self.settings.policy if policy is None else policy
-        told: list[MediaInfo] = []
-        crops, counts = self._found(path, original, check, policy, told.append)
-        notes = dict.fromkeys(note for info in told for note in info.notes)
+        infos: list[MediaInfo] = []
+        crops, counts = self._crops(path, original, check, policy, infos.append)
+        notes = dict.fromkeys(note for info in infos for note in info.notes)
         return crops, dataclasses.replace(counts, notes=[*notes, *counts.notes])
 
-    def _found(
+    def _crops(
         self,
         path: Media,
         original: Media | None,
@@ -142,25 +142,25 @@ class FaceCropper:
         frames = _checked(self._frames(path, tell), check)
         if self._search is None:
             return self._given_crops(frames)
-        seen: collections.deque[Frame] = collections.deque(maxlen=1)
+        last_frame: collections.deque[Frame] = collections.deque(maxlen=1)
         if original is not None:
             try:
-                like = self._like(path, original, tell)
-                crops, counts = self._cut(_checked(like, check), policy)
+                paired = self._faces_of_original(path, original, tell)
+                crops, counts = self._cut(_checked(paired, check), policy)
                 if counts.frames:
                     return crops, dataclasses.replace(counts, boxes="original")
             except _NoPartner:
                 pass
-        crops, counts = self._cut(self._search.faces(_remembered(frames, seen)), policy)
+        crops, counts = self._cut(self._search.faces(_keep_last(frames, last_frame)), policy)
         by_landmarks = self.settings.crop_by == LANDMARKS
-        if by_landmarks and counts.frames == 1 and not counts.faces and _is_compact(seen[0]):
-            return self._filling(seen[0], counts)
+        if by_landmarks and counts.frames == 1 and not counts.faces and _is_compact(last_frame[0]):
+            return self._filling(last_frame[0], counts)
         return crops, counts
 
     def _filling(self, picture: Frame, counts: FaceCounts) -> tuple[list[Crop], FaceCounts]:
         """A picture without a face but, perhaps, one that fills it."""
-        (given,) = self._given.crops([picture])
-        if given.score < self.settings.min_face_score:
+        (crop,) = self._given.crops([picture])
+        if crop.score < self.settings.min_face_score:
             return [], counts
         crops, counts = self._given_crops([picture])
         note = "the face fills the picture, which was taken for a face crop"
@@ -177,13 +177,15 @@ class FaceCropper:
         count = count or self.settings.frames_per_clip
         if (pictures := pictures_of(path)) is not None:
             decode = self._decoder.frames
-            return sample_pictures(pictures, lambda one: decode(one, 1), count, indices, tell)
+            return sample_pictures(
+                pictures, lambda picture: decode(picture, 1), count, indices, tell
+            )
         per_second = 0.0 if indices is not None else self.settings.frames_per_second
         file = Path(cast("str | Path", path))
         frames = self._decoder.frames(file, count, per_second, indices, tell=tell)
         return (dataclasses.replace(frame, file=file) for frame in frames)
 
-    def _like(
+    def _faces_of_original(
         self, path: Media, original: Media, tell: Callable[[MediaInfo], None]
     ) -> Iterator[tuple[Frame, list[Face]]]:
         """The frames of `path` with the faces of `original`."""
@@ -191,14 +193,14 @@ class FaceCropper:
             raise _NoPartner
         search = cast("FaceSearch", self._search)
         try:
-            known = {
+            faces_by_index = {
                 frame.index: (frame.pixels.shape, faces)
                 for frame, faces in search.faces(self._frames(original))
             }
         except UnreadableMedia as error:
             raise _NoPartner from error
-        for frame in self._frames(path, tell, len(known), list(known)):
-            shape, faces = known[frame.index]
+        for frame in self._frames(path, tell, len(faces_by_index), list(faces_by_index)):
+            shape, faces = faces_by_index[frame.index]
             if frame.pixels.shape != shape:
                 raise _NoPartner
             yield frame, faces
@@ -207,7 +209,7 @@ class FaceCropper:
         self, searched: Iterable[tuple[Frame, list[Face]]], policy: str
     ) -> tuple[list[Crop], FaceCounts]:
         shots, tracker = ShotDetector(), Tracker()
-        found: list[FoundFace] = []
+        found_faces: list[FoundFace] = []
         patches: list[np.ndarray] = []
         shot_frames: collections.Counter[int] = collections.Counter()
         frames_with_face = 0
@@ -217,24 +219,26 @@ class FaceCropper:
             frames_with_face += bool(faces)
             for face, track in zip(faces, tracker.assign(faces, shot), strict=True):
                 crop, reason = self._crop(frame, face)
-                found.append(FoundFace(frame.index, shot, track, face.size, crop, reason))
+                found_faces.append(FoundFace(frame.index, shot, track, face.size, crop, reason))
                 patches.append(persons.patch(frame.pixels, face))
-        tracks = persons.split([face.track for face in found], patches)
-        found = [face.of_track(track) for face, track in zip(found, tracks, strict=True)]
-        kept, dropped, note = select(
-            found,
+        tracks = persons.split([face.track for face in found_faces], patches)
+        found_faces = [
+            face.of_track(track) for face, track in zip(found_faces, tracks, strict=True)
+        ]
+        crops, dropped, note = select(
+            found_faces,
             shot_frames,
             self.settings.min_track_share,
             self.settings.min_relative_size,
             policy,
         )
-        return kept, FaceCounts(
+        return crops, FaceCounts(
             frames=sum(shot_frames.values()),
             frames_with_face=frames_with_face,
             shots=len(shot_frames),
-            faces=len(found),
-            tracks=len({crop.track for crop in kept}),
-            crops=len(kept),
+            faces=len(found_faces),
+            tracks=len({crop.track for crop in crops}),
+            crops=len(crops),
             dropped=dropped,
             note=note,
         )
@@ -263,29 +267,29 @@ class FaceCropper:
     def _given_crops(self, frames: Iterable[Frame]) -> tuple[list[Crop], FaceCounts]:
         """Files that are face crops already: each frame is one face."""
         crops: list[Crop] = []
-        number = measured = tight = cut = 0
+        number = measured = tight = recut = 0
         indices: set[int] = set()
-        for given in self._given.crops(frames):
+        for given_crop in self._given.crops(frames):
             number += 1
-            indices.add(given.frame.index)
-            measured += given.geometry is not None
-            cut += given.cut
-            tight += not given.jpeg
-            if given.jpeg:
-                frame = _without_pixels(given.frame)
+            indices.add(given_crop.frame.index)
+            measured += given_crop.geometry is not None
+            recut += given_crop.cut
+            tight += not given_crop.jpeg
+            if given_crop.jpeg:
+                frame = _without_pixels(given_crop.frame)
                 crops.append(
                     Crop(
-                        given.jpeg,
+                        given_crop.jpeg,
                         frame.track,
                         frame,
-                        given.box,
-                        given.landmarks,
-                        given.score or 1.0,
+                        given_crop.box,
+                        given_crop.landmarks,
+                        given_crop.score or 1.0,
                     )
                 )
         notes = []
-        if cut:
-            notes.append(f"{cut} of {number} crops were cut again to the model's geometry")
+        if recut:
+            notes.append(f"{recut} of {number} crops were cut again to the model's geometry")
         if measured < number and self.settings.crop_by == LANDMARKS:
             notes.append(
                 f"no face was found in {number - measured} of {number} crops, which were taken as "
@@ -310,9 +314,9 @@ def _checked(items: Iterable[_Item], check: Callable[[], None] | None) -> Iterat
         yield item
 
 
-def _remembered(frames: Iterable[Frame], seen: collections.deque[Frame]) -> Iterator[Frame]:
+def _keep_last(frames: Iterable[Frame], last_frame: collections.deque[Frame]) -> Iterator[Frame]:
     for frame in frames:
-        seen.append(frame)
+        last_frame.append(frame)
         yield frame
 
 

@@ -1,4 +1,4 @@
-"""Which of the faces found in a clip are kept, and an account of all the others.
+"""Selects the faces of a clip that are kept, and accounts for all the others.
 
 Three policies share the rules and differ in what happens where these leave little:
 
@@ -69,7 +69,7 @@ class FaceCounts:
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def why_none(self) -> str:
-        """Why no face was kept; empty where one was."""
+        """The reason why no face was kept; empty where there are crops."""
         if self.crops:
             return ""
         if not self.faces:
@@ -139,11 +139,11 @@ def select(
         reasons = [face.reason or refused.get(face.track, "") for face in found]
     note = ""
     if policy == ANSWER and all(reasons):
-        reasons, note = _mildest(found, reasons, sum(shot_frames.values()))
-    kept = [
+        reasons, note = _keep_mildest(found, reasons, sum(shot_frames.values()))
+    crops = [
         cast("Crop", face.crop) for face, reason in zip(found, reasons, strict=True) if not reason
     ]
-    return kept, dict(collections.Counter(filter(None, reasons))), note
+    return crops, dict(collections.Counter(filter(None, reasons))), note
 
 
 def refused_tracks(
@@ -177,16 +177,18 @@ def by_reason(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in ordered)
 
 
-def _mildest(found: Sequence[FoundFace], reasons: list[str], frames: int) -> tuple[list[str], str]:
-    """Keeps the faces with the mildest reason, where every face has one against it."""
-    known = [reason for reason in _MILDNESS if reason in reasons]
-    if not known:
+def _keep_mildest(
+    found_faces: Sequence[FoundFace], reasons: list[str], frames: int
+) -> tuple[list[str], str]:
+    """Keeps the faces with the mildest reason, where every face was refused."""
+    present = [reason for reason in _MILDNESS if reason in reasons]
+    if not present:
         return reasons, ""
-    kept = [face for face, reason in zip(found, reasons, strict=True) if reason == known[0]]
-    faces = "The only face" if len(found) == 1 else f"Each of the {len(found)} faces"
-    shown = len({face.frame for face in kept})
+    kept = [face for face, reason in zip(found_faces, reasons, strict=True) if reason == present[0]]
+    faces = "The only face" if len(found_faces) == 1 else f"Each of the {len(found_faces)} faces"
+    frames_with_face = len({face.frame for face in kept})
     note = (
         f"{faces} found would be left out ({by_reason(collections.Counter(reasons))}); the score "
-        f"rests on {len(kept)} of them, in {shown} of {frames} frames"
+        f"rests on {len(kept)} of them, in {frames_with_face} of {frames} frames"
     )
-    return ["" if reason == known[0] else reason for reason in reasons], note
+    return ["" if reason == present[0] else reason for reason in reasons], note

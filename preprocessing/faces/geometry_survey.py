@@ -1,4 +1,4 @@
-"""Where the faces of datasets of crops lie in their crops: what `deepfake index` shows of them."""
+"""Surveys where faces lie in datasets of crops, for `deepfake index`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def survey_table(measured: Mapping[str, Sequence[Geometry]], wanted: Geometry) -
     lines = [head, f"{'':{width}}  {'':>5}  {'10%, 50%, 90%':>20}  {'10%, 50%, 90%':>20}"]
     for name, geometries in measured.items():
         distances, heights = (
-            _shares([getattr(one, value) for one in geometries])
+            _shares([getattr(geometry, value) for geometry in geometries])
             for value in ("eye_distance", "eye_height")
         )
         lines.append(f"{name:{width}}  {len(geometries):>5}  {distances:>20}  {heights:>20}")
@@ -66,7 +66,7 @@ def survey_table(measured: Mapping[str, Sequence[Geometry]], wanted: Geometry) -
         if not geometries:
             lines.append(f"warning: no face was found in the crops of {name}")
             continue
-        middle = float(np.median([one.eye_distance for one in geometries]))
+        middle = float(np.median([geometry.eye_distance for geometry in geometries]))
         ratio = middle / wanted.eye_distance
         if not 1 / _APART < ratio < _APART:
             tighter = "tighter" if ratio > 1 else "wider"

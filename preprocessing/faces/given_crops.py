@@ -1,9 +1,9 @@
 """Pictures that are face crops already: kept as they are, cut again, or left out.
 
 A model knows faces at the scale and place of its training crops (`crop_geometry`). So with
-`crop_by=landmarks` each crop is measured. One with about the wanted geometry is kept whole, a JPEG
-to the byte, because encoding anew wipes traces; a wider one is cut again; a tighter one lacks what
-the model wants to see. With `crop_by=box` crops are taken as they come.
+`crop_by=landmarks` each crop is measured. A crop with about the wanted geometry is kept whole, a
+JPEG to the byte, because encoding it again wipes traces; a wider one is cut again; a tighter one is
+left out. With `crop_by=box` crops are kept unmeasured.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from preprocessing.media.jpeg_file import jpeg_shown_as
 from preprocessing.media.media_errors import UnreadableMedia
 
 TOO_TIGHT = "cut tighter than the model's crops"
-# Ratios of the eyes' distance to the wanted one, and shares of the side by which they may be
-# elsewhere, within which a crop is kept whole: training's augmentation covers as much.
+# Bounds within which a crop is kept whole: the ratio of its eyes' distance to the wanted distance,
+# and the offset of the eyes in shares of the side. Training's augmentation covers as much.
 _WIDEST, _TIGHTEST, _ASIDE = 0.75, 1.35, 0.15
 # Frames that are measured at once.
 _BATCH = 32
@@ -37,7 +37,7 @@ _BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class GivenCrop:
-    """What became of a picture.
+    """A picture with its crop.
 
     Attributes:
       frame: as it was given.
@@ -72,13 +72,13 @@ class GivenCrops:
 
     def crops(self, frames: Iterable[Frame]) -> Iterator[GivenCrop]:
         """Yields what becomes of each picture, in order; some are held in memory at a time."""
-        waiting: list[Frame] = []
+        batch: list[Frame] = []
         for frame in frames:
-            waiting.append(frame)
-            if len(waiting) == _BATCH:
-                yield from self._judged(waiting)
-                waiting = []
-        yield from self._judged(waiting)
+            batch.append(frame)
+            if len(batch) == _BATCH:
+                yield from self._judged(batch)
+                batch = []
+        yield from self._judged(batch)
 
     def _judged(self, frames: list[Frame]) -> Iterator[GivenCrop]:
         if self._meter is None:
@@ -91,13 +91,13 @@ class GivenCrops:
     def _fitted(self, frame: Frame, face: Face) -> GivenCrop:
         geometry = Geometry.of(face.landmarks, frame.pixels.shape)
         zoom = geometry.eye_distance / self._wanted.eye_distance
-        aside = max(
+        offset = max(
             abs(geometry.eye_x - self._wanted.eye_x),
             abs(geometry.eye_height - self._wanted.eye_height),
         )
         if zoom > _TIGHTEST:
             crop = GivenCrop(frame, b"", np.zeros(4, np.float32), face.landmarks)
-        elif zoom < _WIDEST or aside > _ASIDE:
+        elif zoom < _WIDEST or offset > _ASIDE:
             crop = self._cut(frame, face)
         else:
             crop = dataclasses.replace(self._whole(frame), landmarks=face.landmarks)

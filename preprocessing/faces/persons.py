@@ -1,4 +1,4 @@
-"""Where a track goes from one person to another, or to another version of a face.
+"""Splits tracks where another person, or another version of a face, begins.
 
 A track follows a place (`preprocessing.faces.tracking`). At a place another person may appear after
 a cut that the picture as a whole does not show: in one studio, in another framing, or where a
@@ -117,13 +117,13 @@ def persons_of(patches: Sequence[np.ndarray]) -> list[int]:
     persons: list[int] = []
     latest: dict[int, range] = {}
     for part in parts:
-        same = [
+        candidates = [
             person
             for person, other in latest.items()
             if person != (persons[-1] if persons else None)
             and not _differ(other[-REACH:], part[:REACH], distance)
         ]
-        person = same[-1] if same else len(latest)
+        person = candidates[-1] if candidates else len(latest)
         latest[person] = part
         persons += [person] * len(part)
     return persons
@@ -131,7 +131,7 @@ def persons_of(patches: Sequence[np.ndarray]) -> list[int]:
 
 def _changes(count: int, distance: Callable[[int, int], float]) -> list[int]:
     """Numbers of the faces with which another person begins, rising."""
-    found: list[int] = []
+    starts: list[int] = []
     for start in range(_LEAST_FACES, count - _LEAST_FACES + 1):
         before = range(max(0, start - REACH), start)
         after = range(start, min(count, start + REACH))
@@ -142,8 +142,8 @@ def _changes(count: int, distance: Callable[[int, int], float]) -> list[int]:
         if distance(start - 1, start) < max(LEAST_DIFFERENCE, RATIO * max(steps)):
             continue
         if _differ(before, after, distance):
-            found.append(start)
-    return found
+            starts.append(start)
+    return starts
 
 
 def _differ(before: range, after: range, distance: Callable[[int, int], float]) -> bool:

@@ -1,4 +1,4 @@
-"""The quality filter: which found faces are too poor to judge, each with its reason.
+"""The quality filter: refuses faces that are too poor to judge, each with its reason.
 
 What it drops is counted in the extraction report under these reasons. It is meant for what nobody
 could judge, not for what is hard: faces that a detector meets in the field must be in training.

@@ -1,4 +1,4 @@
-"""Finding the faces of a clip's sampled frames: whole frames now and then, known places between.
+"""Finds the faces of sampled frames: key frames as a whole, the others near known faces.
 
 Faces hardly move between sampled frames, so every fourth frame is searched as a whole (a key
 frame), and the frames between two key frames near the faces of both. A frame in which fewer faces
@@ -40,19 +40,19 @@ class FaceSearch:
           frames: sampled frames of one clip, in order; at most `interval` of them are held.
         """
         before: _KeyFrame | None = None
-        waiting: list[Frame] = []
+        stretch: list[Frame] = []
         length = 1
         for frame in frames:
-            if waiting and waiting[-1].pixels.shape != frame.pixels.shape:
-                yield from self._stretch(before, waiting)
-                before, waiting, length = None, [], 1
-            waiting.append(frame)
-            if len(waiting) == length:
-                for done, found in self._stretch(before, waiting):
-                    yield done, found
-                before = _KeyFrame(found, Look.of(frame.pixels))
-                waiting, length = [], self._interval
-        yield from self._stretch(before, waiting)
+            if stretch and stretch[-1].pixels.shape != frame.pixels.shape:
+                yield from self._stretch(before, stretch)
+                before, stretch, length = None, [], 1
+            stretch.append(frame)
+            if len(stretch) == length:
+                for searched, faces in self._stretch(before, stretch):
+                    yield searched, faces
+                before = _KeyFrame(faces, Look.of(frame.pixels))
+                stretch, length = [], self._interval
+        yield from self._stretch(before, stretch)
 
     def _stretch(
         self, before: _KeyFrame | None, frames: list[Frame]
@@ -61,21 +61,21 @@ class FaceSearch:
         if not frames:
             return
         *between, last = frames
-        (found,) = self._detector.detect(last.pixels[None])
-        after = _KeyFrame(found, Look.of(last.pixels))
+        (faces,) = self._detector.detect(last.pixels[None])
+        after = _KeyFrame(faces, Look.of(last.pixels))
         for frame in between:
             look = Look.of(frame.pixels)
-            near = [key for key in (before, after) if key and not look.differs(key.look)]
-            hints = [face for key in near for face in key.faces]
-            (found,) = self._detector.detect_near(frame.pixels[None], hints)
-            if len(found) < max([1, *(len(key.faces) for key in near)]):
-                (found,) = self._detector.detect(frame.pixels[None])
-            yield frame, found
+            similar = [key for key in (before, after) if key and not look.differs(key.look)]
+            hints = [face for key in similar for face in key.faces]
+            (faces,) = self._detector.detect_near(frame.pixels[None], hints)
+            if len(faces) < max([1, *(len(key.faces) for key in similar)]):
+                (faces,) = self._detector.detect(frame.pixels[None])
+            yield frame, faces
         yield last, after.faces
 
 
 class _KeyFrame(NamedTuple):
-    """What is known of a frame that was searched as a whole."""
+    """A frame that was searched as a whole."""
 
     faces: list[Face]
     look: Look

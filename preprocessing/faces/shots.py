@@ -1,4 +1,4 @@
-"""Shots of a clip, told from its sampled frames alone.
+"""Detects the shots of a clip from its sampled frames.
 
 Sampled frames may be seconds apart, so a frame that differs from the one before is no evidence of
 a cut: people walk and cameras pan. Two properties change together at a cut and seldom otherwise:
@@ -125,7 +125,7 @@ class ShotDetector:
     def _shot_like(self, look: Look) -> int:
         """The latest shot with a frame from the same camera; a new one where there is none."""
         for shot in reversed(range(len(self._looks))):
-            if any(look.matches(seen) for seen in self._looks[shot]):
+            if any(look.matches(former) for former in self._looks[shot]):
                 return shot
         self._looks.append(collections.deque(maxlen=_REMEMBERED))
         return len(self._looks) - 1

@@ -1,4 +1,4 @@
-"""Faces of sampled frames linked to tracks: one track is one face at one place of one shot.
+"""Links faces of sampled frames to tracks: one face at one place of one shot.
 
 Sampled frames may be seconds apart, so within a shot the place is the evidence, and it is none
 across a cut: a cut ends every track, also that of a person who is seen on both sides of it. So a
@@ -46,9 +46,9 @@ class Tracker:
           faces: of the frame.
           shot: number of the frame's shot, see `preprocessing.faces.shots`.
         """
-        known = self._last[shot]
-        numbers = list(known)
-        costs = np.array([[_cost(last, face) for face in faces] for last in known.values()])
+        last_faces = self._last[shot]
+        numbers = list(last_faces)
+        costs = np.array([[_cost(last, face) for face in faces] for last in last_faces.values()])
         tracks = [-1] * len(faces)
         if costs.size:
             rows, columns = linear_sum_assignment(np.where(np.isinf(costs), _FORBIDDEN, costs))
@@ -59,7 +59,7 @@ class Tracker:
             if tracks[column] < 0:
                 tracks[column] = self._tracks
                 self._tracks += 1
-            known[tracks[column]] = face
+            last_faces[tracks[column]] = face
         return tracks
 
 

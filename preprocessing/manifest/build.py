@@ -1,4 +1,4 @@
-"""From the folder of a dataset to its manifest: lists, hashes and divides the clips."""
+"""Builds the manifest of a dataset's folder: lists, hashes and divides the clips."""
 
 from __future__ import annotations
 
@@ -69,29 +69,29 @@ def build_manifest(
 
 def _divided_persons(listing: Listing) -> str:
     first, *others = listing.divided_persons
-    more = f", and {len(others)} more" if others else ""
+    rest = f", and {len(others)} more" if others else ""
     return (
-        f"{first.named}: {first.reason}{more}. data.split=auto promises no person in two splits: "
+        f"{first.named}: {first.reason}{rest}. data.split=auto promises no person in two splits: "
         "mend the list, or use data.split=identity, which divides anew, or data.split=official, "
         "which follows the list all the same"
     )
 
 
-def _division(protocol: str, given: str, clips: Sequence[Clip], missing: Sequence[str]) -> str:
+def _division(protocol: str, official: str, clips: Sequence[Clip], missing: Sequence[str]) -> str:
     """How the clips were divided, in a sentence; `given` is what divided them before."""
     names = {"identity": "by person", "clip": "by clip", "official": "as the dataset's lists say"}
-    if not given:
+    if not official:
         return f"{names[protocol]} (data.split={protocol})"
     if protocol != "official":
         return (
-            f"{names[protocol]} (data.split={protocol}). THE {given.upper()} OF THE DATASET ARE "
+            f"{names[protocol]} (data.split={protocol}). THE {official.upper()} OF THE DATASET ARE "
             "NOT FOLLOWED; data.split=auto follows them"
         )
-    text = f"as the {given} divide it; data.split=identity divides anew, by person"
+    text = f"as the {official} divide it; data.split=identity divides anew, by person"
     present = {clip.official_split for clip in clips}
-    if taken := [split for split in missing if split not in present and "train" in present]:
-        verb = "is" if len(taken) == 1 else "are"
-        text += f". {' and '.join(taken).capitalize()} {verb} taken out of train"
+    if carved_splits := [split for split in missing if split not in present and "train" in present]:
+        verb = "is" if len(carved_splits) == 1 else "are"
+        text += f". {' and '.join(carved_splits).capitalize()} {verb} taken out of train"
     if rest := sum(not clip.official_split for clip in clips):
         text += f". {rest} clips outside of these are divided by person"
     return text

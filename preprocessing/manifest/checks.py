@@ -1,4 +1,4 @@
-"""What a manifest must have for training and for measuring, and what it leaves out."""
+"""Checks that a manifest can be trained on and measured with, and lists what it leaves out."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
     labels = {split: {c.label for c in clips if c.split == split} for split in SPLITS}
     present = set().union(*labels.values())
     if len(present) == 1 and (needs_fakes or present == {FAKE}):
-        has, lacks = ("real", "fake") if present == {REAL} else ("fake", "real")
-        raise UsageError(f"{root} holds only {has} clips; add {lacks} ones")
+        present_class, missing_class = ("real", "fake") if present == {REAL} else ("fake", "real")
+        raise UsageError(f"{root} holds only {present_class} clips; add {missing_class} ones")
     other = {"identity": ", or use data.split=clip", "clip": ""}.get(
         manifest.protocol, ", or use data.split=identity"
     )
@@ -57,16 +57,18 @@ def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
         if not labels[split]:
             raise UsageError(f"no clip of {root} falls to {split}; add clips of others{other}")
     if len(labels["train"]) == 1 and (needs_fakes or labels["train"] == {FAKE}):
-        has, lacks = ("real", "fake") if labels["train"] == {REAL} else ("fake", "real")
+        present_class, missing_class = (
+            ("real", "fake") if labels["train"] == {REAL} else ("fake", "real")
+        )
         raise UsageError(
-            f"train holds only {has} clips of {root}; add {lacks} clips that have nothing in "
-            f"common with those of val and test{other}"
+            f"train holds only {present_class} clips of {root}; add {missing_class} clips that "
+            f"have nothing in common with those of val and test{other}"
         )
     warnings = []
     for split in ("val", "test"):
         if len(labels[split]) == 1:
-            has = LABEL_NAMES[next(iter(labels[split]))]
-            warnings.append(f"{split} holds only {has} clips: AUC is undefined there")
+            present_class = LABEL_NAMES[next(iter(labels[split]))]
+            warnings.append(f"{split} holds only {present_class} clips: AUC is undefined there")
     empty = [clip.path for clip in clips if clip.size == 0]
     if empty:
         warnings.append(f"{len(empty)} clips are empty files, such as {printable(empty[0])}")
@@ -79,15 +81,15 @@ def check_labels(clips: Sequence[Clip]) -> None:
     Raises:
       UsageError: a path or a content is labelled both real and fake.
     """
-    seen: dict[str, Clip] = {}
+    by_path: dict[str, Clip] = {}
     for clip in clips:
-        other = seen.setdefault(clip.path, clip)
+        other = by_path.setdefault(clip.path, clip)
         if other.label != clip.label:
             raise UsageError(
                 f"{printable(clip.path)} is labelled both real and fake; remove the wrong label"
             )
     for paths in leaks(clips).contradictions:
-        by_label = {seen[path].label: printable(path) for path in paths}
+        by_label = {by_path[path].label: printable(path) for path in paths}
         raise UsageError(
             f"{by_label[REAL]} (real) and {by_label[FAKE]} (fake) are the same file; remove the "
             "one with the wrong label"
@@ -102,11 +104,11 @@ def left_out(
     Others concern clips that are there nevertheless, or files that lists name and that are absent.
     Documents (`README.txt`) are no loss either.
     """
-    used = {path for clip in clips for path in (clip.path, *clip.frames)}
+    clip_paths = {path for clip in clips for path in (clip.path, *clip.frames)}
     return tuple(
         problem
         for problem in problems
-        if problem.path not in used
+        if problem.path not in clip_paths
         and os.path.lexists(Path(root, problem.path))
         and not is_document(Path(root, problem.path))
     )

@@ -1,4 +1,4 @@
-"""What must stay together when clips are divided: clusters of clips that share something."""
+"""Clusters of clips that share something, and so stay together when clips are divided."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def hash_clips(
     """
     clips = list(clips)
     cache = _read_cache(cache_path)
-    fresh: dict[str, _Known] = {}
+    new_entries: dict[str, _Known] = {}
     hashed, problems = [], []
     try:
         results = _in_threads(lambda clip: _hash(root, clip, cache), clips)
@@ -55,14 +55,14 @@ def hash_clips(
             if isinstance(result, Problem):
                 problems.append(result)
                 continue
-            if any(cache.get(key) != known for key, known in result.files.items()):
+            if any(cache.get(key) != entry for key, entry in result.files.items()):
                 progress.report("hash", number, len(clips), "clips")
-            fresh.update(result.files)
+            new_entries.update(result.files)
             hashed.append(replace(clip, sha256=result.sha256, size=result.size))
     finally:  # What is hashed stays hashed, also when the user stops a long run.
-        if cache_path and not fresh.items() <= cache.items():
+        if cache_path and not new_entries.items() <= cache.items():
             with suppress(OSError), replacing(cache_path) as out:  # Without it, only time is lost.
-                json.dump({**cache, **fresh}, out)
+                json.dump({**cache, **new_entries}, out)
     return hashed, problems
 
 
@@ -95,10 +95,10 @@ def _hash(root: Path, clip: Clip, cache: Mapping[str, _Known]) -> _Hashed | Prob
     try:
         digest = hashlib.sha256()
         for path in _files_of(root, clip):
-            key, known = _hash_file(root / path, cache)
-            files[key] = known
+            key, entry = _hash_file(root / path, cache)
+            files[key] = entry
             name = PurePosixPath(path).name
-            digest.update(f"{name} {known[2]}\n".encode("utf-8", "surrogateescape"))
+            digest.update(f"{name} {entry[2]}\n".encode("utf-8", "surrogateescape"))
     except _NotRegular:
         return Problem(path, "not a regular file")
     except OSError as error:
@@ -128,18 +128,18 @@ def _hash_file(file: Path, cache: Mapping[str, _Known]) -> tuple[str, _Known]:
     if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
         raise _NotRegular
     key = os.path.abspath(file)  # noqa: PTH100  Path.absolute() keeps `..`.
-    known = cache.get(key)
-    if known and (known[0], known[1]) == (status.st_size, status.st_mtime_ns):
+    entry = cache.get(key)
+    if entry and (entry[0], entry[1]) == (status.st_size, status.st_mtime_ns):
         if not os.access(file, os.R_OK):
             raise PermissionError(13, "Permission denied")
-        return key, known
+        return key, entry
     return key, (status.st_size, status.st_mtime_ns, _sha256(file))
 
 
 def _sha256(file: Path) -> str:
     digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(_READ_SIZE):  # Reading and hashing let other threads work.
+    with file.open("rb") as stream:
+        while block := stream.read(_READ_SIZE):  # Reading and hashing let other threads work.
             digest.update(block)
     return digest.hexdigest()
 

@@ -1,4 +1,4 @@
-"""What leaks between train, val and test, in sentences."""
+"""Leaks between train, val and test, reported in sentences."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LeakReport:
 
     def lines(self) -> list[str]:
         """The report in sentences, one for each kind of leak that was found."""
-        found: list[tuple[Sequence[str | tuple[str, ...]], str]] = [
+        kinds: list[tuple[Sequence[str | tuple[str, ...]], str]] = [
             (
                 self.shared_identities,
                 f"of {self.test_identities} test identities are also in train or val",
@@ -63,7 +63,9 @@ class LeakReport:
             (self.copies, "contents stand in several splits under different names"),
             (self.contradictions, "contents are labelled both real and fake"),
         ]
-        lines = [f"{len(what)} {text}: {_examples(what)}" for what, text in found if what]
+        lines = [
+            f"{len(members)} {text}: {_examples(members)}" for members, text in kinds if members
+        ]
         if self.clean:
             lines.append("no leak: no known person, target clip, group or content in two splits")
         if self.unknown_persons:
@@ -96,7 +98,7 @@ def leaks(clips: Iterable[Clip]) -> LeakReport:
         test_fakes=sum(split == "test" for _, split, _ in fakes),
         test_fakes_of_pool_clips=tuple(p for p, s, o in fakes if s == "test" and o in pool),
         pool_fakes_of_test_clips=tuple(p for p, s, o in fakes if s in pool and o == "test"),
-        divided_groups=_sorted(name for name, where in groups.items() if len(where) > 1),
+        divided_groups=_sorted(name for name, splits in groups.items() if len(splits) > 1),
         copies=_copies(contents, lambda clip: clip.split),
         contradictions=_copies(contents, lambda clip: clip.label),
         unknown_persons=sum(not clip.identities for clip in clips),
@@ -107,9 +109,9 @@ def _copies(
     contents: Mapping[str, Sequence[Clip]], differing: Callable[[Clip], object]
 ) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        tuple(clip.path for clip in same)
-        for same in contents.values()
-        if len({differing(clip) for clip in same}) > 1
+        tuple(clip.path for clip in copies)
+        for copies in contents.values()
+        if len({differing(clip) for clip in copies}) > 1
     )
 
 
@@ -117,9 +119,9 @@ def _sorted(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (len(name), name)))
 
 
-def _examples(what: Sequence[str | tuple[str, ...]], limit: int = 3) -> str:
-    shown = [
-        printable(one) if isinstance(one, str) else " = ".join(map(printable, one))
-        for one in what[:limit]
+def _examples(members: Sequence[str | tuple[str, ...]], limit: int = 3) -> str:
+    examples = [
+        printable(member) if isinstance(member, str) else " = ".join(map(printable, member))
+        for member in members[:limit]
     ]
-    return ", ".join(shown) + (", ..." if len(what) > limit else "")
+    return ", ".join(examples) + (", ..." if len(members) > limit else "")

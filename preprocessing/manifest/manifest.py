@@ -73,8 +73,8 @@ class Manifest:
         """
         digest = hashlib.sha256()
         for row in sorted(_row(clip) for clip in self.clips):
-            kept = [value for name, value in zip(COLUMNS, row, strict=True) if name != "group"]
-            digest.update(json.dumps(kept).encode("ascii") + b"\n")
+            values = [value for name, value in zip(COLUMNS, row, strict=True) if name != "group"]
+            digest.update(json.dumps(values).encode("ascii") + b"\n")
         return digest.hexdigest()
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
@@ -139,10 +139,10 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
     if not by_reason:
         return []
     lines = [f"{sum(map(len, by_reason.values()))} problems:"]
-    for reason, found in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
-        more = ", ..." if len(found) > 3 else ""
-        examples = ", ".join(problem.named for problem in found[:3])
-        lines.append(f"  {len(found)} {reason}: {examples}{more}")
+    for reason, members in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+        ellipsis = ", ..." if len(members) > 3 else ""
+        examples = ", ".join(problem.named for problem in members[:3])
+        lines.append(f"  {len(members)} {reason}: {examples}{ellipsis}")
     return lines
 
 

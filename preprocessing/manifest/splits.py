@@ -95,43 +95,47 @@ def _official(
             "data.split=official: the dataset has no official lists here; use data.split=identity, "
             "or put the lists where the dataset has them"
         )
-    kin = clusters(clips, persons=True)
+    cluster_names = clusters(clips, persons=True)
     listed: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, split in zip(kin, splits, strict=True):
+    for name, split in zip(cluster_names, splits, strict=True):
         if split:
             listed[name][split] += 1
-    for i, name in enumerate(kin):
+    for i, name in enumerate(cluster_names):
         if not splits[i] and name in listed:
             splits[i] = max(SPLITS, key=lambda split: listed[name][split])
     for split in missing:
         if split not in splits:
             _carve(clips, splits, split, shares[split], seed)
     rest = [i for i, split in enumerate(splits) if not split]
-    division = _divide([clips[i] for i in rest], [kin[i] for i in rest], shares, seed)
+    division = _divide([clips[i] for i in rest], [cluster_names[i] for i in rest], shares, seed)
     for i in rest:
-        splits[i] = division[kin[i]]
+        splits[i] = division[cluster_names[i]]
     return splits
 
 
-def _carve(clips: Sequence[Clip], splits: list[str], to: str, wanted: float, seed: int) -> None:
+def _carve(
+    clips: Sequence[Clip], splits: list[str], to: str, target_share: float, seed: int
+) -> None:
     """Moves a part of train, in place: by identity, or by clip if `to` gets more classes so."""
     pool = [i for i, split in enumerate(splits) if split == "train"]
     if not pool:
         return
     members = [clips[i] for i in pool]
-    share = min(0.5, wanted * len(clips) / len(pool))
-    carved = []
+    share = min(0.5, target_share * len(clips) / len(pool))
+    candidates = []
     for persons in (True, False):
         names = clusters(members, persons)
         division = _divide(members, names, {"train": 1 - share, to: share}, seed)
-        carved.append([division[name] for name in names])
-    best = max(carved, key=lambda splits: len(_classes(members, splits, to)))
+        candidates.append([division[name] for name in names])
+    best = max(candidates, key=lambda splits: len(_classes(members, splits, to)))
     for i, split in zip(pool, best, strict=True):
         splits[i] = split
 
 
 def _classes(clips: Sequence[Clip], splits: Sequence[str], split: str) -> set[int]:
-    return {clip.label for clip, where in zip(clips, splits, strict=True) if where == split}
+    return {
+        clip.label for clip, clip_split in zip(clips, splits, strict=True) if clip_split == split
+    }
 
 
 class _Division:

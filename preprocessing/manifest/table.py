@@ -1,4 +1,4 @@
-"""What a dataset's manifest holds, as a table for people."""
+"""The content of a manifest as a table for people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def dataset_table(manifest: Manifest) -> str:
     add("clips", [sum(clip.split == split for clip in manifest.clips) for split in SPLITS])
     if any(clip.frames for clip in manifest.clips):
         files = [(clip.split, len(clip.frames) or 1) for clip in manifest.clips]
-        add("files", [sum(n for where, n in files if where == split) for split in SPLITS])
+        add("files", [sum(n for file_split, n in files if file_split == split) for split in SPLITS])
     for name, values in (
         ("identities", lambda clip: clip.identities),
         ("groups", lambda clip: (clip.group,)),

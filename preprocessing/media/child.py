@@ -1,4 +1,4 @@
-"""The decoding child process: what `preprocessing.media.decoder` starts and talks to."""
+"""The decoding child process, which `preprocessing.media.decoder` starts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def serve(memory: int = MEMORY) -> None:
     while (received := _receive(requests)) is not None:
         request, descriptor = received
         if descriptor is None:
-            _say(output, b"I", json.dumps({"active": active, "refused": proof()}))
+            _send_text(output, b"I", json.dumps({"active": active, "refused": proof()}))
             _send(output, b"D")
         else:
             with os.fdopen(descriptor, "rb", buffering=0) as file:
@@ -76,25 +76,30 @@ def _serve(output: BinaryIO, file: BinaryIO, request: dict[str, Any]) -> None:
 
     def tell(info: MediaInfo) -> None:
         notes = [note[:500] for note in info.notes[:20]]
-        found = {"kind": info.kind, "codec": info.codec, "frames": info.frames, "notes": notes}
-        _say(output, b"I", json.dumps(found))
+        description = {
+            "kind": info.kind,
+            "codec": info.codec,
+            "frames": info.frames,
+            "notes": notes,
+        }
+        _send_text(output, b"I", json.dumps(description))
 
-    wanted, limits = FrameRequest(*request["args"]), Limits(**request["limits"])
+    frame_request, limits = FrameRequest(*request["args"]), Limits(**request["limits"])
     try:
-        for frame in sample_file(file, wanted, limits, request["threads"], sign, tell):
+        for frame in sample_file(file, frame_request, limits, request["threads"], sign, tell):
             head = FRAME.pack(frame.index, frame.timestamp_ms, *frame.pixels.shape[:2])
             _send(output, b"F" + head, frame.pixels.reshape(-1))
         _send(output, b"D")
     except UnreadableMedia as error:
-        _say(output, b"U", str(error))
+        _send_text(output, b"U", str(error))
     except DecodingFailed as error:
-        _say(output, b"X", str(error))
+        _send_text(output, b"X", str(error))
     except MemoryError:
-        _say(output, b"X", "the decoder ran out of memory")
+        _send_text(output, b"X", "the decoder ran out of memory")
     except (ValueError, ArithmeticError, LookupError) as error:
-        _say(output, b"U", f"it cannot be decoded: {type(error).__name__}: {error}")
+        _send_text(output, b"U", f"it cannot be decoded: {type(error).__name__}: {error}")
     except (OSError, RuntimeError, ImportError) as error:
-        _say(output, b"X", f"the decoder failed: {type(error).__name__}: {error}")
+        _send_text(output, b"X", f"the decoder failed: {type(error).__name__}: {error}")
 
 
 def _receive(requests: socket.socket) -> tuple[dict[str, Any], int | None] | None:
@@ -102,23 +107,23 @@ def _receive(requests: socket.socket) -> tuple[dict[str, Any], int | None] | Non
     head, descriptors, _, _ = socket.recv_fds(requests, LENGTH.size, 1)
     if len(head) < LENGTH.size:
         return None
-    (left,) = LENGTH.unpack(head)
+    (length,) = LENGTH.unpack(head)
     body = bytearray()
-    while len(body) < min(left, _MOST_REQUEST):
-        part = requests.recv(left - len(body))
+    while len(body) < min(length, _MOST_REQUEST):
+        part = requests.recv(length - len(body))
         if not part:
             return None
         body += part
     return json.loads(body), descriptors[0] if descriptors else None
 
 
-def _limit(which: int, value: int) -> None:
-    _, hard = resource.getrlimit(which)
+def _limit(resource_kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(resource_kind)
     soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(which, (soft, soft))
+    resource.setrlimit(resource_kind, (soft, soft))
 
 
-def _say(output: BinaryIO, tag: bytes, text: str) -> None:
+def _send_text(output: BinaryIO, tag: bytes, text: str) -> None:
     data = text[:8000].encode("utf-8", "replace")
     _send(output, tag + LENGTH.pack(len(data)), data)
 

@@ -1,4 +1,4 @@
-"""What a file is, by the bytes that it begins with.
+"""Identifies a file's format by its first bytes.
 
 FFmpeg would probe a file by content and follow playlists, concat lists and manifests to other
 files and hosts. Here a format is known by its complete magic or not at all, the demuxer is named
@@ -143,9 +143,9 @@ def identify(head: bytes) -> Kind:
       head: its first `HEAD_BYTES` bytes, or all of it.
 
     Raises:
-      UnreadableMedia: it begins like nothing that is read; what it is is named where it is known.
+      UnreadableMedia: it begins like no format that is read; the message names the format if known.
     """
-    kind = _known(head)
+    kind = _kind_of(head)
     if kind is not None:
         return kind
     raise UnreadableMedia(_why_not(head))
@@ -200,7 +200,7 @@ def misnamed(path: str | Path, kind_name: str) -> str:
     return f"its ending is {ending}, but it holds {kind.name}; the content was read"
 
 
-def _known(head: bytes) -> Kind | None:
+def _kind_of(head: bytes) -> Kind | None:
     for offset, mark, kind in _MAGIC:
         if head[offset : offset + len(mark)] == mark:
             return kind
@@ -208,7 +208,7 @@ def _known(head: bytes) -> Kind | None:
         return WEBP if head[8:12] == b"WEBP" else AVI
     if head[:4] == b"\x1aE\xdf\xa3" and (b"webm" in head[:64] or b"matroska" in head[:64]):
         return MATROSKA
-    if head[:2] == b"BM" and head[6:10] == bytes(4) and 12 <= _little(head[14:18]) <= 256:
+    if head[:2] == b"BM" and head[6:10] == bytes(4) and 12 <= _little_endian(head[14:18]) <= 256:
         return BMP
     return _box(head) or _elementary(head) or _transport_stream(head)
 
@@ -270,5 +270,5 @@ def _why_not(head: bytes) -> str:
     return "it is no video or picture: it begins like none"
 
 
-def _little(four: bytes) -> int:
+def _little_endian(four: bytes) -> int:
     return int.from_bytes(four, "little")

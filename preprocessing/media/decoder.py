@@ -181,11 +181,11 @@ class Decoder:
         try:
             child = self._child(deadline)
             child.ask(request, descriptor)
-            told: list[dict[str, Any]] = []
-            yield from child.answer(self._limits, deadline, told.append)
+            descriptions: list[dict[str, Any]] = []
+            yield from child.answer(self._limits, deadline, descriptions.append)
             finished = True
-            if tell is not None and told:
-                tell(_info(path, told[0]))
+            if tell is not None and descriptions:
+                tell(_info(path, descriptions[0]))
         except UnreadableMedia:
             finished = child is not None and child.alive
             raise
@@ -220,10 +220,14 @@ class _Child:
         self._worked = 0.0
         self._deadline = deadline
         self._limits = Limits()
-        self._socket, theirs = socket.socketpair()
-        with theirs:
+        self._socket, child_socket = socket.socketpair()
+        with child_socket:
             self._process = subprocess.Popen(
-                command, stdin=theirs.fileno(), stdout=subprocess.PIPE, bufsize=0, env=environment
+                command,
+                stdin=child_socket.fileno(),
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env=environment,
             )
         self._answers = cast("IO[bytes]", self._process.stdout)
         self._output = self._answers.fileno()
@@ -274,7 +278,7 @@ class _Child:
                 index, milliseconds, height, width = FRAME.unpack(self._read(FRAME.size))
                 sound = height > 0 and width > 0 and height * width <= limits.pixels
                 if not sound or index <= last or milliseconds < 0:
-                    raise self._nonsense()
+                    raise self._invalid_answer()
                 last = index
                 pixels = self._read(height * width * 3).reshape(height, width, 3)
                 yield Frame(index, milliseconds, pixels)
@@ -282,13 +286,13 @@ class _Child:
                 try:
                     tell(json.loads(self._text()))
                 except ValueError as error:
-                    raise self._nonsense() from error
+                    raise self._invalid_answer() from error
             elif tag == b"U":
                 raise UnreadableMedia(self._text())
             elif tag == b"X":
                 raise DecodingFailed(self._text())
             elif tag != b".":
-                raise self._nonsense()
+                raise self._invalid_answer()
 
     def kill(self) -> None:
         self._process.kill()
@@ -299,19 +303,19 @@ class _Child:
     def _text(self) -> str:
         (length,) = LENGTH.unpack(self._read(LENGTH.size))
         if not 0 <= length <= _MOST_TEXT:
-            raise self._nonsense()
+            raise self._invalid_answer()
         return self._read(length).tobytes().decode("utf-8", "replace")
 
     def _read(self, size: int) -> np.ndarray:
         """The next bytes, uint8 [size]."""
         data = np.empty(size, np.uint8)
-        view, got = memoryview(data), 0
-        while got < size:
+        view, received = memoryview(data), 0
+        while received < size:
             self._wait()
-            read = os.readv(self._output, [view[got:]])
-            if not read:
+            count = os.readv(self._output, [view[received:]])
+            if not count:
                 raise DecodingFailed(self._crash())
-            got += read
+            received += count
         return data
 
     def _wait(self) -> None:
@@ -319,7 +323,7 @@ class _Child:
         start = time.monotonic()
         bounds = [(self._timeout, self._hung)]
         if self._deadline is not None:
-            bounds.append((self._deadline - start, self._late))
+            bounds.append((self._deadline - start, self._past_deadline))
         if self._limits.wall_seconds is not None:
             bounds.append((self._limits.wall_seconds - self._worked, self._slow))
         seconds, fault = min(bounds, key=lambda bound: bound[0])
@@ -331,13 +335,13 @@ class _Child:
     def _hung(self) -> DecodingFailed:
         return DecodingFailed(f"the decoder hung: no progress in {self._timeout:g} s")
 
-    def _late(self) -> DecodingFailed:
+    def _past_deadline(self) -> DecodingFailed:
         return DeadlinePassed("the deadline passed while the file was being decoded")
 
     def _slow(self) -> DecodingFailed:
         return DecodingFailed(f"decoding took longer than {self._limits.wall_seconds:g} s")
 
-    def _nonsense(self) -> DecodingFailed:
+    def _invalid_answer(self) -> DecodingFailed:
         self.kill()
         return DecodingFailed("the decoder sent an answer that cannot be right")
 
@@ -351,11 +355,13 @@ class _Child:
         return f"the decoder crashed ({name})"
 
 
-def _info(path: str | Path, told: dict[str, Any]) -> MediaInfo:
+def _info(path: str | Path, description: dict[str, Any]) -> MediaInfo:
     """What the child said about a file, and what its name adds."""
-    kind = str(told.get("kind", ""))
-    notes = [str(note) for note in told.get("notes", ())]
+    kind = str(description.get("kind", ""))
+    notes = [str(note) for note in description.get("notes", ())]
     wrong_ending = misnamed(path, kind)
     if wrong_ending:
         notes.insert(0, wrong_ending)
-    return MediaInfo(kind, str(told.get("codec", "")), int(told.get("frames", 0)), tuple(notes))
+    return MediaInfo(
+        kind, str(description.get("codec", "")), int(description.get("frames", 0)), tuple(notes)
+    )

@@ -60,30 +60,30 @@ class Display:
         if frame.interlaced_frame:
             frame = self._deinterlaced(frame)
         width, height = self.size(frame)
-        stored = (frame.width, frame.height)
-        shown = self._reformatter.reformat(
+        stored_size = (frame.width, frame.height)
+        pixels = self._reformatter.reformat(
             frame,
             width=width,
             height=height,
             format="rgb24",
             interpolation=(
-                Interpolation.BILINEAR if (width, height) == stored else Interpolation.BICUBIC
+                Interpolation.BILINEAR if (width, height) == stored_size else Interpolation.BICUBIC
             ),
             threads=1,
         ).to_ndarray()
         if self._crop is not None:
-            shown = self._crop.cut(shown, *stored)
-        return np.ascontiguousarray(self._turned(shown, matrix))
+            pixels = self._crop.cut(pixels, *stored_size)
+        return np.ascontiguousarray(self._turned(pixels, matrix))
 
     def _pixel_ratio(self, stream: av.video.stream.VideoStream) -> float:
         """Width of a pixel divided by its height."""
-        stated = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-        if not stated or abs(float(stated) - 1) < _SQUARE:
+        ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        if not ratio or abs(float(ratio) - 1) < _SQUARE:
             return 1.0
-        if not 1 / _WIDEST <= stated <= _WIDEST:
-            self._notes.append(f"its sample aspect ratio of {stated} was not applied")
+        if not 1 / _WIDEST <= ratio <= _WIDEST:
+            self._notes.append(f"its sample aspect ratio of {ratio} was not applied")
             return 1.0
-        return float(stated)
+        return float(ratio)
 
     def _deinterlaced(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Cameras flag progressive film as interlaced, too: only combed frames are changed."""
@@ -143,13 +143,13 @@ def _combed(grey: np.ndarray) -> bool:
     if height < 2 * _BLOCK or width < _BLOCK:
         return False
     lines = grey[:height, :width].astype(np.int16)
-    near = np.abs(lines[1:-1] - lines[2:]) + np.abs(lines[1:-1] - lines[:-2])
-    far = 2 * np.abs(lines[2:] - lines[:-2])
+    near_difference = np.abs(lines[1:-1] - lines[2:]) + np.abs(lines[1:-1] - lines[:-2])
+    far_difference = 2 * np.abs(lines[2:] - lines[:-2])
     blocks = [
         part[: height - _BLOCK]
         .reshape(height // _BLOCK - 1, _BLOCK, width // _BLOCK, _BLOCK)
         .mean((1, 3))
-        for part in (near, far)
+        for part in (near_difference, far_difference)
     ]
     combed = blocks[0] > _COMBED_FACTOR * blocks[1] + _COMBED_LEVELS
     return float(combed.mean()) > _COMBED_SHARE

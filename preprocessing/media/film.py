@@ -66,9 +66,9 @@ class Film:
         self._tick = tick
         self._notes: list[str] = []
         self._headers = read_headers(file, kind.demuxer)
-        with self._open() as opened:
-            self._packets, self._stream_index = self._scan(opened)
-            context = _video(opened, self._stream_index).codec_context
+        with self._open() as container:
+            self._packets, self._stream_index = self._scan(container)
+            context = _video(container, self._stream_index).codec_context
             self._sized = bool(context.width)
             self._codec = context.codec.canonical_name
 
@@ -87,26 +87,26 @@ class Film:
         """
         packets = self._packets
         count = packets.wanted(request.count, request.per_second)
-        wanted = middles(packets.total, count) if request.indices is None else request.indices
+        indices = middles(packets.total, count) if request.indices is None else request.indices
         exact = request.indices is not None
-        some = 0
-        for frame in self._by_time(wanted, exact):
+        decoded = 0
+        for frame in self._by_time(indices, exact):
             yield frame
-            some += 1
-        if not some:
-            for frame in self._by_number(wanted, None if exact else count):
+            decoded += 1
+        if not decoded:
+            for frame in self._by_number(indices, None if exact else count):
                 yield frame
-                some += 1
+                decoded += 1
         if exact:
             return
-        if not some:
+        if not decoded:
             raise UnreadableMedia(
                 f"none of its frames can be converted to RGB; its video is coded as {self._codec}; "
                 f"{_REMEDY}"
             )
-        expected = sum(index < packets.total for index in wanted)
-        if some < expected:
-            self._notes.append(f"{expected - some} of {expected} frames could not be decoded")
+        expected = sum(index < packets.total for index in indices)
+        if decoded < expected:
+            self._notes.append(f"{expected - decoded} of {expected} frames could not be decoded")
 
     def _open(self, options: dict[str, str] | None = None) -> av.container.InputContainer:
         self._file.seek(0)
@@ -130,27 +130,27 @@ class Film:
             "it is damaged or cut off"
         )
 
-    def _scan(self, opened: av.container.InputContainer) -> tuple[Packets, int]:
+    def _scan(self, container: av.container.InputContainer) -> tuple[Packets, int]:
         """Counts the packets of each stream that may be the film, and chooses one."""
         candidates = {}
-        for stream in opened.streams:
+        for stream in container.streams:
             if stream.type == "video" and not stream.disposition & _NO_FILM:
                 candidates[stream.index] = PacketTimes()
             else:
                 stream.discard = Discard.all
         if not candidates:
-            covers = any(stream.type == "video" for stream in opened.streams)
-            what = "only a cover picture or thumbnails" if covers else "no video stream"
+            has_covers = any(stream.type == "video" for stream in container.streams)
+            content = "only a cover picture or thumbnails" if has_covers else "no video stream"
             raise UnreadableMedia(
-                f"its {self._kind.name} container holds {what}; it holds no video that can be "
+                f"its {self._kind.name} container holds {content}; it holds no video that can be "
                 "decoded"
             )
-        self._collect(opened, candidates)
+        self._collect(container, candidates)
         chosen = max(
             candidates,
-            key=lambda index: _rank(_video(opened, index), candidates[index]),
+            key=lambda index: _rank(_video(container, index), candidates[index]),
         )
-        video = _video(opened, chosen)
+        video = _video(container, chosen)
         self._check(video)
         if not candidates[chosen].total:
             raise UnreadableMedia("it holds no video frame")
@@ -167,17 +167,17 @@ class Film:
         return packets, chosen
 
     def _collect(
-        self, opened: av.container.InputContainer, streams: dict[int, PacketTimes]
+        self, container: av.container.InputContainer, streams: dict[int, PacketTimes]
     ) -> None:
-        left = self._limits.packets
+        packets_left = self._limits.packets
         try:
-            for packet in opened.demux([opened.streams[index] for index in streams]):
+            for packet in container.demux([container.streams[index] for index in streams]):
                 self._tick()
                 if not packet.size:
                     continue
                 streams[packet.stream_index].add(packet)
-                left -= 1
-                if left < 0:
+                packets_left -= 1
+                if packets_left < 0:
                     raise UnreadableMedia(
                         f"it holds more than {self._limits.packets} video packets, the limit"
                     )
@@ -196,9 +196,9 @@ class Film:
             self._check_size(context.width, context.height)
             return
         # FFmpeg has refused the first frame. Without a decoder, what the header states remains.
-        with self._open({"codec_whitelist": "none"}) as stated:
-            if stream.index < len(stated.streams):
-                context = _video(stated, stream.index).codec_context
+        with self._open({"codec_whitelist": "none"}) as container:
+            if stream.index < len(container.streams):
+                context = _video(container, stream.index).codec_context
                 self._check_size(context.width, context.height)
 
     def _check_size(self, width: int, height: int) -> None:
@@ -209,16 +209,16 @@ class Film:
             )
 
     def _reader(self) -> FilmReader:
-        opened = self._open()
-        stream = _video(opened, self._stream_index)
-        for other in opened.streams:
+        container = self._open()
+        stream = _video(container, self._stream_index)
+        for other in container.streams:
             if other.index != self._stream_index:
                 other.discard = Discard.all
         context = stream.codec_context
         context.thread_type = "AUTO"
         context.thread_count = self._threads
         context.options = {"max_pixels": str(self._limits.pixels)}
-        return FilmReader(opened, stream, self._file, self._tick)
+        return FilmReader(container, stream, self._file, self._tick)
 
     def _shown(self, frame: av.VideoFrame, display: Display, index: int) -> Frame | None:
         width, height = display.size(frame)
@@ -235,7 +235,7 @@ class Film:
         header = self._headers.get(self._stream_index, Header())
         return Display(reader.stream, header.crop, self._notes)
 
-    def _by_time(self, wanted: Sequence[int], exact: bool) -> Iterator[Frame]:
+    def _by_time(self, indices: Sequence[int], exact: bool) -> Iterator[Frame]:
         """Frames found by their time stamps, with jumps to key frames on the way.
 
         A frame that cannot be decoded is replaced by the next one, unless `exact`. Nothing comes
@@ -244,19 +244,19 @@ class Film:
         packets = self._packets
         if packets.ordered is None:
             return
-        targets = [int(packets.ordered[index]) for index in wanted if index < packets.total]
+        targets = [int(packets.ordered[index]) for index in indices if index < packets.total]
         last = -1
         with self._reader() as reader:
             display = self._display(reader)
             decoded = reader.frames(0)
             for number, target in enumerate(targets):
-                key = packets.key_before(wanted[number])
+                key = packets.key_before(indices[number])
                 if key is not None and key.number > last + _SHORTEST_JUMP:
                     if not reader.jump(key):
                         # It landed elsewhere: decode from the beginning, without jumps.
                         reader.close()
                         self._packets = dataclasses.replace(packets, keys=NO_KEYS)
-                        yield from self._by_time(wanted[number:], exact)
+                        yield from self._by_time(indices[number:], exact)
                         return
                     decoded = reader.frames(target)
                 reader.target = target
@@ -268,31 +268,31 @@ class Film:
                     decoded = itertools.chain([frame], decoded)
                     continue
                 last = packets.number_at(frame.pts)
-                shown = self._shown(frame, display, last)
-                if shown is not None:
-                    yield shown
+                picture = self._shown(frame, display, last)
+                if picture is not None:
+                    yield picture
 
-    def _by_number(self, wanted: Sequence[int], count: int | None) -> Iterator[Frame]:
+    def _by_number(self, indices: Sequence[int], count: int | None) -> Iterator[Frame]:
         """Frames found by counting what is decoded, for films without usable time stamps.
 
         Where decoding ends before the first wanted frame, the frames that are there are sampled
         instead, `count` of them.
         """
         passed = 0
-        some = False
+        any_decoded = False
         with self._reader() as reader:
             display = self._display(reader)
-            left = iter(wanted)
-            index = next(left, None)
+            remaining = iter(indices)
+            index = next(remaining, None)
             for frame in reader.frames(None):
                 if index is None:
                     return
                 if passed == index:
-                    shown = self._shown(frame, display, index)
-                    if shown is not None:
-                        yield shown
-                        some = True
-                    index = next(left, None)
+                    picture = self._shown(frame, display, index)
+                    if picture is not None:
+                        yield picture
+                        any_decoded = True
+                    index = next(remaining, None)
                 passed += 1
         if not passed:
             size = "" if self._sized else f" or larger than {self._limits.pixels} pixels, the limit"
@@ -300,7 +300,7 @@ class Film:
                 f"no frame can be decoded of its video, which is coded as {self._codec}: they are "
                 f"damaged{size}; if players show it, {_REMEDY}"
             )
-        if not some and count is not None:
+        if not any_decoded and count is not None:
             yield from self._by_number(middles(passed, count), None)
 
 
@@ -308,9 +308,9 @@ def _refuse_to_open(url: str, flags: int, options: dict[str, Any]) -> BinaryIO:
     raise PermissionError("a film may not open other files")
 
 
-def _video(opened: av.container.InputContainer, index: int) -> av.video.stream.VideoStream:
+def _video(container: av.container.InputContainer, index: int) -> av.video.stream.VideoStream:
     """The stream of that number, which is known to be of video."""
-    return cast("av.video.stream.VideoStream", opened.streams[index])
+    return cast("av.video.stream.VideoStream", container.streams[index])
 
 
 def _rank(

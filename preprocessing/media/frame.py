@@ -1,4 +1,4 @@
-"""One decoded frame, and which frames of a clip are taken."""
+"""A decoded frame, and the choice of a clip's frames."""
 
 from __future__ import annotations
 

@@ -31,7 +31,9 @@ def frame_files(folder: Path) -> list[Path]:
       OSError: the folder cannot be read.
     """
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
+        names = [
+            entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()
+        ]
     names = [name for name in names if Path(name).suffix.lower() in IMAGE_ENDINGS]
     return [folder / name for name in sorted(names, key=natural_order)]
 
@@ -99,9 +101,9 @@ def sample_pictures(
     if indices is None:
         numbers = sorted(numbered)
         indices = [numbers[position] for position in middles(len(numbers), count)]
-    wanted = [(index, *one) for index in indices for one in numbered.get(index, ())]
+    chosen = [(index, *picture) for index in indices for picture in numbered.get(index, ())]
     damaged: list[UnreadableMedia] = []
-    for index, track, file in wanted:
+    for index, track, file in chosen:
         try:
             frames = list(decode(file))
         except UnreadableMedia as error:
@@ -111,21 +113,21 @@ def sample_pictures(
             raise DecodingFailed(f"frame {file.name}: {error}") from error
         for frame in frames[:1]:
             yield dataclasses.replace(frame, index=index, track=track, file=file)
-    if damaged and len(damaged) == len(wanted):
+    if damaged and len(damaged) == len(chosen):
         raise damaged[0]
     if damaged and tell:
-        note = f"{len(damaged)} of {len(wanted)} pictures were left out: {damaged[0]}"
+        note = f"{len(damaged)} of {len(chosen)} pictures were left out: {damaged[0]}"
         tell(MediaInfo("pictures", frames=len(numbered), notes=(note,)))
 
 
 def _numbered(files: Sequence[Path]) -> dict[int, list[tuple[int, Path]]]:
     """Number of a frame -> track and file of each of its pictures."""
-    told = [picture_name(file) for file in files]
-    faces = {(name.frame, name.face) for name in told if name.frame is not None}
+    parsed = [picture_name(file) for file in files]
+    faces = {(name.frame, name.face) for name in parsed if name.frame is not None}
     numbered: dict[int, list[tuple[int, Path]]] = defaultdict(list)
     if len(faces) < len(files):  # Numbers that are missing, or that two pictures share.
         return {position: [(0, file)] for position, file in enumerate(files)}
-    for name, file in zip(told, files, strict=True):
+    for name, file in zip(parsed, files, strict=True):
         assert name.frame is not None  # noqa: S101, there are as many numbers as files.
         numbered[name.frame].append((name.face, file))
     return {number: sorted(faces) for number, faces in numbered.items()}

@@ -1,4 +1,4 @@
-"""What PyAV does not show of a container's header: cropping, and names of unknown codecs.
+"""Reads from containers' headers what PyAV does not show: cropping, and unknown codecs.
 
 FFmpeg's decoders apply the cropping that a codec carries; that of the container (Matroska's
 PixelCrop, QuickTime's `clap`) they hand on to players. So the few bytes that hold it are read here.
@@ -49,7 +49,7 @@ class CropRectangle:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a container's header says of one stream.
+    """The entries of a container's header about one stream.
 
     Attributes:
       codec: as the container names it; empty when unknown.
@@ -165,8 +165,8 @@ def _inner(data: bytes, *names: bytes) -> bytes | None:
     for name in names:
         at = 0
         while at + 8 <= len(data):
-            size, found = struct.unpack_from(">I4s", data, at)
-            if found == name:
+            size, box_name = struct.unpack_from(">I4s", data, at)
+            if box_name == name:
                 data = data[at + 8 : at + size]
                 break
             if size < 8:
@@ -193,7 +193,9 @@ def _matroska(file: Readable, size: int) -> Iterator[tuple[int, Header]]:
             if inner == _CLUSTER:  # Tracks stand before the frames.
                 return
             if inner == _TRACKS and last - first <= _MOST_BYTES:
-                entries = [e for e in _elements(file, first, last) if e[0] == _ENTRY]
+                entries = [
+                    element for element in _elements(file, first, last) if element[0] == _ENTRY
+                ]
                 for number, (_, begin, stop) in enumerate(entries):
                     yield number, _entry(file, begin, stop)
                 return

@@ -1,4 +1,4 @@
-"""JPEG files that can be handed on as they are."""
+"""JPEG files that are used as crops without encoding them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much one media file may ask for."""
+"""Limits on the resources that decoding one media file may take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong when a media file is read: a fact about the file, or a passing fault."""
+"""Errors of reading a media file: unreadable files, and passing faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the packets of a film say: how many frames there are, when, and which are key frames."""
+"""Reads a film's packets: number of frames, their times, and the key frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the name of a picture tells: its clip, the number of the frame, and which of its faces.
+"""Parses the names of pictures: clip, number of the frame, and number of the face.
 
 Scripts that cut frames or faces out of videos name them in a few ways, with `_` or `-` between:
 
@@ -41,10 +41,10 @@ _DATE = re.compile(r"(?:[_-]\d{6,})+$")
 
 
 class PictureName(NamedTuple):
-    """What a name tells.
+    """The parts of a picture's name.
 
     Attributes:
-      clip: name of the clip; empty where the folder is the clip, None where nothing tells one.
+      clip: name of the clip; empty where the folder is the clip, None where the name holds none.
       frame: number of the frame; None where the name has none.
       face: number of the face in that frame, 0 without one.
       sure: whether the name says that this is a frame or a face of a clip, or is a dataset's; mere
@@ -66,12 +66,12 @@ def picture_name(path: PurePath) -> PictureName:
     if within := (_IN_CLIP if in_clip else _BARE).fullmatch(stem):
         return PictureName("", *_numbers(within), sure=in_clip or spelled)
     for form in _NAMED:
-        if told := form.fullmatch(stem):
-            clip = told["clip"]
+        if match := form.fullmatch(stem):
+            clip = match["clip"]
             if _DATE.sub("", clip).lower() in _PICTURE_WORDS:
-                return PictureName(None, *_numbers(told))
+                return PictureName(None, *_numbers(match))
             sure = spelled or clip == folder or _CLIPS.fullmatch(clip) is not None
-            return PictureName("" if clip == folder else clip, *_numbers(told), sure=sure)
+            return PictureName("" if clip == folder else clip, *_numbers(match), sure=sure)
     return PictureName(None, None)
 
 
@@ -81,5 +81,5 @@ def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], name
 
 
-def _numbers(told: re.Match[str]) -> tuple[int | None, int]:
-    return int(told["frame"]) if told["frame"] else None, int(told["face"] or 0)
+def _numbers(match: re.Match[str]) -> tuple[int | None, int]:
+    return int(match["frame"]) if match["frame"] else None, int(match["face"] or 0)

@@ -149,15 +149,15 @@ class Picture:
                 raise UnreadableMedia(f"it plays for {seconds:.0f} s; the limit is {limit:g} s")
             if request.per_second and seconds:
                 count = max(1, min(count, round(seconds * request.per_second)))
-        wanted = middles(self._total, count) if request.indices is None else request.indices
-        left = set(wanted)
+        indices = middles(self._total, count) if request.indices is None else request.indices
+        remaining = set(indices)
         begin = 0
         for index, page in enumerate(ImageSequence.Iterator(image)):
             self._tick()
-            if index in left:
-                left.discard(index)
+            if index in remaining:
+                remaining.discard(index)
                 yield Frame(index, begin, _upright(page))
-                if not left:
+                if not remaining:
                     return
             page.load()
             begin += _duration(page)
@@ -232,18 +232,18 @@ def _check_png(file: Watched) -> None:
         length, name = struct.unpack(">I4s", head)
         critical = not name[0] & 0x20
         checksum = zlib.crc32(name)
-        left = length
-        while left > 0:
-            part = file.read(min(left, 1 << 20))
+        remaining = length
+        while remaining > 0:
+            part = file.read(min(remaining, 1 << 20))
             if not part:
                 raise UnreadableMedia("the picture cannot be decoded: the PNG is cut off")
             checksum = zlib.crc32(part, checksum)
-            left -= len(part)
-        stated = file.read(4)
-        if critical and stated != checksum.to_bytes(4, "big"):
-            what = "has a wrong checksum" if len(stated) == 4 else "is cut off"
+            remaining -= len(part)
+        stored_checksum = file.read(4)
+        if critical and stored_checksum != checksum.to_bytes(4, "big"):
+            fault = "has a wrong checksum" if len(stored_checksum) == 4 else "is cut off"
             raise UnreadableMedia(
-                f"the picture cannot be decoded: a part of the PNG {what}; the file is damaged"
+                f"the picture cannot be decoded: a part of the PNG {fault}; the file is damaged"
             )
         if name == b"IEND":
             break

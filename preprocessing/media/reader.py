@@ -1,4 +1,4 @@
-"""A film at a position: goes to key frames, and decodes from there on."""
+"""Reads a film from a position: seeks key frames, and decodes from there on."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class FilmReader:
 
     def __init__(
         self,
-        opened: av.container.InputContainer,
+        container: av.container.InputContainer,
         stream: av.video.stream.VideoStream,
         file: Watched,
         tick: Callable[[], None],
     ):
         self.stream = stream
         self.target: int | None = None
-        self._opened = opened
+        self._opened = container
         self._file = file
         self._tick = tick
         self._first: AnyPacket | None = None
-        self._packets = opened.demux(stream)
+        self._packets = container.demux(stream)
         self._skips = stream.codec_context.codec.canonical_name in _SKIPPING
 
     def __enter__(self) -> FilmReader:

@@ -1,4 +1,4 @@
-"""What a decoding process gives up before it looks at a file, as far as the kernel offers it.
+"""The sandbox of a decoding process, as far as the kernel offers one.
 
 `seccomp` refuses the system calls that open files and sockets, start processes or change the file
 system; Landlock forbids the process every file, every TCP port and signals to others, should a

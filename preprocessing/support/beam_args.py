@@ -7,7 +7,7 @@ RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def worker_args(workers: int) -> list[str]:
-    """What makes the runner use so many worker processes; 1 works in this process.
+    """The arguments for a number of worker processes; 1 works in this process.
 
     >>> worker_args(2)
     ['--direct_running_mode=multi_processing', '--direct_num_workers=2']

@@ -1,4 +1,4 @@
-"""What all commands share: how they are parsed, how they fail, and how their help looks.
+"""The framework of all commands: parsing, errors, exit statuses and help.
 
 Commands are functions whose parameters typer turns into options. Typer's boxes, colours, tracebacks
 and shell completion stay off: what a command prints is read by programs and logs as well.
@@ -6,7 +6,6 @@ and shell completion stay off: what a command prints is read by programs and log
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import io
@@ -15,7 +14,7 @@ import re
 import select
 import sys
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from preprocessing.support.errors import UsageError
+from preprocessing.support.nearest import nearest
 
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -92,8 +92,8 @@ class CommandGroup(TyperGroup):
         name = args[0]
         if name in self.commands:
             return super().resolve_command(ctx, args)
-        known = f"; commands are {', '.join(self.commands)}"
-        raise UsageError(f"there is no command {name!r}{nearest(name, self.commands) or known}")
+        commands = f"; commands are {', '.join(self.commands)}"
+        raise UsageError(f"there is no command {name!r}{nearest(name, self.commands) or commands}")
 
 
 def program(**settings: Any) -> typer.Typer:
@@ -208,15 +208,6 @@ def call(app: typer.Typer, name: str, argv: Sequence[str] | None = None) -> int:
         return CLOSED_PIPE
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known: the known one that looks like it."""
-    plain = {other.lstrip("-"): other for other in known}
-    given = name.lstrip("-")
-    close = [other for other in plain if other.startswith(given)] if len(given) > 1 else []
-    close = close or difflib.get_close_matches(given, plain, n=1, cutoff=0.5)
-    return f"; did you mean {plain[close[0]]!r}?" if close else ""
-
-
 def _status(app: typer.Typer, name: str, arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
@@ -240,10 +231,10 @@ def _sentence(error: typer.TyperException) -> str:
     """What is wrong with the arguments: which one, its value, and what it should have been."""
     context = getattr(error, "ctx", None)
     if hasattr(error, "possibilities") and context:
-        unknown = str(getattr(error, "option_name", ""))
-        known = [option for parameter in context.command.params for option in parameter.opts]
-        close = nearest(unknown, [option for option in known if option.startswith("-")])
-        return f"`{context.command_path}` has no option {unknown!r}{close or _SEE_HELP}"
+        option_name = str(getattr(error, "option_name", ""))
+        options = [option for parameter in context.command.params for option in parameter.opts]
+        suggestion = nearest(option_name, [option for option in options if option.startswith("-")])
+        return f"`{context.command_path}` has no option {option_name!r}{suggestion or _SEE_HELP}"
     parameter, reasons = getattr(error, "param", None), getattr(error.__cause__, "errors", None)
     if parameter and reasons:
         return f"{parameter.get_error_hint()[1:-1]}: {_reason(reasons()[0])}"
@@ -267,6 +258,6 @@ def _stdout_is_closed() -> bool:
     if not any(event & select.POLLERR for _, event in poll.poll(0)):
         return False
     # The interpreter flushes once more at its end, and would complain.
-    with Path(os.devnull).open("wb") as nothing:
-        os.dup2(nothing.fileno(), sys.stdout.fileno())
+    with Path(os.devnull).open("wb") as null:
+        os.dup2(null.fileno(), sys.stdout.fileno())
     return True

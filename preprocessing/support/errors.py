@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: each message names the file or value and the remedy."""
+"""Errors that users can mend: each message names the file or value and the remedy."""
 
 
 class UsageError(ValueError):
@@ -10,7 +10,7 @@ def cause(error: BaseException, kind: type[BaseException]) -> BaseException | No
 
     Beam turns even KeyboardInterrupt, raised while it works, into a RuntimeError.
     """
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, kind):
-        seen = seen.__cause__ or seen.__context__
-    return seen
+    current: BaseException | None = error
+    while current is not None and not isinstance(current, kind):
+        current = current.__cause__ or current.__context__
+    return current

@@ -1,4 +1,4 @@
-"""What a module runs: the project's modules, data files and libraries that it leads to.
+"""The import closure of a module: project modules, data files and libraries that it needs.
 
 The modules are read, not imported, so that a cache key costs neither TensorFlow nor TFX.
 """
@@ -70,9 +70,9 @@ def closure_of(*entry_points: str, root: Path = ROOT) -> Closure:
     modules: dict[str, str] = {}
     data: dict[str, str] = {}
     imports: set[str] = set()
-    waiting = [(name, "") for name in entry_points]
-    while waiting:
-        name, importer = waiting.pop()
+    pending = [(name, "") for name in entry_points]
+    while pending:
+        name, importer = pending.pop()
         if name in modules:
             continue
         if name.partition(".")[0] not in PACKAGES:
@@ -85,7 +85,7 @@ def closure_of(*entry_points: str, root: Path = ROOT) -> Closure:
             )
         source = _read(path.read_bytes(), str(path))
         modules[name] = source.digest
-        waiting += [(target, name) for target in tree.targets(source, name, path)]
+        pending += [(target, name) for target in tree.targets(source, name, path)]
         for file in tree.data_files(source, path):
             data[file.relative_to(root).as_posix()] = _sha256(file.read_bytes())
     return Closure(modules, data, frozenset(imports))
@@ -115,14 +115,14 @@ class _Tree:
         if above:
             yield above
         for module, names in source.imports_from(name if path.name == "__init__.py" else above):
-            taken = [f"{module}.{name}" for name in names]
+            imported = [f"{module}.{name}" for name in names]
             if module.partition(".")[0] in PACKAGES:
                 # What is taken from a module of ours may be a module, or an attribute of it.
                 yield module
-                yield from filter(self.module, taken)
+                yield from filter(self.module, imported)
             else:
                 # All of `google` would be the libraries of many; what is taken tells which.
-                yield from taken or [module]
+                yield from imported or [module]
         for text in source.texts:
             yield from self._modules_named(text)
 
@@ -130,13 +130,13 @@ class _Tree:
         """The data files that a module names: beside it, or all of a folder there."""
         folder = path.parent
         for text in source.texts:
-            named = folder / text
+            target = folder / text
             if text.partition("/")[0] not in self._names_in(str(folder)):
                 continue
-            if named.is_file() and named.suffix != ".py":
-                yield named
-            elif named.is_dir() and "__init__.py" not in self._names_in(str(named)):
-                yield from (f for f in named.rglob("*") if f.is_file() and f.suffix != ".pyc")
+            if target.is_file() and target.suffix != ".py":
+                yield target
+            elif target.is_dir() and "__init__.py" not in self._names_in(str(target)):
+                yield from (f for f in target.rglob("*") if f.is_file() and f.suffix != ".pyc")
 
     def _modules_named(self, text: str) -> list[str]:
         """The module that a dotted text names, by itself or with a function or class behind it."""

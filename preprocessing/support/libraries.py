@@ -64,7 +64,9 @@ def distributions_of(module: str) -> tuple[str, ...]:
             break
         path += f"/{part}"
         pattern = re.compile(rf"^{re.escape(path)}[/.]", re.MULTILINE)
-        deeper = {found: record for found, record in files.items() if pattern.search(record)}
+        deeper = {
+            import_name: record for import_name, record in files.items() if pattern.search(record)
+        }
         if not deeper:
             break
         files = deeper

@@ -44,7 +44,7 @@ def set_sink(sink: Sink | None) -> None:
 
 
 def report(stage: str, done: int, total: int, detail: str = "") -> None:
-    """Tells how far a stage is; see Event."""
+    """Reports how far a stage is; see Event."""
     event = Event(stage, done, total, detail)
     if _sink is not None:
         _sink(event)

@@ -1,4 +1,4 @@
-"""Keeping what libraries print while they load off the terminal."""
+"""Keeps what libraries print while they load off the terminal."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def quiet() -> Iterator[None]:
     sys.stderr.flush()
     saved = os.dup(2)
     try:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
+        with Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
         sys.stderr.flush()

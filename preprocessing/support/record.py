@@ -1,4 +1,4 @@
-"""What stands in files that runs and models leave: typed, and written as it was read."""
+"""Records in files of runs and models: typed, with unknown keys kept."""
 
 from __future__ import annotations
 

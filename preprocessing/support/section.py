@@ -16,7 +16,6 @@ Executors get sections as JSON: `to_dict` writes them, `from_dict` reads them.
 
 from __future__ import annotations
 
-import difflib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
@@ -24,6 +23,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from preprocessing.support.errors import UsageError
+from preprocessing.support.nearest import nearest
 
 _Section = TypeVar("_Section", bound="Section")
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -142,7 +142,7 @@ def validated(
         return model.model_validate(values, context={FROM_YAML: True} if from_yaml else None)
     except ValidationError as error:
         # Errors hold the values that they are about; none of ours is too large to print.
-        key, text = _told(model, error.errors(include_url=False)[0], prefix)
+        key, text = _describe(model, error.errors(include_url=False)[0], prefix)
         place = where(key)
         raise UsageError(f"{place}: {text}" if place else text) from error
 
@@ -152,18 +152,6 @@ def one_of(key: str, value: str, known: Iterable[str]) -> None:
     known = tuple(known)
     if value not in known:
         raise UsageError(f"{key}: {not_one_of(value, known)}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known: the known one that looks like it.
-
-    >>> nearest("margni", ["margin", "size"])
-    "; did you mean 'margin'?"
-    >>> nearest("colour", ["margin", "size"])
-    ''
-    """
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def section_of(annotation: Any) -> type[Section] | None:
@@ -213,7 +201,7 @@ def _constraints(annotation: Any, metadata: Iterable[Any]) -> Iterator[Any]:
         yield from _constraints(argument, getattr(argument, "__metadata__", ()))
 
 
-def _told(model: type[BaseModel], error: Mapping[str, Any], prefix: str) -> tuple[str, str]:
+def _describe(model: type[BaseModel], error: Mapping[str, Any], prefix: str) -> tuple[str, str]:
     """The dotted key that an error is about, and the error in words."""
     # Numbers are places in a list.
     path = [str(name) for name in error["loc"] if not isinstance(name, int)]
@@ -222,8 +210,8 @@ def _told(model: type[BaseModel], error: Mapping[str, Any], prefix: str) -> tupl
     if kind in ("extra_forbidden", "invalid_key"):
         name = prefix + ".".join(map(str, error["loc"]))
         parent = model_of(_field(model, path[:-1])[0])
-        known: Iterable[str] = parent.model_fields if parent else ()
-        return name, f"unknown key {name!r}{nearest(str(error['loc'][-1]), known)}"
+        keys: Iterable[str] = parent.model_fields if parent else ()
+        return name, f"unknown key {name!r}{nearest(str(error['loc'][-1]), keys)}"
     if kind in ("model_type", "dict_type"):
         return name, f"{name or prefix or 'the file'} must hold `key: value` lines"
     if kind == "value_error":
@@ -248,8 +236,8 @@ def _wrong_value(model: type[BaseModel], path: list[str], kind: str, value: Any,
         return f"{value} is not a finite number"
     if kind == "missing":
         return "it is missing"
-    known = _KINDS.get(kind.partition("_")[0])
-    return f"{value!r} is not {known}" if known else text
+    expected = _KINDS.get(kind.partition("_")[0])
+    return f"{value!r} is not {expected}" if expected else text
 
 
 def _field(model: type[BaseModel], path: list[str]) -> tuple[Any, list[Any]]:

@@ -1,4 +1,4 @@
-"""Where the two environments differ, and the versions that more than one file names.
+"""Differences between the two environments, and versions that several files name.
 
 The code is written once for TFX 1.16 (Python 3.10) and TFX 1.21 (Python 3.11 to 3.13). What cannot
 be written so that both understand it stands here, each difference with its reason, and nowhere
@@ -71,12 +71,12 @@ def message_class(pool: Any, name: str) -> type:
     from google.protobuf import message_factory
 
     descriptor = pool.FindMessageTypeByName(name)
-    found: type
+    message_type: type
     if hasattr(message_factory, "GetMessageClass"):
-        found = message_factory.GetMessageClass(descriptor)
+        message_type = message_factory.GetMessageClass(descriptor)
     else:
-        found = message_factory.MessageFactory(pool).GetPrototype(descriptor)
-    return found
+        message_type = message_factory.MessageFactory(pool).GetPrototype(descriptor)
+    return message_type
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What gRPC and REST scorers share: batches, deadlines, retries."""
+"""The base of the gRPC and REST scorers: batches, deadlines, retries."""
 
 from __future__ import annotations
 

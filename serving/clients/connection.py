@@ -1,4 +1,4 @@
-"""From the address of a server to the scorer that speaks its protocol."""
+"""Makes the scorer for a server's address."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ def check_address(url: str) -> None:
     """Raises UsageError unless `connect` takes the URL. Imports nothing, unlike that."""
     try:
         parts = urllib.parse.urlsplit(url)
-        known = parts.scheme in ("grpc", "grpcs", "http", "https") and parts.hostname and parts.port
+        is_known = (
+            parts.scheme in ("grpc", "grpcs", "http", "https") and parts.hostname and parts.port
+        )
     except ValueError:
-        known = False
-    if not known:
+        is_known = False
+    if not is_known:
         raise UsageError(
             f"{url!r} is no address of a server; write grpc://HOST:PORT or http://HOST:PORT "
             "(grpcs and https with TLS)"

@@ -1,4 +1,4 @@
-"""A transport of httpx whose requests have an end.
+"""A transport of httpx that ends each request at a deadline.
 
 The timeouts of httpx, as those of a socket, start anew with every byte that comes, so that a server
 which sends one now and then would never be late.
@@ -41,10 +41,10 @@ class Exchange:
         Args:
           late: raised when there are none.
         """
-        left = self.end - time.monotonic()
-        if left <= 0:
+        remaining = self.end - time.monotonic()
+        if remaining <= 0:
             raise late("the deadline passed")
-        return left
+        return remaining
 
 
 _EXCHANGE: contextvars.ContextVar[Exchange] = contextvars.ContextVar("exchange")

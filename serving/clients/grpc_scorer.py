@@ -68,8 +68,10 @@ class GrpcScorer(Scorer):
         seconds = self.settings.deadline if deadline is None else deadline
         response = self._call(self._status, request, seconds)
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-        found = [e.version for e in response.model_version_status if e.state == available]
-        return sorted(found, reverse=True)
+        numbers = [
+            status.version for status in response.model_version_status if status.state == available
+        ]
+        return sorted(numbers, reverse=True)
 
     def close(self) -> None:
         """Closes the connections."""

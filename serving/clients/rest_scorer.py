@@ -62,12 +62,12 @@ class RestScorer(Scorer):
         """See `Scorer.versions`."""
         seconds = self.settings.deadline if deadline is None else deadline
         answer = self._call("GET", self._url, None, seconds)
-        found = [
+        numbers = [
             int(entry["version"])
             for entry in answer["model_version_status"]
             if entry["state"] == "AVAILABLE"
         ]
-        return sorted(found, reverse=True)
+        return sorted(numbers, reverse=True)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -79,8 +79,8 @@ class RestScorer(Scorer):
         body = json.dumps(
             {"signature_name": settings.signature, "inputs": {settings.input_name: values}}
         ).encode()
-        which = f"/versions/{version}" if version is not None else ""
-        answer = self._call("POST", f"{self._url}{which}:predict", body, seconds)
+        version_path = f"/versions/{version}" if version is not None else ""
+        answer = self._call("POST", f"{self._url}{version_path}:predict", body, seconds)
         outputs = answer["outputs"]
         if not isinstance(outputs, dict):  # A model with one output drops its name.
             outputs = {settings.score_name: outputs, settings.output_name: outputs}

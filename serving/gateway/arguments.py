@@ -13,7 +13,9 @@ from serving.http.arguments import (
     WHERE,
     CorsOrigin,
     Drain,
+    HeadTimeout,
     Host,
+    MaxConnections,
     TlsCert,
     TlsKey,
     TokenFile,
@@ -27,7 +29,7 @@ _FILE = FileLimits()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GatewayArguments:
-    """What `deepfake gateway` was given; each field's help says what it is."""
+    """The arguments of `deepfake gateway`; each field has its help."""
 
     server: Annotated[
         str,
@@ -96,17 +98,8 @@ class GatewayArguments:
             help="For the upload, and again from there to the answer, which also ends the work.",
         ),
     ] = 120.0
-    head_timeout: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            rich_help_panel=HOW,
-            help="For the head of a request; then the connection is closed.",
-        ),
-    ] = 10.0
-    max_connections: Annotated[
-        int, typer.Option(metavar="N", rich_help_panel=HOW, help="Requests on more get 503.")
-    ] = 512
+    head_timeout: HeadTimeout = 10.0
+    max_connections: MaxConnections = 512
     drain: Drain = 120.0
     until_stdin_closes: UntilStdinCloses = False
     max_bytes: Annotated[

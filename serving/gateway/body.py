@@ -186,8 +186,8 @@ def guess(head: bytes) -> str:
 
 
 def _form_of(content_type: bytes, write: Callable[[bytes], None]) -> _Form | None:
-    given, options = parse_options_header(content_type)
-    kind = given.decode("latin-1").lower()
+    media_type, options = parse_options_header(content_type)
+    kind = media_type.decode("latin-1").lower()
     if kind == "multipart/form-data":
         if not options.get(b"boundary"):
             raise Refused(400, f"the form has no boundary; {HOW_TO_SEND}", "unreadable")

@@ -1,4 +1,4 @@
-"""The process that looks for faces: what it does until its input ends.
+"""The worker process that finds faces, until its input ends.
 
 A thread reads the requests, because it must also see when the gateway is gone or drops a file
 while another thread works.
@@ -66,7 +66,7 @@ class _Inbox:
     def _read(self) -> None:
         try:
             while True:
-                header, _ = messages.receive(self._exactly)
+                header, _ = messages.receive(self._read_exactly)
                 if "cancel" in header:
                     self._dropped.set()
                 else:
@@ -75,7 +75,7 @@ class _Inbox:
             # With the decoder, which is in this group.
             os.killpg(0, signal.SIGKILL)
 
-    def _exactly(self, size: int) -> bytes:
+    def _read_exactly(self, size: int) -> bytes:
         data = self._file.read(size)
         if len(data) < size:
             raise EOFError

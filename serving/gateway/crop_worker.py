@@ -1,4 +1,4 @@
-"""A process that looks for faces, seen from the gateway.
+"""A worker process that finds faces, as the gateway uses it.
 
 Decoding and detection are large native libraries at work on hostile files, and cannot be
 interrupted. In a process of their own they can: one that takes too long, needs too much memory or
@@ -47,7 +47,7 @@ _READ_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a worker made of one file.
+    """The faces that a worker found in one file.
 
     Attributes:
       crops: the faces.
@@ -165,7 +165,7 @@ class CropWorker:
             self._send(request)
             header, parts = messages.receive(self._reader(check))
             if "crops" in header:
-                return _found(header, parts)
+                return _unpack(header, parts)
         except (_Ended, messages.BrokenMessage, BrokenPipeError) as error:
             self.kill()
             raise Refused(
@@ -261,7 +261,7 @@ def _refused(header: dict[str, Any]) -> Exception:
     return Refused(500, "looking at the file failed; the gateway's log says how", "error")
 
 
-def _found(header: dict[str, Any], parts: list[bytes]) -> Found:
+def _unpack(header: dict[str, Any], parts: list[bytes]) -> Found:
     """Checks what a worker sent, and makes it what `FaceCropper.crops` gave there.
 
     Raises:
@@ -271,7 +271,7 @@ def _found(header: dict[str, Any], parts: list[bytes]) -> Found:
         entries, tracks = header["crops"], header["shown"]
         counts = _counts(header["counts"])
         crops = [_crop(entry, jpeg) for entry, jpeg in zip(entries, parts, strict=False)]
-        shown = dict(zip(map(_whole, tracks), parts[len(entries) :], strict=True))
+        shown = dict(zip(map(_integer, tracks), parts[len(entries) :], strict=True))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise messages.BrokenMessage(f"crops of another form: {error}") from error
     if len(crops) != len(entries):
@@ -282,26 +282,26 @@ def _found(header: dict[str, Any], parts: list[bytes]) -> Found:
 def _counts(values: dict[str, Any]) -> FaceCounts:
     texts = ("boxes", "note")
     checked: dict[str, Any] = {
-        name: str(value) if name in texts else _whole(value)
+        name: str(value) if name in texts else _integer(value)
         for name, value in values.items()
         if name not in ("dropped", "notes")
     }
-    dropped = {str(reason): _whole(number) for reason, number in values["dropped"].items()}
+    dropped = {str(reason): _integer(number) for reason, number in values["dropped"].items()}
     notes = [str(note) for note in values["notes"]]
     return FaceCounts(dropped=dropped, notes=notes, **checked)
 
 
 def _crop(entry: dict[str, Any], jpeg: bytes) -> Crop:
-    frame = Frame(_whole(entry["frame"]), _whole(entry["ms"]), np.empty(0, np.uint8))
+    frame = Frame(_integer(entry["frame"]), _integer(entry["ms"]), np.empty(0, np.uint8))
     box = np.array(entry["box"], np.float32).reshape(4)
     landmarks = np.array(entry["landmarks"], np.float32).reshape(5, 2)
     score = float(entry["score"])
     if not math.isfinite(score):
         raise ValueError(f"score {score}")
-    return Crop(jpeg, _whole(entry["track"]), frame, box, landmarks, score)
+    return Crop(jpeg, _integer(entry["track"]), frame, box, landmarks, score)
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if type(value) is not int or abs(value) >= 1 << 62:
         raise ValueError(f"{value!r} is no number of 64 bits")
     return value

@@ -1,4 +1,4 @@
-"""From a file to the answer: crops of the served version, its scores, its verdict.
+"""Examines a file: crops for the served version, its scores, its verdict.
 
 Everything here blocks, and runs in worker threads.
 """
@@ -101,7 +101,7 @@ class Examiner:
     def start(self, settings: CropSettings) -> None:
         """Starts the workers, and does not wait for them."""
         for _ in range(self._count):
-            self._workers.put(self._made(settings))
+            self._workers.put(self._new_worker(settings))
 
     def wait(self) -> None:
         """Waits until all workers are ready, so that the first request need not.
@@ -145,7 +145,7 @@ class Examiner:
             self._all.clear()
         self.versions.close()
 
-    def _made(self, settings: CropSettings) -> CropWorker:
+    def _new_worker(self, settings: CropSettings) -> CropWorker:
         with self._lock:
             worker = CropWorker(settings, self._limits)
             self._all.add(worker)
@@ -160,7 +160,7 @@ class Examiner:
         self._metrics.replaced.inc()
         with self._lock:
             self._all.discard(worker)
-        return self._made(worker.settings)
+        return self._new_worker(worker.settings)
 
     def _examine(self, job: Job, worker: CropWorker) -> dict[str, Any]:
         cut_for: CropSettings | None = None
@@ -168,10 +168,10 @@ class Examiner:
             job.check()
             version = self.versions.served()
             if version.settings != cut_for:
-                found = self._find(job, worker, version.settings)
+                faces = self._find(job, worker, version.settings)
                 cut_for = version.settings
             try:
-                verdict = self._judge(job, found, version)
+                verdict = self._judge(job, faces, version)
             except clients.ScoringError as error:
                 # The server changed versions meanwhile; the new one may want other crops.
                 if error.code == "NOT_FOUND" and not last:
@@ -179,17 +179,17 @@ class Examiner:
                 if error.code == "DEADLINE_EXCEEDED":
                     raise too_late("the model server took too long") from error
                 raise refusal(error) from error
-            return self._answer(job, verdict, found, version)
+            return self._answer(job, verdict, faces, version)
         raise AssertionError("unreachable")
 
     def _find(self, job: Job, worker: CropWorker, settings: CropSettings) -> Found:
         start = time.monotonic()
         policy = ALL if job.all_faces else ANSWER
-        found = worker.find(job.path, settings, job.seconds_left, job.check, job.with_crops, policy)
+        faces = worker.find(job.path, settings, job.seconds_left, job.check, job.with_crops, policy)
         self._metrics.seconds.labels("faces").observe(time.monotonic() - start)
-        return found
+        return faces
 
-    def _judge(self, job: Job, found: Found, version: ServedVersion) -> Verdict:
+    def _judge(self, job: Job, faces: Found, version: ServedVersion) -> Verdict:
         start = time.monotonic()
 
         def logits_of(jpegs: Sequence[bytes]) -> np.ndarray:
@@ -202,18 +202,18 @@ class Examiner:
 
         model = f"{self._options.model} version {version.number}"
         try:
-            verdict = judge(job.name, found.crops, found.counts, logits_of, version.wording, model)
+            verdict = judge(job.name, faces.crops, faces.counts, logits_of, version.wording, model)
         except NonFiniteLogits as error:
             raise clients.ScoringError("INTERNAL", str(error)) from error
         self._metrics.seconds.labels("scores").observe(time.monotonic() - start)
         return verdict
 
     def _answer(
-        self, job: Job, verdict: Verdict, found: Found, version: ServedVersion
+        self, job: Job, verdict: Verdict, faces: Found, version: ServedVersion
     ) -> dict[str, Any]:
         answer = {"name": job.name, **verdict.as_dict()}
         if job.with_crops:
             for entry in answer["tracks"]:
-                entry["crop"] = base64.b64encode(found.shown[entry["track"]]).decode("ascii")
+                entry["crop"] = base64.b64encode(faces.shown[entry["track"]]).decode("ascii")
         answer["model"] = version.about
         return answer

@@ -1,4 +1,4 @@
-"""What the gateway allows a file to need."""
+"""Limits on the resources that one file may take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from preprocessing.media.limits import Limits
 
 @dataclasses.dataclass(frozen=True)
 class FileLimits:
-    """Bounds of what is done for one file, beyond which it is refused.
+    """Limits on one file; a file beyond one of them is refused.
 
     Attributes:
       bytes: of the file.
@@ -28,7 +28,7 @@ class FileLimits:
     worker_bytes: int = 2 << 30
 
     def of_decoder(self) -> Limits:
-        """Those that the decoder holds a file to; the gateway itself bounds the time."""
+        """The limits of the decoder; the gateway itself bounds the time."""
         return Limits(
             pixels=self.pixels, packets=self.packets, seconds=self.seconds, bytes=self.bytes
         )

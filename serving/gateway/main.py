@@ -120,7 +120,7 @@ def _start(
 def _parts(
     arguments: GatewayArguments, model: ModelOptions, token: str, stop: threading.Event
 ) -> tuple[Examiner, Gateway, HttpServer]:
-    """What a gateway is made of; nothing runs yet, but the port is taken."""
+    """Builds the gateway; nothing runs yet, but the port is taken."""
     from serving.gateway import spool
     from serving.gateway.app import Gateway, GatewayOptions
     from serving.gateway.examiner import Examiner

@@ -21,7 +21,7 @@ _MOST_BYTES = 512 << 20
 
 
 class BrokenMessage(ValueError):
-    """What came is no message of this kind."""
+    """The bytes are no message of this kind."""
 
 
 def pack(header: dict[str, Any], parts: Sequence[bytes] = ()) -> bytes:

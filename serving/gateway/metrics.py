@@ -1,4 +1,4 @@
-"""What the gateway counts, as a Prometheus page.
+"""The gateway's metrics, as a Prometheus page.
 
 The server's page is not made so: TensorFlow Serving's names do not fit prometheus-client, see
 `serving.http.prometheus_page`.

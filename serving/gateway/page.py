@@ -1,4 +1,4 @@
-"""The page that people use; a file of its own, with nothing to fetch."""
+"""The web page of the gateway, one file that loads nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request for a verdict can end with instead of one."""
+"""Refusals: the errors that a request for a verdict can end with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which version is asked, and what it must be fed: crops and scores of one and the same version."""
+"""The served version with its crop settings, so that crops and scores belong to one version."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ class Versions:
         """
         base = self._options.base
         names = [path.parent.name for path in base.glob("*/saved_model.pb")]
-        found = [int(name) for name in names if card.is_version(name)]
-        if not found:
+        numbers = [int(name) for name in names if card.is_version(name)]
+        if not numbers:
             raise UsageError(
                 f"{base} holds no version of a model; give the folder of version folders that "
                 "the model server serves"
             )
-        return self.read(max(found))
+        return self.read(max(numbers))
 
     def read(self, number: int) -> ServedVersion:
         """What stands beside a version.

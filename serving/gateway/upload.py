@@ -1,4 +1,4 @@
-"""The body of a request in a temporary file, which is gone when the request is."""
+"""Receives the body of a request into a temporary file, deleted with the request."""
 
 from __future__ import annotations
 
@@ -81,24 +81,26 @@ async def uploaded(
 async def _receive(receive: Any, body: Body, most: int, end: float) -> None:
     """Feeds the body with at most `most` bytes, before `end`."""
     size = 0
-    waiting = bytearray()
+    buffered = bytearray()
     more = True
     while more:
         try:
             message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
         except asyncio.TimeoutError:
-            close = ((b"connection", b"close"),)
-            raise Refused(408, "the file did not arrive in time", "timeout", close) from None
+            close_connection = ((b"connection", b"close"),)
+            raise Refused(
+                408, "the file did not arrive in time", "timeout", close_connection
+            ) from None
         if message["type"] == "http.disconnect":
             raise Disconnected
-        waiting += message.get("body", b"")
+        buffered += message.get("body", b"")
         more = message.get("more_body", False)
         size += len(message.get("body", b""))
         if size > most:
             raise too_large(most - FORM_BYTES)
-        if waiting and (not more or len(waiting) >= _WRITE_BYTES):
-            await asyncio.to_thread(body.feed, bytes(waiting))
-            waiting.clear()
+        if buffered and (not more or len(buffered) >= _WRITE_BYTES):
+            await asyncio.to_thread(body.feed, bytes(buffered))
+            buffered.clear()
     body.finish()
 
 

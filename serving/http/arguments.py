@@ -19,6 +19,20 @@ UntilStdinCloses = Annotated[bool, typer.Option("--until-stdin-closes", hidden=T
 Drain = Annotated[
     float, typer.Option(metavar="SECONDS", rich_help_panel=HOW, help="After SIGTERM.")
 ]
+HeadTimeout = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        rich_help_panel=HOW,
+        help="For the head of an HTTP request; then the connection is closed.",
+    ),
+]
+MaxConnections = Annotated[
+    int,
+    typer.Option(
+        metavar="N", rich_help_panel=HOW, help="Over HTTP; requests on more are refused with 503."
+    ),
+]
 TlsCert = Annotated[
     str,
     typer.Option(metavar="FILE", rich_help_panel=SECURITY, help="Certificate chain (PEM)."),

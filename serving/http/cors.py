@@ -31,10 +31,10 @@ class Cors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"])
-        origin = given.get(b"origin", b"")
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin", b"")
         extra = self._headers(origin)
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await self._preflight(extra, send)
             return
 

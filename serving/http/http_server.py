@@ -1,4 +1,4 @@
-"""uvicorn in a thread of its own, with the timeouts and bounds that uvicorn itself lacks.
+"""Runs uvicorn in a thread, with timeouts and bounds that uvicorn itself lacks.
 
 uvicorn closes idle connections between requests, and nothing else: a client that sends its
 request head, its body, or reads its answer one byte a minute keeps a connection for ever. The

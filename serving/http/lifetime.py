@@ -1,4 +1,4 @@
-"""The life of a process that serves: its log, ready line, signals, threads, and its end.
+"""The life cycle of a serving process: log, ready line, signals, threads, exit.
 
 Nothing here imports TensorFlow.
 """
@@ -56,11 +56,11 @@ def end_with_threads(stop: threading.Event) -> list[str]:
 
     def ended(failure: threading.ExceptHookArgs) -> None:
         name = failure.thread.name if failure.thread else "unknown"
-        given = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+        exc_info = (failure.exc_type, failure.exc_value, failure.exc_traceback)
         _LOG.critical(
             "the thread %s died; this process ends",
             name,
-            exc_info=given,  # type: ignore[arg-type]  # Without a value logging prints the class.
+            exc_info=exc_info,  # type: ignore[arg-type]  # Without a value logging prints the class.
         )
         names.append(name)
         stop.set()

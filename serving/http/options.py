@@ -1,4 +1,4 @@
-"""How an HTTP server listens and what it allows a connection."""
+"""The options of an HTTP server: address, time limits and TLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From scores of crops to the score of a clip.
+"""Aggregates the logits of crops to scores of tracks and clips.
 
 Defined once, for training's validation metric, evaluation, prediction and the gateway alike.
 
@@ -92,5 +92,5 @@ def _refuse_non_finite(logits: np.ndarray, clips: np.ndarray) -> None:
 def probability(logits: np.ndarray | float) -> np.ndarray:
     """P(fake) of logits; float64 of the same shape, without overflow."""
     logits = np.asarray(logits, np.float64)
-    found: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * logits))
-    return found
+    probabilities: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * logits))
+    return probabilities

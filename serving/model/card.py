@@ -1,4 +1,4 @@
-"""What stands beside an exported model: what it must be fed, and what its score means.
+"""The model card beside an exported model: its crop settings, and the meaning of its score.
 
 Kept in the SavedModel's folder under `assets.extra`, which TensorFlow Serving leaves alone and
 which goes along when the folder is copied.
@@ -130,8 +130,8 @@ class ModelCard(Record):
     def made_data(self) -> bool:
         """Whether the model was trained on made data, see `serving.model.verdict`."""
         # Cards of earlier versions tell the demo by its layout only.
-        told = self.provenance is not None and self.provenance.made_data
-        return told or self.data.get("layout") == "demo"
+        stated = self.provenance is not None and self.provenance.made_data
+        return stated or self.data.get("layout") == "demo"
 
     def about(self, name: str, version: int | None) -> dict[str, Any]:
         """The model as answers name it: plain values.
@@ -140,13 +140,13 @@ class ModelCard(Record):
           name: of the model.
           version: of the model; None for one without a number.
         """
-        known = self.provenance
+        provenance = self.provenance
         return {
             "name": name,
             "version": version,
             "backbone": self.backbone,
-            "about": known.line() if known else "",
-            "provenance": known.to_dict() if known else None,
+            "about": provenance.line() if provenance else "",
+            "provenance": provenance.to_dict() if provenance else None,
         }
 
     @property
@@ -170,7 +170,7 @@ class ModelCard(Record):
                 f"the model was trained on crops that this version cannot make ({error}); use the "
                 "version of this project that trained it, or train again"
             ) from error
-        if self._as_given and not precropped:
+        if self._reads_any_crops and not precropped:
             raise UsageError(
                 "the model was trained on files that were crops already, and their geometry was "
                 "not measured (extraction.crop_by is box), so nobody knows how to cut faces for "
@@ -181,9 +181,11 @@ class ModelCard(Record):
             from preprocessing.faces.crop_geometry import wanted_geometry
 
             # Crops that were cut elsewhere are held against the geometry of its own.
-            wanted = wanted_geometry(settings)
+            geometry = wanted_geometry(settings)
             settings = settings.replace(
-                crop_by=LANDMARKS, eye_distance=wanted.eye_distance, eye_height=wanted.eye_height
+                crop_by=LANDMARKS,
+                eye_distance=geometry.eye_distance,
+                eye_height=geometry.eye_height,
             )
         return settings.replace(precropped=precropped)
 
@@ -195,10 +197,10 @@ class ModelCard(Record):
         Raises:
           UsageError: see `crop_settings`.
         """
-        return self.crop_settings(precropped=self._as_given)
+        return self.crop_settings(precropped=self._reads_any_crops)
 
     @property
-    def _as_given(self) -> bool:
+    def _reads_any_crops(self) -> bool:
         return self.wants_crops and self.extraction.get("crop_by", BOX) == BOX
 
 
@@ -209,8 +211,8 @@ def read(model_dir: str | Path) -> ModelCard:
       model_dir: see `find_saved_model`.
 
     Raises:
-      UsageError: no model, a model without our card, a card of another version, or one that lacks a
-        key or holds a value of another type.
+      UsageError: no model, a model without a card of this project, a card of another version, or
+        a card that lacks a key or holds a value of another type.
     """
     folder = find_saved_model(model_dir)
     path = folder / FILE

@@ -1,4 +1,4 @@
-"""Thresholds on the logit of a clip: where false alarms and misses balance, or alarms are rare.
+"""Operating points: thresholds on a clip's logit, and the rates that they reach.
 
 They are fitted on val, stored beside the model, and only reported on test. A clip counts as fake
 when its logit is greater than the threshold's. P(fake) stands beside it for people: it rounds to

@@ -1,4 +1,4 @@
-"""An exported model that answers about files, with the crops and the graph of training."""
+"""Predicts files with an exported model, with the crops and the graph of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model comes from: its training data, its figures, what it was never shown, its terms."""
+"""The provenance of a model: training data, measured values, limits and terms of use."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TrainedOn(Record):
         )
 
 
-class Figure(Record):
+class StatedFigure(Record):
     """A measured value.
 
     Attributes:
@@ -52,8 +52,8 @@ class Figure(Record):
 
     def text(self) -> str:
         """Value, interval, and what it was measured on."""
-        known = self.low is not None and self.high is not None
-        between = f" [{self.low:.3f}, {self.high:.3f}]" if known else ""
+        has_interval = self.low is not None and self.high is not None
+        between = f" [{self.low:.3f}, {self.high:.3f}]" if has_interval else ""
         return f"{self.value:.3f}{between} on {self.on}"
 
 
@@ -74,7 +74,7 @@ class Provenance(Record):
     name: str
     summary: str
     trained_on: Annotated[tuple[TrainedOn, ...], AsList]
-    figures: dict[str, Figure] = {}
+    figures: dict[str, StatedFigure] = {}
     never_shown: str = ""
     terms: str = ""
     made_data: bool = False
@@ -83,8 +83,10 @@ class Provenance(Record):
         """Title -> text of all that is known."""
         facts = {
             "Model": f"{self.name}: {self.summary}",
-            "Trained on": ", ".join(one.text() for one in self.trained_on),
-            "Figures": "; ".join(f"{name} {one.text()}" for name, one in self.figures.items()),
+            "Trained on": ", ".join(dataset.text() for dataset in self.trained_on),
+            "Figures": "; ".join(
+                f"{name} {figure.text()}" for name, figure in self.figures.items()
+            ),
             "Never shown": self.never_shown,
             "Terms": self.terms,
         }

@@ -1,4 +1,4 @@
-"""The starter: the model that comes with the program, and answers where none is named."""
+"""The starter: the model that comes with the program, used where none is named."""
 
 from __future__ import annotations
 

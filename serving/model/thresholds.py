@@ -1,4 +1,4 @@
-"""From a clip's logit to a word: fake, real, or uncertain between two thresholds of the model.
+"""Thresholds of a model that turn a clip's logit into fake, real or uncertain.
 
 A single threshold turns every doubt into an accusation or an acquittal. So a clip is fake only
 above both thresholds that val chose, the one that keeps false alarms rare and the one where errors
@@ -108,10 +108,10 @@ def thresholds_of(
         return None
     name = f"fpr_{false_alarms:g}"
     if name not in points:
-        known = [known.removeprefix("fpr_") for known in points if known.startswith("fpr_")]
+        rates = [rates.removeprefix("fpr_") for rates in points if rates.startswith("fpr_")]
         raise UsageError(
             f"the model has no threshold for a share of {false_alarms:g} false alarms; it has "
-            f"them for {', '.join(known)}"
+            f"them for {', '.join(rates)}"
         )
     limit = points[name]
     if limit is None:

@@ -1,4 +1,4 @@
-"""The answer about one file, the one way from its crops to it, and the words that it may use."""
+"""The verdict on one file, computed from its crops, and its wording."""
 
 from __future__ import annotations
 

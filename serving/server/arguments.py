@@ -13,19 +13,21 @@ from serving.http.arguments import (
     WHERE,
     CorsOrigin,
     Drain,
+    HeadTimeout,
     Host,
+    MaxConnections,
     TlsCert,
     TlsKey,
     TokenFile,
     UntilStdinCloses,
 )
 
-_WHAT, _LIMITS = "what is served", "limits of REST"
+_WHAT = "what is served"
 
 
 @dataclasses.dataclass(frozen=True)
 class ServerArguments:
-    """What `deepfake serve` was given; each field's help says what it is."""
+    """The arguments of `deepfake serve`; each field has its help."""
 
     model_base: Annotated[
         str | None,
@@ -95,33 +97,19 @@ class ServerArguments:
     max_message_mb: Annotated[
         int, typer.Option(metavar="MB", rich_help_panel=HOW, help="Of one request.")
     ] = 64
+    head_timeout: HeadTimeout = 10.0
+    max_connections: MaxConnections = 512
     drain: Drain = 30.0
     until_stdin_closes: UntilStdinCloses = False
     max_body_mb: Annotated[
         int | None,
         typer.Option(
             metavar="MB",
-            rich_help_panel=_LIMITS,
+            rich_help_panel=HOW,
             help="Of all REST bodies in the server together; one more is refused with 429.",
             show_default="four times --max-message-mb",
         ),
     ] = None
-    max_connections: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            rich_help_panel=_LIMITS,
-            help="Of REST; requests on more are refused with 503.",
-        ),
-    ] = 512
-    head_timeout: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            rich_help_panel=_LIMITS,
-            help="For the head of a REST request; then the connection is closed.",
-        ),
-    ] = 10.0
     tls_cert: TlsCert = ""
     tls_key: TlsKey = ""
     tls_client_ca: Annotated[

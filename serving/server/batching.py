@@ -100,8 +100,8 @@ class Batcher:
             if self._closed:
                 raise ServingError(Code.UNAVAILABLE, "the server is shutting down")
             queue = self._queues.setdefault(key, collections.deque())
-            waiting = sum(other.rows for other in queue)
-            if waiting >= self._config.max_enqueued_batches * self._config.max_batch_size:
+            queued_rows = sum(other.rows for other in queue)
+            if queued_rows >= self._config.max_enqueued_batches * self._config.max_batch_size:
                 raise ServingError(
                     Code.UNAVAILABLE,
                     "The batch scheduling queue to which this task was submitted is full",
@@ -205,7 +205,7 @@ class Batcher:
                 task.done.set()
 
     def _error_of(self, batch: list[_Task]) -> ServingError | None:
-        """Runs a batch; what it failed with, or None and each task has its outputs."""
+        """Runs a batch; returns its error, or None when each task has its outputs."""
         try:
             self._run_merged(batch)
         except ServingError as error:

@@ -1,4 +1,4 @@
-"""What is served, and how: TensorFlow Serving's own files, and the server's options."""
+"""Configuration of the server: TensorFlow Serving's files, and the server's options."""
 
 from __future__ import annotations
 
@@ -175,11 +175,11 @@ def models_from_proto(
 
 
 def _policy(entry: model_server_config_pb2.ModelConfig) -> VersionPolicy:
-    given = entry.model_version_policy
-    kind = given.WhichOneof("policy_choice") or "latest"
-    versions = tuple(given.specific.versions)
+    message = entry.model_version_policy
+    kind = message.WhichOneof("policy_choice") or "latest"
+    versions = tuple(message.specific.versions)
     # num_versions 0 is the default of the message and means 1.
-    policy = VersionPolicy(kind, given.latest.num_versions or 1, versions)
+    policy = VersionPolicy(kind, message.latest.num_versions or 1, versions)
     if kind == "specific" and not versions:
         raise invalid(f"model {entry.name}: the policy `specific` lists no version")
     return policy

@@ -1,4 +1,4 @@
-"""The gRPC face: TensorFlow Serving's services, health and reflection."""
+"""The gRPC interface: TensorFlow Serving's services, health and reflection."""
 
 from __future__ import annotations
 
@@ -261,8 +261,8 @@ class _TokenCheck(grpc.ServerInterceptor):
         token = self._reload_token if method == _RELOAD_METHOD else self._token
         if method.startswith(f"/{health.SERVICE_NAME}/"):
             return continuation(handler_call_details)
-        given = dict(handler_call_details.invocation_metadata).get("authorization", "")
-        if authorized(str(given).encode(), token):
+        credentials = dict(handler_call_details.invocation_metadata).get("authorization", "")
+        if authorized(str(credentials).encode(), token):
             return continuation(handler_call_details)
         return self._refuse
 

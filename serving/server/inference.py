@@ -34,8 +34,8 @@ class Classifications:
 
     def rows(self) -> Iterator[list[tuple[bytes, Any]]]:
         """(label, score) pairs of each example; what the model does not give is empty or 0."""
-        given = self.scores if self.scores is not None else self.labels
-        shape = cast("np.ndarray", given).shape
+        values = self.scores if self.scores is not None else self.labels
+        shape = cast("np.ndarray", values).shape
         labels = self.labels if self.labels is not None else np.full(shape, b"", object)
         scores = self.scores if self.scores is not None else np.zeros(shape, np.float32)
         for row_labels, row_scores in zip(labels, scores, strict=True):
@@ -101,8 +101,8 @@ class Inference:
         _check_names(signature, inputs)
         for alias in inputs:
             _check_fits(alias, inputs[alias], signature.inputs[alias])
-        wanted = _outputs(signature, output_filter)
-        tensors = {alias: signature.outputs[alias].name for alias in wanted}
+        aliases = _outputs(signature, output_filter)
+        tensors = {alias: signature.outputs[alias].name for alias in aliases}
         if not tensors:
             raise ServingError(Code.FAILED_PRECONDITION, f'Signature "{name}" has no outputs.')
         feeds = {signature.inputs[alias].name: inputs[alias] for alias in inputs}
@@ -187,7 +187,7 @@ class Inference:
         signatures: list[tuple[str, str, Any]] = []
         for signature_name, method in tasks:
             name = signature_name or DEFAULT_SIGNATURE
-            if name in [known for known, _, _ in signatures]:
+            if name in [used for used, _, _ in signatures]:
                 raise invalid(f"Duplicate evaluation of signature: {name}")
             signature = servable.signatures.get(name)
             if signature is None:
@@ -273,21 +273,21 @@ def _check_names(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_fits(alias: str, value: np.ndarray, info: Any) -> None:
-    given = tf.as_dtype(value.dtype)
+    dtype = tf.as_dtype(value.dtype)
     expected = tf.as_dtype(info.dtype)
-    if given != expected:
+    if dtype != expected:
         raise invalid(
-            f"input {alias}: Expects arg[0] to be {type_name(expected)} but {type_name(given)} is "
+            f"input {alias}: Expects arg[0] to be {type_name(expected)} but {type_name(dtype)} is "
             "provided"
         )
     shape = info.tensor_shape
     if shape.unknown_rank:
         return
     sizes = [dim.size for dim in shape.dim]
-    fits = len(sizes) == value.ndim and all(
+    fits_shape = len(sizes) == value.ndim and all(
         size in (-1, actual) for size, actual in zip(sizes, value.shape, strict=True)
     )
-    if not fits:
+    if not fits_shape:
         raise invalid(
             f"input {alias}: shape {list(value.shape)} is incompatible with the signature's "
             f"{[size if size >= 0 else None for size in sizes]}"
@@ -295,16 +295,16 @@ def _check_fits(alias: str, value: np.ndarray, info: Any) -> None:
 
 
 def _outputs(signature: Any, output_filter: Sequence[str]) -> Sequence[str]:
-    seen = set()
+    aliases_seen = set()
     for alias in output_filter:
         if alias not in signature.outputs:
             raise invalid(
                 f"output tensor alias not found in signature: {alias} Outputs expected to be in "
                 f"the set {_listed(signature.outputs)}."
             )
-        if alias in seen:
+        if alias in aliases_seen:
             raise invalid(f"duplicate output tensor alias: {alias}")
-        seen.add(alias)
+        aliases_seen.add(alias)
     return output_filter or sorted(signature.outputs)
 
 
@@ -351,13 +351,13 @@ def _regress_tensors(signature: Any) -> tuple[str, list[str]]:
 def _classifications(
     signature: Any, values: Mapping[str, np.ndarray], examples: int
 ) -> Classifications:
-    found: dict[str, np.ndarray | None] = {}
+    outputs: dict[str, np.ndarray | None] = {}
     for key, dtype in (("classes", tf.string), ("scores", tf.float32)):
-        found[key] = None
+        outputs[key] = None
         if key in signature.outputs:
-            value = found[key] = values[signature.outputs[key].name]
+            value = outputs[key] = values[signature.outputs[key].name]
             _check_result(key, value, dtype, (examples, value.shape[1] if value.ndim > 1 else 0))
-    labels, scores = found["classes"], found["scores"]
+    labels, scores = outputs["classes"], outputs["scores"]
     if labels is not None and scores is not None and labels.shape != scores.shape:
         raise invalid(
             f"Tensors class and score should match in dim_size(1). Got {labels.shape[1]} vs. "

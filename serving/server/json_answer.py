@@ -1,4 +1,4 @@
-"""Arrays and messages to the bodies of REST answers (util/json_tensor.cc of TensorFlow Serving)."""
+"""Writes bodies of REST answers (util/json_tensor.cc of TensorFlow Serving)."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def predictions(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
     return _dumps({"predictions": rows})
 
 
-def classifications(found: Classifications) -> bytes:
+def classifications(result: Classifications) -> bytes:
     """The answer to Classify: a list of [label, score] pairs for each example."""
     return _dumps(
         {
             "results": [
-                [[_text(label), _number(score)] for label, score in row] for row in found.rows()
+                [[_text(label), _number(score)] for label, score in row] for row in result.rows()
             ]
         }
     )
 
 
-def regressions(found: np.ndarray) -> bytes:
+def regressions(values: np.ndarray) -> bytes:
     """The answer to Regress: a value for each example."""
-    return _dumps({"results": _jsonable("outputs", found)})
+    return _dumps({"results": _jsonable("outputs", values)})
 
 
 def pretty(document: Any) -> bytes:
@@ -115,8 +115,8 @@ def _number(value: Any) -> float:
 def _dumps(document: Any) -> bytes:
     """JSON; float32 in the shortest form that reads back as the same float32."""
     if _holds_nonfinite(document):
-        return json.dumps(document, default=_plain).encode()
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
+        return json.dumps(document, default=_to_plain).encode()
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY, default=_to_plain)
 
 
 def _holds_nonfinite(value: Any) -> bool:
@@ -127,8 +127,8 @@ def _holds_nonfinite(value: Any) -> bool:
     return isinstance(value, float) and not np.isfinite(value)
 
 
-def _plain(value: Any) -> Any:
-    """What neither writer knows: arrays that are not contiguous, NumPy's own numbers."""
+def _to_plain(value: Any) -> Any:
+    """Converts what neither writer knows: arrays that are not contiguous, scalars of NumPy."""
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype == np.float32:
             return _nested(np.asarray(value), _number)

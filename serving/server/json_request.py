@@ -1,4 +1,4 @@
-"""Bodies of REST requests to arrays and tf.Examples (util/json_tensor.cc of TensorFlow Serving)."""
+"""Parses bodies of REST requests (util/json_tensor.cc of TensorFlow Serving)."""
 
 from __future__ import annotations
 
@@ -90,19 +90,19 @@ def examples(document: Mapping[str, Any]) -> list[bytes]:
     context = b""
     if "context" in document:
         context = _example(document["context"])
-    given = document.get("examples")
+    documents = document.get("examples")
     if "examples" not in document:
         raise invalid(
             f"JSON Value: {quoted(document)} When method is classify, key 'examples' is expected "
             "and was not found"
         )
-    if not isinstance(given, list):
+    if not isinstance(documents, list):
         raise invalid(
             f"JSON Value: {quoted(document)} Expecting 'examples' value to be an list/array"
         )
-    if not given:
+    if not documents:
         raise invalid(f"JSON Value: {quoted(document)} 'examples' value is an empty array")
-    return [context + _example(example) for example in given]
+    return [context + _example(example) for example in documents]
 
 
 def _parse_slowly(body: bytearray | bytes) -> Any:
@@ -133,19 +133,19 @@ def _rows(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, np
         raise invalid(f"JSON Value: {quoted(document)} Excepting 'instances' to be an list/array")
     if not instances:
         raise invalid(f"JSON Value: {quoted(document)} No values in 'instances' array")
-    named = _is_object(instances[0])
+    has_names = _is_object(instances[0])
     if not isinstance(instances[0], dict) and len(infos) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
     for number, instance in enumerate(instances):
-        if _is_object(instance) != named:
-            expected = "object but got list" if named else "value/list but got object"
+        if _is_object(instance) != has_names:
+            expected = "object but got list" if has_names else "value/list but got object"
             raise invalid(f"Expecting {expected} at item {number} of input list")
-        if named and instance.keys() != infos.keys():
+        if has_names and instance.keys() != infos.keys():
             raise _wrong_keys(number, instance, infos)
-    if named:
+    if has_names:
         columns = {name: [instance[name] for instance in instances] for name in infos}
     elif len(infos) > 1:
         raise _wrong_keys(0, instances[0], infos)
@@ -157,7 +157,7 @@ def _rows(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, np
         try:
             arrays[name] = to_array(values, dtype)
         except ServingError:
-            _explain_rows(values, dtype, name if named else "")
+            _explain_rows(values, dtype, name if has_names else "")
             raise
     return arrays
 
@@ -179,7 +179,7 @@ def _explain_rows(values: Sequence[Any], dtype: tf.DType, key: str) -> None:
     """Raises the error of the first row that is wrong by itself or unlike the first."""
     first = None
     for number, value in enumerate(values):
-        where = f"element: {number} key: {key}" if key else f"element: {number}"
+        place = f"element: {number} key: {key}" if key else f"element: {number}"
         try:
             array = to_array(value, dtype)
             if first is None:
@@ -193,7 +193,7 @@ def _explain_rows(values: Sequence[Any], dtype: tf.DType, key: str) -> None:
         except ServingError as error:
             raise ServingError(
                 error.code,
-                f"Failed to process {where} of 'instances' list. Error: {error.code.name}: "
+                f"Failed to process {place} of 'instances' list. Error: {error.code.name}: "
                 f"{error.message}",
             ) from None
 

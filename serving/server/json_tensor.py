@@ -1,4 +1,4 @@
-"""JSON values to arrays, by the rules of util/json_tensor.cc of TensorFlow Serving."""
+"""Converts JSON values to arrays, by the rules of util/json_tensor.cc of TensorFlow Serving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which versions are served: the folder is polled, the highest served, the old one drained."""
+"""The model manager: polls folders, serves the highest version, drains the old one."""
 
 from __future__ import annotations
 
@@ -183,19 +183,19 @@ class ModelManager:
         """
         with self._looking:
             with self._lock:
-                old = self._models
+                former = self._models
                 self._models = {}
                 for config in models:
-                    model = old.get(config.name)
+                    model = former.get(config.name)
                     if model is None or model.config.base_path != config.base_path:
                         self._models[config.name] = _Model(config)
                     else:
                         labels = model.config.labels
                         model.config = dataclasses.replace(config, labels=labels)
                         self._models[config.name] = model
-                gone = [model for model in old.values() if model not in self._models.values()]
+                removed = [model for model in former.values() if model not in self._models.values()]
             self._look()
-            for model in gone:
+            for model in removed:
                 for number in model.live():
                     self._retire(model, model.versions[number], "the configuration changed")
             self._free_drained()
@@ -242,19 +242,19 @@ class ModelManager:
         self._note_incomplete(model, folders.keys() - complete.keys())
         usable = [n for n, path in complete.items() if self._may_serve(model, n, path)]
         while True:
-            wanted = model.config.policy.choose(usable)
-            missing = [number for number in wanted if number not in model.live()]
+            chosen = model.config.policy.choose(usable)
+            missing = [number for number in chosen if number not in model.live()]
             if not missing:
                 break
             if not self._load(model, missing[0], complete[missing[0]]):
                 usable.remove(missing[0])  # What is wanted now is the next lower version.
-        if not wanted:
+        if not chosen:
             self._report(model, "there is no version that can be served in its folder")
         else:
             self._report(model, "")
         live = model.live()
-        if set(live) & set(wanted):
-            for number in set(live) - set(wanted):
+        if set(live) & set(chosen):
+            for number in set(live) - set(chosen):
                 why = "another version is served" if number in complete else "its files are gone"
                 self._retire(model, model.versions[number], why)
         with self._lock:

@@ -1,4 +1,4 @@
-"""What the server counts, under TensorFlow Serving's names."""
+"""The server's metrics, under TensorFlow Serving's names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Metrics(MetricsPage):
             "The number of times a SavedModel was requested to be loaded.",
             ("model_path", "status"),
         )
-        # Ours: what an operator of this server asks next.
+        # Beyond TensorFlow Serving: what operators of this server need as well.
         self.batch_size = Histogram(
             "/deepfake/serving/batch_size",
             "Rows of each batch that was run, without padding.",

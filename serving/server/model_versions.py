@@ -1,4 +1,4 @@
-"""What the server knows of each version of a model, and what it sees on disk."""
+"""The state of each version of a model, and the versions on disk."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def list_versions(base_path: str) -> dict[int, Path]:
 
 def fingerprint(folder: Path) -> tuple:
     """Names, sizes and times of all files of a version; changes when any of them does."""
-    found = []
+    entries = []
     for root, _, names in os.walk(folder):
         for name in names:
             file = Path(root) / name
@@ -83,8 +83,8 @@ def fingerprint(folder: Path) -> tuple:
                 status = file.stat()
             except OSError:  # It went away in between; the next look sees that.
                 continue
-            found.append((str(file), status.st_size, status.st_mtime_ns))
-    return tuple(sorted(found))
+            entries.append((str(file), status.st_size, status.st_mtime_ns))
+    return tuple(sorted(entries))
 
 
 def forget_ended(versions: dict[int, ModelVersion], on_disk: dict[int, Path]) -> None:

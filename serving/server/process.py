@@ -118,8 +118,8 @@ class ServerProcess:
             readable = selector.select(end - time.monotonic())
             line = self._output.readline() if readable else b""
         if not line:
-            what = "ended" if readable else "did not answer in time"
-            raise RuntimeError(f"the server {what}; its log ends:\n{self.log()[-2000:]}")
+            outcome = "ended" if readable else "did not answer in time"
+            raise RuntimeError(f"the server {outcome}; its log ends:\n{self.log()[-2000:]}")
         ready: dict[str, Any] = json.loads(line)["serving"]
         return ready
 

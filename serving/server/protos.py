@@ -1,4 +1,4 @@
-"""Requests and answers of PredictionService and ModelService as messages."""
+"""Converts messages of PredictionService and ModelService to arrays, and back."""
 
 from __future__ import annotations
 
@@ -164,17 +164,17 @@ def status(manager: ModelManager, target: Target) -> get_model_status_pb2.GetMod
     return response
 
 
-def examples_of(given: input_pb2.Input) -> list[bytes]:
+def examples_of(message: input_pb2.Input) -> list[bytes]:
     """Serialized tf.Examples of an Input; its context is merged into each."""
-    kind = given.WhichOneof("kind")
+    kind = message.WhichOneof("kind")
     if kind == "example_list":
-        return [example.SerializeToString() for example in given.example_list.examples]
+        return [example.SerializeToString() for example in message.example_list.examples]
     if kind == "example_list_with_context":
         # Concatenated messages merge: the parser of tf.Example reads both.
-        context = given.example_list_with_context.context.SerializeToString()
+        context = message.example_list_with_context.context.SerializeToString()
         return [
             context + example.SerializeToString()
-            for example in given.example_list_with_context.examples
+            for example in message.example_list_with_context.examples
         ]
     return []
 
@@ -235,8 +235,8 @@ def _set_spec(spec: model_pb2.ModelSpec, servable: Servable, signature_name: str
     spec.signature_name = signature_name
 
 
-def _fill_classification(result: Any, found: Classifications) -> None:
-    for row in found.rows():
+def _fill_classification(result: Any, classifications: Classifications) -> None:
+    for row in classifications.rows():
         entry = result.classifications.add()
         for label, score in row:
             try:
@@ -245,6 +245,6 @@ def _fill_classification(result: Any, found: Classifications) -> None:
                 raise ServingError(Code.INTERNAL, "a class label is not UTF-8") from None
 
 
-def _fill_regression(result: Any, found: np.ndarray) -> None:
-    for value in found:
+def _fill_regression(result: Any, values: np.ndarray) -> None:
+    for value in values:
         result.regressions.add(value=float(value))

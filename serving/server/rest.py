@@ -1,4 +1,4 @@
-"""The REST face: TensorFlow Serving's paths, as an ASGI application.
+"""The REST interface: TensorFlow Serving's paths, as an ASGI application.
 
 The event loop only moves bytes. Parsing, inference and writing happen in one thread a request, so
 that a large body does not hold up the others; status and metrics are answered in the loop and stay
@@ -111,8 +111,8 @@ class RestApi:
         limit = self._options.max_message_bytes
         length = headers.get(b"content-length", b"")
         # A chunked body's length is its own, whatever else is announced.
-        known = length.isdigit() and b"transfer-encoding" not in headers
-        if known:
+        has_length = length.isdigit() and b"transfer-encoding" not in headers
+        if has_length:
             if int(length) > limit:
                 raise _TooLarge(f"the body is larger than {limit} bytes")
             ticket.reserve(int(length))
@@ -120,7 +120,7 @@ class RestApi:
         end = time.monotonic() + self._options.rest_timeout
         more = True
         while more:
-            if not known:
+            if not has_length:
                 ticket.reserve(len(body) + _STEP_BYTES)
             try:
                 message = await asyncio.wait_for(receive(), end - time.monotonic())
@@ -180,8 +180,8 @@ class RestApi:
         examples = json_request.examples(document)
         with self._inference.model(target) as servable:
             if method == "classify":
-                found = self._inference.classify(servable, signature, examples, deadline)
-                return json_answer.classifications(found)
+                result = self._inference.classify(servable, signature, examples, deadline)
+                return json_answer.classifications(result)
             values = self._inference.regress(servable, signature, examples, deadline)
             return json_answer.regressions(values)
 
@@ -229,14 +229,14 @@ def _unzip(body: bytearray | bytes, limit: int, ticket: Ticket) -> bytes:
     """Decompresses a gzip body of at most `limit` bytes, for which the ticket must have room."""
     decoder = zlib.decompressobj(wbits=31)
     plain = bytearray()
-    waiting: bytearray | bytes = body
+    compressed: bytearray | bytes = body
     try:
         full = False
-        while (waiting or full) and not decoder.eof:
+        while (compressed or full) and not decoder.eof:
             ticket.reserve(len(body) + len(plain) + _STEP_BYTES)
-            part = decoder.decompress(waiting, _STEP_BYTES)
+            part = decoder.decompress(compressed, _STEP_BYTES)
             plain += part
-            waiting = decoder.unconsumed_tail
+            compressed = decoder.unconsumed_tail
             # What did not fit in may come without more input.
             full = len(part) == _STEP_BYTES
             if len(plain) > limit:

@@ -1,4 +1,4 @@
-"""When requests run: admission, execution slots, and the way to batching."""
+"""Runs requests: admission, execution slots, and batching."""
 
 from __future__ import annotations
 
@@ -80,16 +80,16 @@ class Admission:
 
     def _grow(self, ticket: Ticket, size: int) -> None:
         with self._changed:
-            more = size - ticket.size
-            if more <= 0:
+            growth = size - ticket.size
+            if growth <= 0:
                 return
-            if self._bytes + more > self._max_bytes:
+            if self._bytes + growth > self._max_bytes:
                 raise ServingError(
                     Code.RESOURCE_EXHAUSTED,
                     f"the bodies of all requests together may hold {self._max_bytes} bytes, and "
                     "this one would not fit in; try again later",
                 )
-            self._bytes += more
+            self._bytes += growth
             ticket.size = size
 
 

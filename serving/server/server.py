@@ -1,4 +1,4 @@
-"""The parts of the server, put together."""
+"""Assembles the server from its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request can fail with: TensorFlow's status codes, and what they are over HTTP."""
+"""Errors of requests: TensorFlow's status codes, and their statuses over HTTP."""
 
 from __future__ import annotations
 

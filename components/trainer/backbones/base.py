@@ -1,4 +1,4 @@
-"""What a backbone is: one class a file, registered by its name.
+"""The interface of backbones and their registry: one class a file, registered by its name.
 
 A new backbone needs one file in this folder, with a subclass of `Backbone`, and a preset that
 names it. Nothing here imports Keras before a network is built, so that a configuration can be
@@ -84,10 +84,10 @@ def register(backbone: Backbone) -> Backbone:
     """Makes a backbone known by its name.
 
     Raises:
-      ValueError: another one has that name.
+      ValueError: another backbone has that name.
     """
-    known = _registry.setdefault(backbone.name, backbone)
-    if type(known) is not type(backbone):
+    registered = _registry.setdefault(backbone.name, backbone)
+    if type(registered) is not type(backbone):
         raise ValueError(f"two backbones have the name {backbone.name!r}")
     return backbone
 
@@ -104,10 +104,10 @@ def backbone_of(name: str) -> Backbone:
     Raises:
       UsageError: there is none.
     """
-    known = backbones()
-    if name not in known:
-        raise UsageError(f"model.backbone: {name!r} is not known; it may be {', '.join(known)}")
-    return known[name]
+    choices = backbones()
+    if name not in choices:
+        raise UsageError(f"model.backbone: {name!r} is not known; it may be {', '.join(choices)}")
+    return choices[name]
 
 
 def md5_of(path: Path) -> str:

@@ -88,8 +88,8 @@ class EfficientNetLite0(Backbone):
 
     def block_of(self, layer: str) -> str:
         """See `Backbone.block_of`."""
-        found = re.match(r"stem|head|block_\d+", layer)
-        return cast("re.Match[str]", found)[0]
+        match = re.match(r"stem|head|block_\d+", layer)
+        return cast("re.Match[str]", match)[0]
 
     def imagenet(self) -> Path:
         """See `Backbone.imagenet`."""

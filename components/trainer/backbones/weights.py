@@ -1,4 +1,4 @@
-"""Backbones with their weights, and where the weights come from."""
+"""Builds backbones, and finds the files of their weights."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def find_weights(backbone: Backbone, weights: str) -> Path | None:
                 f"model.weights: {weights} is {other.checksums[checksum]}, which fits "
                 f"model.backbone={other.name}, not {name}"
             )
-    known = backbone.checksums.get(checksum)
-    origin = f"ImageNet, {known}" if known else "not one of the known ImageNet files"
+    published = backbone.checksums.get(checksum)
+    origin = f"ImageNet, {published}" if published else "not one of the known ImageNet files"
     _LOG.info("weights of %s: %s, md5 %s (%s)", name, path, checksum, origin)
     return path

@@ -56,12 +56,12 @@ def list_clips(root: Path) -> Listing:
     for folder in FOLDERS:
         if (root / folder).is_dir():
             frames = f"{folder}/{FRAMES}"
-            videos, loose, troubles = videos_and_pictures(root, folder, frames)
-            problems += troubles
-            clips, troubles = frame_folders(root, frames, [*videos, *loose])
+            videos, loose, folder_problems = videos_and_pictures(root, folder, frames)
+            problems += folder_problems
+            clips, folder_problems = frame_folders(root, frames, [*videos, *loose])
             names += [*videos, *loose, *clips]
             pictures |= loose
-            problems += troubles
+            problems += folder_problems
     text = None
     try:
         text = read_list(root / TEST_LIST, errors="replace")

@@ -76,16 +76,16 @@ def list_clips(root: Path) -> Listing:
     labels: dict[str, dict[int, str]] = defaultdict(dict)
     official = _official_splits(lists)
     for part in parts:
-        rows, troubles = _read_rows(root, part, lists[part])
-        videos, pictures, strangers = videos_and_pictures(root, part)
+        rows, part_problems = _read_rows(root, part, lists[part])
+        videos, pictures, path_problems = videos_and_pictures(root, part)
         files = {**dict.fromkeys(videos, ()), **pictures}
-        known = {_join(part, name) for name in (METADATA, TEST_LABELS)}
-        problems += troubles + [p for p in strangers if p.path not in known]
-        listed, troubles = _clips_of_part(
+        list_paths = {_join(part, name) for name in (METADATA, TEST_LABELS)}
+        problems += part_problems + [p for p in path_problems if p.path not in list_paths]
+        listed, part_problems = _clips_of_part(
             part, lists[part] or METADATA, files, rows, official.get(part, "")
         )
         clips += listed
-        problems += troubles
+        problems += part_problems
         for name, row in rows:
             if row["label"] in _LABELS:
                 labels[name].setdefault(_LABELS[row["label"]], _join(part, lists[part]))
@@ -126,13 +126,13 @@ def _clips_of_part(
     """
     clips: dict[tuple[str, int], Clip] = {}
     problems = []
-    named = set()
+    listed = set()
     for name, row in rows:
         path = _join(part, name)
         without_ending = str(PurePosixPath(path).with_suffix(""))
         if path not in files and without_ending in files:
             path = without_ending
-        named.add(path)
+        listed.add(path)
         if path not in files:
             problems.append(Problem(path, f"row of {listed_in} without its file"))
         elif row["label"] not in _LABELS:
@@ -153,7 +153,7 @@ def _clips_of_part(
     problems += [
         Problem(path, f"file that {listed_in} does not name: its label is unknown")
         for path in sorted(files)
-        if path not in named
+        if path not in listed
     ]
     return list(clips.values()), problems
 
@@ -163,8 +163,8 @@ def _read_rows(root: Path, part: str, name: str) -> tuple[_Rows, list[Problem]]:
     if not name:
         return [], [Problem(part, f"folder without {METADATA}: labels are unknown")]
     try:
-        read = _read_metadata if name == METADATA else _read_labels
-        return read(read_list(root / path)), []
+        reader = _read_metadata if name == METADATA else _read_labels
+        return reader(read_list(root / path)), []
     except OSError as error:
         return [], [Problem(path, f"cannot be read: {error.strerror}")]
     except (TypeError, ValueError, csv.Error):

@@ -34,7 +34,7 @@ def owns(root: Path, within: PurePosixPath) -> bool:
 
 def list_clips(root: Path) -> Listing:
     """Lists the clips of a folder, which may be a partial download."""
-    found, problems = media(root, "")
+    paths, problems = media(root, "")
     problems = [problem for problem in problems if problem.path != DATASET_JSON]
     try:
         pairs = json.loads(
@@ -48,22 +48,22 @@ def list_clips(root: Path) -> Listing:
         reason = 'is not JSON of the form {"method_A/x.mp4": {"label": "fake", "set": "train"}}'
         problems.append(Problem(DATASET_JSON, reason))
         rows = []
-    clips, troubles = _clips(frozenset(found), rows)
-    return Listing.of("dfdc", clips, [*problems, *troubles])
+    clips, row_problems = _clips(frozenset(paths), rows)
+    return Listing.of("dfdc", clips, [*problems, *row_problems])
 
 
 def _clips(
-    found: frozenset[str], rows: Iterable[tuple[str, Mapping[str, Any]]]
+    present: frozenset[str], rows: Iterable[tuple[str, Mapping[str, Any]]]
 ) -> tuple[list[Clip], list[Problem]]:
     """A row named twice with two labels gives two clips of one path, which nobody may train on."""
     clips: dict[tuple[str, int], Clip] = {}
     problems = []
-    named = set()
+    listed = set()
     for name, row in rows:
         path = name.replace("\\", "/")
-        named.add(path)
+        listed.add(path)
         label = _LABELS.get(str(row.get("label")).lower())
-        if path not in found:
+        if path not in present:
             problems.append(Problem(path, f"row of {DATASET_JSON} without its file"))
         elif label is None:
             problems.append(Problem(path, "label is neither real nor fake"))
@@ -75,14 +75,14 @@ def _clips(
                 dataset="dfdc_preview",
                 method=PurePosixPath(path).parts[0] if label == FAKE else "real",
                 identities=tuple(dict.fromkeys(persons)),
-                source=_original(path, row, found) if label == FAKE else "",
+                source=_original(path, row, present) if label == FAKE else "",
                 official_split=_SPLITS.get(str(row.get("set")).lower(), ""),
             )
             if not persons:
                 problems.append(Problem(path, "row does not tell the person, who may leak"))
     problems += [
         Problem(path, f"file that {DATASET_JSON} does not name: its label is unknown")
-        for path in sorted(found - named)
+        for path in sorted(present - listed)
     ]
     return list(clips.values()), problems
 
@@ -92,7 +92,7 @@ def _persons(value: Any) -> tuple[str, ...]:
     return tuple(f"dfdc-{person}" for person in values if person not in (None, ""))
 
 
-def _original(path: str, row: Mapping[str, Any], found: frozenset[str]) -> str:
+def _original(path: str, row: Mapping[str, Any], present: frozenset[str]) -> str:
     """`original_videos/1_A_001.mp4`'s path, of a fake named `1_2_A_001.mp4`; empty if absent."""
     target = str(row.get("target_id") or "")
     name = PurePosixPath(path).name
@@ -100,4 +100,4 @@ def _original(path: str, row: Mapping[str, Any], found: frozenset[str]) -> str:
     if len(parts) < 3 or parts[0] != target:
         return ""
     original = f"{ORIGINALS}/{target}/{'_'.join([target, *parts[2:]])}"
-    return original if original in found else ""
+    return original if original in present else ""

@@ -71,21 +71,23 @@ def list_clips(root: Path) -> Listing:
                 listed: list[str] = []
                 if (root / folder / VIDEOS).is_dir():
                     # No other name of the dataset has three numbers.
-                    videos, loose, troubles = videos_and_pictures(
+                    videos, loose, folder_problems = videos_and_pictures(
                         root, f"{folder}/{VIDEOS}", sure=False
                     )
                     listed = [*videos, *loose]
                     pictures |= loose
-                    problems += troubles
-                clips, troubles = frame_folders(root, f"{folder}/{FRAMES}", listed)
+                    problems += folder_problems
+                clips, folder_problems = frame_folders(root, f"{folder}/{FRAMES}", listed)
                 names += listed + clips
-                problems += troubles
-    pairs, troubles = _read_lists(root / LISTS)
+                problems += folder_problems
+    pairs, list_problems = _read_lists(root / LISTS)
     listing = clips_of_names(names, pairs)
     clips_with_frames = [
         replace(clip, frames=pictures.get(clip.path, ())) for clip in listing.clips
     ]
-    return Listing.of("faceforensics", clips_with_frames, [*problems, *troubles, *listing.problems])
+    return Listing.of(
+        "faceforensics", clips_with_frames, [*problems, *list_problems, *listing.problems]
+    )
 
 
 def clips_of_names(names: Iterable[str], pairs: Mapping[str, Iterable[tuple[str, str]]]) -> Listing:
@@ -184,8 +186,8 @@ def _read_lists(folder: Path) -> tuple[dict[str, list[tuple[str, str]]], list[Pr
     for split in SPLITS:
         name = f"{LISTS}/{split}.json"
         try:
-            read = json.loads(read_list(folder / f"{split}.json"))
-            pairs[split] = [(str(target), str(donor)) for target, donor in read]
+            names = json.loads(read_list(folder / f"{split}.json"))
+            pairs[split] = [(str(target), str(donor)) for target, donor in names]
         except FileNotFoundError:
             problems.append(Problem(name, "list is missing"))
         except OSError as error:

@@ -58,15 +58,19 @@ def list_clips(root: Path) -> Listing:
     clips: list[Clip] = []
     problems = unread(root, {PurePosixPath(folder).parts[0] for folder in folders})
     for top in {PurePosixPath(folder).parts[0] for folder in folders if "/" in folder}:
-        known = {PurePosixPath(folder).name for folder in folders if folder.startswith(f"{top}/")}
-        problems += [Problem(f"{top}/{p.path}", p.reason) for p in unread(root / top, known)]
+        class_names = {
+            PurePosixPath(folder).name for folder in folders if folder.startswith(f"{top}/")
+        }
+        problems += [Problem(f"{top}/{p.path}", p.reason) for p in unread(root / top, class_names)]
     for folder, (split, label) in folders.items():
-        found, troubles = media(root, folder, VIDEO_ENDINGS | IMAGE_ENDINGS)
-        problems += troubles
-        clips += [_clip(one, folder, split, label) for one in by_clip(found, folder)]
-    given = [split for split in SPLITS if any(clip.official_split == split for clip in clips)]
-    given_by = f"{', '.join(given)} folders" if given else ""
-    return Listing.of("folder", _with_sources(root, clips), problems, given_by)
+        paths, folder_problems = media(root, folder, VIDEO_ENDINGS | IMAGE_ENDINGS)
+        problems += folder_problems
+        clips += [_clip(files, folder, split, label) for files in by_clip(paths, folder)]
+    official_splits = [
+        split for split in SPLITS if any(clip.official_split == split for clip in clips)
+    ]
+    division = f"{', '.join(official_splits)} folders" if official_splits else ""
+    return Listing.of("folder", _with_sources(root, clips), problems, division)
 
 
 def _class_folders(root: Path) -> dict[str, tuple[str, int]]:
@@ -106,14 +110,14 @@ def _with_sources(root: Path, clips: list[Clip]) -> list[Clip]:
 
     Where the same target stands in several splits, the fake's own comes first.
     """
-    named = {c.path for c in clips if c.identities and (c.frames or _is_video(root, c.path))}
+    by_name = {c.path for c in clips if c.identities and (c.frames or _is_video(root, c.path))}
     reals: dict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
     for clip in clips:
-        if clip.label == REAL and clip.path in named:
+        if clip.label == REAL and clip.path in by_name:
             reals[clip.group, bool(clip.frames)][clip.official_split] = clip.path
     with_sources = []
     for clip in clips:
-        if clip.label == FAKE and clip.path in named:
+        if clip.label == FAKE and clip.path in by_name:
             targets = reals.get((clip.group, bool(clip.frames)), {"": ""})
             source = targets.get(clip.official_split) or next(iter(targets.values()))
             clip = replace(clip, source=source)

@@ -1,4 +1,4 @@
-"""A list of one's own: `clips.csv` or `clips.parquet` with a row for each file, wherever it lies.
+"""Lists by the user: `clips.csv` or `clips.parquet` with a row for each file.
 
 Columns are those of `preprocessing.datasets.clip_table`. Rows with the same `clip` are the pictures
 of one clip. A row may also name a folder that holds the pictures of one clip. `group` keeps clips
@@ -56,13 +56,13 @@ def list_clips(root: Path) -> Listing:
     Raises:
       UsageError: there are two lists, or as `read`.
     """
-    found = [name for name in LISTS if (root / name).is_file()]
-    if len(found) > 1:
+    names = [name for name in LISTS if (root / name).is_file()]
+    if len(names) > 1:
         raise UsageError(
-            f"{printable(str(root))} holds {' and '.join(found)}; remove one, or name the one that "
+            f"{printable(str(root))} holds {' and '.join(names)}; remove one, or name the one that "
             "counts with data.list"
         )
-    return read(root, root / found[0])
+    return read(root, root / names[0])
 
 
 def read(root: Path, file: Path) -> Listing:
@@ -77,19 +77,19 @@ def read(root: Path, file: Path) -> Listing:
         different values, one clip with two labels, splits, groups, methods or datasets.
     """
     rows, problems = read_rows(file, root)
-    rows, repeated = _once(file, rows)
+    rows, repeated = _without_repeats(file, rows)
     problems += repeated
     clips: list[_Listed] = []
     for members in _by_clip(file, rows):
-        files, troubles = _files_of(root, file, members)
-        problems += troubles
+        files, clip_problems = _files_of(root, file, members)
+        problems += clip_problems
         if files:
             clips.append(_listed(members, files))
     _check_distinct(file, clips)
-    problems += _unlisted(root, file, {path for one in clips for path in one.files})
+    problems += _unlisted(root, file, {path for clip in clips for path in clip.files})
     problems += _frames_apart(file, rows)
-    given = f"splits of {file.name}" if any(row.split for row in rows) else ""
-    return Listing.of(NAME, _with_sources(clips), problems, given, _divided_persons(clips))
+    division = f"splits of {file.name}" if any(row.split for row in rows) else ""
+    return Listing.of(NAME, _with_sources(clips), problems, division, _divided_persons(clips))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Listed:
     files: tuple[str, ...]
 
 
-def _once(file: Path, rows: Iterable[Row]) -> tuple[list[Row], list[Problem]]:
+def _without_repeats(file: Path, rows: Iterable[Row]) -> tuple[list[Row], list[Problem]]:
     """The rows without those that repeat another; refuses a path with two different rows."""
     first: dict[str, Row] = {}
     problems, faults = [], []
@@ -137,17 +137,17 @@ def _by_clip(file: Path, rows: Iterable[Row]) -> list[list[Row]]:
     return list(clips.values())
 
 
-def _differ(one: Row, other: Row, column: str) -> bool:
-    return getattr(one, column) != getattr(other, column)
+def _differ(first: Row, second: Row, column: str) -> bool:
+    return getattr(first, column) != getattr(second, column)
 
 
-def _contradiction(first: Row, row: Row, column: str, what: str) -> str:
+def _contradiction(first: Row, row: Row, column: str, subject: str) -> str:
     def value(of: Row) -> str:
         values = getattr(of, column)
         return LABEL_NAMES[values] if column == "label" else repr(values)
 
     return (
-        f"row {row.number}: {what} has {column} {value(row)} here ({printable(row.path)}), "
+        f"row {row.number}: {subject} has {column} {value(row)} here ({printable(row.path)}), "
         f"{value(first)} in row {first.number} ({printable(first.path)}); mend or remove one"
     )
 
@@ -177,13 +177,13 @@ def _listed(rows: Sequence[Row], files: Sequence[str]) -> _Listed:
     row = rows[0]
     name = row.clip or PurePosixPath(row.path).stem
     persons = tuple(dict.fromkeys(person for row in rows for person in row.identities))
-    told, target = celeb_df_persons(name, row.label)
+    named_persons, target = celeb_df_persons(name, row.label)
     clip = Clip(
         path=_path_of(row, files),
         label=row.label,
         dataset=row.dataset or "list",
         method=(row.method or "fake") if row.label == FAKE else "real",
-        identities=persons or told,
+        identities=persons or named_persons,
         group=row.group or target or ("" if row.clip else _clip_by_name(row.path)),
         official_split=row.split,
         frames=tuple(files) if len(files) > 1 or _is_frame(row, files[0]) else (),
@@ -213,12 +213,12 @@ def _check_distinct(file: Path, clips: Iterable[_Listed]) -> None:
     """Refuses two clips that share a file, or would have one id."""
     owners: dict[str, _Listed] = {}
     faults = []
-    for one in clips:
-        for path in dict.fromkeys((one.clip.path, *one.files)):
-            other = owners.setdefault(path, one)
-            if other is not one:
+    for listed in clips:
+        for path in dict.fromkeys((listed.clip.path, *listed.files)):
+            other = owners.setdefault(path, listed)
+            if other is not listed:
                 faults.append(
-                    f"row {one.row.number}: {printable(path)} is taken by the clip of row "
+                    f"row {listed.row.number}: {printable(path)} is taken by the clip of row "
                     f"{other.row.number} ({printable(other.row.path)}); give both rows one clip, "
                     "or the clips other names"
                 )
@@ -226,11 +226,11 @@ def _check_distinct(file: Path, clips: Iterable[_Listed]) -> None:
 
 
 def _unlisted(root: Path, file: Path, listed: Set[str]) -> list[Problem]:
-    """What else stands in the folder."""
-    found, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
+    """The problems of files in the folder that the list does not name."""
+    paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
     reason = f"file that {file.name} does not name: its label is unknown"
     return [
-        *(Problem(path, reason) for path in found if path not in listed),
+        *(Problem(path, reason) for path in paths if path not in listed),
         *(p for p in problems if p.path not in listed and root / p.path != file),
     ]
 
@@ -255,14 +255,14 @@ def _with_sources(clips: Iterable[_Listed]) -> list[Clip]:
     """
     clips = list(clips)
     reals: dict[str, list[str]] = defaultdict(list)
-    for one in clips:
-        if one.clip.label == REAL:
-            reals[one.name].append(one.clip.path)
+    for listed in clips:
+        if listed.clip.label == REAL:
+            reals[listed.name].append(listed.clip.path)
     with_sources = []
-    for one in clips:
-        clip = one.clip
+    for listed in clips:
+        clip = listed.clip
         if clip.label == FAKE:
-            names = (clip.group, celeb_df_persons(one.name, FAKE)[1])
+            names = (clip.group, celeb_df_persons(listed.name, FAKE)[1])
             sources = [reals[name][0] for name in names if len(reals.get(name, ())) == 1]
             clip = replace(clip, source=sources[0] if sources else "")
         with_sources.append(clip)
@@ -272,19 +272,19 @@ def _with_sources(clips: Iterable[_Listed]) -> list[Clip]:
 def _divided_persons(clips: Iterable[_Listed]) -> list[Problem]:
     """The persons whom the list's splits have in two of them, each with two rows."""
     first: dict[str, Row] = {}
-    told: dict[tuple[str, str], Problem] = {}
-    for one in clips:
-        for person in one.clip.identities if one.row.split else ():
-            row, before = one.row, first.setdefault(person, one.row)
+    problems: dict[tuple[str, str], Problem] = {}
+    for listed in clips:
+        for person in listed.clip.identities if listed.row.split else ():
+            row, before = listed.row, first.setdefault(person, listed.row)
             if row.split != before.split:
                 place = (
                     f"row {row.number}: {person} is in {row.split} here, in {before.split} by row "
                     f"{before.number}, {before.path}"
                 )
-                told.setdefault(
+                problems.setdefault(
                     (person, row.split), Problem(row.path, "person in two splits", place)
                 )
-    return list(told.values())
+    return list(problems.values())
 
 
 # Before all others: who writes a list means it, whatever the folders look like.

@@ -10,11 +10,11 @@ from preprocessing.support.command_line import (
     add_command,
     call,
     from_options,
-    nearest,
     program,
     single,
 )
 from preprocessing.support.errors import UsageError
+from preprocessing.support.nearest import nearest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,8 +21,8 @@ def crops(*tracks):
     ]
 
 
-def judged(tracks, logits, wording=Wording(BAND)):
-    asked = []
+def judged(tracks, logits):
+    asked, wording = [], Wording(BAND)
 
     def logits_of(jpegs):
         asked.append(list(jpegs))
