@@ -26,8 +26,10 @@ MODEL = "candidate"
 # The process that checks may have taken the GPU's memory in training. Besides, small
 # installations serve on a CPU.
 _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1"}
-# Until the server answers: a slow machine is no fault of the model's.
+# Until the server answers, and for each request: a slow machine is no fault of the model's, and
+# `max_latency_ms` is there for those who set a limit.
 _START_SECONDS = 600.0
+_REQUEST_SECONDS = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +99,10 @@ def check_model(model: str | Path, evaluated: Evaluated, limits: ServingLimits) 
         base.mkdir()
         (base / "1").symlink_to(Path(model).absolute())
         process = ServerProcess(
-            ["--model-base", base], Path(folder) / "log", _START_SECONDS, _ENVIRONMENT
+            ["--model-base", base, "--rest-timeout", str(_REQUEST_SECONDS)],
+            Path(folder) / "log",
+            _START_SECONDS,
+            _ENVIRONMENT,
         )
         try:
             with process:
@@ -134,7 +139,9 @@ def _ask(
         report.problems.append("the server did not announce the model: " + _reason(process))
         return
     # Warm-up batches must not be split: their sizes are what is tried.
-    settings = ClientSettings(batch_size=max([limits.batch_size, *map(len, requests)]))
+    settings = ClientSettings(
+        batch_size=max([limits.batch_size, *map(len, requests)]), deadline=_REQUEST_SECONDS
+    )
     for protocol, url in (("gRPC", f"grpc://{process.grpc}"), ("REST", process.rest)):
         with connect(url, MODEL, settings) as scorer:
             try:

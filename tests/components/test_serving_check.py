@@ -17,11 +17,13 @@ from tfx.utils import proto_utils
 from components.evaluation import results, serving_result
 from components.evaluation.blessing import MODEL_ID_PROPERTY
 from components.evaluation.scores import ExampleScorer
+from components.serving_check import check
 from components.serving_check.check import Evaluated, ServingLimits, check_model
 from components.serving_check.component import ServingCheck
 from components.serving_check.executor import Executor
 from preprocessing.extraction.face_example import make_example
 from preprocessing.support.errors import UsageError
+from serving.clients import ClientSettings
 from serving.model.warmup_requests import FILE, write_warmup_requests
 
 pytestmark = pytest.mark.integration
@@ -202,6 +204,19 @@ def test_model_that_fails_at_warm_up(tmp_path):
     assert not found.blessed
     assert "did not announce the model" in found.problems[0]
     assert "warm-up failed" in found.problems[0]
+
+
+@pytest.mark.slow
+def test_how_long_a_request_may_take_is_for_the_check_to_say(tmp_path, monkeypatch):
+    """On a slow machine a large model needs more than clients wait for by default."""
+    assert check._REQUEST_SECONDS > ClientSettings().deadline
+    monkeypatch.setattr(check, "_REQUEST_SECONDS", 1e-3)
+    model = face_detector(tmp_path / "model")
+    write_warmup_requests(str(model), batch_sizes=(1,), size=16)
+    report = check_model(model, NOTHING, ServingLimits())
+    assert len(report.problems) == 2
+    for problem, protocol in zip(report.problems, ("gRPC", "REST"), strict=True):
+        assert problem.startswith(f"{protocol}: a request failed: DEADLINE_EXCEEDED")
 
 
 def test_one_tolerance_holds_on_every_device_unless_a_gpu_has_its_own():
