@@ -134,8 +134,9 @@ EXTRAS_REQUIRE = {
         # `make mutation`. Its mutants run in forks of one process that has the libraries loaded;
         # cosmic-ray would load them anew for each mutant.
         "mutmut==3.8.1",
-        # Is the gateway's OpenAPI document one?
+        # Is the OpenAPI document of the gateway one, and are its answers as it says?
         "openapi-spec-validator==0.9.0",
+        "jsonschema==4.26.0",
         # What the tests read certificates and manifests with.
         "cryptography==50.0.2",
         "kubernetes==26.1.0",
