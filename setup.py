@@ -21,6 +21,8 @@ COMMON = [
     # Serving: what the embedded server answers with.
     "uvicorn==0.54.0",
     "orjson==3.13.0",
+    # The gateway's routes, and the OpenAPI document that describes them.
+    "fastapi==0.162.5",
     # What asks a model server over REST: kept connections, and retries that wait at random.
     "httpx==0.28.1",
     "httpcore==1.0.9",
@@ -132,6 +134,9 @@ EXTRAS_REQUIRE = {
         # `make mutation`. Its mutants run in forks of one process that has the libraries loaded;
         # cosmic-ray would load them anew for each mutant.
         "mutmut==3.8.1",
+        # Is the OpenAPI document of the gateway one, and are its answers as it says?
+        "openapi-spec-validator==0.9.0",
+        "jsonschema==4.26.0",
         # What the tests read certificates and manifests with.
         "cryptography==50.0.2",
         "kubernetes==26.1.0",

@@ -1,4 +1,4 @@
-"""The gateway's HTTP face, a plain ASGI application.
+"""The gateway's HTTP face: what its paths do; `serving.gateway.routes` says which there are.
 
 The event loop only moves bytes; files are looked at in worker threads. So health, metrics and
 refusals are answered at once, however long a video takes.
@@ -14,29 +14,25 @@ import logging
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from concurrent import futures
 from typing import Any, cast
 
 from preprocessing.support.errors import UsageError
 from serving.gateway.examiner import Examiner, Job
-from serving.gateway.metrics import CONTENT_TYPE, GatewayMetrics
+from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.page import Page
 from serving.gateway.refusals import Disconnected, Refused, too_late, unavailable
+from serving.gateway.routes import make_api
 from serving.gateway.spool import Spool
 from serving.gateway.upload import uploaded
 from serving.http.bearer import authorized
 
 _LOG = logging.getLogger(__name__)
 
-_JSON = b"application/json"
 # A client that waited this long for a worker had better come again later.
 _LONGEST_WAIT = 30.0
 _LONGEST_NAME = 200
-_VERDICT = "/v1/verdict"
-_METHODS = {"/": "GET", "/healthz": "GET", "/readyz": "GET", "/metrics": "GET", _VERDICT: "POST"}
-# What a browser must reach before anyone can type a token, and probes, which have none.
-_OPEN = ("/", "/healthz", "/readyz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +77,7 @@ class Gateway:
         self._admitted = 0
         self._running: set[Job] = set()
         self._lock = threading.Lock()
+        self._api = make_api(self)
 
     def close(self) -> bool:
         """Removes what is left; False when a worker still runs, and so holds the process."""
@@ -97,67 +94,32 @@ class Gateway:
         """Answers a request, as ASGI has it."""
         if scope["type"] != "http":
             return
-        extra: tuple[tuple[bytes, bytes], ...] = ()
         try:
-            status, content_type, body, extra = await self._respond(scope, receive)
-        except Disconnected:
-            return
-        except Refused as error:
-            status, content_type, extra = error.status, _JSON, error.headers
-            body = json.dumps({"error": error.message}).encode()
+            await self._api(scope, receive, send)
         except Exception:
+            # Was answered with 500. Starlette raises it once more, upon which uvicorn would close
+            # the connection.
             _LOG.exception("a request failed")
-            status, content_type = 500, _JSON
-            body = b'{"error": "the request failed; the gateway\'s log says why"}'
-        headers = [
-            (b"content-type", content_type),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-content-type-options", b"nosniff"),
-            (b"cache-control", b"no-store"),
-            *extra,
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
 
-    async def _respond(self, scope: dict[str, Any], receive: Any) -> tuple[int, bytes, bytes, Any]:
-        path, headers = scope["path"], dict(scope["headers"])
-        method = _METHODS.get(path)
-        if method is None:
-            raise Refused(404, "there is nothing here; POST the file to /v1/verdict", "not_found")
-        # Monitors ask with HEAD, for which the HTTP server leaves the body out.
-        allowed = ("GET", "HEAD") if method == "GET" else (method,)
-        if scope["method"] not in allowed:
-            allow = ((b"allow", ", ".join(allowed).encode()),)
-            raise Refused(405, f"{path} takes {' and '.join(allowed)} only", "not_found", allow)
-        if path not in _OPEN:
-            self._check_token(headers)
-        if path == "/":
-            text = await asyncio.get_running_loop().run_in_executor(None, self._page_now)
-            return 200, b"text/html; charset=utf-8", text, self._page.headers
-        if path == "/healthz":
-            return 200, _JSON, b'{"status": "alive"}', ()
-        if path == "/metrics":
-            return 200, CONTENT_TYPE, self._metrics.page(), ()
-        if path == "/readyz":
-            return 200, _JSON, await self._ready(), ()
-        return 200, _JSON, await self._counted_verdict(scope, headers, receive), ()
+    def authorized(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a request with these headers may be answered."""
+        return authorized(headers.get(b"authorization", b""), self._options.token)
 
-    def _page_now(self) -> bytes:
-        """The page with what the card of the newest version says."""
-        try:
-            newest = self._examiner.versions.newest()
-        except UsageError as error:
-            _LOG.warning("the page cannot say which model answers: %s", error)
-            return self._page.html(())
-        notes = (newest.wording.warning and newest.wording.meaning(), newest.about["about"])
-        return self._page.html(notes)
+    async def page(self) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+        """The page, and its headers."""
+        text = await asyncio.get_running_loop().run_in_executor(None, self._page_now)
+        return text, self._page.headers
 
-    def _check_token(self, headers: dict[bytes, bytes]) -> None:
-        if not authorized(headers.get(b"authorization", b""), self._options.token):
-            ask = ((b"www-authenticate", b"Bearer"),)
-            raise Refused(401, "a bearer token is needed", "unauthorized", ask)
+    def metrics_page(self) -> bytes:
+        """The page that Prometheus reads."""
+        return self._metrics.page()
 
-    async def _ready(self) -> bytes:
+    async def ready(self) -> bytes:
+        """Says in JSON which version would answer.
+
+        Raises:
+          Refused: none would.
+        """
         # Probes that come while one is asking share its answer.
         if self._probe is None or self._probe.done():
             loop = asyncio.get_running_loop()
@@ -165,13 +127,24 @@ class Gateway:
         version = await asyncio.shield(self._probe)
         return json.dumps({"status": "ready", "version": version.number}).encode()
 
-    async def _counted_verdict(
-        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Any
-    ) -> bytes:
+    async def verdict(self, scope: MutableMapping[str, Any], receive: Any) -> bytes:
+        """Takes the file of a request in, looks at it, and counts what the request ended with.
+
+        Args:
+          scope: of ASGI.
+          receive: of ASGI; nothing of the body was read.
+
+        Returns:
+          The answer in JSON.
+
+        Raises:
+          Refused: there is no answer.
+          Disconnected: the client went away.
+        """
         outcome = "error"
         try:
             with self._admission():
-                answer = await self._verdict(scope, headers, receive)
+                answer = await self._verdict(scope, receive)
             outcome = _outcome(answer)
             return json.dumps(answer).encode()
         except Refused as error:
@@ -182,6 +155,16 @@ class Gateway:
             raise
         finally:
             self._metrics.requests.labels(outcome).inc()
+
+    def _page_now(self) -> bytes:
+        """The page with what the card of the newest version says."""
+        try:
+            newest = self._examiner.versions.newest()
+        except UsageError as error:
+            _LOG.warning("the page cannot say which model answers: %s", error)
+            return self._page.html(())
+        notes = (newest.wording.warning and newest.wording.meaning(), newest.about["about"])
+        return self._page.html(notes)
 
     @contextlib.contextmanager
     def _admission(self) -> Iterator[None]:
@@ -197,14 +180,12 @@ class Gateway:
             self._admitted -= 1
             self._metrics.in_flight.set(self._admitted)
 
-    async def _verdict(
-        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Any
-    ) -> dict[str, Any]:
+    async def _verdict(self, scope: MutableMapping[str, Any], receive: Any) -> dict[str, Any]:
         query = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"))
         options = self._options
         start = time.monotonic()
         async with uploaded(
-            receive, headers, self._folder, options.max_bytes, options.timeout
+            receive, dict(scope["headers"]), self._folder, options.max_bytes, options.timeout
         ) as upload:
             self._metrics.seconds.labels("upload").observe(time.monotonic() - start)
             job = Job(

@@ -42,3 +42,8 @@ def unavailable(message: str, outcome: str) -> Refused:
 def too_late(message: str) -> Refused:
     """504."""
     return Refused(504, message, "timeout")
+
+
+def failed() -> Refused:
+    """500; the client is not told of what."""
+    return Refused(500, "the request failed; the gateway's log says why", "error")

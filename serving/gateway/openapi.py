@@ -1,0 +1,253 @@
+"""What the OpenAPI document says of each path, besides what the code itself tells.
+
+The gateway reads requests for a verdict by itself, as a stream, and FastAPI is not told of their
+parts. So query, headers and body stand here in words of OpenAPI.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+from fastapi.security import HTTPBearer
+
+from serving.gateway.answer import Alive, Answer, Error, Ready
+from serving.gateway.body import HOW_TO_SEND, too_large
+from serving.gateway.limits import FileLimits
+from serving.gateway.refusals import RETRY_AFTER, failed
+
+TITLE = "Deepfake detection gateway"
+DESCRIPTION = (
+    "A picture or video in, a verdict out. Every failure is answered with an `Error`: a path that "
+    "does not exist with 404, a method that a path does not take with 405 and `Allow`. Only beyond "
+    "`--max-connections` the answer is 503 in plain text. HEAD is answered wherever GET is."
+)
+BEARER = HTTPBearer(
+    scheme_name="token",
+    description="The token of `--token-file`; a gateway started without one asks for none.",
+    auto_error=False,
+)
+
+_JSON = "application/json"
+_FILE = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
+_FORM = {
+    "type": "object",
+    "properties": {
+        "file": {
+            "type": "string",
+            "contentMediaType": "application/octet-stream",
+            "description": "Any name does; the first part with a file name is taken.",
+        }
+    },
+    "required": ["file"],
+}
+
+
+def project_version() -> str:
+    """The version in setup.py; `unknown` in a checkout that was not installed."""
+    try:
+        return importlib.metadata.version("deepfake-detection")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _failure(when: str, error: str, **headers: str) -> dict[str, Any]:
+    """One status of a path.
+
+    Args:
+      when: it is answered.
+      error: an example of the sentence.
+      **headers: name, with _ for -, and value.
+    """
+    # Named here, too: FastAPI would have it in the content type of the path's usual answer.
+    schema = {"$ref": "#/components/schemas/Error"}
+    response: dict[str, Any] = {
+        "model": Error,
+        "description": when,
+        "content": {_JSON: {"schema": schema, "example": {"error": error}}},
+    }
+    if headers:
+        response["headers"] = {
+            name.replace("_", "-"): {"schema": {"type": "string"}, "example": value}
+            for name, value in headers.items()
+        }
+    return response
+
+
+def _answer(what: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {"description": what, "content": {_JSON: {"example": example}}}
+
+
+def _query(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", **schema},
+    }
+
+
+_MODEL = {
+    "name": "starter",
+    "version": 1,
+    "backbone": "efficientnet_lite0",
+    "about": "Model: starter: EfficientNet-Lite0 at 144 pixels, trained on published face crops. "
+    "Trained on: Celeb-DF v2 (119 real and 807 fake clips, 39 persons, split train). Figures: "
+    "AUC per clip, Celeb-DF v2 0.928 [0.874, 0.974] on 30 real and 130 fake clips of its test.",
+    "provenance": {
+        "name": "starter",
+        "summary": "EfficientNet-Lite0 at 144 pixels, trained on published face crops",
+        "trained_on": [
+            {
+                "dataset": "Celeb-DF v2",
+                "clips_real": 119,
+                "clips_fake": 807,
+                "persons": 39,
+                "split": "train",
+            }
+        ],
+        "figures": {
+            "AUC per clip, Celeb-DF v2": {
+                "value": 0.9279,
+                "low": 0.874,
+                "high": 0.974,
+                "on": "30 real and 130 fake clips of its test",
+            }
+        },
+    },
+}
+_ANSWER = {
+    "name": "clip.mp4",
+    "verdict": "fake",
+    "warning": "",
+    "score": 0.9701133201963639,
+    "logit": 3.48,
+    "reason": "",
+    "note": "",
+    "frames": 32,
+    "shots": 1,
+    "faces_found": 35,
+    "faces": 32,
+    "left_out": {"track too short": 3},
+    "tracks": [{"track": 0, "score": 0.9701133201963639, "faces": 32}],
+    "thresholds": {
+        "false_alarms": 0.01,
+        "fake_above_logit": 1.9797107763462616,
+        "real_up_to_logit": -0.009195661757545001,
+        "real_clips": 484,
+        "fake_above": 0.8786503273228381,
+        "real_up_to": 0.49770110076020496,
+    },
+    "meaning": "fake: above 0.879; real: up to 0.498; uncertain: between (chosen on val for equal "
+    "errors and 1.0% false alarms)",
+    "model": _MODEL,
+}
+
+_UNAUTHORIZED = _failure(
+    "The token is missing or wrong.", "a bearer token is needed", WWW_Authenticate="Bearer"
+)
+_FAILED = _failure("The gateway failed; its log says why.", failed().message)
+_NO_SCORES = _failure(
+    "The model server failed, or gave no numbers.",
+    "the model server failed; the gateway's log says how",
+)
+_UNAVAILABLE = "The model server does not answer, or serves no version that can be used."
+_AGAIN = str(RETRY_AFTER)
+
+PAGE: dict[str, Any] = {
+    "operation_id": "page",
+    "summary": "The page to drop a file on",
+    "responses": {200: {"description": "A page that fetches nothing else."}},
+}
+DOCUMENT: dict[str, Any] = {
+    "operation_id": "document",
+    "summary": "This document",
+    "responses": {
+        200: {"description": "OpenAPI 3.1.", "content": {_JSON: {"schema": {"type": "object"}}}}
+    },
+}
+ALIVE: dict[str, Any] = {
+    "operation_id": "alive",
+    "summary": "Whether the gateway answers",
+    "response_model": Alive,
+    "responses": {200: _answer("It does.", {"status": "alive"})},
+}
+READY: dict[str, Any] = {
+    "operation_id": "ready",
+    "summary": "Whether a file would get a verdict",
+    "response_model": Ready,
+    "responses": {
+        200: _answer("It would.", {"status": "ready", "version": 1}),
+        500: _FAILED,
+        502: _NO_SCORES,
+        503: _failure(_UNAVAILABLE, "the model server does not answer", Retry_After=_AGAIN),
+    },
+}
+METRICS: dict[str, Any] = {
+    "operation_id": "metrics",
+    "summary": "Counts and times for Prometheus",
+    "responses": {
+        200: {"description": "In the text format of Prometheus."},
+        401: {**_UNAUTHORIZED, "model": None},
+    },
+}
+VERDICT: dict[str, Any] = {
+    "operation_id": "verdict",
+    "summary": "Whether a picture or video is fake",
+    "description": "The file is the body itself or a part of a form. What kind of file it is, its "
+    "content says. A file without a face is answered, too, with a `score` of null.",
+    "response_model": Answer,
+    "responses": {
+        200: _answer("The verdict, or why there is none.", _ANSWER),
+        400: _failure(
+            "The body is empty, or its file cannot be read.",
+            f"the file is empty; {HOW_TO_SEND}",
+        ),
+        401: _UNAUTHORIZED,
+        408: _failure(
+            "The body did not come within `--timeout`.",
+            "the file did not arrive in time",
+            Connection="close",
+        ),
+        413: _failure(
+            "The file is beyond `--max-bytes`, or another limit of `deepfake gateway --help`.",
+            too_large(FileLimits().bytes).message,
+        ),
+        415: _failure(
+            "The headers tell of a body that holds no picture or video.",
+            f"application/json is no picture or video; {HOW_TO_SEND}",
+        ),
+        500: _FAILED,
+        502: _NO_SCORES,
+        503: _failure(
+            f"{_UNAVAILABLE} Or too many files wait.",
+            "8 files are being looked at or wait already",
+            Retry_After=_AGAIN,
+        ),
+        504: _failure("`--timeout` has passed.", "looking at the file took too long"),
+    },
+    "openapi_extra": {
+        "parameters": [
+            _query("name", "What the answer calls the file; 200 characters of it are kept."),
+            _query("crops", "1: each track comes with a small picture.", enum=["0", "1"]),
+            _query("all_faces", "1: no face that was found is left out.", enum=["0", "1"]),
+            {
+                "name": "Content-Encoding",
+                "in": "header",
+                "required": False,
+                "description": "Of the body, a form's, too.",
+                "schema": {"type": "string", "enum": ["identity", "gzip", "x-gzip"]},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": _FILE,
+                "image/*": _FILE,
+                "video/*": _FILE,
+                "multipart/form-data": {"schema": _FORM},
+            },
+        },
+    },
+}

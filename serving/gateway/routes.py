@@ -1,0 +1,173 @@
+"""The paths of the gateway, as a FastAPI application, and the answers where something is refused.
+
+FastAPI chooses the path, asks for the token and writes the OpenAPI document. It never touches a
+body: a body is read from ASGI's `receive`, after admission and within limits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.routing import APIRoute
+
+from serving.gateway import openapi
+from serving.gateway.metrics import CONTENT_TYPE
+from serving.gateway.refusals import Disconnected, Refused, failed
+
+if TYPE_CHECKING:
+    from serving.gateway.app import Gateway
+
+_JSON = b"application/json"
+_HTML = b"text/html; charset=utf-8"
+
+
+def make_api(gateway: Gateway) -> FastAPI:
+    """The application that answers for a gateway."""
+    api = FastAPI(
+        title=openapi.TITLE,
+        version=openapi.project_version(),
+        description=openapi.DESCRIPTION,
+        # It has a path below, with the headers of all answers. Pages that show it would load
+        # their scripts from elsewhere.
+        openapi_url=None,
+        redirect_slashes=False,
+        # The gateway counts by itself, and what clients send goes to nobody else.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        exception_handlers={
+            404: _answer_elsewhere,
+            405: _answer_elsewhere,
+            Refused: _answer_refused,
+            Disconnected: _answer_nobody,
+            Exception: _answer_failed,
+        },
+    )
+    api.state.gateway = gateway
+    api.include_router(_PATHS)
+    # Made once, and not while requests wait.
+    api.openapi()
+    return api
+
+
+def _gateway(request: Request) -> Gateway:
+    # Found by the request: FastAPI remembers functions for good, and a closed gateway must go.
+    return cast("Gateway", request.app.state.gateway)
+
+
+async def _check_path(request: Request) -> None:
+    # Starlette's pattern of a path also fits the path with a newline behind it.
+    if not _methods_of(request.scope["path"]):
+        raise _not_found()
+
+
+async def _check_token(request: Request, _: Annotated[object, Security(openapi.BEARER)]) -> None:
+    # The second parameter is for the document, and nothing else.
+    if not _gateway(request).authorized(dict(request.scope["headers"])):
+        ask = ((b"www-authenticate", b"Bearer"),)
+        raise Refused(401, "a bearer token is needed", "unauthorized", ask)
+
+
+_PATHS = APIRouter(dependencies=[Depends(_check_path)])
+# Page, document and probes go without: a browser must reach the page before anyone can type a
+# token, and probes have none.
+_TOKEN = [Depends(_check_token)]
+
+
+# Monitors ask with HEAD, for which the HTTP server leaves the body out.
+@_PATHS.head("/", include_in_schema=False)
+@_PATHS.get("/", response_class=HTMLResponse, **openapi.PAGE)
+async def _page(request: Request) -> Response:
+    text, headers = await _gateway(request).page()
+    return _answer(_HTML, text, headers=headers)
+
+
+@_PATHS.head("/openapi.json", include_in_schema=False)
+@_PATHS.get("/openapi.json", **openapi.DOCUMENT)
+async def _document(request: Request) -> Response:
+    return _answer(_JSON, json.dumps(request.app.openapi()).encode())
+
+
+@_PATHS.head("/healthz", include_in_schema=False)
+@_PATHS.get("/healthz", **openapi.ALIVE)
+async def _alive() -> Response:
+    return _answer(_JSON, b'{"status": "alive"}')
+
+
+@_PATHS.head("/readyz", include_in_schema=False)
+@_PATHS.get("/readyz", **openapi.READY)
+async def _ready(request: Request) -> Response:
+    return _answer(_JSON, await _gateway(request).ready())
+
+
+@_PATHS.head("/metrics", include_in_schema=False, dependencies=_TOKEN)
+@_PATHS.get("/metrics", response_class=PlainTextResponse, dependencies=_TOKEN, **openapi.METRICS)
+async def _metrics(request: Request) -> Response:
+    return _answer(CONTENT_TYPE, _gateway(request).metrics_page())
+
+
+@_PATHS.post("/v1/verdict", dependencies=_TOKEN, **openapi.VERDICT)
+async def _verdict(request: Request) -> Response:
+    return _answer(_JSON, await _gateway(request).verdict(request.scope, request.receive))
+
+
+def _methods_of(path: str) -> list[str]:
+    """Those that a path takes, sorted; empty where there is no such path."""
+    routes = [route for route in _PATHS.routes if isinstance(route, APIRoute)]
+    methods = [route.methods or () for route in routes if route.path == path]
+    return sorted(itertools.chain.from_iterable(methods))
+
+
+def _not_found() -> Refused:
+    return Refused(404, "there is nothing here; POST the file to /v1/verdict", "not_found")
+
+
+def _answer(
+    content_type: bytes,
+    body: bytes,
+    status: int = 200,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+) -> Response:
+    response = Response(body, status)
+    response.raw_headers = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-content-type-options", b"nosniff"),
+        (b"cache-control", b"no-store"),
+        *headers,
+    ]
+    return response
+
+
+async def _answer_refused(_: Request, error: Exception) -> Response:
+    refused = cast("Refused", error)
+    body = json.dumps({"error": refused.message}).encode()
+    return _answer(_JSON, body, refused.status, refused.headers)
+
+
+async def _answer_elsewhere(request: Request, _: Exception) -> Response:
+    """404 where there is no such path, 405 where it does not take the method."""
+    path = request.scope["path"]
+    allowed = _methods_of(path)
+    if not allowed:
+        return await _answer_refused(request, _not_found())
+    allow = ((b"allow", ", ".join(allowed).encode()),)
+    text = f"{path} takes {' and '.join(allowed)} only"
+    return await _answer_refused(request, Refused(405, text, "not_found", allow))
+
+
+async def _answer_failed(request: Request, _: Exception) -> Response:
+    return await _answer_refused(request, failed())
+
+
+class _NoAnswer(Response):
+    """Sends nothing."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Sends nothing."""
+
+
+async def _answer_nobody(_: Request, error: Exception) -> Response:
+    return _NoAnswer()

@@ -1,0 +1,353 @@
+"""The OpenAPI document: valid, complete, and true of what a gateway answers."""
+
+import asyncio
+import dataclasses
+import gzip
+import itertools
+import re
+
+import cv2
+import httpx
+import numpy as np
+import pydantic
+import pytest
+from fastapi.routing import APIRoute
+from jsonschema import Draft202012Validator
+from made_media import face_frame
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from serving_support.gateway import ROOT, GatewayProcess
+from serving_support.starter import PROVENANCE, make_starter
+
+from serving import clients
+from serving.gateway.answer import Answer, Band, Error, Track
+from serving.gateway.app import Gateway, GatewayOptions
+from serving.gateway.metrics import GatewayMetrics
+from serving.gateway.refusals import too_late, unavailable
+from serving.gateway.routes import _PATHS
+from serving.gateway.served_versions import refusal
+from serving.model.thresholds import Thresholds
+from serving.model.verdict import TrackScore, Verdict, Wording
+from serving.server.process import ServerProcess
+
+TOKEN = "let me in"
+VERDICT = "/v1/verdict"
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+
+
+class Examiner:
+    """Fails as it is told to."""
+
+    failure: Exception | None = None
+
+    def examine(self, job):
+        raise self.failure
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """The application itself, for what a gateway and its server do not do on demand."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    options = GatewayOptions(max_bytes=100, workers=1, waiting=0, timeout=0.5, token=TOKEN)
+    app = Gateway(options, Examiner(), GatewayMetrics())
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def document(app):
+    return app._api.openapi()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("openapi")
+    base = make_starter(folder / "tiny")
+    (folder / "token").write_text(TOKEN)
+    with ServerProcess(["--model-base", base]) as server, GatewayProcess(
+        folder / "run", "--server", server.rest, "--model-base", base,
+        "--token-file", folder / "token",
+    ) as process:  # fmt: skip
+        yield process
+
+
+@pytest.fixture(scope="module")
+def client(gateway):
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=gateway.url, headers=headers, timeout=240) as client:
+        yield client
+
+
+def png(pixels):
+    return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
+
+
+def operations(document):
+    """(path, method in capitals) -> operation."""
+    return {
+        (path, method.upper()): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def examples(document):
+    """(path, method, status, schema, example) of each answer that has an example."""
+    for (path, method), operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            for content in response["content"].values():
+                if "example" in content:
+                    yield path, method, int(status), content["schema"], content["example"]
+
+
+def faults(document, schema, value):
+    """What a schema of the document has against a value."""
+    whole = {**schema, "components": document["components"]}
+    Draft202012Validator.check_schema(whole)
+    return [error.message for error in Draft202012Validator(whole).iter_errors(value)]
+
+
+def test_document_is_openapi_of_this_version_of_the_project(document):
+    assert document["openapi"].startswith("3.1.")
+    assert [str(error) for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+    version = re.search(r'^    version="(.+)",$', (ROOT / "setup.py").read_text(), re.M)
+    assert document["info"]["version"] == version[1]
+
+
+def test_document_lists_the_paths_that_exist_and_no_other(document):
+    existing = {
+        (route.path, method)
+        for route in _PATHS.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
+    listed = set(operations(document))
+    assert listed == {(path, method) for path, method in existing if method != "HEAD"}
+    assert {path for path, method in listed if method == "GET"} == {
+        path for path, method in existing if method == "HEAD"
+    }
+    assert len(_PATHS.routes) == len(existing), "one route for each"
+
+
+def test_request_is_described_as_it_is_read(document):
+    operation = document["paths"][VERDICT]["post"]
+    named = {(parameter["in"], parameter["name"]) for parameter in operation["parameters"]}
+    assert named == {
+        ("query", "name"),
+        ("query", "crops"),
+        ("query", "all_faces"),
+        ("header", "Content-Encoding"),
+    }
+    assert set(operation["requestBody"]["content"]) == {
+        "application/octet-stream",
+        "image/*",
+        "video/*",
+        "multipart/form-data",
+    }
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+
+
+def test_examples_are_as_their_schemas_say(document):
+    statuses = set()
+    for path, _, status, schema, example in examples(document):
+        assert faults(document, schema, example) == [], (path, status)
+        if status >= 400:
+            assert schema == {"$ref": "#/components/schemas/Error"}
+            Error.model_validate(example)
+        statuses.add((path, status))
+    assert {status for path, status in statuses if path == VERDICT} == {
+        *(200, 400, 401, 408, 413, 415, 500, 502, 503, 504),
+    }
+    answer = document["paths"][VERDICT]["post"]["responses"]["200"]["content"]
+    Answer.model_validate(answer["application/json"]["example"])
+
+
+async def slowly():
+    yield b"x"
+    await asyncio.sleep(60)
+
+
+def broken_server():
+    return refusal(clients.ScoringError("INTERNAL", "a secret"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "failure"),
+    [
+        (400, b"", {}, None),
+        (401, b"x", {"Authorization": "Bearer wrong"}, None),
+        (408, slowly(), {}, None),
+        (413, bytes(101), {}, None),
+        (415, b"{}", {"Content-Type": "application/json"}, None),
+        (500, b"x", {}, RuntimeError("a secret")),
+        (502, b"x", {}, broken_server()),
+        (503, b"x", {}, unavailable("1 files are being looked at or wait already", "busy")),
+        (504, b"x", {}, too_late("looking at the file took too long")),
+    ],
+    ids="empty token slow large kind failed server busy late".split(),
+)
+def test_failures_are_answered_as_their_examples(app, document, status, body, headers, failure):
+    app._examiner.failure = failure
+
+    async def ask():
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            given = {"Authorization": f"Bearer {TOKEN}", **headers}
+            return await client.post(VERDICT, content=body, headers=given)
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == status
+    described = document["paths"][VERDICT]["post"]["responses"][str(status)]
+    example = described["content"]["application/json"]["example"]
+
+    def without_numbers(error):
+        return re.sub(r"\d+", "0", error["error"])
+
+    assert without_numbers(answer.json()) == without_numbers(example)
+    assert answer.headers["content-type"] == "application/json"
+    for name, header in described.get("headers", {}).items():
+        assert answer.headers[name] == header["example"]
+
+
+@pytest.mark.parametrize(("status", "token"), [(401, "wrong"), (503, TOKEN)])
+def test_refused_requests_are_refused_before_their_bodies_are_read(app, status, token):
+    app._admitted = 1
+    sent = []
+
+    async def receive():
+        raise AssertionError("the body is read")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": VERDICT,
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {token}".encode())],
+    }
+    asyncio.run(app(scope, receive, send))
+    assert [message.get("status") for message in sent] == [status, None]
+
+
+def thresholds():
+    return Thresholds(0.01, 1.5, -0.5, 400)
+
+
+@pytest.mark.parametrize(
+    "wording",
+    [Wording(), Wording(thresholds()), Wording(thresholds(), made_data=True)],
+    ids=["no thresholds", "thresholds", "made data"],
+)
+def test_answers_of_every_kind_of_model_are_as_the_class_says(document, wording):
+    tracks = (TrackScore(0, 0.75, 3), TrackScore(2, 0.5, 1))
+    word = wording.word(1.1)
+    with_face = Verdict("file", 0.75, tracks, verdict=word, wording=wording, logit=1.1)
+    without = Verdict("file", None, reason="no face", wording=wording)
+    about = {"name": "tiny", "version": 7, "backbone": "tiny", "about": ""}
+    newer = {**PROVENANCE, "of_a_later_version": 1}
+    for verdict, provenance in itertools.product((with_face, without), (None, PROVENANCE, newer)):
+        model = {**about, "provenance": provenance}
+        answer = {"name": "", **verdict.as_dict(), "model": model}
+        agree(document, answer)
+
+
+def agree(document, answer):
+    """Asserts that an answer is one by class and by schema, and would not be with other keys."""
+    schema = {"$ref": "#/components/schemas/Answer"}
+    assert Answer.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
+    assert faults(document, schema, answer) == []
+    missing = [{k: v for k, v in answer.items() if k != key} for key in answer]
+    for wrong in ({**answer, "more": 1}, *missing):
+        with pytest.raises(pydantic.ValidationError):
+            Answer.model_validate(wrong)
+        assert faults(document, schema, wrong)
+
+
+def test_classes_have_the_keys_of_what_they_describe():
+    verdict = Verdict("file", None).as_dict()
+    assert list(Answer.model_fields) == ["name", *verdict, "model"]
+
+    def names(kind):
+        return {field.name for field in dataclasses.fields(kind)}
+
+    assert set(Track.model_fields) == {*names(TrackScore), "crop"}
+    assert set(Band.model_fields) == names(Thresholds)
+
+
+@pytest.mark.integration
+def test_document_is_there_without_a_token(client, document):
+    open_to_all = {"Authorization": ""}
+    answer = client.get("/openapi.json", headers=open_to_all)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json() == document
+    head = client.head("/openapi.json", headers=open_to_all)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == answer.headers
+
+
+@pytest.mark.integration
+def test_paths_answer_as_listed(client, document):
+    listed = operations(document)
+    for path, method in itertools.product(document["paths"], METHODS):
+        allowed = sorted(name for name in METHODS if (path, name) in listed)
+        allowed += ["HEAD"] if "GET" in allowed else []
+        answer = client.request(method, path, headers={"Authorization": "Bearer wrong"})
+        if method not in allowed:
+            assert answer.status_code == 405
+            assert answer.headers["allow"] == ", ".join(allowed)
+            continue
+        operation = listed[(path, "GET" if method == "HEAD" else method)]
+        assert (answer.status_code == 401) == ("security" in operation), (method, path)
+        assert str(answer.status_code) in operation["responses"]
+    for path in ("/docs", "/redoc", "/v1", "/healthz/", "/healthz%0A", "/v1/verdict%0A"):
+        for method in METHODS:
+            assert client.request(method, path).status_code == 404, (method, path)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("crops", [False, True])
+def test_real_answers_are_as_the_document_says(client, document, crops):
+    face, wall = face_frame([(60, 40, 1.0)]), np.full((240, 320, 3), 127, np.uint8)
+    for pixels, tracks in ((face, 1), (wall, 0)):
+        query = {"name": "x" * 300, **({"crops": "1"} if crops else {})}
+        answer = client.post(VERDICT, params=query, content=png(pixels))
+        assert answer.status_code == 200, answer.text
+        agree(document, answer.json())
+        assert Answer.model_validate_json(answer.content).name == "x" * 200
+        assert len(answer.json()["tracks"]) == tracks
+        assert all(("crop" in track) == crops for track in answer.json()["tracks"])
+    ready = client.get("/readyz").json()
+    assert faults(document, {"$ref": "#/components/schemas/Ready"}, ready) == []
+    assert (
+        faults(document, {"$ref": "#/components/schemas/Alive"}, client.get("/healthz").json())
+        == []
+    )
+
+
+@pytest.mark.integration
+def test_bodies_are_taken_as_the_document_says(client, document):
+    picture = png(face_frame([(60, 40, 1.0)]))
+    content = document["paths"][VERDICT]["post"]["requestBody"]["content"]
+    answers = []
+    for kind in content:
+        if kind.startswith("multipart/"):
+            sent = {"files": {"file": ("face.png", picture)}}
+        else:
+            sent = {"content": picture, "headers": {"Content-Type": kind.replace("*", "png")}}
+        plain = client.build_request("POST", VERDICT, **sent)
+        packed = client.build_request(
+            "POST",
+            VERDICT,
+            content=gzip.compress(plain.read()),
+            headers={"Content-Type": plain.headers["content-type"], "Content-Encoding": "gzip"},
+        )
+        for request in (plain, packed):
+            answer = client.send(request)
+            assert answer.status_code == 200, (kind, answer.text)
+            assert answer.json()["name"] == ("face.png" if "files" in sent else "")
+            answers.append(answer.json()["score"])
+    assert len(set(answers)) == 1
