@@ -98,7 +98,9 @@ class CropWorker:
         self._output = self._answers.fileno()
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)
-        self._send({"settings": settings.to_dict(), "limits": dataclasses.asdict(limits)})
+        # A process that ended at once is noticed, and its end explained, by whoever waits for it.
+        with contextlib.suppress(BrokenPipeError):
+            self._send({"settings": settings.to_dict(), "limits": dataclasses.asdict(limits)})
 
     @property
     def alive(self) -> bool:

@@ -288,17 +288,23 @@ class TestExtract:
             assert f"train/real/{name}" in report or (name == "udce9" and name in report)
 
 
+_ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+_LATIN = {"PYTHONIOENCODING": "latin-1"}
+
+
 @pytest.mark.parametrize(
-    "environment",
+    ("command", "environment"),
     [
-        {"LC_ALL": "C.UTF-8"},
-        {"LC_ALL": "C"},
-        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-        {"PYTHONIOENCODING": "latin-1"},
+        ("index", {"LC_ALL": "C.UTF-8"}),
+        ("index", {"LC_ALL": "C"}),
+        ("index", _ASCII),
+        ("index", _LATIN),
+        # Prints with the same functions, and takes much longer to start.
+        ("extract", _ASCII),
+        ("extract", _LATIN),
     ],
-    ids=lambda environment: " ".join(environment.values()),
+    ids=lambda value: value if isinstance(value, str) else " ".join(value.values()),
 )
-@pytest.mark.parametrize("command", ["index", "extract"])
 def test_names_never_crash_a_printout(tmp_path, command, environment):
     data = tmp_path / os.fsdecode(b"da\xfft\xe9 \xe4\xbd\xa0")
     for number, label in enumerate(("real", "fake")):

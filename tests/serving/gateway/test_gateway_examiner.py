@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -263,6 +264,22 @@ def test_a_worker_that_hangs_before_it_is_ready_is_ended(monkeypatch):
         assert not worker.alive
     finally:
         worker.kill()
+
+
+def test_a_worker_that_ends_at_once_is_told_by_whoever_waits(monkeypatch):
+    monkeypatch.setattr(crop_worker, "_COMMAND", (sys.executable, "-c", "raise SystemExit(1)"))
+    started = subprocess.Popen
+
+    def ended(*arguments, **options):
+        process = started(*arguments, **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(crop_worker.subprocess, "Popen", ended)
+    worker = crop_worker.CropWorker(SETTINGS, FileLimits())
+    with pytest.raises(RuntimeError, match="did not start"):
+        worker.wait(lambda: None)
+    assert not worker.alive
 
 
 def test_a_file_that_needs_more_memory_than_a_worker_may_have_is_refused(picture, tmp_path):
