@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
 import time
 import traceback
 from pathlib import Path
@@ -30,8 +29,6 @@ def run(config: Config) -> int:
       The exit status: 0 pushed, 3 refused by the gate or the serving check, 2 wrong usage, data or
       configuration, 1 failure. Whatever was finished before an error stays and is not done again.
     """
-    # TensorFlow leaves it off on CPUs without AVX512-VNNI, where it pays as well.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         output = make_output(config.output)
     except UsageError as error:
