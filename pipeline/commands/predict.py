@@ -88,6 +88,6 @@ def _lines(verdict: Verdict, width: int) -> str:
     ]
     if counts.dropped and counts.crops:
         lines.append(f"           faces left out: {by_reason(counts.dropped)}")
-    if counts.note:
-        lines.append(f"           note: {counts.note}")
+    notes = [counts.note, *counts.notes] if counts.note else counts.notes
+    lines += [f"           note: {note}" for note in notes]
     return "\n".join(lines)

@@ -90,6 +90,10 @@ class Answer(_Part):
         description="On how little the score rests, where every face would have been left out; "
         "else empty."
     )
+    notes: list[str] = Field(
+        description="What else should be known of the file, as that it is cut off, or that frames "
+        "could not be decoded."
+    )
     frames: Count = Field(description="Frames that were looked at.")
     shots: Count = Field(description="Shots that these frames show.")
     faces_found: Count = Field(description="Faces that were found in them.")

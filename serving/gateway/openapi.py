@@ -125,6 +125,7 @@ _ANSWER = {
     "logit": 3.48,
     "reason": "",
     "note": "",
+    "notes": ["it is damaged or cut off; what comes after that is not read"],
     "frames": 32,
     "shots": 1,
     "faces_found": 35,

@@ -121,6 +121,7 @@ class Verdict:
             "logit": self.logit,
             "reason": self.reason,
             "note": self.counts.note,
+            "notes": list(self.counts.notes),
             "frames": self.counts.frames,
             "shots": self.counts.shots,
             "faces_found": self.counts.faces,

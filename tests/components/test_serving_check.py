@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,7 @@ from serving.model.warmup_requests import FILE, write_warmup_requests
 pytestmark = pytest.mark.integration
 
 
+ROOT = Path(__file__).parents[2]
 NOTHING = Evaluated([], np.empty(0, np.float32))
 
 
@@ -204,6 +208,20 @@ def test_model_that_fails_at_warm_up(tmp_path):
     assert not found.blessed
     assert "did not announce the model" in found.problems[0]
     assert "warm-up failed" in found.problems[0]
+
+
+@pytest.mark.parametrize("enabled", [0, 1])
+def test_onednn_is_told_from_what_tensorflow_does(enabled):
+    code = "from components.serving_check.check import on_onednn; print(on_onednn())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(enabled)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.split() == [str(bool(enabled))], done.stderr
 
 
 @pytest.mark.slow

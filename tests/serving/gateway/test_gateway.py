@@ -45,8 +45,12 @@ def files(tmp_path_factory):
     both = np.maximum(
         dim, face_frame([(250, 30, 0.9)], width=480) * (np.arange(480) > 240)[:, None]
     )
+    whole = write_video(folder / "whole.avi", frames, codec="MJPG")
+    cut = folder / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 5])
     return {
         "video": write_video(folder / "moving.mp4", frames),
+        "cut": cut,
         "picture": write_picture(folder / "two.png", both.astype(np.uint8)),
         "wall": write_picture(folder / "wall.jpg", np.full((240, 320, 3), 127, np.uint8)),
     }
@@ -87,6 +91,7 @@ def agree(answer, expected):
     counts = expected.counts
     assert (answer["frames"], answer["faces"]) == (counts.frames, counts.crops)
     assert (answer["faces_found"], answer["left_out"]) == (counts.faces, counts.dropped)
+    assert answer["notes"] == counts.notes
     tracks = {entry["track"]: entry["score"] for entry in answer["tracks"]}
     wanted = {track.track: track.score for track in expected.tracks}
     assert tracks == pytest.approx(wanted, abs=1e-5)
@@ -108,6 +113,14 @@ def test_answers_are_those_of_predict(gateway, predictor, files, name):
         (entry["score"] for entry in answer["tracks"]), reverse=True
     )
     assert len(answer["tracks"]) == (2 if name == "picture" else 1)
+
+
+def test_a_frame_that_cannot_be_decoded_is_told_beside_the_score(gateway, predictor, files):
+    status, answer = gateway.verdict(files["cut"].read_bytes(), "?name=cut.avi")
+    assert status == 200, answer
+    agree(answer, predictor.predict(files["cut"]))
+    assert answer["faces"]
+    assert answer["notes"] == ["1 of 4 frames could not be decoded"]
 
 
 def test_libraries_say_nothing_while_the_gateway_starts_and_answers(gateway, files):

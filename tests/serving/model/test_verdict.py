@@ -77,7 +77,13 @@ def test_logits_that_are_not_finite_name_model_and_file():
 
 def test_the_answer_as_plain_values():
     counts = FaceCounts(
-        frames=8, shots=2, faces=5, crops=3, dropped={"small": 2}, note="rests on little"
+        frames=8,
+        shots=2,
+        faces=5,
+        crops=3,
+        dropped={"small": 2},
+        note="rests on little",
+        notes=["it is cut off"],
     )
     wording = Wording(BAND)
     verdict = Verdict(
@@ -90,6 +96,7 @@ def test_the_answer_as_plain_values():
         "logit": 1.1,
         "reason": "",
         "note": "rests on little",
+        "notes": ["it is cut off"],
         "frames": 8,
         "shots": 2,
         "faces_found": 5,
