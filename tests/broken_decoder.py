@@ -71,6 +71,23 @@ def _epic(tick):
     time.sleep(1000)
 
 
+def _listing(tick):
+    _say(b"I" + LENGTH.pack(2) + b"[]" + b"D")
+    time.sleep(1000)
+
+
+def _wordy(tick):
+    text = b'{"kind": "MP4", "codec": "", "frames": "many", "notes": [5]}'
+    _say(b"I" + LENGTH.pack(len(text)) + text + b"D")
+    time.sleep(1000)
+
+
+def _nested(tick):
+    text = b"[" * 30_000
+    _say(b"I" + LENGTH.pack(len(text)) + text)
+    time.sleep(1000)
+
+
 def _babble(tick):
     _say(b"Once upon a time")
     time.sleep(1000)
@@ -106,4 +123,7 @@ _FAULTS = {
     b"backwards": _backwards,
     b"epic": _epic,
     b"babble": _babble,
+    b"listing": _listing,
+    b"wordy": _wordy,
+    b"nested": _nested,
 }

@@ -202,10 +202,14 @@ def contradiction(bounds: Iterable[Bound]) -> str:
     bounds = list(bounds)
     for low in bounds:
         for high in bounds:
-            same_slice = (low.metric, low.key, low.value) == (high.metric, high.key, high.value)
+            same_key = (low.metric, low.key) == (high.metric, high.key)
+            # Without a value a bound holds for every slice of its key.
+            same_slice = same_key and (low.value == high.value or not (low.value and high.value))
             apart = (low.relation, high.relation) == (AT_LEAST, AT_MOST)
             if same_slice and apart and low.limit > high.limit:
-                name = f"{low.metric} of {low.key}={low.value}" if low.key else low.metric
+                value = low.value or high.value
+                of_slice = f"{low.key}={value}" if value else low.key
+                name = f"{low.metric} of {of_slice}" if low.key else low.metric
                 return (
                     f"{name} cannot be at least {low.limit:g} and at most {high.limit:g}; remove "
                     "one of the two bounds"

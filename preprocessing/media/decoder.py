@@ -183,9 +183,13 @@ class Decoder:
             child.ask(request, descriptor)
             descriptions: list[dict[str, Any]] = []
             yield from child.answer(self._limits, deadline, descriptions.append)
+            try:
+                infos = [_info(path, description) for description in descriptions]
+            except (AttributeError, KeyError, TypeError) as error:
+                raise child.invalid_answer() from error
             finished = True
-            if tell is not None and descriptions:
-                tell(_info(path, descriptions[0]))
+            if tell is not None and infos:
+                tell(infos[0])
         except UnreadableMedia:
             finished = child is not None and child.alive
             raise
@@ -278,21 +282,21 @@ class _Child:
                 index, milliseconds, height, width = FRAME.unpack(self._read(FRAME.size))
                 sound = height > 0 and width > 0 and height * width <= limits.pixels
                 if not sound or index <= last or milliseconds < 0:
-                    raise self._invalid_answer()
+                    raise self.invalid_answer()
                 last = index
                 pixels = self._read(height * width * 3).reshape(height, width, 3)
                 yield Frame(index, milliseconds, pixels)
             elif tag == b"I":
                 try:
                     tell(json.loads(self._text()))
-                except ValueError as error:
-                    raise self._invalid_answer() from error
+                except (ValueError, RecursionError) as error:
+                    raise self.invalid_answer() from error
             elif tag == b"U":
                 raise UnreadableMedia(self._text())
             elif tag == b"X":
                 raise DecodingFailed(self._text())
             elif tag != b".":
-                raise self._invalid_answer()
+                raise self.invalid_answer()
 
     def kill(self) -> None:
         self._process.kill()
@@ -303,7 +307,7 @@ class _Child:
     def _text(self) -> str:
         (length,) = LENGTH.unpack(self._read(LENGTH.size))
         if not 0 <= length <= _MOST_TEXT:
-            raise self._invalid_answer()
+            raise self.invalid_answer()
         return self._read(length).tobytes().decode("utf-8", "replace")
 
     def _read(self, size: int) -> np.ndarray:
@@ -341,7 +345,8 @@ class _Child:
     def _slow(self) -> DecodingFailed:
         return DecodingFailed(f"decoding took longer than {self._limits.wall_seconds:g} s")
 
-    def _invalid_answer(self) -> DecodingFailed:
+    def invalid_answer(self) -> DecodingFailed:
+        """Ends the process, and says that it sent what no decoder sends."""
         self.kill()
         return DecodingFailed("the decoder sent an answer that cannot be right")
 
@@ -356,12 +361,17 @@ class _Child:
 
 
 def _info(path: str | Path, description: dict[str, Any]) -> MediaInfo:
-    """What the child said about a file, and what its name adds."""
-    kind = str(description.get("kind", ""))
-    notes = [str(note) for note in description.get("notes", ())]
-    wrong_ending = misnamed(path, kind)
+    """What the child said about a file, and what its name adds.
+
+    Raises:
+      AttributeError, KeyError, TypeError: the child said something else than `MediaInfo` holds.
+    """
+    values = {name: description[name] for name in ("kind", "codec", "frames", "notes")}
+    types = {name: type(value) for name, value in values.items()}
+    if types != {"kind": str, "codec": str, "frames": int, "notes": list}:
+        raise TypeError(f"the child described a file by {types}")
+    notes = [note.strip() for note in values["notes"]]
+    wrong_ending = misnamed(path, values["kind"])
     if wrong_ending:
         notes.insert(0, wrong_ending)
-    return MediaInfo(
-        kind, str(description.get("codec", "")), int(description.get("frames", 0)), tuple(notes)
-    )
+    return MediaInfo(values["kind"], values["codec"], values["frames"], tuple(notes))

@@ -101,6 +101,10 @@ def test_slices_name_a_slice():
         (("eer >= 0.2", "eer <= 0.1"), "eer cannot be at least 0.2 and at most 0.1"),
         (("auc <= 0.5",), "auc cannot be at least 0.9 and at most 0.5"),
         (("method=a: eer <= 0.1", "method=a: eer >= 0.2"), "eer of method=a cannot be"),
+        # A bound on a key holds for each of its slices.
+        (("method: eer >= 0.2", "method=a: eer <= 0.1"), "eer of method=a cannot be"),
+        (("method=a: eer >= 0.2", "method: eer <= 0.1"), "eer of method=a cannot be"),
+        (("method: eer >= 0.2", "method: eer <= 0.1"), "eer of method cannot be"),
     ],
 )
 def test_bounds_that_contradict_each_other_are_refused(bounds, words):

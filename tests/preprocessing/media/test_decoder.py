@@ -93,6 +93,9 @@ def test_callers_in_threads_have_children_of_their_own(clip):
         ("backwards", "an answer that cannot be right"),
         ("babble", "an answer that cannot be right"),
         ("epic", "an answer that cannot be right"),
+        ("listing", "an answer that cannot be right"),
+        ("wordy", "an answer that cannot be right"),
+        ("nested", "an answer that cannot be right"),
     ],
 )
 def test_a_broken_decoder_takes_the_child_only(clip, tmp_path, fault, reason):
