@@ -228,7 +228,7 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
 def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
     request = Request(str(pushed_model), str(workspace.data), "", precropped=True)
     (warning,) = _warnings((), request)[-1:]
-    assert "margin 1.3" in warning
+    assert "the model wants crops that this project cuts" in warning
 
 
 def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
