@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from preprocessing.media.container import FILM, IMAGE_ENDINGS, PICTURE, VIDEO_ENDINGS, sniff
+from preprocessing.media.container import (
+    FILM,
+    IMAGE_ENDINGS,
+    PICTURE,
+    VIDEO_ENDINGS,
+    is_picture,
+    sniff,
+)
 from preprocessing.media.media_errors import UnreadableMedia
 
 REAL, FAKE = 0, 1
@@ -151,6 +158,21 @@ def media(
         else:
             paths.append(path)
     return sorted(paths), problems
+
+
+def is_video(root: Path, path: str) -> bool:
+    """Whether a file that `media` gave is a video; else it is a picture.
+
+    By the ending where it is known, so that millions of pictures need not be opened.
+
+    Args:
+      root: the dataset's folder.
+      path: POSIX path of the file below it.
+    """
+    ending = PurePosixPath(path).suffix.lower()
+    if ending in VIDEO_ENDINGS | IMAGE_ENDINGS:
+        return ending in VIDEO_ENDINGS
+    return not is_picture(root / path)
 
 
 def unread(root: Path, known: Iterable[str]) -> list[Problem]:

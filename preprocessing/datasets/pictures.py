@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from preprocessing.datasets.clip import FAKE, Problem, media
-from preprocessing.media.container import IMAGE_ENDINGS
+from preprocessing.datasets.clip import FAKE, Clip, Problem, is_video, media
+from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.media.picture_names import natural_order, picture_name
 
 _CELEB_DF = re.compile(r"(?P<target>id\d+)(?:_(?P<donor>id\d+))?_(?P<number>\d{4})(?:_\d+)?")
@@ -83,19 +83,16 @@ def videos_and_pictures(
       POSIX paths of the videos, sorted; path of a clip -> its pictures in the order of the frames;
       and what else was met, see `media`.
     """
-    pictures = [
-        path
-        for path in media(root, folder, IMAGE_ENDINGS)[0]
-        if not (frames and path.startswith(f"{frames}/"))
-    ]
-    videos, problems = media(root, folder)
-    known = {*pictures}
-    problems = [
-        problem
-        for problem in problems
-        if problem.path not in known and not (frames and problem.path.startswith(f"{frames}/"))
-    ]
-    videos = [path for path in videos if not (frames and path.startswith(f"{frames}/"))]
+
+    def is_read_here(path: str) -> bool:
+        return not (frames and path.startswith(f"{frames}/"))
+
+    paths, problems = media(root, folder, VIDEO_ENDINGS | IMAGE_ENDINGS)
+    problems = [problem for problem in problems if is_read_here(problem.path)]
+    videos: list[str] = []
+    pictures: list[str] = []
+    for path in filter(is_read_here, paths):
+        (videos if is_video(root, path) else pictures).append(path)
     with_video = {str(PurePosixPath(path).with_suffix("")) for path in videos}
     clips = {}
     for files in by_clip(pictures, folder, sure):
@@ -107,6 +104,11 @@ def videos_and_pictures(
         else:
             clips[files.clip] = files.frames or (files.path,)
     return videos, clips, problems
+
+
+def with_pictures(clips: Iterable[Clip], pictures: Mapping[str, tuple[str, ...]]) -> list[Clip]:
+    """The clips, with the pictures of those that `videos_and_pictures` found pictures of."""
+    return [replace(clip, frames=pictures.get(clip.path, ())) for clip in clips]
 
 
 def clip_of(path: str, top: str, sure: bool = False) -> str:

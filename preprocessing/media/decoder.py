@@ -185,7 +185,7 @@ class Decoder:
             yield from child.answer(self._limits, deadline, descriptions.append)
             try:
                 infos = [_info(path, description) for description in descriptions]
-            except (AttributeError, KeyError, TypeError) as error:
+            except (KeyError, TypeError) as error:
                 raise child.invalid_answer() from error
             finished = True
             if tell is not None and infos:
@@ -364,14 +364,11 @@ def _info(path: str | Path, description: dict[str, Any]) -> MediaInfo:
     """What the child said about a file, and what its name adds.
 
     Raises:
-      AttributeError, KeyError, TypeError: the child said something else than `MediaInfo` holds.
+      KeyError, TypeError: the child said something else than `MediaInfo` holds.
     """
-    values = {name: description[name] for name in ("kind", "codec", "frames", "notes")}
-    types = {name: type(value) for name, value in values.items()}
-    if types != {"kind": str, "codec": str, "frames": int, "notes": list}:
-        raise TypeError(f"the child described a file by {types}")
-    notes = [note.strip() for note in values["notes"]]
-    wrong_ending = misnamed(path, values["kind"])
-    if wrong_ending:
-        notes.insert(0, wrong_ending)
-    return MediaInfo(values["kind"], values["codec"], values["frames"], tuple(notes))
+    kind, codec, frames, notes = (description[key] for key in ("kind", "codec", "frames", "notes"))
+    types = [type(value) for value in (kind, codec, frames, notes)]
+    if types != [str, str, int, list] or any(type(note) is not str for note in notes):
+        raise TypeError("the child described a file by values of other types")
+    wrong_ending = misnamed(path, kind)
+    return MediaInfo(kind, codec, frames, (wrong_ending, *notes) if wrong_ending else tuple(notes))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import (
@@ -24,7 +23,7 @@ from preprocessing.datasets.clip import (
 )
 from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.lists import read_list
-from preprocessing.datasets.pictures import videos_and_pictures
+from preprocessing.datasets.pictures import videos_and_pictures, with_pictures
 
 LOOKS_LIKE = "folders Celeb-real/, YouTube-real/ and Celeb-synthesis/ with videos in them"
 FRAMES = "frames"
@@ -70,10 +69,8 @@ def list_clips(root: Path) -> Listing:
     except OSError as error:
         problems.append(Problem(TEST_LIST, f"list cannot be read: {error.strerror}"))
     listing = clips_of_names(names, text)
-    clips_with_frames = [
-        replace(clip, frames=pictures.get(clip.path, ())) for clip in listing.clips
-    ]
-    return Listing.of("celeb_df", clips_with_frames, [*problems, *listing.problems])
+    problems = [*problems, *listing.problems]
+    return Listing.of("celeb_df", with_pictures(listing.clips, pictures), problems)
 
 
 def clips_of_names(names: Iterable[str], test_list: str | None) -> Listing:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import (
@@ -29,7 +28,7 @@ from preprocessing.datasets.clip import (
 )
 from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.lists import read_list
-from preprocessing.datasets.pictures import videos_and_pictures
+from preprocessing.datasets.pictures import videos_and_pictures, with_pictures
 
 LOOKS_LIKE = (
     "original_sequences/youtube/c23/videos/ and manipulated_sequences/Deepfakes/c23/videos/ "
@@ -82,12 +81,8 @@ def list_clips(root: Path) -> Listing:
                 problems += folder_problems
     pairs, list_problems = _read_lists(root / LISTS)
     listing = clips_of_names(names, pairs)
-    clips_with_frames = [
-        replace(clip, frames=pictures.get(clip.path, ())) for clip in listing.clips
-    ]
-    return Listing.of(
-        "faceforensics", clips_with_frames, [*problems, *list_problems, *listing.problems]
-    )
+    problems = [*problems, *list_problems, *listing.problems]
+    return Listing.of("faceforensics", with_pictures(listing.clips, pictures), problems)
 
 
 def clips_of_names(names: Iterable[str], pairs: Mapping[str, Iterable[tuple[str, str]]]) -> Listing:

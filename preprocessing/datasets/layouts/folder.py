@@ -19,13 +19,14 @@ from preprocessing.datasets.clip import (
     Clip,
     Listing,
     Problem,
+    is_video,
     media,
     subfolders,
     unread,
 )
 from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.pictures import ClipFiles, by_clip, celeb_df_persons
-from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS, is_picture
+from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
 
 LOOKS_LIKE = "folders real/ and fake/, or train/, val/ and test/ with real/ and fake/ in each"
 _LABELS = {"real": REAL, "fake": FAKE}
@@ -110,7 +111,7 @@ def _with_sources(root: Path, clips: list[Clip]) -> list[Clip]:
 
     Where the same target stands in several splits, the fake's own comes first.
     """
-    by_name = {c.path for c in clips if c.identities and (c.frames or _is_video(root, c.path))}
+    by_name = {c.path for c in clips if c.identities and (c.frames or is_video(root, c.path))}
     reals: dict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
     for clip in clips:
         if clip.label == REAL and clip.path in by_name:
@@ -123,14 +124,6 @@ def _with_sources(root: Path, clips: list[Clip]) -> list[Clip]:
             clip = replace(clip, source=source)
         with_sources.append(clip)
     return with_sources
-
-
-def _is_video(root: Path, path: str) -> bool:
-    """By the ending where it is known, so that millions of pictures need not be opened."""
-    ending = PurePosixPath(path).suffix.lower()
-    if ending in VIDEO_ENDINGS | IMAGE_ENDINGS:
-        return ending in VIDEO_ENDINGS
-    return not is_picture(root / path)
 
 
 register(Layout("folder", LOOKS_LIKE, matches, owns, list_clips))
