@@ -72,7 +72,6 @@ def extract_crops(
     if done.is_file() and done.read_text() == key:
         return crops
     extract_dataset(manifest, settings, crops.faces)
-    shutil.rmtree(crops.transform_graph, ignore_errors=True)
     make_transform_graph(crops.transform_graph, image_size)
     done.write_text(key)
     return crops
@@ -85,7 +84,7 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
     them all.
 
     Args:
-      folder: to be made.
+      folder: to be made; replaced if it is there, which tensorflow-transform refuses to do.
       image_size: side of the network's input in pixels.
     """
     import apache_beam as beam
@@ -100,6 +99,7 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
     from preprocessing.extraction.face_example import IMAGE
     from preprocessing.support.beam_args import worker_args
 
+    shutil.rmtree(folder, ignore_errors=True)
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
     spec = schema_utils.schema_as_feature_spec(schema).feature_spec
     example = {
