@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 from made_media import numbered_frame, numbered_video, write_video
 from PIL import Image
 
@@ -63,6 +64,39 @@ MAGICS = {
     "heic": [(0, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")],
     "avif": [(0, b"\0\0\0\x18ftypavif\0\0\0\0mif1avif")],
 }
+
+# What is said of some of them, where the limits are 16 megapixels, 100,000 packets and an hour.
+REASONS = {
+    "hls.m3u8": "an HLS or M3U playlist, which only names other files",
+    "bom.m3u": "an HLS or M3U playlist",
+    "ts one hls.m3u8": "an HLS or M3U playlist",
+    "ts late concat.mp4": "a concat list",
+    "dash.mpd": "a DASH manifest",
+    "session.sdp": "an SDP session description",
+    "list.pls": "a PLS playlist",
+    "list.xspf": "an XSPF playlist",
+    "pipe.mp4": "no regular file",
+    "zero.mp4": "no regular file",
+    "environment.mp4": "the file is empty",
+    "passwords.mp4": "begins like none",
+    "pixels.png": "8000x8000 pixels are too large; the limit is 16000000",
+    "pixels.jpg": "pixels are too large",
+    "pixels.gif": "pixels are too large",
+    "pixels.heic": "61440x61440 pixels are too large",
+    "pixels.avi": "60000x60000 pixels are too large",
+    "pixels.mp4": "damaged or larger than 16000000 pixels",
+    "packets.avi": "more than 100000 video packets, the limit",
+    "frames.gif": "more than 100000 frames, the limit",
+    "frames.webp": "more than 100000 frames, the limit",
+    "frames.png": "more than 100000 frames, the limit",
+    "duration.mp4": "the limit is 3600 s",
+    "far.wmv": "it begins like",
+}
+# Those that hold frames all the same; films whose data is said to stand elsewhere have their own.
+WITH_FRAMES = frozenset(
+    ("external beside.mov", "external data.mov", "text.png", "pages.tif", "nested.mp4")
+    + ("cut at 0.7.mp4", "samples.mp4")
+)
 
 
 def make(folder: Path, absolute: Path, beside: str) -> list[Path]:
@@ -142,7 +176,6 @@ def _reference_movie(path: str) -> bytes:
 def _not_regular(folder: Path, absolute: Path, made: list[Path]) -> None:
     (folder / "zero.mp4").symlink_to("/dev/zero")
     (folder / "random.png").symlink_to("/dev/urandom")
-    (folder / "input.mp4").symlink_to("/dev/stdin")
     (folder / "environment.mp4").symlink_to("/proc/self/environ")
     (folder / "passwords.mp4").symlink_to("/etc/passwd")
     (folder / "dangling.mp4").symlink_to(folder / "nowhere")
@@ -214,8 +247,18 @@ def _large_tiff(folder, write, name):
 def _large_avif(folder, write, name):
     image = io.BytesIO()
     Image.new("RGB", (64, 64)).save(image, "AVIF")
-    sizes = [b"ispe\0\0\0\0" + struct.pack(">II", side, side) for side in (64, 61_440)]
-    write(name, _claim(image.getvalue(), *sizes))
+    write(name, _claim(image.getvalue(), *_ispe()))
+
+
+def _large_heic(folder, write, name):
+    image = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64))).save(image)
+    write(name, _claim(image.getvalue(), *_ispe()))
+
+
+def _ispe() -> list[bytes]:
+    """Properties that state the size of an image: the true and the false one."""
+    return [b"ispe\0\0\0\0" + struct.pack(">II", side, side) for side in (64, 61_440)]
 
 
 def _many_pages(folder, write, name):
@@ -229,13 +272,42 @@ def _many_pages(folder, write, name):
     write(name, bytes(data))
 
 
-def _many_gif_frames(folder, write, name):
+def _two_frames(kind: str, **options: object) -> bytes:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     image = io.BytesIO()
-    frames[0].save(image, "GIF", save_all=True, append_images=frames[1:], duration=40)
-    data = image.getvalue()
+    frames[0].save(image, kind, save_all=True, append_images=frames[1:], duration=40, **options)
+    return image.getvalue()
+
+
+def _many_gif_frames(folder, write, name):
+    data = _two_frames("GIF")
     second = data.rindex(b"\x21\xf9")
     write(name, data[:second] + data[second:-1] * 150_000 + b";")
+
+
+def _many_webp_frames(folder, write, name):
+    data = _two_frames("WEBP", lossless=True)
+    second = data.rindex(b"ANMF")
+    data = data[:second] + data[second:] * 150_000
+    write(name, data[:4] + struct.pack("<I", len(data) - 8) + data[8:])
+
+
+def _many_png_frames(folder, write, name):
+    """Two frames, which are said to be two billion."""
+    data = _two_frames("PNG")
+    at = data.index(b"acTL")
+    more = _chunk(b"acTL", struct.pack(">II", 0x7FFFFFFF, 0))
+    write(name, data[: at - 4] + more + data[at + 16 :])
+
+
+def _many_avif_frames(folder, write, name):
+    """The same, by the tables of its samples."""
+    data = bytearray(_two_frames("AVIF"))
+    at = data.index(b"stsz") + 4
+    struct.pack_into(">III", data, at, 0, 1, 0x7FFFFFFF)
+    at = data.index(b"stts") + 12
+    struct.pack_into(">I", data, at, 0x7FFFFFFF)
+    write(name, bytes(data))
 
 
 def _avi(folder, chunks: bytes) -> bytes:
@@ -299,6 +371,13 @@ def _deep_elements(folder, write, name):
     write(name, head + b"\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff" * 20_000)
 
 
+def _far_object(folder, write, name):
+    """An ASF header whose second object is as long as a number can be: beyond it nobody can seek."""
+    (_, guid), *_ = MAGICS["asf"]
+    head = guid + struct.pack("<QIBB", 1000, 3, 1, 2)
+    write(name, head + b"x" * 16 + struct.pack("<Q", (1 << 63) - 1) + bytes(5000))
+
+
 def _nested(folder, write, name):
     """An MP4 within the frames of an AVI within an MP4."""
     inner = numbered_video(folder / "made.mp4", 12).read_bytes()
@@ -313,15 +392,20 @@ _BOMBS: dict[str, Callable] = {
     "pixels.gif": _large_gif,
     "pixels.tif": _large_tiff,
     "pixels.avif": _large_avif,
+    "pixels.heic": _large_heic,
     "pixels.avi": _large_avi,
     "pixels.mp4": _large_film,
     "text.png": _text_png,
     "pages.tif": _many_pages,
     "frames.gif": _many_gif_frames,
+    "frames.webp": _many_webp_frames,
+    "frames.png": _many_png_frames,
+    "frames.avif": _many_avif_frames,
     "packets.avi": _many_packets,
     "duration.mp4": _long_film,
     "samples.mp4": _many_samples,
     "deep.mp4": _deep_boxes,
     "deep.mkv": _deep_elements,
     "nested.mp4": _nested,
+    "far.wmv": _far_object,
 }

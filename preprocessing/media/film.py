@@ -120,7 +120,7 @@ class Film:
                 io_open=_refuse_to_open,
                 metadata_errors="replace",
             )
-        except (av.error.FFmpegError, ValueError) as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> UnreadableMedia:

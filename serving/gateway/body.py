@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
@@ -20,6 +21,8 @@ FORM_BYTES = 64 << 10
 # Types of bodies that are surely no picture or video; any other is looked at.
 _NO_FILES = ("application/json", "application/xml", "text/", "multipart/")
 _STEP = 1 << 20
+# An object, or an array with something in it; a PLS playlist begins with a bracket as well.
+_JSON = re.compile(rb"\s*(?:\{|\[\s*[\[{\"\d-])")
 
 
 def too_large(limit: int) -> Refused:
@@ -175,10 +178,9 @@ def guess(head: bytes) -> str:
     Returns:
       A sentence with the remedy; empty when the bytes are none of the usual mistakes.
     """
-    start = head.lstrip()[:1]
     if head[:2] == b"\x1f\x8b":
         return "the body is gzip; say so with the header Content-Encoding: gzip"
-    if start in (b"{", b"["):
+    if _JSON.match(head):
         return f"the body looks like JSON; {HOW_TO_SEND}"
     if head[:2] == b"--" and b"content-disposition" in head.lower():
         return f"the body is a form whose Content-Type header is missing; {HOW_TO_SEND}"

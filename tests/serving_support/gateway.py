@@ -67,7 +67,7 @@ class GatewayProcess:
     """`python -m serving.gateway` on a free port of the loopback device; a context manager.
 
     Args:
-      folder: for its temporary files; made.
+      folder: for its temporary files; made where it is not there.
       *arguments: of the command.
       trusting: whom requests trust, where the gateway is asked over TLS.
 
@@ -77,7 +77,7 @@ class GatewayProcess:
     """
 
     def __init__(self, folder: Path, *arguments: object, trusting: ssl.SSLContext | None = None):
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self._trusting = trusting
         self._command = [

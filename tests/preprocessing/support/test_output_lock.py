@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main
 from preprocessing.support.errors import UsageError
 from preprocessing.support.output_lock import FILE, locked
 
@@ -44,18 +43,6 @@ def test_a_second_process_is_refused_and_told_who_is_there(holder, tmp_path):
     words = rf"the run of 'mine', process {holder.pid} on \S+, since \d{{4}}-.* name another"
     with pytest.raises(UsageError, match=words), locked(tmp_path, "another"):
         pass
-
-
-def test_every_command_that_writes_there_asks(holder, tmp_path, capsys):
-    data = tmp_path / "data" / "real"
-    data.mkdir(parents=True)
-    (data / "clip.mp4").write_bytes(b"-")
-    arguments = ["--data", str(data.parent), "--output", str(tmp_path)]
-    assert main(["run", "--preset", "folder", *arguments]) == 2
-    said = capsys.readouterr()
-    assert f"process {holder.pid}" in said.out + said.err
-    assert not (tmp_path / "inputs").exists()
-    assert not (tmp_path / "logs").exists()
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])

@@ -294,6 +294,7 @@ def test_files_come_bare_or_in_forms_plain_or_packed(gateway, examiner, body, he
         (b"hello", [("Content-Type", "text/plain")], 415, "--data-binary @FILE"),
         (b"x", [("Content-Encoding", "br")], 415, "plain or gzip"),
         (b' {"image": "b64"}', [], 400, "looks like JSON"),
+        (b'["b64"]', [], 400, "looks like JSON"),
         (form(FILE), [], 400, "Content-Type header is missing"),
         (gzip.compress(b"x", mtime=0), [], 400, "Content-Encoding: gzip"),
         (b"no gzip", [GZIP], 400, "is not gzip"),
