@@ -9,7 +9,7 @@ from pathlib import Path
 from components.evaluation.measures import StoredMeasure
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
-from pipeline.scoring import Request, scored_clips
+from pipeline.scoring import Request, logits_error, scored_clips
 from preprocessing.datasets.clip import Clip, printable
 from preprocessing.datasets.demo_config import is_made
 from preprocessing.manifest.build import build_manifest
@@ -27,8 +27,9 @@ def evaluate_model(request: Request) -> int:
     """Measures a model on a labelled dataset and writes the report of a run about it.
 
     Returns:
-      0; also where a figure could not be measured, which is said. INCOMPLETE where something of
-      the dataset's folder is not among what was measured.
+      0; also where a figure could not be measured for want of a class, which is said. INCOMPLETE
+      where something of the dataset's folder is not among what was measured, 1 where the model
+      gave NaN or infinite logits.
 
     Raises:
       UsageError: no model of this project, no dataset, labels that contradict each other, or no
@@ -50,6 +51,8 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         console.say(line)
     for warning in _warnings(manifest.clips, request):
         console.say(f"warning: {warning}")
+
+    import numpy as np
 
     from components.evaluation import results
     from components.evaluation.measurement import find, measure_split
@@ -95,6 +98,10 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
             f"stands in {extraction}/report.txt"
         )
     console.say(f"report: {page}")
+    broken = scored.crops["clip_id"][~np.isfinite(scored.crops["logit"])]
+    if len(broken):
+        console.say(logits_error(request.model, sorted(set(broken))))
+        return 1
     return INCOMPLETE if faceless or missing else 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
-from pipeline.scoring import Request, scored_clips
+from pipeline.scoring import Request, logits_error, scored_clips
 from preprocessing.datasets.clip import (
     Clip,
     Problem,
@@ -94,10 +94,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
         console.say(f"  {number} without a score: {reason}")
     console.say(wording.meaning())
     if broken.any():
-        console.say(
-            f"error: the model {request.model} gave NaN or infinite logits for {broken.sum()} "
-            f"clips, the first of them {table['clip_id'][broken].iloc[0]}; it cannot be used"
-        )
+        console.say(logits_error(request.model, table["clip_id"][broken].tolist()))
         return 1
     unscored = [name for name in missing["clip_id"] if not is_document(root / name)]
     return INCOMPLETE if unscored else 0

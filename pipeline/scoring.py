@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,3 +70,16 @@ def scored_clips(
             "if the files are face crops already, say --precropped"
         )
     return scored
+
+
+def logits_error(model: str, clips: Sequence[str]) -> str:
+    """What is said of a model that gave NaN or infinite logits.
+
+    Args:
+      model: its folder.
+      clips: that it gave them for, at least one.
+    """
+    return (
+        f"error: the model {model} gave NaN or infinite logits for {len(clips)} clips, the first of "
+        f"them {clips[0]}; it cannot be used"
+    )

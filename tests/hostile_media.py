@@ -94,8 +94,10 @@ REASONS = {
 }
 # Those that hold frames all the same; films whose data is said to stand elsewhere have their own.
 WITH_FRAMES = frozenset(
-    ("external beside.mov", "external data.mov", "text.png", "pages.tif", "nested.mp4")
-    + ("cut at 0.7.mp4", "samples.mp4")
+    (
+        *("external beside.mov", "external data.mov", "text.png", "pages.tif", "nested.mp4"),
+        *("cut at 0.7.mp4", "samples.mp4"),
+    )
 )
 
 
@@ -372,7 +374,7 @@ def _deep_elements(folder, write, name):
 
 
 def _far_object(folder, write, name):
-    """An ASF header whose second object is as long as a number can be: beyond it nobody can seek."""
+    """An ASF header whose second object is as long as a number can be."""
     (_, guid), *_ = MAGICS["asf"]
     head = guid + struct.pack("<QIBB", 1000, 3, 1, 2)
     write(name, head + b"x" * 16 + struct.pack("<Q", (1 << 63) - 1) + bytes(5000))

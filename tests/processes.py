@@ -118,7 +118,7 @@ class Watch:
 
 
 def _fields(folder: Path) -> list[str]:
-    """State, parent and more of a process; the name before them, in parentheses, may hold spaces."""
+    """State, parent and more of a process; the name before them may hold anything."""
     try:
         return (folder / "stat").read_text().rpartition(")")[2].split()
     except OSError:

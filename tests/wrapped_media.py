@@ -5,6 +5,7 @@ Containers, codecs, geometries and stream layouts.
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -85,6 +86,9 @@ _QUALITY = {
     "mpeg2video": {"b": "6000000"},
     "mpeg4": {"b": "6000000"},
     "mjpeg": {"b": "9000000"},
+    "mpeg1video": {"b": "6000000"},
+    "flv": {"b": "6000000"},
+    "wmv2": {"b": "6000000"},
 }
 
 
@@ -93,6 +97,14 @@ def squeezed(frames: Frames) -> list[np.ndarray]:
     height, width = frames[0].shape[:2]
     size = (round(width * 9 / 16), height)
     return [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+
+
+def woven(frames: Frames) -> list[np.ndarray]:
+    """Interlaced film: the lines of each frame's second field show the next moment."""
+    combed = [frame.copy() for frame in frames]
+    for frame, following in zip(combed, frames[1:], strict=False):
+        frame[1::2] = following[1::2]
+    return combed
 
 
 def _silence(opened: av.container.OutputContainer) -> object:
@@ -171,23 +183,35 @@ def _with_aperture(path: Path, frames: Frames) -> Path:
 def _with_pixel_crop(path: Path, frames: Frames) -> Path:
     """A border of 16 pixels that Matroska's PixelCrop elements cut off."""
     encode(path, [_bordered(frame) for frame in frames])
+    names = (b"\x54\xcc", b"\x54\xbb", b"\x54\xdd", b"\x54\xaa")
+    return _with_video_elements(path, b"".join(name + b"\x81\x10" for name in names))
+
+
+def _with_display_size(path: Path, frames: Frames) -> Path:
+    """Matroska's DisplayWidth and DisplayHeight alone tell the aspect ratio: VP9 does not."""
+    encode(path, squeezed(frames), "libvpx-vp9")
+    height, width = frames[0].shape[:2]
+    sizes = ((b"\x54\xb0", width), (b"\x54\xba", height))
+    elements = b"".join(name + b"\x82" + struct.pack(">H", size) for name, size in sizes)
+    return _with_video_elements(path, elements)
+
+
+def _with_video_elements(path: Path, elements: bytes) -> Path:
+    """Adds elements to a Matroska file's description of its video."""
     data = bytearray(path.read_bytes())
-    crop = b"".join(
-        name + b"\x81\x10" for name in (b"\x54\xcc", b"\x54\xbb", b"\x54\xdd", b"\x54\xaa")
-    )
     void = data.index(b"\xec\x01")
     tracks = data.index(b"\x16\x54\xae\x6b", void)
     entry = data.index(b"\xae", tracks + 4)
     video = _element(data, entry, 0xE0)
     end = video + 2 + (data[video + 1] & 0x7F)
-    data[end:end] = crop
-    data[video + 1] += len(crop)
-    _grow(data, entry + 1, len(crop))
-    _grow(data, tracks + 4, len(crop))
+    data[end:end] = elements
+    data[video + 1] += len(elements)
+    _grow(data, entry + 1, len(elements))
+    _grow(data, tracks + 4, len(elements))
     # What stands before Tracks makes room, so that positions behind it stay.
-    _grow(data, void + 1, -len(crop))
+    _grow(data, void + 1, -len(elements))
     length = 9 - data[void + 1].bit_length()
-    del data[void + 1 + length : void + 1 + length + len(crop)]
+    del data[void + 1 + length : void + 1 + length + len(elements)]
     path.write_bytes(data)
     return path
 
@@ -222,6 +246,8 @@ def _padded(frames: Frames, width: int, height: int) -> list[np.ndarray]:
     return [frame[:height, :width] for frame in frames]
 
 
+# PyAV has no encoder for it: `fake122.mp4`, whatever the frames are.
+_THEORA = Path(__file__).parent / "media" / "theora.ogv"
 # Name -> how it is made, from frames of an even size.
 WRAPPINGS: dict[str, Callable[[Path, Frames], Path]] = {
     "plain.mp4": lambda p, f: encode(p, f),
@@ -236,6 +262,7 @@ WRAPPINGS: dict[str, Callable[[Path, Frames], Path]] = {
     "squeezed.mkv": lambda p, f: encode(
         p, squeezed(f), options={"crf": "5"}, sample_aspect_ratio=Fraction(16, 9)
     ),
+    "squeezed.webm": _with_display_size,
     "cover first.mkv": lambda p, f: encode(p, f, **_still(1, None)),
     "cover last.mp4": lambda p, f: encode(p, f, **_still(1, Disposition.attached_pic)),
     "matroska.mkv": lambda p, f: encode(p, f),
@@ -256,6 +283,7 @@ WRAPPINGS: dict[str, Callable[[Path, Frames], Path]] = {
         p, f, stamps=[40_000 + n * _TICKS for n in range(len(f))]
     ),
     "interlaced flag.ts": lambda p, f: encode(p, f, options={"crf": "12", "x264-params": "tff=1"}),
+    "combed.ts": lambda p, f: encode(p, woven(f), options={"crf": "12", "x264-params": "tff=1"}),
     "edit list.mp4": _cut_by_edit_list,
     "odd size.webm": lambda p, f: encode(p, _padded(f, 319, 317), "libvpx-vp9"),
     "codec crop.mp4": lambda p, f: encode(p, _padded(f, 314, 310)),
@@ -267,6 +295,12 @@ WRAPPINGS: dict[str, Callable[[Path, Frames], Path]] = {
     ),
     "mpeg2.mpg": lambda p, f: encode(p, f, "mpeg2video"),
     "mpeg2.ts": lambda p, f: encode(p, f, "mpeg2video"),
+    "mpeg1.mpg": lambda p, f: encode(p, f, "mpeg1video"),
+    "packets of 192 bytes.m2ts": lambda p, f: encode(p, f, container={"mpegts_m2ts_mode": "1"}),
+    "flash.flv": lambda p, f: encode(p, f, "flv"),
+    "windows media.wmv": lambda p, f: encode(p, f, "wmv2"),
+    "vp8.ogg": lambda p, f: encode(p, f, "libvpx"),
+    "theora.ogv": lambda p, _: Path(shutil.copy(_THEORA, p)),
     "mpeg4.avi": lambda p, f: encode(p, f, "mpeg4"),
     "motion jpeg.avi": lambda p, f: encode(p, f, "mjpeg", "yuvj420p"),
     "raw.h264": lambda p, f: encode(p, f),

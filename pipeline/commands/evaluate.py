@@ -35,7 +35,7 @@ def evaluate(
 
     Exit status: 0 everything that was given was measured, 4 something was not (documents such
     as .txt and .csv do not count), which the output says with the reason, 2 wrong usage or
-    data, 1 failure.
+    data, 1 failure, which NaN or infinite logits are.
     """
     from pipeline.model_evaluation import evaluate_model
     from pipeline.scoring import Request

@@ -33,6 +33,8 @@ _SHORTEST_JUMP = 16
 # Bytes read at a time.
 _BUFFER = 1 << 17
 _NO_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+# Of others, FFmpeg's duration comes from what is there: the last time stamps, or the size.
+_STATING_SECONDS = frozenset(("matroska", "mov", "flv", "asf"))
 _REMEDY = "convert it: ffmpeg -i IN -c:v libx264 OUT.mp4"
 
 
@@ -158,6 +160,11 @@ class Film:
         limit = self._limits.seconds
         if limit is not None and packets.seconds > limit:
             raise UnreadableMedia(f"it plays for {packets.seconds:.0f} s; the limit is {limit:g} s")
+        if packets.is_cut_off(self._stated_seconds(container), video.frames):
+            self._notes.append(
+                f"its video ends after {packets.seconds:.1f} s, and its header says that there is "
+                "more: it is cut off, or its sound goes on without it"
+            )
         others = sum(times.total > 1 for index, times in candidates.items() if index != chosen)
         if others:
             self._notes.append(
@@ -165,6 +172,11 @@ class Film:
                 "read"
             )
         return packets, chosen
+
+    def _stated_seconds(self, container: av.container.InputContainer) -> float:
+        """When the film ends as its header tells; 0 when unknown."""
+        states = self._kind.demuxer in _STATING_SECONDS
+        return (container.duration or 0) / av.time_base if states else 0.0
 
     def _collect(
         self, container: av.container.InputContainer, streams: dict[int, PacketTimes]

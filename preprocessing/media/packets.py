@@ -13,6 +13,9 @@ import numpy as np
 # PyAV's stubs tell packets by their stream.
 AnyPacket: TypeAlias = "av.Packet[Any]"
 NO_KEYS = np.empty(0, np.int64)
+# How much more a header may state before the film counts as cut off: encoders round, and the last
+# frame of some is shown longer.
+_MORE, _MORE_SECONDS = 1.1, 1.0
 
 
 class PacketTimes:
@@ -22,6 +25,7 @@ class PacketTimes:
         self.presentation = array.array("q")
         self.decoding = array.array("q")
         self.keys = bytearray()
+        self.discarded = 0
         self.complete = True
 
     @property
@@ -32,6 +36,7 @@ class PacketTimes:
     def add(self, packet: AnyPacket) -> None:
         """Notes a packet's times."""
         if packet.is_discard:  # An edit list cuts it off; the decoder gives no frame for it.
+            self.discarded += 1
             return
         if packet.pts is None:
             self.complete = False
@@ -64,6 +69,7 @@ class PacketTimes:
             seconds,
             time_base,
             frame_seconds,
+            self.discarded,
         )
 
 
@@ -88,6 +94,7 @@ class Packets:
       seconds: how long it plays; 0 when unknown.
       time_base: seconds of one unit of a time stamp.
       frame_seconds: of one frame by the stated rate; 0 when unknown.
+      discarded: number of packets that an edit list cuts off.
     """
 
     total: int
@@ -97,6 +104,22 @@ class Packets:
     seconds: float
     time_base: fractions.Fraction
     frame_seconds: float
+    discarded: int = 0
+
+    def is_cut_off(self, seconds: float, frames: int) -> bool:
+        """Whether the header states clearly more than is there.
+
+        Args:
+          seconds: when the film ends, as stated; 0 when unknown.
+          frames: number of frames, as stated; 0 when unknown.
+        """
+        end = self.seconds
+        if self.ordered is not None and self.total:
+            # Some containers count from zero, others from the first frame.
+            end = max(end, float(int(self.ordered[-1]) * self.time_base) + self.frame_seconds)
+        if end and seconds > _MORE * end + _MORE_SECONDS:
+            return True
+        return frames > _MORE * (self.total + self.discarded) + 1
 
     def wanted(self, count: int, per_second: float) -> int:
         """How many frames are wanted; see `FrameRequest`."""

@@ -23,9 +23,16 @@ def narrowed(frames):
     return [cv2.resize(small, size, interpolation=cv2.INTER_CUBIC) for small in squeezed(frames)]
 
 
+def single_fields(frames):
+    """As much height lost as where the lines of each second field show another moment."""
+    size = frames[0].shape[1::-1]
+    return [cv2.resize(frame[::2], size, interpolation=cv2.INTER_CUBIC) for frame in frames]
+
+
 # What is lost before coding -> the wrappings that lose it; the others lose by coding only.
 LOSSES = {
-    narrowed: ("squeezed.mp4", "squeezed.mkv"),
+    narrowed: ("squeezed.mp4", "squeezed.mkv", "squeezed.webm"),
+    single_fields: ("combed.ts",),
     list: tuple(WRAPPINGS),
 }
 # No coding loses what 256 dithered colours lose: here the verdict counts.

@@ -1,10 +1,12 @@
 """One clip in many wrappings comes out alike: the same frames, upright, with square pixels."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from made_media import numbered_frame
 from wrapped_media import WRAPPINGS, encode, squeezed
 
 from preprocessing.media.decoder import Decoder
@@ -12,7 +14,11 @@ from preprocessing.media.decoder import Decoder
 CLIP = Path(__file__).parents[2] / "media" / "fake122.mp4"
 # Decibels that a wrapping may lose. Most are coded nearly without loss.
 LEAST = 34.0
-LEAST_OF = {"animation.gif": 24.0, "squeezed.mp4": 30.0, "squeezed.mkv": 30.0}
+LEAST_OF = {
+    "animation.gif": 24.0,
+    "combed.ts": 32.0,
+    **dict.fromkeys(("squeezed.mp4", "squeezed.mkv", "squeezed.webm"), 30.0),
+}
 CUT_OFF = {"odd size.webm": (317, 319), "codec crop.mp4": (310, 314)}
 
 
@@ -49,6 +55,7 @@ def test_a_wrapping_changes_nothing(decoder, plain, tmp_path, name):
         for frame, expected in zip(frames, plain, strict=True)
     ]
     assert min(losses) > LEAST_OF.get(name, LEAST), losses
+    assert not any("its header says" in note for note in told[0].notes)
     assert frames[0].timestamp_ms == 0
     stamps = [frame.timestamp_ms for frame in frames]
     assert stamps == sorted(stamps)
@@ -64,6 +71,7 @@ def test_a_wrapping_changes_nothing(decoder, plain, tmp_path, name):
     [
         ("two streams.mp4", "2 video streams"),
         ("interlaced flag.ts", "no combing"),
+        ("combed.ts", "deinterlaced"),
         ("named as picture.jpg", "its ending is .jpg"),
     ],
 )
@@ -98,6 +106,37 @@ def test_combed_frames_are_deinterlaced(decoder, tmp_path):
     for frame, either, combed in zip(found, moments, frames, strict=True):
         gain = max(psnr(frame.pixels, one) for one in either) - psnr(combed, either[0])
         assert gain > 6
+
+
+def test_pixels_of_mpeg_2_come_out_square(decoder, tmp_path):
+    """Its sequence header names the shape of the picture, here 4:3."""
+    frames = [numbered_frame(number, 240, 240) for number in range(12)]
+    ratio = Fraction(4, 3)
+    path = encode(tmp_path / "a.mpg", frames, "mpeg2video", sample_aspect_ratio=ratio)
+    shown = list(decoder.frames(path, 4))
+    assert {frame.pixels.shape for frame in shown} == {(240, 320, 3)}
+    for frame in shown:
+        expected = cv2.resize(frames[frame.index], (320, 240))
+        assert psnr(frame.pixels, expected) > 25
+
+
+@pytest.mark.parametrize("ending", ["mkv", "webm", "flv", "avi", "mp4"])
+def test_films_that_end_before_their_header_says_are_noted(decoder, tmp_path, ending):
+    """FFmpeg reports no error for these: they look like shorter films."""
+    codecs = {"webm": "libvpx-vp9", "flv": "flv", "avi": "mpeg4"}
+    settings = {"container": {"movflags": "faststart"}} if ending == "mp4" else {}
+    frames = [numbered_frame(number) for number in range(150)]
+    path = encode(tmp_path / f"a.{ending}", frames, codecs.get(ending, "libx264"), **settings)
+    notes = {}
+    for share in (0.5, 1):
+        cut = tmp_path / f"cut.{ending}"
+        cut.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        told = []
+        list(decoder.frames(cut, 4, tell=told.append))
+        notes[share] = [note for note in told[0].notes if "its header says" in note]
+    assert len(notes[0.5]) == 1
+    assert "it is cut off, or its sound goes on without it" in notes[0.5][0]
+    assert notes[1] == []
 
 
 def test_the_control_of_squeezed_clips_is_squeezed_itself(plain):

@@ -99,6 +99,19 @@ def test_score_gives_no_word_either_and_fails(broken_model, tmp_path, capfd):
     assert f"error: the model {broken_model} gave NaN or infinite logits for 2 clips" in said
 
 
+def test_evaluate_measures_nothing_with_them_and_fails(broken_model, tmp_path, capfd):
+    for label, levels in (("real", (60, 70)), ("fake", (200, 5))):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for brightness in levels:
+            picture(tmp_path / "data" / label / f"{brightness}.png", brightness)
+    arguments = ["evaluate", "--model", str(broken_model), "--data", str(tmp_path / "data")]
+    assert main([*arguments, "--output", str(tmp_path / "out"), "--precropped"]) == 1
+    said = capfd.readouterr().out
+    assert f"error: the model {broken_model} gave NaN or infinite logits for 1 clips" in said
+    assert "fake/5.png" in said
+    assert "auc                 not measured (1 of 4 scores are not numbers)" in said
+
+
 def test_clips_beyond_the_precision_of_probabilities_are_told_apart(tmp_path, capsys):
     """Real logits of 38 to 41 and fake ones of 60 to 63 all have a P(fake) of exactly 1.0."""
     reals, fakes = np.linspace(38.0, 41.0, 40), np.linspace(60.0, 63.0, 40)

@@ -11,7 +11,7 @@ from serving.server.main import _options
 
 # Argument -> a value that is not its default, the option that has it, and as what.
 CHANGES = {
-    "host": ("0.0.0.0", "host", "0.0.0.0"),
+    "host": ("127.0.0.2", "host", "127.0.0.2"),
     "port": (18500, "port", 18500),
     "rest_port": (18501, "rest_port", 18501),
     "rest_timeout": (7.0, "rest_timeout", 7.0),
