@@ -80,6 +80,6 @@ def logits_error(model: str, clips: Sequence[str]) -> str:
       clips: that it gave them for, at least one.
     """
     return (
-        f"error: the model {model} gave NaN or infinite logits for {len(clips)} clips, the first of "
-        f"them {clips[0]}; it cannot be used"
+        f"error: the model {model} gave NaN or infinite logits for {len(clips)} clips, the first "
+        f"of them {clips[0]}; it cannot be used"
     )
