@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+# So that assertions of the shared cases say what differs.
+pytest.register_assert_rewrite(
+    "cases.backbone_case", "cases.layout_case", "cases.node_case", "processes"
+)
+
 
 @pytest.fixture(scope="session")
 def media() -> Path:

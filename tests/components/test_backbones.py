@@ -9,12 +9,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from cases.backbone_case import BackboneCase
 
 from components.trainer.backbones import base
 from components.trainer.backbones.base import Backbone, backbone_of, backbones, register
 from components.trainer.backbones.weights import build_backbone
 from components.trainer.config import ModelConfig
-from components.trainer.model import blocks, build_model, prepare_phase
+from components.trainer.model import build_model, prepare_phase
 from components.trainer.torch_file import read_tensors
 from preprocessing.support.errors import UsageError
 
@@ -75,6 +76,48 @@ def test_a_damaged_package_is_refused(tmp_path, monkeypatch):
         backbone.imagenet()
 
 
+class TestTiny(BackboneCase):
+    backbone = "tiny"
+    features = (8, 8, 32)
+
+
+class TestEfficientNetLite0(BackboneCase):
+    backbone = "efficientnet_lite0"
+    features = (2, 2, 1280)
+
+
+@pytest.mark.slow
+class TestNASNetMobile(BackboneCase):
+    backbone = "nasnet_mobile"
+    features = (2, 2, 1056)
+
+
+@pytest.mark.slow
+class TestNASNetLarge(BackboneCase):
+    backbone = "nasnet_large"
+    features = (2, 2, 4032)
+
+
+class TestOneOfThisFile(BackboneCase):
+    """What another project registers passes them too."""
+
+    backbone = "linear"
+    features = (8, 8, 4)
+
+    @pytest.fixture(autouse=True, scope="class")
+    def registered_backbone(self):
+        with pytest.MonkeyPatch.context() as patch:
+            backbones()
+            patch.setattr(base, "_registry", dict(base._registry))
+            register(Linear())
+            yield
+
+
+def test_every_backbone_has_its_case():
+    cases = {case.backbone for case in BackboneCase.__subclasses__()} - {"linear"}
+    assert cases == set(backbones())
+
+
 class Linear(Backbone):
     """A backbone of this file alone."""
 
@@ -96,14 +139,6 @@ def linear(monkeypatch):
     backbones()
     monkeypatch.setattr(base, "_registry", dict(base._registry))
     return register(Linear())
-
-
-def test_another_backbone_needs_its_class_only(linear):
-    model = build_model(ModelConfig(backbone="linear", weights="none"))
-    assert model.input_shape == (None, 40, 40, 3)
-    assert tuple(blocks(model)) == linear.blocks
-    with pytest.raises(UsageError, match="no ImageNet weights for the backbone linear"):
-        linear.imagenet()
 
 
 def test_a_name_is_given_once(linear):

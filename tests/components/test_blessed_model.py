@@ -1,6 +1,7 @@
 """The baseline of a candidate: by resolver (local runs) and by component (Kubeflow)."""
 
 import pytest
+from cases.node_case import execute, make_artifact
 
 # TFX is imported where it is used: collecting these tests costs the unit tests nothing.
 pytestmark = pytest.mark.integration
@@ -144,9 +145,10 @@ def latest(tmp_path):
     from components.blessed_model.executor import Executor
 
     def latest():
-        artifact = standard_artifacts.Model()
-        artifact.uri = str(tmp_path / "artifact")
-        Executor().Do(
+        artifact = make_artifact(standard_artifacts.Model, tmp_path / "artifact")
+        execute(
+            Executor,
+            tmp_path,
             {"candidate": [model(7)]},
             {"model": [artifact]},
             {"push_destination": str(tmp_path / "pushed")},

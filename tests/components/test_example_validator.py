@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from cases.node_case import execute, make_artifact
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -72,28 +73,28 @@ def validate(tmp_path):
     """Runs the executor on the real statistics of {split: serialized Examples}."""
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics import stats_impl
-    from tfx.types import artifact_utils, standard_artifacts
+    from tfx.types import standard_artifacts
     from tfx_bsl.coders import example_coder
 
     from components.example_validator.executor import Executor
 
     def validate(**records):
-        statistics = standard_artifacts.ExampleStatistics()
-        statistics.uri = str(tmp_path / "statistics")
-        statistics.split_names = artifact_utils.encode_split_names(list(records))
+        statistics = make_artifact(
+            standard_artifacts.ExampleStatistics, tmp_path / "statistics", tuple(records)
+        )
         for split, examples in records.items():
             batch = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(examples)
             computed = stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions())
             folder = tmp_path / "statistics" / f"Split-{split}"
             folder.mkdir(parents=True)
             (folder / "FeatureStats.pb").write_bytes(computed.SerializeToString())
-        schema = standard_artifacts.Schema()
-        schema.uri = str(tmp_path / "schema")
+        schema = make_artifact(standard_artifacts.Schema, tmp_path / "schema")
         (tmp_path / "schema").mkdir()
         (tmp_path / "schema" / "schema.pbtxt").write_bytes(SCHEMA.read_bytes())
-        anomalies = standard_artifacts.ExampleAnomalies()
-        anomalies.uri = str(tmp_path / "anomalies")
-        Executor().Do(
+        anomalies = make_artifact(standard_artifacts.ExampleAnomalies, tmp_path / "anomalies")
+        execute(
+            Executor,
+            tmp_path,
             {"statistics": [statistics], "schema": [schema]},
             {"anomalies": [anomalies]},
             {"exclude_splits": "[]"},

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import node_case
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
 from preprocessing.datasets.clip import Clip
@@ -57,18 +58,11 @@ def execute(manifest, folder, store=None, settings=SETTINGS):
 
     folder.mkdir(exist_ok=True)
     manifest.write_csv(folder / "manifest.csv")
-    examples = standard_artifacts.Examples()
-    examples.uri = str(folder / "examples")
-    examples.split_names = json.dumps(SPLITS)
-    report = simple_artifacts.File()
-    report.uri = str(folder / "report")
-    runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-    context = Executor.Context(
-        beam_pipeline_args=[runner, "--direct_running_mode=in_memory"],
-        tmp_dir=str(folder / "tmp"),
-        unique_id="1",
-    )
-    Executor(context).Do(
+    examples = node_case.make_artifact(standard_artifacts.Examples, folder / "examples", SPLITS)
+    report = node_case.make_artifact(simple_artifacts.File, folder / "report")
+    node_case.execute(
+        Executor,
+        folder,
         {},
         {"examples": [examples], "report": [report]},
         {

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from cases.node_case import execute, make_artifact
 from serving_support.models import face_detector
 from tfx.components.pusher import executor as pusher
 from tfx.proto import pusher_pb2
@@ -70,20 +71,21 @@ class Candidate:
     def check(self, split="test", **limits):
         """The blessing and the report."""
         properties = {"limits": json.dumps(limits), "crops": 8, "split": split, "code": ""}
-        Executor().Do(self.inputs, self.outputs, properties)
+        execute(Executor, self.folder, self.inputs, self.outputs, properties)
         (blessing,), (file,) = self.outputs["blessing"], self.outputs["report"]
         return blessing, serving_result.read(file.uri)
 
     def push(self):
         """Whether Pusher pushes with the blessing of this check."""
-        pushed = standard_artifacts.PushedModel()
-        pushed.uri = str(self.folder / "pushed")
+        pushed = make_artifact(standard_artifacts.PushedModel, self.folder / "pushed")
         destination = pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(
                 base_directory=str(self.folder / "models")
             )
         )
-        pusher.Executor().Do(
+        execute(
+            pusher.Executor,
+            self.folder,
             {"model": self.inputs["model"], "infra_blessing": self.outputs["blessing"]},
             {"pushed_model": [pushed]},
             {"push_destination": proto_utils.proto_to_json(destination)},
@@ -94,9 +96,7 @@ class Candidate:
 @pytest.fixture
 def candidate(tmp_path):
     def artifact(kind, name):
-        made = kind()
-        made.uri = str(tmp_path / name)
-        return made
+        return make_artifact(kind, tmp_path / name)
 
     examples = artifact(standard_artifacts.Examples, "examples")
     examples.split_names = '["train", "test"]'

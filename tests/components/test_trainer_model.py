@@ -6,13 +6,12 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from trainer_workbench import MODEL, SIZE, face_like
 
-from components.trainer.backbones.base import backbone_of, backbones, md5_of
+from components.trainer.backbones.base import backbone_of, md5_of
 from components.trainer.backbones.weights import build_backbone, check_weights
 from components.trainer.config import ModelConfig
 from components.trainer.model import (
     HighPass,
     batch_norms,
-    blocks,
     build_model,
     network_of,
     prepare_phase,
@@ -72,12 +71,6 @@ def test_momentum_reaches_every_batch_norm():
     pixels = np.random.default_rng(0).uniform(-1, 1, (4, SIZE, SIZE, 3)).astype(np.float32)
     model(pixels, training=True)
     assert np.abs(layer.moving_mean.numpy()).max() > 0
-
-
-@pytest.mark.parametrize("backbone", backbones())
-def test_blocks_are_those_that_a_configuration_may_name(backbone):
-    model = build_model(ModelConfig(backbone=backbone, weights="none", image_size=64))
-    assert tuple(blocks(model)) == backbone_of(backbone).blocks
 
 
 def test_unknown_backbone():

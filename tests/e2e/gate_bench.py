@@ -1,15 +1,14 @@
 """The real Evaluator, ClipEvaluator and Pusher, on records that say what the model shall answer."""
 
 import dataclasses
-import functools
 import json
 from pathlib import Path
 
 import numpy as np
+from cases.node_case import execute, make_artifact
 
 from components.evaluation.config import EvaluationConfig, GateConfig
 from preprocessing.extraction.face_example import SCORE, make_example
-from preprocessing.support.beam_args import RUNNER
 
 PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
 
@@ -103,7 +102,7 @@ def judge(
     baseline_scale: float | None = None,
 ) -> Outcome:
     """Runs Evaluator, ClipEvaluator and Pusher as a pipeline does."""
-    from tfx.types import artifact_utils, standard_artifacts
+    from tfx.types import standard_artifacts
     from tfx.types.experimental import simple_artifacts
     from tfx.utils import proto_utils
 
@@ -112,10 +111,11 @@ def judge(
     from components.evaluation.eval_config import make_eval_config
     from components.evaluator import component as evaluator
 
-    artifact = functools.partial(_artifact, folder)
+    def artifact(kind, name, splits=()):
+        return make_artifact(kind, folder / name, splits)
+
     write_examples(folder / "examples", crops)
-    examples = artifact(standard_artifacts.Examples, "examples")
-    examples.split_names = artifact_utils.encode_split_names(["val", "test"])
+    examples = artifact(standard_artifacts.Examples, "examples", ("val", "test"))
     model = artifact(standard_artifacts.Model, "model")
     model.id = 1
     save_model(folder / "model", scale)
@@ -127,17 +127,18 @@ def judge(
     frame_blessing = artifact(standard_artifacts.ModelBlessing, "frame_blessing")
     config = make_eval_config(EvaluationConfig(gate=gate, clip_gate=clip_gate))
     # The component names its executor, so that one of TFX's own would be found out.
-    executor = evaluator.Evaluator.EXECUTOR_SPEC.executor_class
-    executor(
-        executor.Context(beam_pipeline_args=[RUNNER], tmp_dir=str(folder / "tmp"), unique_id="1")
-    ).Do(
+    execute(
+        evaluator.Evaluator.EXECUTOR_SPEC.executor_class,
+        folder,
         inputs,
         {"evaluation": [evaluation], "blessing": [frame_blessing]},
         {"eval_config": proto_utils.proto_to_json(config), "example_splits": '["test"]'},
     )
     clip_evaluation = artifact(simple_artifacts.File, "clip_evaluation")
     blessing = artifact(standard_artifacts.ModelBlessing, "blessing")
-    clip_evaluator.Executor().Do(
+    execute(
+        clip_evaluator.Executor,
+        folder,
         {**inputs, "model_blessing": [frame_blessing]},
         {"evaluation": [clip_evaluation], "blessing": [blessing]},
         {"gate": json.dumps(clip_gate.to_dict()), "resamples": 100, "code": ""},
@@ -154,12 +155,6 @@ def judge(
     )
 
 
-def _artifact(folder: Path, kind, name: str):
-    made = kind()
-    made.uri = str(folder / name)
-    return made
-
-
 def _push(model, blessing, pushed_model, target: Path) -> Path | None:
     """Runs Pusher; returns the folder of the version that it wrote."""
     from tfx.components.pusher import executor as pusher
@@ -169,7 +164,9 @@ def _push(model, blessing, pushed_model, target: Path) -> Path | None:
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(target))
     )
-    pusher.Executor().Do(
+    execute(
+        pusher.Executor,
+        target.parent,
         {"model": [model], "model_blessing": [blessing]},
         {"pushed_model": [pushed_model]},
         {"push_destination": proto_utils.proto_to_json(destination)},

@@ -1,6 +1,5 @@
 """The published datasets: what is listed of them, and what is told as a problem."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -8,9 +7,7 @@ import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
 from name_lists import celeb_df_files, celeb_df_test_list, faceforensics_pairs
 
-from pipeline.config import load_config
-from preprocessing.datasets import layout
-from preprocessing.datasets.clip import Clip, Listing, Problem
+from preprocessing.datasets.clip import Problem
 from preprocessing.datasets.layouts import celeb_df, dfdc, faceforensics
 from preprocessing.datasets.listing import list_clips
 
@@ -354,33 +351,3 @@ class TestDfdc:
         assert reasons(listing) == {
             "dfdc_train_part_0/awnfpubqmo.mp4": "row of metadata.json without its file"
         }
-
-
-class TestRegistry:
-    def test_another_layout_needs_its_own_file_only(self, tmp_path, monkeypatch):
-        """One that reads `LABEL_NAME.mp4`, as its own file would register it."""
-
-        def list_flat(root):
-            clips = [
-                Clip(path=path.name, label=int(path.name[0]), dataset="flat", method="")
-                for path in sorted(root.glob("[01]_*.mp4"))
-            ]
-            return Listing("flat", tuple(clips), ())
-
-        monkeypatch.setattr(layout, "_registry", dict(layout._registry))
-        flat = layout.Layout(
-            "flat",
-            "files such as 0_name.mp4 and 1_name.mp4",
-            lambda root: any(root.glob("[01]_*.mp4")),
-            lambda root, within: False,
-            list_flat,
-        )
-        layout.register(flat)
-        for name in ("0_a.mp4", "1_b.mp4"):
-            (tmp_path / name).write_bytes(b"x")
-        listing = list_clips(tmp_path)
-        assert listing.layout == "flat"
-        assert [clip.label for clip in listing.clips] == [0, 1]
-        assert load_config("folder", ["data.layout=flat"]).data.layout == "flat"
-        with pytest.raises(ValueError, match="two layouts have the name 'flat'"):
-            layout.register(dataclasses.replace(flat, order=1))
