@@ -126,7 +126,36 @@ def index(config: Config) -> Manifest:
       UsageError: no dataset is named, or the folder is not one.
     """
     data = config.data
-    list_file = Path(data.list).resolve() if data.list else None
+    return build_manifest(
+        dataset_folder(config),
+        layout=data.layout,
+        protocol=data.split,
+        val_fraction=data.val_fraction,
+        test_fraction=data.test_fraction,
+        seed=config.seed,
+        hash_cache=hash_cache_of(config),
+        list_file=list_of(config),
+    )
+
+
+def list_of(config: Config) -> Path | None:
+    """The list of clips that the configuration names."""
+    return Path(config.data.list).resolve() if config.data.list else None
+
+
+def hash_cache_of(config: Config) -> Path | None:
+    """The file that remembers the hashes of clips."""
+    return Path(config.output) / "inputs" / "hashes.json" if config.output else None
+
+
+def dataset_folder(config: Config) -> Path:
+    """The folder of the configured dataset; that of the demo is made first.
+
+    Raises:
+      UsageError: no dataset is named.
+    """
+    data = config.data
+    list_file = list_of(config)
     root = data.dir or (str(list_file.parent) if list_file else "")
     if data.layout == "demo":
         from preprocessing.datasets import demo  # Loads scikit-image.
@@ -137,16 +166,7 @@ def index(config: Config) -> Manifest:
         )
     if not root:
         raise UsageError("no dataset is named: give --data DIR, or set data.dir or data.list")
-    return build_manifest(
-        Path(root).resolve(),
-        layout=data.layout,
-        protocol=data.split,
-        val_fraction=data.val_fraction,
-        test_fraction=data.test_fraction,
-        seed=config.seed,
-        hash_cache=Path(config.output) / "inputs" / "hashes.json" if config.output else None,
-        list_file=list_file,
-    )
+    return Path(root).resolve()
 
 
 def make_output(output: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.evaluation.measures import StoredMeasure
 from pipeline.console import Console, logged
@@ -19,6 +20,9 @@ from preprocessing.support.errors import UsageError
 from preprocessing.support.output_lock import locked
 from serving.model import card
 from serving.model.verdict import Wording
+
+if TYPE_CHECKING:
+    from components.clip_evaluator.clip_scoring import Scored
 
 _RESAMPLES = 1000
 
@@ -85,6 +89,19 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
         output,
     )
     _say_metrics(find(measured.clips).metrics, console)
+    missing = _say_what_is_missing(manifest, scored, extraction, console)
+    console.say(f"report: {page}")
+    broken = scored.crops["clip_id"][~np.isfinite(scored.crops["logit"])]
+    if len(broken):
+        console.say(logits_error(request.model, sorted(set(broken))))
+        return 1
+    return INCOMPLETE if missing else 0
+
+
+def _say_what_is_missing(
+    manifest: Manifest, scored: Scored, extraction: Path, console: Console
+) -> bool:
+    """Tells which clips and files of the folder were not measured; whether there are any."""
     faceless = sum(not row.crops for row in scored.rows)
     if faceless:
         console.say(
@@ -97,12 +114,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
             f"without {len(missing)} files and folders that are no clips of the dataset; each "
             f"stands in {extraction}/report.txt"
         )
-    console.say(f"report: {page}")
-    broken = scored.crops["clip_id"][~np.isfinite(scored.crops["logit"])]
-    if len(broken):
-        console.say(logits_error(request.model, sorted(set(broken))))
-        return 1
-    return INCOMPLETE if faceless or missing else 0
+    return bool(faceless or missing)
 
 
 def _say_metrics(metrics: Mapping[str, StoredMeasure], console: Console) -> None:

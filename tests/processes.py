@@ -39,6 +39,11 @@ def running() -> set[int]:
     return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _fields(path)[0] not in "ZX"}
 
 
+def parent(pid: int) -> int:
+    """Number of the process that started it; 0 of a process that is gone."""
+    return int(_fields(Path(f"/proc/{pid}"))[1])
+
+
 def peak(pid: int) -> float:
     """Most memory that a process ever held, in MB; of a process that is gone, 0."""
     with contextlib.suppress(OSError):

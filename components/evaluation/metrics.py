@@ -13,8 +13,8 @@ from serving.model.aggregation import probability
 # TPR at a small rate of false alarms: what a user of a detector lives with.
 LOW_FPRS = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_0.1pct": 0.001}
 # Measures that mean nothing without both classes.
-RANKING = ("auc", "eer", "average_precision", *LOW_FPRS)
-METRICS = ("accuracy", *RANKING, "log_loss", "brier", "calibration_error")
+NEED_BOTH_CLASSES = ("auc", "eer", "average_precision", *LOW_FPRS)
+METRICS = ("accuracy", *NEED_BOTH_CLASSES, "log_loss", "brier", "calibration_error")
 # 15 bins as in Guo et al., "On Calibration of Modern Neural Networks" (2017).
 CALIBRATION_BINS = 15
 
@@ -63,7 +63,7 @@ def measure(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measure]:
     }
     notes = {}
     if reason:
-        notes = dict.fromkeys(RANKING, reason)
+        notes = dict.fromkeys(NEED_BOTH_CLASSES, reason)
     else:
         fpr, tpr, _ = sk.roc_curve(labels, logits, drop_intermediate=False)
         values["auc"] = sk.roc_auc_score(labels, logits)

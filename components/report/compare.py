@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.report.finished import locate, read_data
-from components.report.formats import NAMES, measure, number
+from components.report.formats import measure, named, number
 from components.report.templating import fill
 from preprocessing.extraction.face_example import CLIP_ID, LABEL
 from preprocessing.manifest.manifest import Manifest
@@ -41,7 +41,7 @@ class Comparison:
     def text(self) -> str:
         """A table for the terminal."""
         rows: list[tuple[str, ...]] = [("", *self.names, "difference" if self.result else "")]
-        for name, title in NAMES.items():
+        for name, title in self._named():
             values = [number(measures[name]["value"]) for measures in self._sides(name)]
             difference = measure(self.result["metrics"][name], True) if self.result else ""
             rows.append((title, *values, difference))
@@ -60,9 +60,15 @@ class Comparison:
                 *(number(measures[name]["value"]) for measures in self._sides(name)),
                 measure(self.result["metrics"][name], True) if self.result else "–",
             ]
-            for name, title in NAMES.items()
+            for name, title in self._named()
         ]
         return fill("comparison.html.j2", names=self.names, remarks=self.remarks, rows=rows)
+
+    def _named(self) -> list[tuple[str, str]]:
+        """The measures that both sides have."""
+        if self.result:
+            return named(self.result["metrics"])
+        return named(self.measures[0].keys() & self.measures[1].keys())
 
     def _sides(self, name: str) -> list[dict[str, Any]]:
         if not self.result:

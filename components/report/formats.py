@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from typing import Any
 
 NAMES = {
@@ -16,6 +17,15 @@ NAMES = {
     "brier": "Brier score",
     "calibration_error": "Calibration error",
 }
+
+
+def named(measures: Container[str]) -> list[tuple[str, str]]:
+    """(name, name for people) of the measures that are there; files of earlier versions lack some.
+
+    Args:
+      measures: names, as `metrics.json` and `report.json` have them.
+    """
+    return [(name, title) for name, title in NAMES.items() if name in measures]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from components.report import charts
-from components.report.formats import NAMES, measure, number
+from components.report.formats import NAMES, measure, named, number
 from components.report.mistakes import Mistake, data_uri, overlay, thumbnail
 
 _POINTS = {"eer": "equal errors", "0.5": "score of 0.5"}
@@ -23,7 +23,7 @@ def clips(data: dict[str, Any]) -> dict[str, Any]:
     test, val = (data["splits"].get(split) for split in ("test", "val"))
     clips, crops = test["clips"][0], test["crops"][0]
     rows = []
-    for name, title in NAMES.items():
+    for name, title in named(clips["metrics"]):
         row = [title, measure(clips["metrics"][name]), number(crops["metrics"][name]["value"])]
         if val:
             row.append(number(val["clips"][0]["metrics"][name]["value"]))

@@ -8,7 +8,7 @@ from typing import Any
 from components.evaluation.bounds import AT_LEAST, Row
 from components.report import background, measured
 from components.report.background import Pictures
-from components.report.formats import NAMES, measure, number
+from components.report.formats import NAMES, measure, named, number
 from components.report.templating import fill
 
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
@@ -99,6 +99,6 @@ def _comparison_rows(comparison: dict[str, Any]) -> list[list[str]]:
             number(values["baseline"]),
             measure(values, signed=True),
         ]
-        for name, title in NAMES.items()
+        for name, title in named(comparison["metrics"])
         for values in [comparison["metrics"][name]]
     ]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from typing import Annotated
+
+import typer
+
 from pipeline.commands._options import Data, Output, Overrides, Preset, configuration_of_any_layout
+from preprocessing.support.errors import UsageError
 
 
 def extract(
@@ -10,31 +16,39 @@ def extract(
     data: Data = None,
     output: Output = None,
     overrides: Overrides = None,
+    part: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Extract one part of the clips only, as 3/8, into the face store of --output, "
+            "which all parts share; auto in a Slurm job array or an indexed Kubernetes job.",
+            show_default="all clips",
+        ),
+    ] = "",
+    status: Annotated[
+        bool, typer.Option("--status", help="Say how many clips the parts have done; do nothing.")
+    ] = False,
 ) -> int:
     """Cut the faces out of a dataset.
 
     Divides a dataset, cuts the faces out of its clips and writes TFRecords by split, a report
     and a contact sheet. Started again, it goes on where it stopped. Hidden files are not looked
-    at.
+    at. With --part it does its share of the clips and writes no records; when all parts are done,
+    call it without, or `deepfake run` with the same --output.
 
     Exit status: 0 everything that was given gave faces, 4 something was not (documents such as
     .txt and .csv do not count), which the output says with the reason, 2 wrong usage or data, 1
     failure.
     """
-    from pipeline.console import Console
-    from pipeline.inputs import INCOMPLETE, index, make_output
-    from preprocessing.manifest.checks import left_out
+    if part and status:
+        raise UsageError("give --part or --status, and not both")
+    from pipeline.extraction import extract_all, extract_part, extraction_status
 
     config = configuration_of_any_layout(preset, overrides, data, output)
-    folder = make_output(config.output)
-    manifest = index(config)
-    with Console(folder / "logs" / "extract.log") as console:
-        from preprocessing.extraction.dataset_extraction import extract_dataset
+    if status:
+        return extraction_status(config)
+    if not part:
+        return extract_all(config)
+    from preprocessing.manifest.parts import Part
 
-        settings = config.extraction.crop_settings(config.data.precropped)
-        workers = config.extraction.workers
-        summary = extract_dataset(
-            manifest, settings, folder / "faces", workers=workers, say=console.say
-        )
-    missing = left_out(manifest.root, manifest.clips, manifest.problems)
-    return INCOMPLETE if missing or summary["clips_reported"] else 0
+    return extract_part(config, Part.parse(part, os.environ))

@@ -1,12 +1,13 @@
-"""A dataset's faces as TFRecords in a folder, without a pipeline around it."""
+"""A dataset's faces as TFRecords in a folder, or in the face store alone, without a pipeline."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report
 from preprocessing.extraction.face_extraction import run_extraction
 from preprocessing.faces.crop_settings import CropSettings
@@ -22,6 +23,7 @@ def extract_dataset(
     workers: int = 1,
     beam_args: list[str] | None = None,
     say: Callable[[str], None] = print,
+    store: str | Path | None = None,
 ) -> dict[str, Any]:
     """Extracts the faces of a manifest's clips.
 
@@ -32,10 +34,12 @@ def extract_dataset(
       manifest: the clips, with their splits.
       settings: what to look for and how to cut it.
       output: folder that gets `manifest.csv`, `<split>/faces-*.gz`, `report.json`, `report.txt`,
-        `contact_sheet.png`, `store/`, the finished clips, and `.lock`.
+        `contact_sheet.png` and `.lock`.
       workers: worker processes; 1 works in this process.
       beam_args: further Beam arguments, as for another runner.
       say: called with each text of the outcome.
+      store: folder of finished clips, which several calls may share; `store/` of the output by
+        default.
 
     Returns:
       The report's summary; see `preprocessing.extraction.extraction_report.summarise`.
@@ -47,13 +51,15 @@ def extract_dataset(
     output = Path(output).resolve()
     output.mkdir(parents=True, exist_ok=True)
     with locked(output, "an extraction"):
-        return _extract(manifest, settings, output, workers, beam_args, say)
+        finished = Path(store or output / "store").resolve()
+        return _extract(manifest, settings, output, finished, workers, beam_args, say)
 
 
 def _extract(
     manifest: Manifest,
     settings: CropSettings,
     output: Path,
+    store: Path,
     workers: int,
     beam_args: list[str] | None,
     say: Callable[[str], None],
@@ -71,7 +77,7 @@ def _extract(
         beam.Pipeline(options=options),
         str(manifest.root),
         manifest.clips,
-        str(output / "store"),
+        str(store),
         {split: str(output / split) for split in splits},
         settings,
         workers,
@@ -83,3 +89,43 @@ def _extract(
         say(line)
     say(f"crops, report.txt and contact_sheet.png are in {output}")
     return summary
+
+
+def extract_part(
+    root: Path,
+    clips: Sequence[Clip],
+    settings: CropSettings,
+    report: Path,
+    store: str | Path,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Fills the face store with some of a dataset's clips; records are made of it later.
+
+    Several processes may fill one store, also with the same clips: an entry is complete or absent.
+
+    Args:
+      root: the dataset's folder.
+      clips: with hashes.
+      settings: what to look for and how to cut it.
+      report: folder that gets `report.json`, `report.txt` and `contact_sheet.png` of these clips.
+      store: folder of finished clips.
+      workers: worker processes; 1 works in this process.
+
+    Returns:
+      The report's summary; see `preprocessing.extraction.extraction_report.summarise`.
+    """
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    report.mkdir(parents=True, exist_ok=True)
+    rows = run_extraction(
+        beam.Pipeline(options=PipelineOptions([RUNNER, *worker_args(workers)])),
+        str(root),
+        clips,
+        str(store),
+        {},
+        settings,
+        workers,
+        str(report / "rows.json.tmp"),
+    )
+    return extraction_report.write(report, rows)

@@ -57,7 +57,8 @@ class ExtractFaces(beam.PTransform):
     Args:
       root: folder that the clips' paths start from.
       store: folder of finished clips, shared by runs.
-      outputs: for each split the folder that its shards are written to.
+      outputs: for each split the folder that its shards are written to; empty to fill the store
+        only.
       clips_per_split: for each split how many clips it has (decides the number of shards).
       settings: see `preprocessing.faces.crop_settings`.
       threads: CPU threads a worker may use; 0 leaves it to the libraries.
@@ -95,6 +96,8 @@ class ExtractFaces(beam.PTransform):
                 _Extract(self._root, self._store, self._settings, self._threads, self._frames_of)
             )
         )
+        if not self._outputs:
+            return rows
         _ = (
             rows
             | "WithFaces" >> beam.Filter(lambda row: row.crops > 0)
@@ -123,7 +126,7 @@ def run_extraction(
       root: folder that the clips' paths start from.
       clips: the clips, with their splits.
       store: folder of finished clips.
-      outputs: for each split the folder that its shards are written to.
+      outputs: for each split the folder that its shards are written to; empty for none.
       settings: see `preprocessing.faces.crop_settings`.
       workers: worker processes of the pipeline, among which the CPUs are divided.
       rows_path: file that carries the rows from the workers to here; it is gone afterwards.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def write_clip(path: Path, row: ClipRow, examples: Sequence[bytes]) -> None:
     import tensorflow as tf
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    # Processes of other machines may have the same number.
+    temporary = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
     with tf.io.TFRecordWriter(str(temporary)) as writer:
         for record in (json.dumps(row.to_dict()).encode(), *examples):
             writer.write(record)

@@ -40,7 +40,8 @@ def hash_clips(
       root: the dataset's folder.
       clips: its clips.
       cache_path: JSON file that remembers hashes by path, size and time of change; it may be
-        absent, broken or read-only, which costs time only.
+        absent, broken or read-only, which costs time only. What files beside it remember, those of
+        parts (`hashes-3-of-8.json` beside `hashes.json`), is known as well.
 
     Returns:
       The clips in the same order, without those whose file cannot be opened, and these.
@@ -60,10 +61,25 @@ def hash_clips(
             new_entries.update(result.files)
             hashed.append(replace(clip, sha256=result.sha256, size=result.size))
     finally:  # What is hashed stays hashed, also when the user stops a long run.
-        if cache_path and not new_entries.items() <= cache.items():
+        remembered = _entries(cache_path) if cache_path else {}
+        if cache_path and not new_entries.items() <= remembered.items():
             with suppress(OSError), replacing(cache_path) as out:  # Without it, only time is lost.
-                json.dump({**cache, **new_entries}, out)
+                json.dump({**remembered, **new_entries}, out)
     return hashed, problems
+
+
+def known_clips(root: Path, clips: Iterable[Clip], cache_path: Path | None) -> list[Clip]:
+    """The clips whose hashes are remembered, with them; no clip is read."""
+    cache = _read_cache(cache_path)
+    known = []
+    for clip in clips:
+        try:
+            result = _hash(root, clip, cache, read=False)
+        except _NotRemembered:
+            continue
+        if isinstance(result, _Hashed):
+            known.append(replace(clip, sha256=result.sha256, size=result.size))
+    return known
 
 
 @dataclass(frozen=True)
@@ -88,14 +104,20 @@ def _in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Ite
         pool.shutdown(cancel_futures=True)
 
 
-def _hash(root: Path, clip: Clip, cache: Mapping[str, _Known]) -> _Hashed | Problem:
-    """Hash of a file or of a clip's pictures, or which of them cannot be read and why."""
+def _hash(
+    root: Path, clip: Clip, cache: Mapping[str, _Known], read: bool = True
+) -> _Hashed | Problem:
+    """Hash of a file or of a clip's pictures, or which of them cannot be read and why.
+
+    Raises:
+      _NotRemembered: a hash is not known, and nothing shall be read.
+    """
     path = clip.path
     files = {}
     try:
         digest = hashlib.sha256()
-        for path in _files_of(root, clip):
-            key, entry = _hash_file(root / path, cache)
+        for path in files_of(root, clip):
+            key, entry = _hash_file(root / path, cache, read)
             files[key] = entry
             name = PurePosixPath(path).name
             digest.update(f"{name} {entry[2]}\n".encode("utf-8", "surrogateescape"))
@@ -109,7 +131,7 @@ def _hash(root: Path, clip: Clip, cache: Mapping[str, _Known]) -> _Hashed | Prob
     return _Hashed(sha256, sum(size for size, _, _ in files.values()), files)
 
 
-def _files_of(root: Path, clip: Clip) -> Sequence[str]:
+def files_of(root: Path, clip: Clip) -> Sequence[str]:
     """POSIX paths of the clip's files, relative to the dataset's folder."""
     if clip.frames:
         return clip.frames
@@ -122,7 +144,11 @@ class _NotRegular(Exception):
     pass
 
 
-def _hash_file(file: Path, cache: Mapping[str, _Known]) -> tuple[str, _Known]:
+class _NotRemembered(Exception):
+    pass
+
+
+def _hash_file(file: Path, cache: Mapping[str, _Known], read: bool) -> tuple[str, _Known]:
     """The file's key in the cache, and (size, time of change, hash)."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
@@ -133,6 +159,8 @@ def _hash_file(file: Path, cache: Mapping[str, _Known]) -> tuple[str, _Known]:
         if not os.access(file, os.R_OK):
             raise PermissionError(13, "Permission denied")
         return key, entry
+    if not read:
+        raise _NotRemembered
     return key, (status.st_size, status.st_mtime_ns, _sha256(file))
 
 
@@ -145,11 +173,21 @@ def _sha256(file: Path) -> str:
 
 
 def _read_cache(path: Path | None) -> dict[str, _Known]:
+    """What a file remembers, and those beside it that belong to parts."""
+    if path is None:
+        return {}
+    stem = path.stem.partition("-")[0]
+    known: dict[str, _Known] = {}
+    for file in (*sorted(path.parent.glob(f"{stem}-*.json")), path.with_name(f"{stem}.json"), path):
+        known |= _entries(file)
+    return known
+
+
+def _entries(path: Path) -> dict[str, _Known]:
     try:
-        cache = json.loads(path.read_text(encoding="utf-8")) if path else {}
         return {
             key: (int(size), int(mtime), str(sha256))
-            for key, (size, mtime, sha256) in cache.items()
+            for key, (size, mtime, sha256) in json.loads(path.read_text(encoding="utf-8")).items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -78,6 +78,20 @@ def test_equal_names_of_other_contents_are_not_compared(tmp_path):
     assert "Compared on" not in found.text()
 
 
+def test_a_run_of_an_earlier_version_is_compared_by_the_measures_that_it_has(tmp_path):
+    first = make_run(tmp_path / "a", NAMES, CONTENTS, LABELS)
+    second = make_run(tmp_path / "b", NAMES, [c[::-1] for c in CONTENTS], LABELS)
+    path = tmp_path / "a" / "report.json"
+    report = json.loads(path.read_text())
+    del report["splits"]["test"]["clips"][0]["metrics"]["brier"]
+    path.write_text(json.dumps(report))
+    compared = compare_runs(first, second)
+    assert compared.result is None
+    for text in (compared.text(), compared.html()):
+        assert "Log loss" in text
+        assert "Brier score" not in text
+
+
 def test_equal_contents_of_other_names_are_compared_without_contradiction(tmp_path):
     first = make_run(tmp_path / "a", NAMES, CONTENTS, LABELS)
     order = np.random.default_rng(0).permutation(8)

@@ -13,7 +13,7 @@ from components.evaluation import bootstrap
 from components.evaluation.intervals import measure_with_intervals
 from components.evaluation.metrics import (
     METRICS,
-    RANKING,
+    NEED_BOTH_CLASSES,
     calibration_bin,
     calibration_error,
     equal_error_rate,
@@ -145,11 +145,11 @@ def test_one_class_leaves_only_what_it_can_tell(label):
     found = measure_with_intervals(
         np.full(40, label), np.random.default_rng(0).normal(size=40), np.arange(40), 100
     )
-    for name in RANKING:
+    for name in NEED_BOTH_CLASSES:
         assert math.isnan(found[name].value)
         assert math.isnan(found[name].low)
         assert found[name].note == f"no {'real' if label else 'fake'} one: both classes are needed"
-    for name in set(METRICS) - set(RANKING):
+    for name in set(METRICS) - set(NEED_BOTH_CLASSES):
         assert found[name].low <= found[name].value <= found[name].high
 
 

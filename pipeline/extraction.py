@@ -1,0 +1,150 @@
+"""`deepfake extract`: all clips, one part of them, and how far the parts are.
+
+A part finds its clips without hashing those of others, and fills the face store of the output
+folder, which `deepfake run` and `deepfake extract` read. What it hashed lies beside, for them.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.console import Console
+from pipeline.inputs import (
+    INCOMPLETE,
+    dataset_folder,
+    face_store_of,
+    hash_cache_of,
+    index,
+    list_of,
+    make_output,
+)
+from preprocessing.datasets.clip import Listing
+from preprocessing.datasets.listing import list_clips
+from preprocessing.manifest.checks import left_out
+from preprocessing.manifest.hashes import hash_clips, known_clips
+from preprocessing.manifest.manifest import problem_lines
+from preprocessing.manifest.parts import Part
+from preprocessing.support.errors import UsageError
+
+
+def extract_all(config: Config) -> int:
+    """Extracts the faces of a dataset and writes records, a report and a contact sheet.
+
+    Returns:
+      0, or INCOMPLETE where something of the dataset's folder gave no face.
+
+    Raises:
+      UsageError: no dataset is named, the folder is not one, or the output is in use.
+    """
+    folder = make_output(config.output)
+    manifest = index(config)
+    with Console(folder / "logs" / "extract.log") as console:
+        from preprocessing.extraction.dataset_extraction import extract_dataset
+
+        summary = extract_dataset(
+            manifest,
+            config.extraction.crop_settings(config.data.precropped),
+            folder / "faces",
+            workers=config.extraction.workers,
+            say=console.say,
+            store=face_store_of(config),
+        )
+    missing = left_out(manifest.root, manifest.clips, manifest.problems)
+    return INCOMPLETE if missing or summary["clips_reported"] else 0
+
+
+def extract_part(config: Config, part: Part) -> int:
+    """Extracts the faces of one part's clips into the face store.
+
+    Returns:
+      0, or INCOMPLETE where a clip of this part gave no face or cannot be opened.
+
+    Raises:
+      UsageError: no dataset is named, or the folder is not one.
+    """
+    folder = make_output(str(_reports(config) / part.name))
+    root, listing = _listing(config)
+    mine = part.of(root, listing.clips)
+    with Console(folder / "extract.log") as console:
+        console.say(
+            f"part {part.number} of {part.count}: {len(mine)} of {len(listing.clips)} clips"
+        )
+        hashes = make_output(str(Path(config.output) / "inputs")) / f"hashes-{part.name}.json"
+        clips, unreadable = hash_clips(root, mine, hashes)
+        for line in problem_lines(unreadable):
+            console.say(line)
+        from preprocessing.extraction.dataset_extraction import extract_part as extract
+
+        summary = extract(
+            root,
+            clips,
+            config.extraction.crop_settings(config.data.precropped),
+            folder,
+            face_store_of(config),
+            config.extraction.workers,
+        )
+        console.say((folder / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
+    return INCOMPLETE if unreadable or summary["clips_reported"] else 0
+
+
+def extraction_status(config: Config) -> int:
+    """Prints how many clips are in the face store, without reading any clip.
+
+    Returns:
+      0 where every clip is there, else INCOMPLETE.
+
+    Raises:
+      UsageError: no dataset is named, the folder is not one, or nothing was extracted.
+    """
+    if not Path(face_store_of(config)).is_dir():
+        raise UsageError(
+            f"nothing was extracted into {config.output}; there is no face store in it"
+        )
+    from preprocessing.extraction.face_extraction import store_key
+    from preprocessing.extraction.face_store import read_row, stored_clip
+
+    root, listing = _listing(config)
+    key = store_key(config.extraction.crop_settings(config.data.precropped))
+    finished = {}
+    for clip in known_clips(root, listing.clips, hash_cache_of(config)):
+        row = read_row(stored_clip(face_store_of(config), key, clip))
+        if row is not None:
+            finished[clip.path] = row
+    missing = {clip.path for clip in listing.clips} - finished.keys()
+    reasons = _reasons_of_failures(config)
+    failed = {path: reasons[path] for path in missing & reasons.keys()}
+    faceless = [row.reason for row in finished.values() if not row.crops]
+    print(
+        f"{len(listing.clips)} clips: {len(finished) - len(faceless)} done with faces, "
+        f"{len(faceless)} done without, {len(failed)} failed, {len(missing) - len(failed)} to do"
+    )
+    _print_reasons("without a face", faceless)
+    _print_reasons("failed, and tried again by the next call", failed.values())
+    return INCOMPLETE if missing else 0
+
+
+def _reasons_of_failures(config: Config) -> dict[str, str]:
+    """Path of a clip that failed for a passing reason -> the reason, by the reports of parts."""
+    from preprocessing.extraction import extraction_report
+
+    reports = [
+        extraction_report.read(path.parent) for path in _reports(config).glob("*/report.json")
+    ]
+    return {row.path: row.reason for report in reports for row in report.clips if row.failed}
+
+
+def _print_reasons(title: str, reasons: Iterable[str]) -> None:
+    for reason, number in sorted(collections.Counter(reasons).items()):
+        print(f"  {number} {title}: {reason}")
+
+
+def _listing(config: Config) -> tuple[Path, Listing]:
+    root = dataset_folder(config)
+    return root, list_clips(root, config.data.layout, list_of(config))
+
+
+def _reports(config: Config) -> Path:
+    return Path(config.output) / "parts"
