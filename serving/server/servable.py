@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import gc
 import logging
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
 
-from serving.server.status_codes import Code, ServingError, from_tensorflow, invalid
+from serving.server.status_codes import Code, ServingError, from_tensorflow
 
 _LOG = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+# Prepared steps that a version keeps; each belongs to one choice of inputs and outputs.
+_MOST_STEPS = 64
 
 
 class Servable:
     """A SavedModel in memory.
 
     It runs in a session, as TensorFlow Serving's do, and not through `tf.saved_model.load`:
-    a session serves models of TensorFlow 1 and 2 alike, has deadlines, gives its memory back when
-    it is closed, and its answers were measured to be bit for bit those of the eager signature.
+    a session serves models of TensorFlow 1 and 2 alike, gives its memory back when it is closed,
+    and its answers were measured to be bit for bit those of the eager signature. Steps are
+    prepared once (the session's callables) and not by `Session.run`, which holds what is fed
+    against the shapes of the placeholders: TensorFlow Serving leaves that to the graph. A step
+    cannot be interrupted; what waits for it may stop waiting.
 
     Args:
       name: of the model.
       version: its number.
       path: folder of `saved_model.pb`.
+      tags: of the meta graph to load.
 
     Attributes:
       signatures: the SignatureDefs by name.
@@ -40,16 +49,24 @@ class Servable:
       ServingError: the folder holds no SavedModel that can be loaded.
     """
 
-    def __init__(self, name: str, version: int, path: str | Path):
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        path: str | Path,
+        tags: Sequence[str] = (tf.saved_model.SERVING,),
+    ):
         self.name = name
         self.version = version
         self.path = str(path)
+        self._steps: collections.OrderedDict[Any, Callable] = collections.OrderedDict()
+        self._lock = threading.Lock()
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
             with graph.as_default():
                 # Not the meta graph itself: it holds a second copy of the whole graph.
-                self.signatures = dict(_load(self._session, self.path).signature_def)
+                self.signatures = dict(_load(self._session, self.path, tags).signature_def)
         except Exception as error:
             self.close()
             raise _load_error(error, self.path) from error
@@ -61,37 +78,47 @@ class Servable:
         """Runs the graph.
 
         Args:
-          feeds: arrays by the names of their tensors.
+          feeds: arrays by the names of their tensors; of any shape, which the graph may refuse.
           fetches: names of the tensors to compute.
-          deadline: of `time.monotonic`; TensorFlow stops the step then.
+          deadline: of `time.monotonic`; a step does not begin after it.
 
         Returns:
           An array for each of `fetches`.
 
         Raises:
-          ServingError: with the code of TensorFlow's error.
+          ServingError: with the code of TensorFlow's error, or DEADLINE_EXCEEDED.
         """
-        milliseconds = int((deadline - time.monotonic()) * 1000)
-        if milliseconds < 1:
+        if time.monotonic() >= deadline:
             raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before the model ran")
-        options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+        names = tuple(sorted(feeds))
         try:
-            values = self._session.run(list(fetches), feed_dict=dict(feeds), options=options)
+            values = self._step(names, tuple(fetches))(*(feeds[name] for name in names))
         except tf.errors.OpError as error:
-            if isinstance(error, tf.errors.DeadlineExceededError):
-                raise ServingError(Code.DEADLINE_EXCEEDED, "the model ran too long") from None
             raise from_tensorflow(error, hide=self.path) from error
-        except (TypeError, ValueError) as error:
-            # The session's own check of what is fed; its text quotes tensors of the graph.
-            raise invalid(str(error).split("\n")[0]) from error
         # The session gives a scalar string as bytes.
         return [
             np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
             for value in values
         ]
 
+    def _step(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Callable:
+        key = (feeds, fetches)
+        with self._lock:
+            step = self._steps.get(key)
+            if step is None:
+                options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+                # The only way of a session to run a graph on shapes that its placeholders do not
+                # declare; `Session.make_callable` checks them too.
+                step = self._session._make_callable_from_options(options)
+                self._steps[key] = step
+                if len(self._steps) > _MOST_STEPS:
+                    self._steps.popitem(last=False)
+            self._steps.move_to_end(key)
+            return step
+
     def close(self) -> None:
         """Frees the graph, its variables, and what the allocator keeps of them."""
+        self._steps.clear()
         self._session.close()
         # Graphs are cycles of Python objects.
         self._session = None
@@ -106,13 +133,13 @@ def is_complete(folder: Path) -> bool:
     return any((folder / name).is_file() for name in SAVED_MODEL_FILES)
 
 
-def _load(session: tf.compat.v1.Session, path: str) -> Any:
+def _load(session: tf.compat.v1.Session, path: str, tags: Sequence[str]) -> Any:
     # The loader warns at every call that it is meant for TensorFlow 1.
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        return tf.compat.v1.saved_model.loader.load(session, [tf.saved_model.SERVING], path)
+        return tf.compat.v1.saved_model.loader.load(session, list(tags), path)
     finally:
         logger.setLevel(level)
 

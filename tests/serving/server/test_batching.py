@@ -8,9 +8,9 @@ import pytest
 
 from preprocessing.support.errors import UsageError
 from serving.server.batching import Batcher
-from serving.server.config import BatchingConfig, read_batching_config
 from serving.server.metrics import Metrics
 from serving.server.status_codes import Code, ServingError
+from serving.server.text_config import BatchingConfig, read_batching_config
 
 
 class Doubler:

@@ -14,9 +14,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 from serving.server import warmup
 from serving.server.config import ServedModelConfig, VersionPolicy
 from serving.server.inference import Inference
-from serving.server.manager import ModelManager, Target
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.model_versions import State
+from serving.server.served_model import Target
 from serving.server.status_codes import Code, ServingError
 
 

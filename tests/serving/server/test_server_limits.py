@@ -25,9 +25,10 @@ from tensorflow_serving.apis import (
 
 import serving
 from serving.clients import ScoringError, connect
-from serving.server.config import BatchingConfig, ServedModelConfig, ServerOptions
+from serving.server.config import ServedModelConfig, ServerOptions
 from serving.server.process import ServerProcess
 from serving.server.server import Server
+from serving.server.text_config import BatchingConfig
 
 pytestmark = pytest.mark.integration
 
