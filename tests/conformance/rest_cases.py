@@ -98,7 +98,9 @@ PATHS = [
 ]  # fmt: skip
 
 PATHS += [
-    _get("query", f"{HALF}?x=1", 400, error="Malformed request"),
+    Case("query", f"{HALF}:predict?x=1", _BODY, 400, error="Malformed request"),
+    _get("query_is_part_of_the_name", f"{HALF}?x=1", 404,
+         error="Could not find any versions of model half_plus_two?x=1"),
     Case("absolute_address", f"http://localhost:8501{HALF}:predict", _BODY,
          answer={"predictions": [2.5]}),
     Case("preflight", f"{HALF}:predict", None, method="OPTIONS",
@@ -244,8 +246,8 @@ TYPES = [
                 "not of expected type"),
     _echo_error("number_for_bool", "bool", {"instances": [1]}, "not of expected type: bool"),
     _echo_error("number_for_string", "text", {"instances": [1]}, "not of expected type: string"),
-    _echo("integer_that_float_rounds", "float", {"instances": [1435774380, -16777217]},
-          {"predictions": [1435774336.0, -16777216.0]}),
+    _echo("integer_that_float_rounds", "float", {"instances": [33554433, -16777217]},
+          {"predictions": [33554432.0, -16777216.0]}),
     _echo("integer_that_double_rounds", "double", {"instances": [9007199254740993]},
           {"predictions": [9007199254740992.0]}),
     _echo("uint64_in_doubles", "double", {"instances": [18446744073709551615]},

@@ -1,7 +1,9 @@
 """Admission, metrics and configuration: parts without a model."""
 
+import contextlib
 import math
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,10 +15,11 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from preprocessing.support.errors import UsageError
 from serving.server import json_answer, json_request
+from serving.server.batching import MOST_LEFT
 from serving.server.config import VersionPolicy, models_from_proto, read_models_config
 from serving.server.json_tensor import to_array
 from serving.server.metrics import Metrics
-from serving.server.runner import Admission
+from serving.server.runner import Admission, Slots
 from serving.server.status_codes import HTTP_STATUS, Code, ServingError
 
 
@@ -148,3 +151,38 @@ def test_deep_nesting_is_refused(depth):
     with pytest.raises(ServingError) as raised:
         to_array(json_request.parse(body)["instances"], tf.float32)
     assert raised.value.code is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.difference
+def test_slots_are_free_when_those_who_hold_them_are_late():
+    slots = Slots(1)
+    with contextlib.ExitStack() as late:
+        for _ in range(MOST_LEFT):
+            late.enter_context(slots.taken(time.monotonic() + 0.5))
+            with pytest.raises(ServingError, match="in the queue") as raised:
+                late.enter_context(slots.taken(time.monotonic() + 0.05))
+            assert raised.value.code is Code.DEADLINE_EXCEEDED
+            time.sleep(0.5)
+        start = time.monotonic()
+        with pytest.raises(ServingError, match="still run") as raised:
+            late.enter_context(slots.taken(time.monotonic() + 60))
+        assert raised.value.code is Code.RESOURCE_EXHAUSTED
+        assert time.monotonic() - start < 5
+    with slots.taken(time.monotonic() + 60):
+        pass
+
+
+def test_a_slot_goes_to_who_waits_for_it():
+    slots = Slots(1)
+    taken = threading.Event()
+
+    def wait():
+        with slots.taken(time.monotonic() + 60):
+            taken.set()
+
+    with slots.taken(time.monotonic() + 60):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert not taken.wait(0.1)
+    assert taken.wait(60)
+    thread.join()
