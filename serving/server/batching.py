@@ -6,7 +6,7 @@ request has waited `batch_timeout_micros`, as soon as one of `num_batch_threads`
 
 A batch that fails is run again request by request, so that each gets what it would have got alone.
 TensorFlow Serving fails all of them with the error of one. A batch that nobody waits for any more
-runs on, since a step of TensorFlow cannot be stopped, but another thread takes its thread's place.
+runs on where TensorFlow cannot stop it, but another thread takes its thread's place.
 """
 
 from __future__ import annotations

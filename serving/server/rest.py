@@ -184,7 +184,7 @@ class RestApi:
             return answer.result()
         # Else asyncio reports the error of an answer that nobody waits for.
         answer.add_done_callback(lambda late: late.cancelled() or late.exception())
-        raise ServingError(Code.DEADLINE_EXCEEDED, "the answer was not ready in time")
+        raise ServingError(Code.DEADLINE_EXCEEDED, "the model ran too long")
 
     def _infer_in_thread(
         self,

@@ -119,8 +119,8 @@ class Ticket:
 class Slots:
     """Bounds the steps that run at once, by their deadlines.
 
-    A step of TensorFlow cannot be stopped. One that is late runs on, but no longer counts: no
-    request waits longer than until the deadline of one that came before it.
+    Not every step of TensorFlow can be stopped (see `Servable.run`). One that is late runs on, but
+    no longer counts: no request waits longer than until the deadline of one that came before it.
 
     Args:
       count: steps that run at once.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import collections
 import ctypes
 import gc
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
+from tensorflow.python.client import pywrap_tf_session as v1_session
 
 from serving.server.status_codes import Code, ServingError, from_tensorflow
 
@@ -22,8 +21,6 @@ _LOG = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
-# Prepared steps that a version keeps; each belongs to one choice of inputs and outputs.
-_MOST_STEPS = 64
 
 
 class Servable:
@@ -31,10 +28,7 @@ class Servable:
 
     It runs in a session, as TensorFlow Serving's do, and not through `tf.saved_model.load`:
     a session serves models of TensorFlow 1 and 2 alike, gives its memory back when it is closed,
-    and its answers were measured to be bit for bit those of the eager signature. Steps are
-    prepared once (the session's callables) and not by `Session.run`, which holds what is fed
-    against the shapes of the placeholders: TensorFlow Serving leaves that to the graph. A step
-    cannot be interrupted; what waits for it may stop waiting.
+    has deadlines, and its answers were measured to be bit for bit those of the eager signature.
 
     Args:
       name: of the model.
@@ -59,14 +53,14 @@ class Servable:
         self.name = name
         self.version = version
         self.path = str(path)
-        self._steps: collections.OrderedDict[Any, Callable] = collections.OrderedDict()
-        self._lock = threading.Lock()
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
             with graph.as_default():
                 # Not the meta graph itself: it holds a second copy of the whole graph.
                 self.signatures = dict(_load(self._session, self.path, tags).signature_def)
+                # Hands the graph to the session, which else waits for the first `Session.run`.
+                self._session.run(tf.no_op())
         except Exception as error:
             self.close()
             raise _load_error(error, self.path) from error
@@ -80,7 +74,8 @@ class Servable:
         Args:
           feeds: arrays by the names of their tensors; of any shape, which the graph may refuse.
           fetches: names of the tensors to compute.
-          deadline: of `time.monotonic`; a step does not begin after it.
+          deadline: of `time.monotonic`. A step that loops ends then; any other runs to its end
+            and fails after it, since TensorFlow looks for the deadline nowhere else.
 
         Returns:
           An array for each of `fetches`.
@@ -88,37 +83,39 @@ class Servable:
         Raises:
           ServingError: with the code of TensorFlow's error, or DEADLINE_EXCEEDED.
         """
-        if time.monotonic() >= deadline:
+        milliseconds = int((deadline - time.monotonic()) * 1000)
+        if milliseconds < 1:
             raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before the model ran")
-        names = tuple(sorted(feeds))
+        options = v1_session.TF_NewBufferFromString(
+            config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
+        )
         try:
-            values = self._step(names, tuple(fetches))(*(feeds[name] for name in names))
+            # Not `Session.run`: it holds what is fed against the shapes that placeholders
+            # declare, which TensorFlow Serving leaves to the graph.
+            values = self._session._call_tf_sessionrun(
+                options,
+                {self._tensor(name): value for name, value in feeds.items()},
+                [self._tensor(name) for name in fetches],
+                [],
+                None,
+            )
         except tf.errors.OpError as error:
+            if isinstance(error, tf.errors.DeadlineExceededError):
+                raise ServingError(Code.DEADLINE_EXCEEDED, "the model ran too long") from None
             raise from_tensorflow(error, hide=self.path) from error
+        finally:
+            v1_session.TF_DeleteBuffer(options)
         # The session gives a scalar string as bytes.
         return [
             np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
             for value in values
         ]
 
-    def _step(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Callable:
-        key = (feeds, fetches)
-        with self._lock:
-            step = self._steps.get(key)
-            if step is None:
-                options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-                # The only way of a session to run a graph on shapes that its placeholders do not
-                # declare; `Session.make_callable` checks them too.
-                step = self._session._make_callable_from_options(options)
-                self._steps[key] = step
-                if len(self._steps) > _MOST_STEPS:
-                    self._steps.popitem(last=False)
-            self._steps.move_to_end(key)
-            return step
+    def _tensor(self, name: str) -> Any:
+        return self._session.graph.get_tensor_by_name(name)._as_tf_output()
 
     def close(self) -> None:
         """Frees the graph, its variables, and what the allocator keeps of them."""
-        self._steps.clear()
         self._session.close()
         # Graphs are cycles of Python objects.
         self._session = None

@@ -169,6 +169,7 @@ def test_last_version_serves_on_when_its_files_are_gone(serve, what):
     assert served.states() == {1: "AVAILABLE"}
 
 
+@pytest.mark.difference
 def test_incomplete_version_waits(serve, made):
     served = serve().add(1)
     shutil.copytree(made[2], served.base / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
@@ -210,6 +211,7 @@ def test_corrupt_version_is_reported_and_tried_again_when_it_changes(serve, made
     assert served.ask() == 2.0
 
 
+@pytest.mark.difference
 def test_start_falls_back_to_the_last_good_version(serve, made):
     served = serve()
     (served.base / "9").mkdir()
