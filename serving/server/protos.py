@@ -65,7 +65,7 @@ def predict(
     response = predict_pb2.PredictResponse()
     _set_spec(response.model_spec, servable, signature_name or DEFAULT_SIGNATURE)
     for alias, value in outputs.items():
-        response.outputs[alias].CopyFrom(_tensor(value))
+        fill_tensor(response.outputs[alias], value)
     return response
 
 
@@ -220,13 +220,19 @@ def _strings(tensor: Any, elements: int) -> np.ndarray:
     return as_strings(values + last * (elements - len(values)))
 
 
-def _tensor(value: np.ndarray) -> tensor_pb2.TensorProto:
-    """TensorProto with typed values, as TensorFlow Serving answers, and not `tensor_content`."""
+def fill_tensor(proto: tensor_pb2.TensorProto, value: np.ndarray) -> None:
+    """Fills an empty TensorProto with typed values, as TensorFlow Serving answers.
+
+    Args:
+      proto: where it stands in the answer: copying a large one takes longer than filling it.
+      value: an array of any type of TensorFlow.
+    """
     dtype = tf.as_dtype(value.dtype)
     field = _VALUE_FIELDS.get(dtype)
     if field is None:
-        return tf.make_tensor_proto(value, shape=value.shape)
-    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+        proto.CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
+        return
+    proto.dtype = dtype.as_datatype_enum
     for size in value.shape:
         proto.tensor_shape.dim.add(size=size)
     # An answer of no dimensions has a shape too, and an unset field would say nothing.
@@ -238,12 +244,11 @@ def _tensor(value: np.ndarray) -> tensor_pb2.TensorProto:
         data = flat.astype(flat.dtype.newbyteorder("<"), copy=False).tobytes()
         tag = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | 2
         proto.MergeFromString(b"".join((_varint(tag), _varint(len(data)), data)))
-        return proto
+        return
     values = getattr(proto, field)
     # Other threads get the GIL in between.
     for start in range(0, flat.size, _VALUES_AT_ONCE):
         values.extend(flat[start : start + _VALUES_AT_ONCE].tolist())
-    return proto
 
 
 def _varint(number: int) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import logging
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ _LOG = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+# Thread pools for the operations of steps. A step takes one that no other has: in a pool that all
+# share, its operations would queue behind those of steps that run on after their deadlines.
+_POOLS = 8
 
 
 class Servable:
@@ -54,7 +59,7 @@ class Servable:
         self.version = version
         self.path = str(path)
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        self._session = tf.compat.v1.Session(graph=graph, config=_session_config())
         try:
             with graph.as_default():
                 # Not the meta graph itself: it holds a second copy of the whole graph.
@@ -86,13 +91,28 @@ class Servable:
         milliseconds = int((deadline - time.monotonic()) * 1000)
         if milliseconds < 1:
             raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed before the model ran")
-        options = v1_session.TF_NewBufferFromString(
-            config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
-        )
+        with _pools.taken() as pool:
+            run_options = config_pb2.RunOptions(
+                timeout_in_ms=milliseconds, inter_op_thread_pool=pool
+            )
+            values = self._run_step(feeds, fetches, run_options)
+        # The session gives a scalar string as bytes.
+        return [
+            np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
+            for value in values
+        ]
+
+    def _run_step(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        run_options: config_pb2.RunOptions,
+    ) -> Any:
+        options = v1_session.TF_NewBufferFromString(run_options.SerializeToString())
         try:
             # Not `Session.run`: it holds what is fed against the shapes that placeholders
             # declare, which TensorFlow Serving leaves to the graph.
-            values = self._session._call_tf_sessionrun(
+            return self._session._call_tf_sessionrun(
                 options,
                 {self._tensor(name): value for name, value in feeds.items()},
                 [self._tensor(name) for name in fetches],
@@ -105,11 +125,6 @@ class Servable:
             raise from_tensorflow(error, hide=self.path) from error
         finally:
             v1_session.TF_DeleteBuffer(options)
-        # The session gives a scalar string as bytes.
-        return [
-            np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
-            for value in values
-        ]
 
     def _tensor(self, name: str) -> Any:
         return self._session.graph.get_tensor_by_name(name)._as_tf_output()
@@ -123,6 +138,39 @@ class Servable:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:  # glibc keeps freed arenas, and swaps would add up.
             trim(0)
+
+
+class _Pools:
+    """Gives each step a thread pool of its own while there are enough; then they share."""
+
+    def __init__(self) -> None:
+        self._steps = [0] * _POOLS
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[int]:
+        """The number of a pool with the fewest steps."""
+        with self._lock:
+            pool = min(range(_POOLS), key=self._steps.__getitem__)
+            self._steps[pool] += 1
+        try:
+            yield pool
+        finally:
+            with self._lock:
+                self._steps[pool] -= 1
+
+
+_pools = _Pools()
+
+
+def _session_config() -> config_pb2.ConfigProto:
+    """Of every session: the pools are shared by all models."""
+    threads = tf.config.threading.get_inter_op_parallelism_threads()
+    pools = [
+        config_pb2.ThreadPoolOptionProto(num_threads=threads, global_name=f"steps-{number}")
+        for number in range(_POOLS)
+    ]
+    return config_pb2.ConfigProto(session_inter_op_thread_pool=pools)
 
 
 def is_complete(folder: Path) -> bool:

@@ -211,7 +211,8 @@ def test_large_arrays_are_written_in_parts_and_are_the_same(shape, dtype):
 @pytest.mark.parametrize("shape", [(), (0,), (3, 2), (40_000,)])
 def test_tensors_hold_typed_values(dtype, field, shape):
     array = (np.arange(math.prod(shape)) % 100).reshape(shape).astype(dtype)
-    message = protos._tensor(array)
+    message = tensor_pb2.TensorProto()
+    protos.fill_tensor(message, array)
     assert len(getattr(message, field)) == array.size
     assert not message.tensor_content
     back = tensor_pb2.TensorProto.FromString(message.SerializeToString())
