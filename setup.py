@@ -158,5 +158,10 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
-    entry_points={"console_scripts": ["deepfake=pipeline.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "deepfake=pipeline.cli:main",
+            "tensorflow_model_server=serving.server.tensorflow_model_server:main",
+        ]
+    },
 )

@@ -202,6 +202,7 @@ class HttpServer:
             date_header=False,
             server_header=False,
             limit_concurrency=options.max_connections,
+            timeout_keep_alive=options.keep_alive,  # type: ignore[arg-type]  # Any number will do.
             timeout_graceful_shutdown=int(options.drain_seconds) + 1,
             ssl_certfile=options.tls_cert or None,
             ssl_keyfile=options.tls_key or None,

@@ -14,6 +14,7 @@ class HttpOptions:
       port: of TCP; 0 takes a free one.
       timeout: seconds for the body of a request, and for the reading of its answer.
       head_timeout: seconds for the head of a request; the connection is closed after them.
+      keep_alive: seconds for which an idle connection is kept.
       max_connections: requests on more get 503.
       tls_cert: path of a PEM file with the certificate chain; with `tls_key`.
       tls_key: path of a PEM file with the private key.
@@ -25,6 +26,7 @@ class HttpOptions:
     port: int = 0
     timeout: float = 30.0
     head_timeout: float = 10.0
+    keep_alive: float = 5.0
     max_connections: int = 512
     tls_cert: str = ""
     tls_key: str = ""

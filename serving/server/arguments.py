@@ -55,6 +55,28 @@ class ServerArguments:
             help="Several models: TensorFlow Serving's models.config.",
         ),
     ] = None
+    models_config_poll: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            rich_help_panel=_WHAT,
+            help="Between looks at --models-config; 0 reads it once.",
+        ),
+    ] = 0.0
+    saved_model_tags: Annotated[
+        str,
+        typer.Option(
+            metavar="TAGS", rich_help_panel=_WHAT, help="Of the meta graph, with commas between."
+        ),
+    ] = "serve"
+    labels_of_unavailable: Annotated[
+        bool,
+        typer.Option(
+            "--labels-of-unavailable",
+            rich_help_panel=_WHAT,
+            help="Let new labels name versions that do not answer yet.",
+        ),
+    ] = False
     host: Host = "127.0.0.1"
     port: Annotated[
         int, typer.Option(metavar="N", rich_help_panel=WHERE, help="gRPC; 0 takes a free one.")
@@ -62,6 +84,23 @@ class ServerArguments:
     rest_port: Annotated[
         int, typer.Option(metavar="N", rich_help_panel=WHERE, help="REST; 0 takes a free one.")
     ] = 8501
+    no_rest: Annotated[
+        bool, typer.Option("--no-rest", rich_help_panel=WHERE, help="Answer gRPC only.")
+    ] = False
+    grpc_socket_path: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH", rich_help_panel=WHERE, help="A Unix socket for gRPC, besides the port."
+        ),
+    ] = ""
+    grpc_channel_arguments: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            rich_help_panel=HOW,
+            help="Arguments of gRPC's channels, such as grpc.max_connection_age_ms=60000.",
+        ),
+    ] = ""
     batching: Annotated[
         str | None,
         typer.Option(
@@ -92,8 +131,66 @@ class ServerArguments:
     ] = 30.0
     poll: Annotated[
         float,
-        typer.Option(metavar="SECONDS", rich_help_panel=HOW, help="Between looks for versions."),
+        typer.Option(
+            metavar="SECONDS", rich_help_panel=HOW, help="Between looks for versions; 0 looks once."
+        ),
     ] = 1.0
+    load_retries: Annotated[
+        int,
+        typer.Option(metavar="N", rich_help_panel=HOW, help="Of a version that cannot be loaded."),
+    ] = 5
+    load_retry_interval: Annotated[
+        float, typer.Option(metavar="SECONDS", rich_help_panel=HOW, help="Between them.")
+    ] = 60.0
+    warmup: Annotated[
+        Literal["on", "off"],
+        typer.Option(rich_help_panel=HOW, help="Replay a model's warm-up requests."),
+    ] = "on"
+    warmup_iterations: Annotated[
+        int, typer.Option(metavar="N", rich_help_panel=HOW, help="Of each warm-up request.")
+    ] = 1
+    check_method_names: Annotated[
+        bool,
+        typer.Option(
+            "--check-method-names",
+            rich_help_panel=HOW,
+            help="Refuse signatures whose method name is not that of the request.",
+        ),
+    ] = False
+    intra_op_threads: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=HOW,
+            help="Of TensorFlow, inside an operation.",
+            show_default="0, all cores",
+        ),
+    ] = 0
+    inter_op_threads: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=HOW,
+            help="Of TensorFlow, operations at once.",
+            show_default="0, all cores",
+        ),
+    ] = 0
+    monitoring_config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=HOW,
+            help="TensorFlow Serving's monitoring file: path of the metrics page, or none.",
+        ),
+    ] = None
+    profiler: Annotated[
+        bool,
+        typer.Option(
+            "--profiler",
+            rich_help_panel=HOW,
+            help="Answer gRPC's ProfilerService, which writes files where its clients say.",
+        ),
+    ] = False
     max_message_mb: Annotated[
         int, typer.Option(metavar="MB", rich_help_panel=HOW, help="Of one request.")
     ] = 64
@@ -120,6 +217,14 @@ class ServerArguments:
             help="Ask clients for certificates of it.",
         ),
     ] = ""
+    grpc_tls_config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=SECURITY,
+            help="TensorFlow Serving's ssl_config_file: TLS of gRPC alone.",
+        ),
+    ] = None
     token_file: TokenFile = None
     reload_config: Annotated[
         Literal["on", "off"],

@@ -5,7 +5,8 @@ rows, share a queue. A queue gives a batch when `max_batch_size` rows wait in it
 request has waited `batch_timeout_micros`, as soon as one of `num_batch_threads` is free.
 
 A batch that fails is run again request by request, so that each gets what it would have got alone.
-TensorFlow Serving fails all of them with the error of one.
+TensorFlow Serving fails all of them with the error of one. A batch that nobody waits for any more
+runs on where TensorFlow cannot stop it, but another thread takes its thread's place.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from serving.server.config import BatchingConfig
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.status_codes import Code, ServingError, from_tensorflow, invalid
+from serving.server.text_config import BatchingConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ _PERHAPS_OF_ONE = frozenset(
     }
 )
 
+# Steps that nobody waits for any more, for each that may run at once. Each holds memory.
+MOST_LEFT = 4
+
 
 @dataclasses.dataclass
 class _Task:
@@ -54,6 +58,22 @@ class _Task:
     outputs: list[np.ndarray] | None = None
     error: ServingError | None = None
     abandoned: bool = False
+    batch: _Batch | None = None
+
+
+@dataclasses.dataclass
+class _Batch:
+    """Tasks that run together.
+
+    Attributes:
+      tasks: what runs.
+      left: nobody waits for them any more, and another thread took the place of theirs.
+      over: their thread is done with them.
+    """
+
+    tasks: list[_Task]
+    left: bool = False
+    over: bool = False
 
 
 class Batcher:
@@ -70,12 +90,10 @@ class Batcher:
         self._queues: dict[Any, collections.deque[_Task]] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
-            for number in range(config.num_batch_threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._left = 0
+        self._threads: list[threading.Thread] = []
+        for _ in range(config.num_batch_threads):
+            self._start_thread()
 
     def run(
         self,
@@ -88,32 +106,83 @@ class Batcher:
 
         Raises:
           ServingError: INVALID_ARGUMENT for what cannot be batched, UNAVAILABLE for a full queue,
+            RESOURCE_EXHAUSTED where too many batches run that nobody waits for,
             DEADLINE_EXCEEDED, or what the batch failed with.
         """
-        task = _Task(servable, feeds, tuple(fetches), self._rows(feeds), deadline)
-        key = (
-            id(servable),
-            task.fetches,
-            tuple((name, feed.dtype.str, feed.shape[1:]) for name, feed in sorted(feeds.items())),
-        )
+        rows = self._rows(feeds)
+        most = self._config.most_rows
+        fetches = tuple(fetches)
+        tasks = [
+            _Task(
+                servable,
+                {name: feed[start : start + most] for name, feed in feeds.items()},
+                fetches,
+                min(most, rows - start),
+                deadline,
+            )
+            for start in range(0, rows, most)
+        ]
+        self._enqueue(tasks)
+        try:
+            for task in tasks:
+                self._await(task)
+        except ServingError:
+            self._abandon(tasks)
+            raise
+        if len(tasks) == 1:
+            return cast("list[np.ndarray]", tasks[0].outputs)
+        parts = zip(*(cast("list[np.ndarray]", task.outputs) for task in tasks), strict=True)
+        return [np.concatenate(part) for part in parts]
+
+    def _enqueue(self, tasks: Sequence[_Task]) -> None:
         with self._changed:
             if self._closed:
                 raise ServingError(Code.UNAVAILABLE, "the server is shutting down")
-            queue = self._queues.setdefault(key, collections.deque())
-            queued_rows = sum(other.rows for other in queue)
-            if queued_rows >= self._config.max_enqueued_batches * self._config.max_batch_size:
+            if self._left >= MOST_LEFT * self._config.num_batch_threads:
+                raise too_many_left(self._left)
+            queues = [self._queues.setdefault(_key(task), collections.deque()) for task in tasks]
+            queued_rows = sum(task.rows for task in queues[0])
+            if queued_rows >= self._config.max_enqueued_batches * self._config.most_rows:
                 raise ServingError(
                     Code.UNAVAILABLE,
                     "The batch scheduling queue to which this task was submitted is full",
                 )
-            queue.append(task)
-            self._changed.notify()
-        if not task.done.wait(max(0.0, deadline - time.monotonic())):
-            task.abandoned = True
-            raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed in the batching queue")
+            for queue, task in zip(queues, tasks, strict=True):
+                queue.append(task)
+            self._changed.notify(len(tasks))
+
+    def _await(self, task: _Task) -> None:
+        """Returns when a task has its outputs, and raises its error."""
+        if not task.done.wait(max(0.0, task.deadline - time.monotonic())):
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED,
+                "the deadline passed while the model ran"
+                if task.batch
+                else "the deadline passed in the batching queue",
+            )
         if task.error:
             raise task.error
-        return cast("list[np.ndarray]", task.outputs)
+
+    def _abandon(self, tasks: Sequence[_Task]) -> None:
+        """Starts threads in the place of those whose batches nobody waits for any more."""
+        with self._changed:
+            for task in tasks:
+                task.abandoned = True
+                batch = task.batch
+                if (
+                    batch
+                    and not (batch.left or batch.over)
+                    and all(other.abandoned for other in batch.tasks)
+                ):
+                    batch.left = True
+                    self._left += 1
+                    self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        thread = threading.Thread(target=self._work, name="batch", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def close(self) -> None:
         """Lets the queued requests finish and ends the threads."""
@@ -141,9 +210,14 @@ class Batcher:
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
-            self._run_batch(batch)
+            self._run_batch(batch.tasks)
+            with self._changed:
+                batch.over = True
+                if batch.left:
+                    self._left -= 1
+                    return
 
-    def _next_batch(self) -> list[_Task] | None:
+    def _next_batch(self) -> _Batch | None:
         """Waits for a batch; None when the batcher was closed and nothing waits."""
         with self._changed:
             while True:
@@ -160,7 +234,7 @@ class Batcher:
         timeout = 0.0 if self._closed else self._config.batch_timeout_micros / 1e6
         best, best_order = None, (1, 0.0)
         for key, queue in self._queues.items():
-            full = sum(task.rows for task in queue) >= self._config.max_batch_size
+            full = sum(task.rows for task in queue) >= self._config.most_rows
             due = queue[0].enqueued if full else queue[0].enqueued + timeout
             # Full queues go first, then those whose oldest request waited longest.
             order = (0 if full or due <= now else 1, due)
@@ -170,13 +244,14 @@ class Batcher:
             return None, 0.0
         return best, 0.0 if best_order[0] == 0 else best_order[1] - now
 
-    def _take(self, key: Any) -> list[_Task]:
+    def _take(self, key: Any) -> _Batch:
         queue = self._queues[key]
-        batch, rows = [], 0
-        while queue and rows + queue[0].rows <= self._config.max_batch_size:
+        batch, rows = _Batch([]), 0
+        while queue and rows + queue[0].rows <= self._config.most_rows:
             task = queue.popleft()
             if not task.abandoned:
-                batch.append(task)
+                task.batch = batch
+                batch.tasks.append(task)
                 rows += task.rows
         if queue:  # What is left may be another thread's batch.
             self._changed.notify()
@@ -226,7 +301,6 @@ class Batcher:
             if padding:
                 parts.append(np.repeat(parts[0][:1], padding, axis=0))
             feeds[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        # The batch may run as long as the most patient of its requests waits.
         deadline = max(task.deadline for task in batch)
         outputs = first.servable.run(feeds, first.fetches, deadline)
         for output in outputs:
@@ -243,3 +317,20 @@ class Batcher:
 
     def _padded(self, rows: int) -> int:
         return next((size for size in self._config.allowed_batch_sizes if size >= rows), rows)
+
+
+def _key(task: _Task) -> Any:
+    """What tasks of one batch have in common."""
+    return (
+        id(task.servable),
+        task.fetches,
+        tuple((name, feed.dtype.str, feed.shape[1:]) for name, feed in sorted(task.feeds.items())),
+    )
+
+
+def too_many_left(count: int) -> ServingError:
+    """RESOURCE_EXHAUSTED, for a server that is busy with what nobody waits for."""
+    return ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"{count} steps whose deadlines passed still run; try again later",
+    )

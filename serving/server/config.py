@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    text_format,
-    wrappers_pb2,
-)
+from typing import TYPE_CHECKING
 
 from preprocessing.support.errors import UsageError
-from preprocessing.support.versions import message_class
 from serving.http.options import HttpOptions
-from serving.server.status_codes import invalid
+from serving.server.status_codes import ServingError, invalid
+from serving.server.text_config import METRICS_PATH, BatchingConfig, TlsFile, read_text
 
 if TYPE_CHECKING:
     from tensorflow_serving.config import model_server_config_pb2
 
-# Switches of TensorFlow Serving's batching that are refused when they are on.
-_UNSUPPORTED = ("pad_variable_length_inputs", "enable_large_batch_splitting")
+# As libevent, which TensorFlow Serving's REST is made of. Clients and proxies that keep connections
+# for longer get resets.
+_KEEP_ALIVE_SECONDS = 50.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +55,26 @@ class ServedModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchingConfig:
-    """TensorFlow Serving's batching parameters, with its defaults (batching/README.md there)."""
+class LoadOptions:
+    """How versions are looked for and loaded; defaults are those of TensorFlow Serving.
 
-    max_batch_size: int = 1000
-    batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 10
-    num_batch_threads: int = os.cpu_count() or 1
-    allowed_batch_sizes: tuple[int, ...] = ()
-    thread_pool_name: str = "batch_threads"
+    Attributes:
+      poll_seconds: between looks at the version folders; 0 looks once.
+      max_retries: how often a version that cannot be loaded is tried again.
+      retry_seconds: between two tries.
+      tags: of the meta graph.
+      labels_of_unavailable: whether a new label may name a version that does not answer yet.
+      warm_up: whether a version's warm-up records are replayed before it is announced.
+      warmup_iterations: how often each record is.
+    """
+
+    poll_seconds: float = 1.0
+    max_retries: int = 5
+    retry_seconds: float = 60.0
+    tags: tuple[str, ...] = ("serve",)
+    labels_of_unavailable: bool = False
+    warm_up: bool = True
+    warmup_iterations: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,20 +84,26 @@ class ServerOptions:
     Attributes:
       host: address to listen on.
       port: of gRPC; 0 takes a free one.
-      rest_port: of REST; 0 takes a free one.
+      rest_port: of REST; 0 takes a free one, and None answers no REST.
+      socket_path: a Unix socket on which gRPC answers as well; empty opens none.
+      grpc_arguments: arguments of gRPC's channels, by name.
       rest_timeout: seconds until a REST request is answered with 504.
-      poll_seconds: between looks at the version folders.
+      loading: how versions are looked for and loaded.
+      check_methods: whether a signature must carry the method name of the request.
       max_in_flight: inference requests that are run or waiting; the next is refused.
       max_message_bytes: of one request.
       max_body_bytes: of all REST bodies together that are in the server.
       max_connections: REST connections; requests on more get 503.
       head_timeout: seconds for the head of a REST request; the connection is closed after them.
       cors_origins: origins whose pages may ask over REST; `*` allows all.
+      metrics_path: of the metrics page; empty answers none.
+      profiler: whether gRPC's ProfilerService is answered, which writes files where it is told.
       slots: unbatched requests that run at once.
       batching: None runs each request by itself.
       tls_cert: path of a PEM file with the certificate chain; with `tls_key`.
       tls_key: path of a PEM file with the private key.
       tls_client_ca: path of a PEM file; clients must show a certificate that it signed.
+      grpc_tls: TLS of gRPC alone, instead of the three files, which REST has too.
       token: what `Authorization: Bearer` must hold; empty asks for none.
       reload_config: whether HandleReloadConfigRequest is answered at all.
       reload_token: what it must hold for HandleReloadConfigRequest instead of `token`. Without
@@ -103,20 +113,26 @@ class ServerOptions:
 
     host: str = "127.0.0.1"
     port: int = 8500
-    rest_port: int = 8501
+    rest_port: int | None = 8501
+    socket_path: str = ""
+    grpc_arguments: tuple[tuple[str, str | int], ...] = ()
     rest_timeout: float = 30.0
-    poll_seconds: float = 1.0
+    loading: LoadOptions = LoadOptions()
+    check_methods: bool = False
     max_in_flight: int = 64
     max_message_bytes: int = 64 << 20
     max_body_bytes: int = 256 << 20
     max_connections: int = 512
     head_timeout: float = 10.0
     cors_origins: tuple[str, ...] = ()
+    metrics_path: str = METRICS_PATH
+    profiler: bool = False
     slots: int = os.cpu_count() or 1
     batching: BatchingConfig | None = None
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
+    grpc_tls: TlsFile | None = dataclasses.field(default=None, repr=False)
     token: str = dataclasses.field(default="", repr=False)
     reload_config: bool = True
     reload_token: str = dataclasses.field(default="", repr=False)
@@ -127,9 +143,10 @@ class ServerOptions:
         """What of it concerns REST's connections."""
         return HttpOptions(
             host=self.host,
-            port=self.rest_port,
+            port=self.rest_port or 0,
             timeout=self.rest_timeout,
             head_timeout=self.head_timeout,
+            keep_alive=_KEEP_ALIVE_SECONDS,
             max_connections=self.max_connections,
             tls_cert=self.tls_cert,
             tls_key=self.tls_key,
@@ -193,89 +210,9 @@ def read_models_config(path: str) -> list[ServedModelConfig]:
     """
     from tensorflow_serving.config import model_server_config_pb2
 
-    from serving.server.status_codes import ServingError
-
     config = model_server_config_pb2.ModelServerConfig()
+    read_text(path, config, "models configuration")
     try:
-        text_format.Parse(Path(path).read_text(encoding="utf-8"), config)
         return models_from_proto(config, str(Path(path).resolve().parent))
-    except (OSError, UnicodeDecodeError, text_format.ParseError, ServingError) as error:
+    except ServingError as error:
         raise UsageError(f"models configuration {path} cannot be used: {error}") from error
-
-
-def read_batching_config(path: str) -> BatchingConfig:
-    """Reads a batching parameters file, as TensorFlow Serving's `--batching_parameters_file`.
-
-    Raises:
-      UsageError: the file cannot be read, or holds a value that TensorFlow Serving refuses.
-    """
-    message = _batching_message()()
-    try:
-        text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise UsageError(f"batching parameters {path} cannot be used: {error}") from error
-    for name in _UNSUPPORTED:
-        if getattr(message, name):
-            raise UsageError(f"{path}: {name} is not supported by this server")
-    values = {
-        field.name: getattr(message, field.name).value
-        for field, _ in message.ListFields()
-        if field.message_type is not None
-    }
-    config = BatchingConfig(**values, allowed_batch_sizes=tuple(message.allowed_batch_sizes))
-    for key in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
-        if getattr(config, key) < 1:
-            raise UsageError(f"{path}: {key} is {getattr(config, key)} and must be at least 1")
-    if config.batch_timeout_micros < 0:
-        raise UsageError(f"{path}: batch_timeout_micros must not be negative")
-    sizes = config.allowed_batch_sizes
-    if sizes and (sizes[0] < 1 or any(a >= b for a, b in itertools.pairwise(sizes))):
-        raise UsageError(f"{path}: allowed_batch_sizes must be positive and rise")
-    if sizes and sizes[-1] != config.max_batch_size:
-        raise UsageError(
-            f"{path}: the last of allowed_batch_sizes ({sizes[-1]}) must be max_batch_size "
-            f"({config.max_batch_size})"
-        )
-    return config
-
-
-def _batching_message() -> Any:
-    """The message class of the file: `tensorflow-serving-api` ships none.
-
-    Field names and types are those of session_bundle_config.proto; numbers do not matter to the
-    text format.
-    """
-    field = descriptor_pb2.FieldDescriptorProto
-    wrapped = {
-        "max_batch_size": "Int64Value",
-        "batch_timeout_micros": "Int64Value",
-        "max_enqueued_batches": "Int64Value",
-        "num_batch_threads": "Int64Value",
-        "thread_pool_name": "StringValue",
-    }
-    file = descriptor_pb2.FileDescriptorProto(
-        name="deepfake/batching_parameters.proto",
-        package="deepfake.serving",
-        syntax="proto3",
-        dependency=[wrappers_pb2.DESCRIPTOR.name],
-    )
-    message = file.message_type.add(name="BatchingParameters")
-    for number, (name, kind) in enumerate(wrapped.items(), start=1):
-        message.field.add(
-            name=name,
-            number=number,
-            label=field.LABEL_OPTIONAL,
-            type=field.TYPE_MESSAGE,
-            type_name=f".google.protobuf.{kind}",
-        )
-    message.field.add(
-        name="allowed_batch_sizes", number=20, label=field.LABEL_REPEATED, type=field.TYPE_INT64
-    )
-    for number, name in enumerate(_UNSUPPORTED, start=21):
-        message.field.add(
-            name=name, number=number, label=field.LABEL_OPTIONAL, type=field.TYPE_BOOL
-        )
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    pool.Add(file)
-    return message_class(pool, "deepfake.serving.BatchingParameters")

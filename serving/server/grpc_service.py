@@ -26,6 +26,7 @@ from serving.server import protos
 from serving.server.config import ServerOptions, models_from_proto
 from serving.server.inference import Inference
 from serving.server.metrics import Metrics
+from serving.server.profiler import add_profiler
 from serving.server.runner import Admission
 from serving.server.status_codes import Code, ServingError
 
@@ -189,6 +190,7 @@ class GrpcServer:
                 ("grpc.max_send_message_length", -1),
                 # Otherwise a second server on the port would get half of the requests.
                 ("grpc.so_reuseport", 0),
+                *options.grpc_arguments,
             ],
             # Beyond the threads gRPC would queue without bound; it answers RESOURCE_EXHAUSTED.
             maximum_concurrent_rpcs=threads + options.max_in_flight,
@@ -199,6 +201,8 @@ class GrpcServer:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(inference, _why_no_reload(options)), self._server
         )
+        if options.profiler:
+            add_profiler(self._server)
         self._services = serving_service_names()
         # Watches hold a thread each; non-blocking ones hold none.
         self._health = health.HealthServicer(experimental_non_blocking=True)
@@ -224,17 +228,22 @@ class GrpcServer:
         return self._server.stop(grace)
 
     def _listen(self, options: ServerOptions) -> int:
-        address = f"{options.host}:{options.port}"
+        credentials = _credentials(options)
+        if options.socket_path:
+            self._listen_on(f"unix:{options.socket_path}", credentials)
+        return self._listen_on(f"{options.host}:{options.port}", credentials)
+
+    def _listen_on(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         try:
-            if options.tls_cert:
-                port = self._server.add_secure_port(address, _credentials(options))
+            if credentials:
+                port = self._server.add_secure_port(address, credentials)
             else:
                 port = self._server.add_insecure_port(address)
         except (RuntimeError, OSError) as error:
             raise UsageError(f"gRPC cannot listen on {address}: {error}") from error
         if port == 0:
-            raise UsageError(f"gRPC cannot listen on {address}: is the port taken?")
-        return port
+            raise UsageError(f"gRPC cannot listen on {address}: is it taken?")
+        return int(port)
 
 
 class _TokenCheck(grpc.ServerInterceptor):
@@ -316,9 +325,16 @@ def _deadline(context: grpc.ServicerContext) -> float:
     return time.monotonic() + seconds
 
 
-def _credentials(options: ServerOptions) -> grpc.ServerCredentials:
-    pair = (Path(options.tls_key).read_bytes(), Path(options.tls_cert).read_bytes())
-    authority = Path(options.tls_client_ca).read_bytes() if options.tls_client_ca else None
+def _credentials(options: ServerOptions) -> grpc.ServerCredentials | None:
+    tls = options.grpc_tls
+    if tls:
+        pair = (tls.key.encode(), tls.certificate.encode())
+        authority = tls.client_ca.encode() or None
+    elif options.tls_cert:
+        pair = (Path(options.tls_key).read_bytes(), Path(options.tls_cert).read_bytes())
+        authority = Path(options.tls_client_ca).read_bytes() if options.tls_client_ca else None
+    else:
+        return None
     return grpc.ssl_server_credentials(
         [pair], root_certificates=authority, require_client_auth=bool(authority)
     )

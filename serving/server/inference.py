@@ -10,9 +10,10 @@ from typing import Any, cast
 import numpy as np
 import tensorflow as tf
 
-from serving.server.manager import ModelManager, Target
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.served_model import Target
 from serving.server.status_codes import Code, ServingError, invalid
 
 PREDICT = "tensorflow/serving/predict"
@@ -49,12 +50,18 @@ class Inference:
       manager: finds versions.
       run: runs them; `Runner.run`.
       metrics: where examples are counted.
+      check_methods: whether a signature must carry the method name of the request, which
+        signatures of TensorFlow 2 do not; TensorFlow Serving's
+        `enable_signature_method_name_check`.
     """
 
-    def __init__(self, manager: ModelManager, run: Run, metrics: Metrics):
+    def __init__(
+        self, manager: ModelManager, run: Run, metrics: Metrics, check_methods: bool = False
+    ):
         self.manager = manager
         self._run = run
         self._metrics = metrics
+        self._check_methods = check_methods
 
     @contextlib.contextmanager
     def model(self, target: Target) -> Iterator[Servable]:
@@ -92,15 +99,15 @@ class Inference:
             raise ServingError(
                 Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
             )
-        if signature.method_name not in (PREDICT, CLASSIFY, REGRESS):
+        if self._check_methods and signature.method_name not in (PREDICT, CLASSIFY, REGRESS):
             raise ServingError(
                 Code.INTERNAL,
                 "Expected prediction signature method_name to be one of "
                 f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method_name}",
             )
-        _check_names(signature, inputs)
+        inputs = _with_defaults(signature, inputs)
         for alias in inputs:
-            _check_fits(alias, inputs[alias], signature.inputs[alias])
+            _check_type(alias, inputs[alias], signature.inputs[alias])
         aliases = _outputs(signature, output_filter)
         tensors = {alias: signature.outputs[alias].name for alias in aliases}
         if not tensors:
@@ -149,19 +156,17 @@ class Inference:
     def classify(
         self, servable: Servable, signature_name: str, examples: Sequence[bytes], deadline: float
     ) -> Classifications:
-        """Runs a signature with the method name of classification on serialized tf.Examples."""
-        signature = _method_signature(servable, signature_name, CLASSIFY)
-        feed, fetches = _classify_tensors(signature)
-        values = self._on_examples(servable, "Classify", examples, feed, fetches, deadline)
+        """Runs a signature that answers `classes`, `scores` or both on serialized tf.Examples."""
+        feed, fetches, signature = self._tensors_of(servable, signature_name, CLASSIFY)
+        values = self._on_examples(servable, "Classify", examples, {feed}, fetches, deadline)
         return _classifications(signature, values, len(examples))
 
     def regress(
         self, servable: Servable, signature_name: str, examples: Sequence[bytes], deadline: float
     ) -> np.ndarray:
-        """Runs a signature with the method name of regression; float32 [examples]."""
-        signature = _method_signature(servable, signature_name, REGRESS)
-        feed, fetches = _regress_tensors(signature)
-        values = self._on_examples(servable, "Regress", examples, feed, fetches, deadline)
+        """Runs a signature that answers `outputs` on serialized tf.Examples; float32 [examples]."""
+        feed, fetches, signature = self._tensors_of(servable, signature_name, REGRESS)
+        values = self._on_examples(servable, "Regress", examples, {feed}, fetches, deadline)
         return _regressions(signature, values, len(examples))
 
     def multi_inference(
@@ -189,24 +194,20 @@ class Inference:
             name = signature_name or DEFAULT_SIGNATURE
             if name in [used for used, _, _ in signatures]:
                 raise invalid(f"Duplicate evaluation of signature: {name}")
-            signature = servable.signatures.get(name)
-            if signature is None:
+            if name not in servable.signatures:
                 raise invalid(f"Requested signature not found in model graph: {name}")
             if method not in (CLASSIFY, REGRESS):
                 raise ServingError(
                     Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method}"
                 )
-            tensors = _classify_tensors if method == CLASSIFY else _regress_tensors
-            feed, outputs = tensors(signature)
+            feed, outputs, signature = self._tensors_of(servable, name, method)
             feeds.add(feed)
             fetches.update(dict.fromkeys(outputs))
             signatures.append((name, method, signature))
         if not signatures:
             raise invalid("Inference request must have at least one task.")
-        if len(feeds) > 1:
-            raise invalid("Input tensor must be the same for all Signatures.")
         values = self._on_examples(
-            servable, "MultiInference", examples, feeds.pop(), tuple(fetches), deadline
+            servable, "MultiInference", examples, feeds, tuple(fetches), deadline
         )
         return [
             (_classifications if method == CLASSIFY else _regressions)(
@@ -215,12 +216,34 @@ class Inference:
             for _, method, signature in signatures
         ]
 
+    def _tensors_of(
+        self, servable: Servable, signature_name: str, method: str
+    ) -> tuple[str, list[str], Any]:
+        """Names of a signature's input and output tensors, and the signature itself."""
+        name = signature_name or DEFAULT_SIGNATURE
+        signature = servable.signatures.get(name)
+        if signature is None:
+            raise invalid(f"No signature was found with the name: {name}")
+        kind = "classification" if method == CLASSIFY else "regression"
+        if self._check_methods and signature.method_name != method:
+            raise invalid(
+                f"Expected {kind} signature method_name to be {method}. "
+                f"Was: {signature.method_name}"
+            )
+        if len(signature.inputs) != 1:
+            raise invalid("Expected one input Tensor.")
+        _check_output_count(signature, method)
+        if "inputs" not in signature.inputs:
+            raise invalid(f"No {kind} inputs found in SignatureDef: {_listed(signature.inputs)}")
+        outputs = _classify_outputs if method == CLASSIFY else _regress_outputs
+        return signature.inputs["inputs"].name, outputs(signature), signature
+
     def _on_examples(
         self,
         servable: Servable,
         api: str,
         examples: Sequence[bytes],
-        feed: str,
+        feeds: Iterable[str],
         fetches: Sequence[str],
         deadline: float,
     ) -> dict[str, np.ndarray]:
@@ -228,7 +251,9 @@ class Inference:
             raise invalid("Input is empty.")
         self._metrics.example_count.add(servable.name, by=len(examples))
         self._metrics.example_counts.observe(servable.name, value=len(examples))
-        values = self._run(servable, api, {feed: as_strings(examples)}, tuple(fetches), deadline)
+        serialized = as_strings(examples)
+        inputs = dict.fromkeys(feeds, serialized)
+        values = self._run(servable, api, inputs, tuple(fetches), deadline)
         return dict(zip(fetches, values, strict=True))
 
 
@@ -256,41 +281,35 @@ def signature_inputs(servable: Servable, name: str) -> Mapping[str, Any]:
     return signature.inputs
 
 
-def _check_names(signature: Any, inputs: Mapping[str, np.ndarray]) -> None:
+def _with_defaults(signature: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs and, for those that were not sent, what the signature has for them."""
     sent, required = set(inputs), set(signature.inputs)
-    extra, missing = _listed(sent - required), _listed(required - sent)
-    if len(sent) != len(required):
+    missing = required - sent
+    too_few = len(sent) < len(required) and not signature.defaults
+    if len(sent) > len(required) or too_few:
         raise invalid(
             f"input size does not match signature: {len(sent)}!={len(required)} "
             f"len({_listed(sent)}) != len({_listed(required)}). "
-            f"Sent extra: {extra}. Missing but required: {missing}."
+            f"Sent extra: {_listed(sent - required)}. Missing but required: {_listed(missing)}."
         )
-    if sent != required:
+    if sent - required:
         raise invalid(
-            f"input tensor alias not found in signature: {sorted(sent - required)[0]}. "
+            f"input tensor alias not found in signature: {min(sent - required)}. "
             f"Inputs expected to be in the set {_listed(required)}."
         )
+    without = missing - set(signature.defaults)
+    if without:
+        raise invalid(f"Signature input alias {min(without)} not found in inputs or defaults.")
+    return {**inputs, **{alias: tf.make_ndarray(signature.defaults[alias]) for alias in missing}}
 
 
-def _check_fits(alias: str, value: np.ndarray, info: Any) -> None:
+def _check_type(alias: str, value: np.ndarray, info: Any) -> None:
     dtype = tf.as_dtype(value.dtype)
     expected = tf.as_dtype(info.dtype)
     if dtype != expected:
         raise invalid(
             f"input {alias}: Expects arg[0] to be {type_name(expected)} but {type_name(dtype)} is "
             "provided"
-        )
-    shape = info.tensor_shape
-    if shape.unknown_rank:
-        return
-    sizes = [dim.size for dim in shape.dim]
-    fits_shape = len(sizes) == value.ndim and all(
-        size in (-1, actual) for size, actual in zip(sizes, value.shape, strict=True)
-    )
-    if not fits_shape:
-        raise invalid(
-            f"input {alias}: shape {list(value.shape)} is incompatible with the signature's "
-            f"{[size if size >= 0 else None for size in sizes]}"
         )
 
 
@@ -308,44 +327,29 @@ def _outputs(signature: Any, output_filter: Sequence[str]) -> Sequence[str]:
     return output_filter or sorted(signature.outputs)
 
 
-def _method_signature(servable: Servable, name: str, method: str) -> Any:
-    signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
-    if signature is None:
-        raise invalid(f"No signature was found with the name: {name or DEFAULT_SIGNATURE}")
-    _check_method(signature, method)
-    return signature
+def _check_output_count(signature: Any, method: str) -> None:
+    count = len(signature.outputs)
+    if method == CLASSIFY and count not in (1, 2):
+        raise invalid(f"Expected one or two output Tensors, found {count}")
+    if method == REGRESS and count != 1:
+        raise invalid("Expected one output Tensor.")
 
 
-def _check_method(signature: Any, method: str) -> None:
-    if signature.method_name != method:
-        kind = "classification" if method == CLASSIFY else "regression"
-        raise invalid(
-            f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
-        )
-    if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if "inputs" not in signature.inputs:
-        raise ServingError(Code.FAILED_PRECONDITION, "No inputs found in SignatureDef")
-
-
-def _classify_tensors(signature: Any) -> tuple[str, list[str]]:
-    _check_method(signature, CLASSIFY)
+def _classify_outputs(signature: Any) -> list[str]:
     outputs = [signature.outputs[key].name for key in ("classes", "scores")
                if key in signature.outputs]  # fmt: skip
     if not outputs:
-        raise ServingError(
-            Code.FAILED_PRECONDITION,
+        raise invalid(
             'Expected classification signature outputs to contain at least one of "classes" or '
-            '"scores"',
+            f'"scores". Signature has: {_listed(signature.outputs)}'
         )
-    return signature.inputs["inputs"].name, outputs
+    return outputs
 
 
-def _regress_tensors(signature: Any) -> tuple[str, list[str]]:
-    _check_method(signature, REGRESS)
+def _regress_outputs(signature: Any) -> list[str]:
     if "outputs" not in signature.outputs:
-        raise ServingError(Code.FAILED_PRECONDITION, "No regression outputs found in SignatureDef")
-    return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
+        raise invalid(f"No regression outputs found in SignatureDef: {_listed(signature.outputs)}")
+    return [signature.outputs["outputs"].name]
 
 
 def _classifications(

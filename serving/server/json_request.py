@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from serving.server.json_tensor import (
 )
 from serving.server.status_codes import ServingError, invalid
 
+# Of a number of 64 bits, with its sign.
+_MOST_DIGITS = 20
+
 
 def parse(body: bytearray | bytes) -> dict[str, Any]:
     """A request's body as an object; NaN, Infinity and -Infinity are numbers in it.
@@ -30,6 +34,8 @@ def parse(body: bytearray | bytes) -> dict[str, Any]:
     Raises:
       ServingError: INVALID_ARGUMENT: it is no JSON object.
     """
+    if body.startswith(codecs.BOM_UTF8):
+        body = body[len(codecs.BOM_UTF8) :]
     if not body.strip():
         raise invalid("JSON Parse error: The document is empty")
     try:
@@ -107,7 +113,7 @@ def examples(document: Mapping[str, Any]) -> list[bytes]:
 
 def _parse_slowly(body: bytearray | bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"), parse_float=_finite)
+        return json.loads(body.decode("utf-8"), parse_float=_finite, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: Invalid value. at offset: {error.pos}") from None
     except UnicodeDecodeError as error:
@@ -127,10 +133,16 @@ def _finite(text: str) -> float:
     return value
 
 
+def _integer(text: str) -> int | float:
+    """A number without a point; beyond 64 bits it is a float, as orjson has it."""
+    value = int(text) if len(text) <= _MOST_DIGITS else None
+    return value if value is not None and -(1 << 63) <= value < 1 << 64 else _finite(text)
+
+
 def _rows(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
     instances = document["instances"]
     if not isinstance(instances, list):
-        raise invalid(f"JSON Value: {quoted(document)} Excepting 'instances' to be an list/array")
+        raise invalid(f"JSON Value: {quoted(document)} Expecting 'instances' to be an list/array")
     if not instances:
         raise invalid(f"JSON Value: {quoted(document)} No values in 'instances' array")
     has_names = _is_object(instances[0])
@@ -236,7 +248,7 @@ def _feature(name: str, values: Sequence[Any]) -> tf.train.Feature:
         elif type(value) in (int, bool):
             kind, item = "int64_list", int(value)
             if not -(1 << 63) <= item < 1 << 63:
-                raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
+                raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
         else:
             raise invalid(
                 f"Feature: {name} has element with unexpected JSON type: {kind_of(value)}"

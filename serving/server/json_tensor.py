@@ -21,8 +21,7 @@ _INTEGERS = {
     dtype: (int(np.iinfo(dtype.as_numpy_dtype).min), int(np.iinfo(dtype.as_numpy_dtype).max))
     for dtype in (tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint16, tf.uint32, tf.uint64)
 }
-# The largest integer of which a float can hold all smaller ones too, by TensorFlow Serving's rule.
-_FLOATS = {tf.float32: (1 << 24) - 1, tf.float64: (1 << 53) - 1}
+_FLOATS = (tf.float32, tf.float64)
 
 _TYPE_NAMES = {
     type(None): "Null",
@@ -39,7 +38,7 @@ def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
 
     Args:
       value: what JSON held.
-      dtype: of the tensor; values are never rounded or converted to fit it.
+      dtype: of the tensor; numbers are rounded to a float type, and nothing else is converted.
 
     Raises:
       ServingError: INVALID_ARGUMENT for ragged lists and values of another type.
@@ -90,22 +89,12 @@ def _leaves(flat: list[Any], dtype: tf.DType) -> np.ndarray:
 
 
 def to_floats(flat: list[Any], dtype: tf.DType) -> np.ndarray:
-    """Numbers as an array of a float type; integers it would round are refused."""
+    """Numbers as an array of a float type, rounded; those beyond its range become infinite."""
     kinds = set(map(type, flat))
     if not kinds <= {int, float}:
         raise _type_error(next(item for item in flat if type(item) not in (int, float)), dtype)
-    if int in kinds:
-        for item in flat:
-            if type(item) is int and abs(item) > _FLOATS[dtype]:
-                raise _lossy(item, dtype)
-    array = np.array(flat, np.float64)
     with np.errstate(over="ignore"):
-        rounded = array.astype(dtype.as_numpy_dtype)
-    # After rounding: the shortest text of the largest float32 reads as a little more than it is.
-    too_large = np.isfinite(array) & ~np.isfinite(rounded)
-    if too_large.any():
-        raise _lossy(array[too_large][0], dtype)
-    return rounded
+        return np.array(flat, np.float64).astype(dtype.as_numpy_dtype)
 
 
 def to_bytes(item: Any) -> bytes:
@@ -150,11 +139,6 @@ def _type_error(value: Any, dtype: tf.DType) -> ServingError:
         f"JSON Value: {quoted(value)} Type: {kind_of(value)} is not of expected type: "
         f"{type_name(dtype)}"
     )
-
-
-def _lossy(value: Any, dtype: tf.DType) -> ServingError:
-    target = "float" if dtype == tf.float32 else "double"
-    return invalid(f"Cannot convert JSON value: {value} to {target} without loss of precision.")
 
 
 def kind_of(value: Any) -> str:

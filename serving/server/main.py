@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -35,11 +36,16 @@ from serving.server.arguments import ServerArguments
 
 if TYPE_CHECKING:
     from serving.server.config import ServerOptions
+    from serving.server.config_poller import ConfigPoller
     from serving.server.server import Server
 
 # CPython lets a thread run for 5 ms before another that waits gets its turn; an answer waits for
 # several turns.
 _SWITCH_SECONDS = 0.0005
+_NOT_NEGATIVE = (
+    "poll", "models_config_poll", "load_retries", "load_retry_interval", "intra_op_threads",
+    "inter_op_threads",
+)  # fmt: skip
 
 
 def run(arguments: ServerArguments) -> int:
@@ -56,9 +62,10 @@ def run(arguments: ServerArguments) -> int:
     models = _models(arguments)
     # Now, and not after the seconds that importing TensorFlow takes.
     for port in (options.port, options.rest_port):
-        _check_free(options.host, port)
+        _check_free(options.host, port or 0)
     set_up_log()
     load_tensorflow()
+    _set_threads(arguments)
 
     from serving.server.server import Server
 
@@ -71,12 +78,15 @@ def run(arguments: ServerArguments) -> int:
     except RuntimeError:
         server.stop()
         raise
+    poller = _config_poller(arguments, server)
     # Modules and their functions live for ever; collections after a swap need not walk them.
     gc.collect()
     gc.freeze()
     if not (server.failed or thread_failures):
         tell_ready("serving", _ready(options, server))
     wait_for_end(stop, arguments.until_stdin_closes)
+    if poller:
+        poller.stop()
     if server.stop():
         return 1 if server.failed or thread_failures else 0
     exit_without_threads()
@@ -84,11 +94,28 @@ def run(arguments: ServerArguments) -> int:
 
 def _ready(options: ServerOptions, server: Server) -> dict[str, Any]:
     scheme = "https" if options.tls_cert else "http"
+    rest = f"{scheme}://{options.host}:{server.rest_port}" if server.rest_port else None
     return {
         "grpc": f"{options.host}:{server.grpc_port}",
-        "rest": f"{scheme}://{options.host}:{server.rest_port}",
+        "rest": rest,
         "models": server.manager.summary(),
     }
+
+
+def _set_threads(arguments: ServerArguments) -> None:
+    """TensorFlow's thread pools; before anything of it runs."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(arguments.intra_op_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(arguments.inter_op_threads)
+
+
+def _config_poller(arguments: ServerArguments, server: Server) -> ConfigPoller | None:
+    from serving.server.config_poller import ConfigPoller
+
+    if not arguments.models_config_poll:
+        return None
+    return ConfigPoller(lambda: _models(arguments), server.manager, arguments.models_config_poll)
 
 
 def main() -> int:
@@ -99,31 +126,63 @@ def main() -> int:
 
 
 def _options(arguments: ServerArguments) -> ServerOptions:
-    from serving.server.config import ServerOptions, read_batching_config
+    from serving.server.config import LoadOptions, ServerOptions
+    from serving.server.text_config import (
+        METRICS_PATH,
+        read_batching_config,
+        read_metrics_path,
+        read_tls_file,
+    )
 
     _check(arguments)
+    monitoring, tls = arguments.monitoring_config, arguments.grpc_tls_config
     return ServerOptions(
         host=arguments.host,
         port=arguments.port,
-        rest_port=arguments.rest_port,
+        rest_port=None if arguments.no_rest else arguments.rest_port,
+        socket_path=arguments.grpc_socket_path,
+        grpc_arguments=_channel_arguments(arguments.grpc_channel_arguments),
         rest_timeout=arguments.rest_timeout,
-        poll_seconds=arguments.poll,
+        loading=LoadOptions(
+            poll_seconds=arguments.poll,
+            max_retries=arguments.load_retries,
+            retry_seconds=arguments.load_retry_interval,
+            tags=tuple(arguments.saved_model_tags.split(",")),
+            labels_of_unavailable=arguments.labels_of_unavailable,
+            warm_up=arguments.warmup == "on",
+            warmup_iterations=arguments.warmup_iterations,
+        ),
+        check_methods=arguments.check_method_names,
         max_in_flight=arguments.max_in_flight,
         max_message_bytes=arguments.max_message_mb << 20,
         max_body_bytes=(arguments.max_body_mb or 4 * arguments.max_message_mb) << 20,
         max_connections=arguments.max_connections,
         head_timeout=arguments.head_timeout,
         cors_origins=tuple(arguments.cors_origin or ()),
+        metrics_path=read_metrics_path(monitoring) if monitoring else METRICS_PATH,
+        profiler=arguments.profiler,
         slots=arguments.slots or os.cpu_count() or 1,
         batching=read_batching_config(arguments.batching) if arguments.batching else None,
         tls_cert=arguments.tls_cert,
         tls_key=arguments.tls_key,
         tls_client_ca=arguments.tls_client_ca,
+        grpc_tls=read_tls_file(tls) if tls else None,
         token=read_token(arguments.token_file),
         reload_config=arguments.reload_config == "on",
         reload_token=read_token(arguments.reload_token_file),
         drain_seconds=arguments.drain,
     )
+
+
+def _channel_arguments(text: str) -> tuple[tuple[str, str | int], ...]:
+    """Names and values of `--grpc-channel-arguments`; whole numbers become such."""
+    pairs = []
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--grpc-channel-arguments: {part!r} is not NAME=VALUE")
+        pairs.append((name, int(value) if re.fullmatch(r"-?[0-9]+", value) else value))
+    return tuple(pairs)
 
 
 def _check(arguments: ServerArguments) -> None:
@@ -134,10 +193,17 @@ def _check(arguments: ServerArguments) -> None:
     check_positive(
         arguments,
         (
-            "max_in_flight", "max_message_mb", "rest_timeout", "poll", "max_connections",
-            "head_timeout",
+            "max_in_flight", "max_message_mb", "rest_timeout", "max_connections",
+            "head_timeout", "warmup_iterations",
         ),
     )  # fmt: skip
+    for name in _NOT_NEGATIVE:
+        if getattr(arguments, name) < 0:
+            raise UsageError(f"--{name.replace('_', '-')} must not be negative")
+    if arguments.models_config_poll and not arguments.models_config:
+        raise UsageError("--models-config-poll needs --models-config")
+    if arguments.grpc_tls_config and arguments.tls_cert:
+        raise UsageError("give --tls-cert, which REST has too, or --grpc-tls-config")
     check_ports(arguments, ("port", "rest_port"))
     if arguments.max_body_mb is not None and arguments.max_body_mb < arguments.max_message_mb:
         raise UsageError(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from serving.server.config import ServedModelConfig
+from serving.server.config import LoadOptions, ServedModelConfig
 from serving.server.metrics import Metrics
 from serving.server.model_versions import (
     ModelVersion,
@@ -20,40 +20,12 @@ from serving.server.model_versions import (
     list_versions,
 )
 from serving.server.servable import Servable, is_complete
+from serving.server.served_model import ServedModel, Target
 from serving.server.status_codes import Code, ServingError, invalid
 
 _LOG = logging.getLogger(__name__)
 
-# As TensorFlow Serving's max_num_load_retries and load_retry_interval_micros.
-_MAX_ATTEMPTS = 6
-_RETRY_SECONDS = 60.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """What a request names: a model, and at most one of version and label."""
-
-    name: str
-    version: int | None = None
-    label: str = ""
-
-    def __str__(self) -> str:
-        if self.version is not None:
-            return f"Specific({self.name}, {self.version})"
-        return f"Latest({self.name})"
-
-
-class _Model:
-    def __init__(self, config: ServedModelConfig):
-        self.config = config
-        self.versions: dict[int, ModelVersion] = {}
-        self.problem = ""
-
-    def live(self) -> list[int]:
-        """Numbers of the versions that answer, highest first."""
-        return sorted(
-            (v.number for v in self.versions.values() if v.state is State.AVAILABLE), reverse=True
-        )
+_DEFAULTS = LoadOptions()
 
 
 class ModelManager:
@@ -65,7 +37,7 @@ class ModelManager:
     Args:
       models: what to serve.
       metrics: where loads are counted.
-      poll_seconds: between looks at the folders.
+      options: how versions are looked for and loaded.
       warm_up: called with each loaded version; an error keeps the version from being announced.
       on_change: called after each look at the folders.
     """
@@ -74,16 +46,16 @@ class ModelManager:
         self,
         models: Sequence[ServedModelConfig],
         metrics: Metrics,
-        poll_seconds: float = 1.0,
+        options: LoadOptions = _DEFAULTS,
         warm_up: Callable[[Servable], object] = lambda servable: None,
         on_change: Callable[[], None] = lambda: None,
     ):
         self._metrics = metrics
-        self._poll_seconds = poll_seconds
+        self._options = options
         self._warm_up = warm_up
         self.on_change = on_change
         self._lock = threading.Lock()
-        self._models = {config.name: _Model(config) for config in models}
+        self._models = {config.name: ServedModel(config) for config in models}
         # Versions that are no longer announced and wait for their last request.
         self._draining: list[tuple[str, ModelVersion]] = []
         self._wake = threading.Event()
@@ -93,8 +65,14 @@ class ModelManager:
         self._thread = threading.Thread(target=self._poll, name="models", daemon=True)
 
     def start(self) -> None:
-        """Looks once, so that what can be served is, and goes on in the background."""
+        """Looks once, so that what can be served is, and goes on in the background.
+
+        Raises:
+          ServingError: FAILED_PRECONDITION for a label of a version that is not served.
+        """
         self.look()
+        with self._lock:
+            self._check_labels([model.config for model in self._models.values()])
         self._thread.start()
 
     def close(self) -> None:
@@ -143,7 +121,7 @@ class ModelManager:
             if target.label:
                 if model is None:
                     raise ServingError(Code.NOT_FOUND, f"Could not find model {target.name}")
-                target = dataclasses.replace(target, version=_labelled(model, target.label))
+                target = dataclasses.replace(target, version=model.labelled(target.label))
             versions = dict(model.versions) if model else {}
             if target.version is not None and target.version not in versions:
                 raise ServingError(
@@ -188,7 +166,7 @@ class ModelManager:
                 for config in models:
                     model = former.get(config.name)
                     if model is None or model.config.base_path != config.base_path:
-                        self._models[config.name] = _Model(config)
+                        self._models[config.name] = ServedModel(config)
                     else:
                         labels = model.config.labels
                         model.config = dataclasses.replace(config, labels=labels)
@@ -218,12 +196,17 @@ class ModelManager:
 
     def _poll(self) -> None:
         while not self._stopped:
-            self._wake.wait(self._poll_seconds)
+            # Woken, it frees versions; with 0 seconds it does nothing else.
+            self._wake.wait(self._options.poll_seconds or None)
             self._wake.clear()
             if self._stopped:
                 return
             try:
-                self.look()
+                if self._options.poll_seconds:
+                    self.look()
+                else:
+                    with self._looking:
+                        self._free_drained()
             except Exception:  # The thread must outlive whatever a file system does.
                 _LOG.exception("looking at the version folders failed; served versions stay")
 
@@ -232,9 +215,9 @@ class ModelManager:
             self._look_at(model)
         self._free_drained()
 
-    def _look_at(self, model: _Model) -> None:
+    def _look_at(self, model: ServedModel) -> None:
         try:
-            folders = list_versions(model.config.base_path)
+            folders, ignored = list_versions(model.config.base_path)
             complete = {n: path for n, path in folders.items() if is_complete(path)}
         except OSError as error:
             self._report(model, f"its folder cannot be listed ({error.strerror})")
@@ -251,7 +234,7 @@ class ModelManager:
         if not chosen:
             self._report(model, "there is no version that can be served in its folder")
         else:
-            self._report(model, "")
+            self._report(model, ignored)
         live = model.live()
         if set(live) & set(chosen):
             for number in set(live) - set(chosen):
@@ -260,7 +243,7 @@ class ModelManager:
         with self._lock:
             forget_ended(model.versions, folders)
 
-    def _note_incomplete(self, model: _Model, numbers: set[int]) -> None:
+    def _note_incomplete(self, model: ServedModel, numbers: set[int]) -> None:
         for number in numbers:
             version = model.versions.get(number)
             if version is None or version.state is State.END:
@@ -275,16 +258,18 @@ class ModelManager:
                 if version.state is State.START and number not in numbers:
                     del model.versions[number]
 
-    def _may_serve(self, model: _Model, number: int, path: Path) -> bool:
+    def _may_serve(self, model: ServedModel, number: int, path: Path) -> bool:
         version = model.versions.get(number)
         if version is None or not version.attempts or version.state is not State.END:
             return version is None or version.state is not State.UNLOADING
         if version.fingerprint != fingerprint(path):
             version.attempts = 0
             return True
-        return version.attempts < _MAX_ATTEMPTS and time.monotonic() >= version.retry_at
+        return (
+            version.attempts <= self._options.max_retries and time.monotonic() >= version.retry_at
+        )
 
-    def _load(self, model: _Model, number: int, path: Path) -> bool:
+    def _load(self, model: ServedModel, number: int, path: Path) -> bool:
         name = model.config.name
         before = model.versions.get(number)
         version = ModelVersion(number, attempts=before.attempts if before else 0)
@@ -296,7 +281,7 @@ class ModelManager:
         start = time.monotonic()
         servable = None
         try:
-            servable = Servable(name, number, path)
+            servable = Servable(name, number, path, self._options.tags)
             self._warm_up(servable)
         except Exception as error:
             if not isinstance(error, ServingError):
@@ -307,7 +292,7 @@ class ModelManager:
                 servable.close()
             self._metrics.load_attempts.add(name, "fail")
             version.attempts += 1
-            version.retry_at = time.monotonic() + _RETRY_SECONDS
+            version.retry_at = time.monotonic() + self._options.retry_seconds
             with self._lock:
                 version.set(State.END, error.code, f"{stage} failed: {error.message}")
             _LOG.error(
@@ -332,7 +317,7 @@ class ModelManager:
         )
         return True
 
-    def _retire(self, model: _Model, version: ModelVersion, why: str) -> None:
+    def _retire(self, model: ServedModel, version: ModelVersion, why: str) -> None:
         with self._lock:
             version.set(State.UNLOADING)
             self._draining.append((model.config.name, version))
@@ -356,7 +341,7 @@ class ModelManager:
         if model is not None:
             number = target.version
             if target.label:
-                number = _labelled(model, target.label)
+                number = model.labelled(target.label)
             elif number is None:
                 number = next(iter(model.live()), None)
             version = model.versions.get(number) if number is not None else None
@@ -366,24 +351,14 @@ class ModelManager:
 
     def _check_labels(self, models: Sequence[ServedModelConfig]) -> None:
         for config in models:
-            for number in config.labels.values():
-                if number not in self._models[config.name].live():
-                    raise ServingError(
-                        Code.FAILED_PRECONDITION,
-                        f"Request to assign label to version {number} of model {config.name}, "
-                        "which is not currently available for inference",
-                    )
+            self._models[config.name].check_labels(
+                config.labels, self._options.labels_of_unavailable
+            )
 
-    def _report(self, model: _Model, problem: str) -> None:
+    def _report(self, model: ServedModel, problem: str) -> None:
         """Logs a problem of a folder once, and its end."""
         if problem and problem != model.problem:
             _LOG.warning("model %s: %s; versions %s stay", model.config.name, problem, model.live())
         elif model.problem and not problem:
             _LOG.info("model %s: its folder is in order again", model.config.name)
         model.problem = problem
-
-
-def _labelled(model: _Model, label: str) -> int:
-    if label not in model.config.labels:
-        raise invalid(f"Unrecognized servable version label: {label}")
-    return model.config.labels[label]

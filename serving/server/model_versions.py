@@ -56,21 +56,30 @@ class ModelVersion:
         self.state, self.code, self.message = state, code, message
 
 
-def list_versions(base_path: str) -> dict[int, Path]:
-    """The version folders below a base path: those whose names are numbers.
+def list_versions(base_path: str) -> tuple[dict[int, Path], str]:
+    """The version folders below a base path: those whose names are numbers, zeros before or not.
+
+    Args:
+      base_path: the folder that they are in.
+
+    Returns:
+      The folders by version, and what is to be said about folders of the same version (`7` and
+      `007`): the last by name counts.
 
     Raises:
       OSError: the folder cannot be listed.
     """
-    folders = {}
+    folders: dict[int, Path] = {}
+    ignored = []
     with os.scandir(base_path) as entries:
-        for entry in entries:
-            # int64, and no other way to write the number: `007` and `7` would be one version.
+        for entry in sorted(entries, key=lambda entry: entry.name):
             decimal = entry.name.isascii() and entry.name.isdigit()
             number = int(entry.name) if decimal else -1
-            if str(number) == entry.name and 0 <= number < 1 << 63 and entry.is_dir():
+            if 0 <= number < 1 << 63 and entry.is_dir():  # int64
+                if number in folders:
+                    ignored.append(f"{folders[number].name} is ignored beside {entry.name}")
                 folders[number] = Path(entry.path)
-    return folders
+    return folders, "; ".join(ignored)
 
 
 def fingerprint(folder: Path) -> tuple:

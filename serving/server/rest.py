@@ -23,16 +23,17 @@ from serving.http.bearer import authorized
 from serving.server import json_answer, json_request, protos
 from serving.server.config import ServerOptions
 from serving.server.inference import Inference, signature_inputs
-from serving.server.manager import Target
 from serving.server.metrics import Metrics
 from serving.server.runner import Admission, Ticket
+from serving.server.served_model import Target
 from serving.server.status_codes import HTTP_STATUS, Code, ServingError, invalid
 
 _LOG = logging.getLogger(__name__)
 
 # Room that is taken at a time for bodies of unknown size.
 _STEP_BYTES = 1 << 20
-METRICS_PATH = "/monitoring/prometheus/metrics"
+# A request line may name the whole address (RFC 9112, 3.2.2).
+_ADDRESS = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 _WHICH = r"(?:(?:/versions/(?P<version>[0-9]+))|(?:/labels/(?P<label>[^/:]+)))?"
 _INFERENCE = re.compile(
@@ -86,10 +87,14 @@ class RestApi:
 
     async def _respond(self, scope: dict[str, Any], receive: Any) -> tuple[int, bytes, bytes]:
         headers = dict(scope["headers"])
-        path = scope["raw_path"].decode("latin-1")
+        # TensorFlow Serving knows no query: with one, no path is well formed.
+        target = scope["raw_path"] + (
+            b"?" + scope["query_string"] if scope["query_string"] else b""
+        )
+        path = _ADDRESS.sub("", target.decode("latin-1"), count=1) or "/"
         method = scope["method"]
         self._check_token(headers)
-        if path == METRICS_PATH:
+        if path == self._options.metrics_path:
             return 200, b"text/plain; version=0.0.4; charset=utf-8", self._metrics.page().encode()
         if not path.lower().startswith("/v1/"):
             raise ServingError(Code.NOT_FOUND, "Not found")
@@ -100,6 +105,12 @@ class RestApi:
         match = _STATUS.fullmatch(path) if method in ("GET", "HEAD") else None
         if match:
             return 200, b"application/json", self._status(match)
+        if method == "OPTIONS":
+            if not headers.get(b"origin", b"").startswith((b"http://", b"https://")):
+                raise ServingError(
+                    Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight"
+                )
+            return 200, b"application/json", b""
         raise invalid(f"Malformed request: {method} {path[:200]}")
 
     def _check_token(self, headers: dict[bytes, bytes]) -> None:
@@ -140,12 +151,7 @@ class RestApi:
         method = match["method"].lower()
         code = Code.UNKNOWN
         try:
-            with self._admission.admitted() as ticket:
-                body = await self._body(receive, headers, ticket)
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(
-                    self._threads, self._infer_in_thread, match, method, body, headers, ticket
-                )
+            answer = await self._admit(match, method, receive, headers)
             code = Code.OK
             return answer
         except ServingError as error:
@@ -157,6 +163,29 @@ class RestApi:
             elapsed = (time.perf_counter() - start) * 1e6
             self._metrics.request_latency.observe(model, method, "REST", value=elapsed)
 
+    async def _admit(
+        self, match: re.Match, method: str, receive: Any, headers: dict[bytes, bytes]
+    ) -> bytes:
+        """Answers an inference request; a late one keeps its place until its step has ended."""
+        ticket = self._admission.enter()
+        try:
+            body = await self._body(receive, headers, ticket)
+            deadline = time.monotonic() + self._options.rest_timeout
+            work = self._threads.submit(
+                self._infer_in_thread, match, method, body, headers, ticket, deadline
+            )
+        except BaseException:
+            self._admission.leave(ticket)
+            raise
+        work.add_done_callback(lambda _: self._admission.leave(ticket))
+        answer = asyncio.wrap_future(work)
+        done, _ = await asyncio.wait([answer], timeout=deadline - time.monotonic())
+        if done:
+            return answer.result()
+        # Else asyncio reports the error of an answer that nobody waits for.
+        answer.add_done_callback(lambda late: late.cancelled() or late.exception())
+        raise ServingError(Code.DEADLINE_EXCEEDED, "the model ran too long")
+
     def _infer_in_thread(
         self,
         match: re.Match,
@@ -164,10 +193,11 @@ class RestApi:
         body: bytearray | bytes,
         headers: dict[bytes, bytes],
         ticket: Ticket,
+        deadline: float,
     ) -> bytes:
-        deadline = time.monotonic() + self._options.rest_timeout
         target = _target(match)
-        if headers.get(b"content-encoding", b"").lower() == b"gzip":
+        # As TensorFlow Serving: `x-gzip` and lists that name it are meant, too.
+        if b"gzip" in headers.get(b"content-encoding", b"").lower():
             body = _unzip(body, self._options.max_message_bytes, ticket)
         document = json_request.parse(body)
         signature = json_request.signature_name(document)
@@ -241,6 +271,9 @@ def _unzip(body: bytearray | bytes, limit: int, ticket: Ticket) -> bytes:
             full = len(part) == _STEP_BYTES
             if len(plain) > limit:
                 raise _TooLarge(f"the unpacked body is larger than {limit} bytes")
+            if decoder.eof and decoder.unused_data:  # A gzip file may have several members.
+                compressed = decoder.unused_data
+                decoder = zlib.decompressobj(wbits=31)
     except zlib.error:
         raise invalid("the body is not gzip, but its Content-Encoding says so") from None
     if not decoder.eof:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from serving.server.batching import Batcher
-from serving.server.config import BatchingConfig
+from serving.server.batching import MOST_LEFT, Batcher, too_many_left
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.status_codes import Code, ServingError
+from serving.server.text_config import BatchingConfig
 
 
 class Admission:
@@ -116,6 +116,55 @@ class Ticket:
         self._admission._grow(self, size)
 
 
+class Slots:
+    """Bounds the steps that run at once, by their deadlines.
+
+    Not every step of TensorFlow can be stopped (see `Servable.run`). One that is late runs on, but
+    no longer counts: no request waits longer than until the deadline of one that came before it.
+
+    Args:
+      count: steps that run at once.
+    """
+
+    def __init__(self, count: int):
+        self._count = count
+        self._deadlines: list[float] = []
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, deadline: float) -> Iterator[None]:
+        """Waits for a slot and holds it.
+
+        Args:
+          deadline: of the request (`time.monotonic`).
+
+        Raises:
+          ServingError: DEADLINE_EXCEEDED, or RESOURCE_EXHAUSTED where too many late steps run.
+        """
+        with self._changed:
+            while not self._is_free():
+                now = time.monotonic()
+                if now >= deadline:
+                    self._changed.notify()  # The slot that this thread was woken for, if any.
+                    raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed in the queue")
+                running = [end for end in self._deadlines if end > now]
+                self._changed.wait(min([deadline, *running]) - now)
+            self._deadlines.append(deadline)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._deadlines.remove(deadline)
+                self._changed.notify()
+
+    def _is_free(self) -> bool:
+        now = time.monotonic()
+        late = sum(end <= now for end in self._deadlines)
+        if late >= MOST_LEFT * self._count:
+            raise too_many_left(late)
+        return len(self._deadlines) - late < self._count
+
+
 class Runner:
     """Runs requests, at most `slots` at once, or in batches.
 
@@ -127,7 +176,7 @@ class Runner:
     """
 
     def __init__(self, slots: int, batching: BatchingConfig | None, metrics: Metrics):
-        self._slots = threading.BoundedSemaphore(slots)
+        self._slots = Slots(slots)
         self._metrics = metrics
         self._batcher = Batcher(batching, metrics) if batching else None
 
@@ -152,13 +201,9 @@ class Runner:
         if self._batcher:
             outputs = self._batcher.run(servable, feeds, fetches, deadline)
         else:
-            if not self._slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline passed in the queue")
-            try:
+            with self._slots.taken(deadline):
                 start = time.perf_counter()
                 outputs = servable.run(feeds, fetches, deadline)
-            finally:
-                self._slots.release()
         self._metrics.runtime_latency.observe(
             servable.name, api, "TF1", value=(time.perf_counter() - start) * 1e6
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from preprocessing.support.errors import UsageError
 from serving.http.cors import Cors
 from serving.http.http_server import HttpServer
 from serving.server import warmup
@@ -18,6 +19,7 @@ from serving.server.metrics import Metrics
 from serving.server.rest import RestApi
 from serving.server.runner import Admission, Runner
 from serving.server.servable import Servable
+from serving.server.status_codes import ServingError
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Server:
 
     Attributes:
       grpc_port: that gRPC listens on.
-      rest_port: that REST listens on.
+      rest_port: that REST listens on; None without REST.
       manager: the models.
 
     Raises:
@@ -52,35 +54,45 @@ class Server:
         self.manager = ModelManager(
             models,
             metrics,
-            options.poll_seconds,
-            warm_up=lambda servable: warmup.replay(warming, metrics, servable),
+            options.loading,
+            warm_up=self._warm_up,
         )
-        inference = Inference(self.manager, self._runner.run, metrics)
+        inference = Inference(self.manager, self._runner.run, metrics, options.check_methods)
         # Warm-up runs past queues: the version is not announced, and must not wait for others.
-        warming = Inference(self.manager, _run_at_once, metrics)
+        self._warming = Inference(self.manager, _run_at_once, metrics, options.check_methods)
+        self._metrics = metrics
         self._grpc = GrpcServer(options, inference, self._admission, metrics)
-        api = RestApi(options, inference, self._admission, metrics)
-        app = Cors(api, options.cors_origins) if options.cors_origins else api
-        self._rest = HttpServer(options.http, app, on_failure)
+        self._rest: HttpServer | None = None
+        if options.rest_port is not None:
+            api = RestApi(options, inference, self._admission, metrics)
+            app = Cors(api, options.cors_origins) if options.cors_origins else api
+            self._rest = HttpServer(options.http, app, on_failure)
         self.grpc_port = self._grpc.port
-        self.rest_port = self._rest.port
+        self.rest_port = self._rest.port if self._rest else None
 
     @property
     def failed(self) -> bool:
         """Whether REST ended without having been asked to."""
-        return self._rest.failure is not None
+        return self._rest is not None and self._rest.failure is not None
 
     def start(self) -> None:
         """Loads what can be served and begins to answer.
 
         Raises:
+          UsageError: a label names a version that does not answer.
           RuntimeError: REST did not start.
         """
-        self.manager.start()
+        try:
+            self.manager.start()
+        except ServingError as error:
+            raise UsageError(
+                f"{error.message}; correct version_labels, or give --labels-of-unavailable"
+            ) from error
         self.manager.on_change = self._tell_health
         self._tell_health()
         self._grpc.start()
-        self._rest.start()
+        if self._rest:
+            self._rest.start()
 
     def stop(self) -> bool:
         """Refuses new requests, lets the others finish, and frees the models.
@@ -92,13 +104,19 @@ class Server:
         grpc_done = self._grpc.stop(self._options.drain_seconds)
         drained = self._admission.close(self._options.drain_seconds)
         grpc_done.wait()
-        self._rest.stop()
+        if self._rest:
+            self._rest.stop()
         if not drained:
             _LOG.warning("some requests were cut off after %.0f s", self._options.drain_seconds)
             return False
         self._runner.close()
         self.manager.close()
         return True
+
+    def _warm_up(self, servable: Servable) -> None:
+        if self._options.loading.warm_up:
+            iterations = self._options.loading.warmup_iterations
+            warmup.replay(self._warming, self._metrics, servable, iterations)
 
     def _tell_health(self) -> None:
         self._grpc.set_ready(self.manager.ready())

@@ -25,13 +25,14 @@ MAX_RECORDS = 1000
 _SECONDS_A_RECORD = 300.0
 
 
-def replay(inference: Inference, metrics: Metrics, servable: Servable) -> int:
+def replay(inference: Inference, metrics: Metrics, servable: Servable, iterations: int = 1) -> int:
     """Runs the PredictionLog records in `assets.extra/tf_serving_warmup_requests`.
 
     Args:
       inference: runs requests, past admission and queues.
       metrics: where the time is counted.
       servable: the loaded version.
+      iterations: how often each record is run.
 
     Returns:
       How many records were run; 0 without a file, which is no error.
@@ -50,7 +51,8 @@ def replay(inference: Inference, metrics: Metrics, servable: Servable) -> int:
         for record in read_warmup_records(path):
             if count == MAX_RECORDS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS})")
-            _run(inference, servable, record)
+            for _ in range(iterations):
+                _run(inference, servable, record)
             count += 1
     except ServingError as error:
         status = error.code.name

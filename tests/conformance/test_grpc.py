@@ -6,6 +6,7 @@ get_model_status_impl.cc of tensorflow/serving.
 """
 
 import grpc
+import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
@@ -90,6 +91,59 @@ def test_predict_with_tensor_content(prediction):
     assert list(prediction.Predict(request, timeout=30).outputs["y"].float_val) == [3.0, 3.5]
 
 
+@pytest.mark.parametrize(
+    ("shape", "values", "answer"),
+    [
+        ([1], [2.0], [3.0]),
+        ([3], [2.0], [3.0, 3.0, 3.0]),
+        ([2, 2], [2.0, 4.0], [[3.0, 4.0], [4.0, 4.0]]),
+        ([2], [], [2.0, 2.0]),
+        ([1], [2.0, 4.0], [3.0]),
+        ([], [2.0], 3.0),
+        ([0], [], []),
+        ([100_000], [2.0], [3.0] * 100_000),
+    ],
+)
+def test_values_fill_the_shape(prediction, shape, values, answer):
+    """`Tensor::FromProto` repeats the last value, and ignores those that are too many."""
+    request = parsed(predict_pb2.PredictRequest, SPEC)
+    tensor = request.inputs["x"]
+    tensor.dtype = tf.float32.as_datatype_enum
+    tensor.tensor_shape.SetInParent()
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    tensor.float_val.extend(values)
+    outputs = prediction.Predict(request, timeout=30).outputs
+    assert tf.make_ndarray(outputs["y"]).tolist() == answer
+    assert len(outputs["y"].float_val) == np.size(answer)
+
+
+@pytest.mark.parametrize(("values", "answer"), [([b"a"], [b"a"] * 3), ([], [b""] * 3)])
+def test_strings_fill_the_shape(prediction, values, answer):
+    request = parsed(
+        predict_pb2.PredictRequest, 'model_spec { name: "echo" signature_name: "text" }'
+    )
+    tensor = request.inputs["value"]
+    tensor.dtype = tf.string.as_datatype_enum
+    tensor.tensor_shape.dim.add(size=3)
+    tensor.string_val.extend(values)
+    assert list(prediction.Predict(request, timeout=30).outputs["value"].string_val) == answer
+
+
+def test_inputs_that_are_not_sent_have_the_signatures_defaults(prediction):
+    chosen = spec("with_default") + X
+    assert list(predict(prediction, chosen).outputs["y"].float_val) == [3.5, 4.0]
+    sent = 'inputs { key: "offset" value { dtype: DT_FLOAT tensor_shape { } float_val: 2 } } '
+    assert list(predict(prediction, chosen + sent).outputs["y"].float_val) == [5.0, 5.5]
+    with pytest.raises(grpc.RpcError) as raised:
+        predict(prediction, spec("with_default") + sent)
+    assert raised.value.code() == INVALID
+
+
+def test_predict_by_a_signature_of_another_method(prediction):
+    assert list(predict(prediction, spec("other_method") + X).outputs["y"].float_val) == [3.0, 3.5]
+
+
 def test_predict_by_classify_signature(prediction):
     request = parsed(predict_pb2.PredictRequest, spec("classify_x_to_y"))
     example = tf.train.Example()
@@ -115,7 +169,6 @@ OTHER = X.replace('"x"', '"other"')
         (spec("", "version { value: 9 }") + X, NOT_FOUND, "Specific(half_plus_two, 9)"),
         (spec("", 'version_label: "no"') + X, INVALID, "Unrecognized servable version label: no"),
         (spec("no") + X, grpc.StatusCode.FAILED_PRECONDITION, 'key "no" not found'),
-        (spec("other_method") + X, grpc.StatusCode.INTERNAL, "Expected prediction signature"),
         (SPEC, INVALID, "Missing but required: {x}"),
         (SPEC + X + OTHER, INVALID, "Sent extra: {other}"),
         (SPEC + OTHER, INVALID, "other"),
@@ -155,7 +208,9 @@ def test_regress(prediction):
     [
         (spec("regress_x_to_y"), "Input is empty"),
         (spec("regress_x_to_y") + "input { example_list { } }", "Input is empty"),
-        (SPEC + EXAMPLE, "Expected regression signature method_name"),
+        (SPEC + EXAMPLE, "No regression inputs found in SignatureDef"),
+        (spec("two_outputs") + EXAMPLE, "Expected one output Tensor."),
+        (spec("with_default") + EXAMPLE, "Expected one input Tensor."),
         (spec("no") + EXAMPLE, "No signature was found with the name: no"),
     ],
 )
@@ -183,6 +238,18 @@ def test_multi_inference(prediction):
     assert second.model_spec.version.value == 123
 
 
+def test_multi_inference_on_signatures_of_unequal_inputs(prediction):
+    text = task("regress_x_to_y", "regress") + task("regress_other_examples", "regress") + EXAMPLE
+    request = parsed(inference_pb2.MultiInferenceRequest, text)
+    results = prediction.MultiInference(request, timeout=30).results
+    assert [result.regression_result.regressions[0].value for result in results] == [42.0, 800.0]
+
+
+def test_regress_by_a_signature_of_predict_method(prediction):
+    request = parsed(regression_pb2.RegressionRequest, spec("regress_as_predict") + EXAMPLE)
+    assert prediction.Regress(request, timeout=30).result.regressions[0].value == 42.0
+
+
 @pytest.mark.parametrize(
     ("text", "code", "details"),
     [
@@ -191,7 +258,8 @@ def test_multi_inference(prediction):
         (task("regress_x_to_y", "regress") + task("regress_x_to_y3", "regress", "echo"), INVALID,
          "must access the same model name"),
         (task("regress_x_to_y", "regress", ""), INVALID, "empty model name"),
-        (task("regress_x_to_y", "classify"), INVALID, "Expected classification signature"),
+        (task("regress_x_to_y", "classify"), INVALID,
+         "Expected classification signature outputs to contain at least one of"),
         (task("serving_default", "predict"), grpc.StatusCode.UNIMPLEMENTED,
          "Unsupported signature method_name"),
         (task("regress_x_to_y", "regress", "foo"), NOT_FOUND, "Servable not found"),

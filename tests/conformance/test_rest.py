@@ -61,9 +61,11 @@ def test_case(rest_url, case):
         assert case.error in answer["error"]
 
 
-def test_gzip_body(rest_url):
-    body = gzip.compress(json.dumps({"instances": [2]}).encode())
-    case = Case("gzip", f"{HALF}:predict", body, headers=(("Content-Encoding", "gzip"),))
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "gzip, identity", "GZIP"])
+def test_gzip_body(rest_url, encoding):
+    text = json.dumps({"instances": [2]}).encode()
+    body = gzip.compress(text[:5]) + gzip.compress(text[5:])
+    case = Case("gzip", f"{HALF}:predict", body, headers=(("Content-Encoding", encoding),))
     status, _, answer = ask(rest_url, case)
     assert (status, json.loads(answer)) == (200, {"predictions": [3.0]})
 
@@ -115,7 +117,7 @@ def test_metadata(rest_url, which):
     assert default["inputs"]["x"]["dtype"] == "DT_FLOAT"
     assert default["inputs"]["x"]["name"] == "x:0"
     assert default["inputs"]["x"]["tensor_shape"] == {
-        "dim": [{"size": "-1", "name": ""}],
+        "dim": [{"size": "-1", "name": ""}, {"size": "1", "name": ""}],
         "unknown_rank": False,
     }
     assert default["outputs"]["y"]["name"] == "y:0"

@@ -13,9 +13,9 @@ from tensorflow_serving.config import model_server_config_pb2
 import serving
 from serving.gateway.metrics import GatewayMetrics
 from serving.model.warmup_requests import BATCH_SIZES
-from serving.server.config import models_from_proto, read_batching_config
+from serving.server.config import models_from_proto
 from serving.server.metrics import Metrics
-from serving.server.rest import METRICS_PATH
+from serving.server.text_config import METRICS_PATH, read_batching_config
 
 DEPLOY = Path(serving.__file__).parent / "deploy"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))

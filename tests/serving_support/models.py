@@ -15,40 +15,54 @@ _info = v1.saved_model.utils.build_tensor_info
 def half_plus_two(folder: Path, offset: float = 2.0, factor: float = 0.5) -> Path:
     """Answers y = factor * x + offset, as TensorFlow Serving's model of this name.
 
-    Signatures: `serving_default` (x -> y), `regress_x_to_y`, `classify_x_to_y` (scores),
-    `classify_labelled` (classes and scores), `regress_x_to_y3` (y + 1), `two_outputs` (x -> y, z)
-    and `other_method`, whose method name nobody knows.
+    As there, x and y are declared as float32 [-1, 1], and take other shapes as well. Signatures:
+    `serving_default` (x -> y), `regress_x_to_y`, `classify_x_to_y` (scores), `classify_labelled`
+    (classes and scores), `regress_x_to_y3` (y + 1), `two_outputs` (x -> y, z), `other_method`,
+    whose method name nobody knows, `regress_as_predict` with the method name of native signatures
+    of TensorFlow 2, `regress_other_examples`, which has an input of its own, and `with_default`
+    (x, and an offset that is 0.5 where it is not sent).
     """
     with tf.Graph().as_default(), v1.Session() as session:
         examples = v1.placeholder(tf.string, [None], "tf_example")
         parsed = tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([1], tf.float32, 0.0)})
-        x = tf.identity(v1.placeholder_with_default(parsed["x"][:, 0], [None]), "x")
+        x = tf.identity(parsed["x"], "x")
         a = v1.get_variable("a", initializer=factor)
         b = v1.get_variable("b", initializer=offset)
         y = tf.identity(a * x + b, "y")
         y3 = tf.identity(y + 1.0, "y3")
-        scores = tf.expand_dims(y, 1)
-        labels = tf.fill(tf.shape(scores), "hello")
+        labels = tf.fill(tf.shape(y), "hello")
         inputs = {"inputs": _info(examples)}
+        others = v1.placeholder(tf.string, [None], "other_example")
+        other = tf.io.parse_example(others, {"x": tf.io.FixedLenFeature([1], tf.float32, 0.0)})
+        offset = v1.placeholder(tf.float32, [], "offset")
 
         def signature(given, outputs, method):
             return _UTILS.build_signature_def(given, outputs, f"tensorflow/serving/{method}")
 
+        with_default = signature(
+            {"x": _info(x), "offset": _info(offset)}, {"y": _info(y + offset)}, "predict"
+        )
+        with_default.defaults["offset"].CopyFrom(tf.make_tensor_proto(0.5))
         session.run(v1.global_variables_initializer())
         builder = v1.saved_model.Builder(str(folder))
         builder.add_meta_graph_and_variables(
             session,
             [tf.saved_model.SERVING],
             signature_def_map={
+                "with_default": with_default,
+                "regress_as_predict": signature(inputs, {"outputs": _info(y)}, "predict"),
+                "regress_other_examples": signature(
+                    {"inputs": _info(others)}, {"outputs": _info(other["x"] * 10.0)}, "regress"
+                ),
                 "serving_default": signature({"x": _info(x)}, {"y": _info(y)}, "predict"),
                 "two_outputs": signature(
                     {"x": _info(x)}, {"y": _info(y), "z": _info(y3)}, "predict"
                 ),
                 "regress_x_to_y": signature(inputs, {"outputs": _info(y)}, "regress"),
                 "regress_x_to_y3": signature(inputs, {"outputs": _info(y3)}, "regress"),
-                "classify_x_to_y": signature(inputs, {"scores": _info(scores)}, "classify"),
+                "classify_x_to_y": signature(inputs, {"scores": _info(y)}, "classify"),
                 "classify_labelled": signature(
-                    inputs, {"scores": _info(scores), "classes": _info(labels)}, "classify"
+                    inputs, {"scores": _info(y), "classes": _info(labels)}, "classify"
                 ),
                 "other_method": signature({"x": _info(x)}, {"y": _info(y)}, "unheard_of"),
             },

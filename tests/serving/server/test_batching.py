@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from preprocessing.support.errors import UsageError
-from serving.server.batching import Batcher
-from serving.server.config import BatchingConfig, read_batching_config
+from serving.server.batching import MOST_LEFT, Batcher
 from serving.server.metrics import Metrics
 from serving.server.status_codes import Code, ServingError
+from serving.server.text_config import BatchingConfig, read_batching_config
 
 
 class Doubler:
@@ -126,6 +126,7 @@ def test_padding_to_allowed_sizes_is_cut_off_again(batcher):
     assert model.sizes == [4, 2]
 
 
+@pytest.mark.difference
 def test_other_shapes_models_and_fetches_do_not_mix(batcher):
     one, two = Doubler(held=True), Doubler()
     batches = batcher(max_batch_size=8, num_batch_threads=1)
@@ -192,6 +193,7 @@ def together(batches, model, feeds):
     return results
 
 
+@pytest.mark.difference
 def test_a_bad_request_of_a_batch_fails_alone(batcher):
     model = Picky(held=True)
     batches = batcher(max_batch_size=8, num_batch_threads=1)
@@ -238,6 +240,53 @@ def test_what_cannot_be_batched(batcher, feeds, message):
     assert message in raised.value.message
 
 
+@pytest.mark.difference
+def test_a_batch_that_nobody_waits_for_frees_its_thread(batcher):
+    late, other = Doubler(held=True), Doubler()
+    batches = batcher(max_batch_size=4, num_batch_threads=1)
+    for count in range(1, MOST_LEFT + 1):
+        with pytest.raises(ServingError) as raised:
+            ask(batches, late, row(0), seconds=0.05)
+        assert raised.value.code is Code.DEADLINE_EXCEEDED
+        assert late.sizes == [1] * count
+        if count < MOST_LEFT:
+            assert list(ask(batches, other, row(1))) == [2]
+    with pytest.raises(ServingError, match="still run") as raised:
+        ask(batches, other, row(1))
+    assert raised.value.code is Code.RESOURCE_EXHAUSTED
+    late.go.set()
+    until(lambda: not batches._left)
+    assert list(ask(batches, other, row(1))) == [2]
+    until(lambda: sum(thread.is_alive() for thread in batches._threads) == 1)
+
+
+def test_a_batch_is_not_left_while_one_of_its_requests_waits(batcher):
+    model, other = Doubler(held=True), Doubler()
+    batches = batcher(max_batch_size=2, batch_timeout_micros=10_000_000, num_batch_threads=1)
+    patient, results = ask_all(batches, model, [row(1)])
+    until(lambda: waiting(batches) == 1)
+    with pytest.raises(ServingError):
+        ask(batches, model, row(2), seconds=0.2)
+    with pytest.raises(ServingError, match="in the batching queue"):
+        ask(batches, other, row(3), seconds=0.2)
+    model.go.set()
+    patient[0].join()
+    assert list(results[0]) == [2]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 7, 10])
+def test_large_requests_are_split(batcher, rows):
+    model = Doubler()
+    batches = batcher(
+        max_batch_size=10, enable_large_batch_splitting=True, max_execution_batch_size=3
+    )
+    assert list(ask(batches, model, row(*range(rows)))) == [2 * n for n in range(rows)]
+    assert sum(model.sizes) == rows
+    assert max(model.sizes) <= 3
+    with pytest.raises(ServingError, match=r"Task size 11 is larger than .* 10"):
+        ask(batches, model, row(*range(11)))
+
+
 def test_parameters_file(tmp_path):
     path = tmp_path / "batching.config"
     path.write_text(
@@ -248,6 +297,10 @@ def test_parameters_file(tmp_path):
     assert read_batching_config(str(path)) == BatchingConfig(16, 0, 4, 2, (4, 16))
     path.write_text("")
     assert read_batching_config(str(path)).max_batch_size == 1000
+    path.write_text("enable_large_batch_splitting { value: false }")
+    assert read_batching_config(str(path)) == BatchingConfig()
+    path.write_text("enable_large_batch_splitting { value: true }")
+    assert read_batching_config(str(path)).most_rows == 1000
 
 
 @pytest.mark.parametrize(
@@ -258,9 +311,14 @@ def test_parameters_file(tmp_path):
         ("max_batch_size { value: 0 }", "at least 1"),
         ("max_batch_size { value: 16 } allowed_batch_sizes: 8", "must be max_batch_size"),
         ("max_batch_size { value: 8 } allowed_batch_sizes: [8, 8]", "rise"),
-        ("pad_variable_length_inputs: true", "not supported"),
+        ("enable_large_batch_splitting { value: true } max_execution_batch_size { value: 2000 }",
+         "must not be more than max_batch_size (1000)"),
+        ("enable_large_batch_splitting { value: true } max_execution_batch_size { value: 0 }",
+         "max_execution_batch_size is 0"),
+        ("enable_large_batch_splitting { value: true } max_execution_batch_size { value: 8 } "
+         "allowed_batch_sizes: 4", "must be max_execution_batch_size (8)"),
     ],
-)
+)  # fmt: skip
 def test_parameters_file_errors(tmp_path, text, message):
     path = tmp_path / "batching.config"
     path.write_text(text)

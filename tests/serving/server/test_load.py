@@ -8,6 +8,7 @@ from benchmarks import overload
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
 
+@pytest.mark.difference
 def test_overload_leaves_no_request_unanswered():
     figures = overload.overload("medium", seconds=5)
     assert figures["unanswered_requests"] == 0

@@ -12,11 +12,12 @@ from serving_support.models import half_plus_two, write_warmup
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.server import warmup
-from serving.server.config import ServedModelConfig, VersionPolicy
+from serving.server.config import LoadOptions, ServedModelConfig, VersionPolicy
 from serving.server.inference import Inference
-from serving.server.manager import ModelManager, Target
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.model_versions import State
+from serving.server.served_model import Target
 from serving.server.status_codes import Code, ServingError
 
 
@@ -30,13 +31,14 @@ def made(tmp_path_factory):
 class Served:
     """A base folder, a manager that looks when it is told, and a model named `m`."""
 
-    def __init__(self, base, made, **config):
+    def __init__(self, base, made, loading=None, **config):
         self.base = base
         self._made = made
         self.metrics = Metrics()
         self.manager = ModelManager(
             [ServedModelConfig("m", str(base), **config)],
             self.metrics,
+            loading or LoadOptions(),
             warm_up=lambda servable: warmup.replay(self.inference, self.metrics, servable),
         )
         self.inference = Inference(self.manager, _run, self.metrics)
@@ -103,6 +105,54 @@ def test_old_version_answers_until_its_last_request_left(serve):
     assert served.states() == {2: "AVAILABLE", 1: "END"}
 
 
+def test_zeros_before_a_version_are_read_over(serve, made, caplog):
+    served = serve()
+    shutil.copytree(made[1], served.base / "00000123")
+    served.manager.look()
+    assert (served.ask(), served.states()) == (1.0, {123: "AVAILABLE"})
+    shutil.copytree(made[2], served.base / "124")
+    shutil.copytree(made[3], served.base / "0124")
+    served.manager.look()
+    served.manager.look()
+    assert served.ask(124) == 2.0
+    said = [record.message for record in caplog.records if "0124" in record.message]
+    assert [message.partition(";")[0] for message in said] == [
+        "model m: 0124 is ignored beside 124"
+    ]
+
+
+def test_labels_of_versions_that_do_not_answer(serve, tmp_path):
+    served = serve(labels={"stable": 1, "next": 2}).add(1)
+    with pytest.raises(ServingError, match="label to version 2 of model m") as raised:
+        served.manager.start()
+    assert raised.value.code is Code.FAILED_PRECONDITION
+
+    served = serve(labels={"stable": 1, "next": 2}, loading=LoadOptions(labels_of_unavailable=True))
+    served.manager.start()
+    assert served.ask(label="stable") == 1.0
+    with pytest.raises(ServingError) as raised:
+        served.ask(label="next")
+    assert raised.value.code is Code.NOT_FOUND
+    # A label that moves must name a version that answers.
+    with pytest.raises(ServingError, match="label to version 5"):
+        served.manager.reload([ServedModelConfig("m", str(served.base), labels={"stable": 5})])
+    assert served.ask(label="stable") == 1.0
+
+
+def test_a_version_is_tried_again_as_often_as_is_said(serve):
+    served = serve(loading=LoadOptions(max_retries=1, retry_seconds=0.0))
+    (served.base / "1").mkdir()
+    (served.base / "1" / "saved_model.pb").write_bytes(b"broken")
+    for attempts in (1, 2, 2):
+        served.manager.look()
+        assert served.manager._models["m"].versions[1].attempts == attempts
+
+
+def test_tags_name_the_meta_graph(serve):
+    served = serve(loading=LoadOptions(tags=("other",))).add(1)
+    assert "could not be found in SavedModel" in served.version(1).message
+
+
 def test_removing_the_highest_rolls_back(serve):
     served = serve().add(1).add(2)
     shutil.rmtree(served.base / "2")
@@ -119,6 +169,7 @@ def test_last_version_serves_on_when_its_files_are_gone(serve, what):
     assert served.states() == {1: "AVAILABLE"}
 
 
+@pytest.mark.difference
 def test_incomplete_version_waits(serve, made):
     served = serve().add(1)
     shutil.copytree(made[2], served.base / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
@@ -160,6 +211,7 @@ def test_corrupt_version_is_reported_and_tried_again_when_it_changes(serve, made
     assert served.ask() == 2.0
 
 
+@pytest.mark.difference
 def test_start_falls_back_to_the_last_good_version(serve, made):
     served = serve()
     (served.base / "9").mkdir()
@@ -171,7 +223,7 @@ def test_start_falls_back_to_the_last_good_version(serve, made):
 
 def test_other_folders_are_ignored(serve):
     served = serve()
-    for name in ("007", "-3", "1.5", "backup", "tmp123", "99999999999999999999"):
+    for name in ("-3", "+4", "1.5", "backup", "tmp123", "99999999999999999999"):
         (served.base / name).mkdir()
     (served.base / "8").write_text("a file")
     served.add(1)

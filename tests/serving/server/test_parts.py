@@ -1,22 +1,28 @@
 """Admission, metrics and configuration: parts without a model."""
 
+import contextlib
+import json
 import math
 import threading
+import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import parser
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from preprocessing.support.errors import UsageError
-from serving.server import json_answer, json_request
+from serving.server import json_answer, json_request, protos
+from serving.server.batching import MOST_LEFT
 from serving.server.config import VersionPolicy, models_from_proto, read_models_config
 from serving.server.json_tensor import to_array
 from serving.server.metrics import Metrics
-from serving.server.runner import Admission
+from serving.server.runner import Admission, Slots
 from serving.server.status_codes import HTTP_STATUS, Code, ServingError
 
 
@@ -148,3 +154,67 @@ def test_deep_nesting_is_refused(depth):
     with pytest.raises(ServingError) as raised:
         to_array(json_request.parse(body)["instances"], tf.float32)
     assert raised.value.code is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.difference
+def test_slots_are_free_when_those_who_hold_them_are_late():
+    slots = Slots(1)
+    with contextlib.ExitStack() as late:
+        for _ in range(MOST_LEFT):
+            late.enter_context(slots.taken(time.monotonic() + 0.5))
+            with pytest.raises(ServingError, match="in the queue") as raised:
+                late.enter_context(slots.taken(time.monotonic() + 0.05))
+            assert raised.value.code is Code.DEADLINE_EXCEEDED
+            time.sleep(0.5)
+        start = time.monotonic()
+        with pytest.raises(ServingError, match="still run") as raised:
+            late.enter_context(slots.taken(time.monotonic() + 60))
+        assert raised.value.code is Code.RESOURCE_EXHAUSTED
+        assert time.monotonic() - start < 5
+    with slots.taken(time.monotonic() + 60):
+        pass
+
+
+def test_a_slot_goes_to_who_waits_for_it():
+    slots = Slots(1)
+    taken = threading.Event()
+
+    def wait():
+        with slots.taken(time.monotonic() + 60):
+            taken.set()
+
+    with slots.taken(time.monotonic() + 60):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert not taken.wait(0.1)
+    assert taken.wait(60)
+    thread.join()
+
+
+@pytest.mark.parametrize("shape", [(200_000,), (2, 100_000), (100_000, 3), (70_000, 2, 0), (3, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_large_arrays_are_written_in_parts_and_are_the_same(shape, dtype):
+    array = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
+    assert json.loads(json_answer.predictions({"y": array}, by_rows=True)) == {
+        "predictions": array.tolist()
+    }
+    assert json.loads(json_answer.predictions({"y": array}, by_rows=False)) == {
+        "outputs": array.tolist()
+    }
+
+
+@pytest.mark.parametrize(
+    ("dtype", "field"),
+    [("float32", "float_val"), ("float64", "double_val"), ("int32", "int_val"),
+     ("int64", "int64_val"), ("bool", "bool_val"), ("uint8", "int_val")],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [(), (0,), (3, 2), (40_000,)])
+def test_tensors_hold_typed_values(dtype, field, shape):
+    array = (np.arange(math.prod(shape)) % 100).reshape(shape).astype(dtype)
+    message = tensor_pb2.TensorProto()
+    protos.fill_tensor(message, array)
+    assert len(getattr(message, field)) == array.size
+    assert not message.tensor_content
+    back = tensor_pb2.TensorProto.FromString(message.SerializeToString())
+    assert tf.make_ndarray(back).tobytes() == array.tobytes()
+    assert tf.make_ndarray(back).shape == shape

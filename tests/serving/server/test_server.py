@@ -75,6 +75,7 @@ def test_libraries_say_nothing_while_the_server_starts(server):
         assert re.match(r"[\d-]+ [\d:,]+ (?:INFO|WARNING|ERROR) serving\.", line), line
 
 
+@pytest.mark.difference
 def test_reflection_lists_the_services(server):
     with grpc.insecure_channel(server.grpc) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
@@ -101,6 +102,7 @@ def test_metrics_count_requests_by_model_and_status(server):
         assert "fuzzer" not in answer.read().decode()
 
 
+@pytest.mark.difference
 def test_bodies_beyond_the_limit(server):
     status, answer = post(f"{server.rest}/v1/models/echo:predict", b" " * ((64 << 20) + 1))
     assert status == 413
@@ -185,6 +187,7 @@ def narrow(tmp_path_factory, certificate):
         yield process
 
 
+@pytest.mark.difference
 def test_tls_and_token(narrow, certificate):
     trusting = ssl.create_default_context(cafile=str(certificate[0]))
     url = f"{narrow.rest}/v1/models/echo:predict"
@@ -213,6 +216,7 @@ def _secure(narrow, certificate):
     return grpc.secure_channel(narrow.grpc, credentials)
 
 
+@pytest.mark.difference
 def test_rest_timeout_ends_the_work(narrow, certificate):
     trusting = ssl.create_default_context(cafile=str(certificate[0]))
     url = f"{narrow.rest}/v1/models/echo:predict"
@@ -241,6 +245,7 @@ def in_flight(narrow, trusting):
     return int(gauge[1])
 
 
+@pytest.mark.difference
 def test_full_server_refuses_and_stays_healthy(narrow, certificate):
     trusting = ssl.create_default_context(cafile=str(certificate[0]))
     with _secure(narrow, certificate) as channel:

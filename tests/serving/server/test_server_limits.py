@@ -25,9 +25,10 @@ from tensorflow_serving.apis import (
 
 import serving
 from serving.clients import ScoringError, connect
-from serving.server.config import BatchingConfig, ServedModelConfig, ServerOptions
+from serving.server.config import ServedModelConfig, ServerOptions
 from serving.server.process import ServerProcess
 from serving.server.server import Server
+from serving.server.text_config import BatchingConfig
 
 pytestmark = pytest.mark.integration
 
@@ -110,6 +111,7 @@ def test_bodies_are_refused_before_they_come_when_there_is_no_room(small):
         assert last.answer() == (200, {"predictions": [3.0]})
 
 
+@pytest.mark.difference
 def test_too_large_bodies_are_refused_before_they_come(small):
     with Request(small, 4 * MB + 1) as request:
         status, answer = request.answer()
@@ -149,6 +151,7 @@ def test_unpacked_bodies_take_room_too(small):
         assert request.answer() == (200, {"predictions": [3.0]})
 
 
+@pytest.mark.difference
 @pytest.mark.parametrize("path", ["/v1/models/m", "/monitoring/prometheus/metrics"])
 def test_head_is_answered_as_get_without_the_body(small, path):
     address = urllib.parse.urlsplit(small.rest)
@@ -178,6 +181,7 @@ def pictures(tmp_path_factory):
     running.stop()
 
 
+@pytest.mark.difference
 def test_a_picture_that_cannot_be_decoded_fails_its_own_request_only(pictures):
     url, good = pictures
     with connect(url, "m") as scorer:
@@ -195,6 +199,7 @@ def test_a_picture_that_cannot_be_decoded_fails_its_own_request_only(pictures):
     assert answers[7].code == "INVALID_ARGUMENT"
 
 
+@pytest.mark.difference
 @pytest.mark.parametrize("bad", [(0,), (3,), (6,), (2, 5)])
 def test_the_first_row_that_fails_is_named(pictures, bad):
     url, good = pictures
@@ -214,6 +219,7 @@ OK, DENIED, UNKNOWN_TOKEN = (
 )
 
 
+@pytest.mark.difference
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

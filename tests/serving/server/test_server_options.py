@@ -1,74 +1,159 @@
-"""Each argument of `deepfake serve` reaches the server."""
+"""A server with the options that TensorFlow Serving has flags for."""
 
-import dataclasses
-from pathlib import Path
+import time
+import urllib.error
+import urllib.request
 
+import grpc
 import pytest
+from google.protobuf import text_format
+from serving_support.models import half_plus_two
+from tensorflow_serving.apis import (
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
 
-from preprocessing.support.errors import UsageError
-from serving.server.arguments import ServerArguments
-from serving.server.main import _options
+from serving.server import profiler
+from serving.server.config import ServedModelConfig, ServerOptions, read_models_config
+from serving.server.config_poller import ConfigPoller
+from serving.server.server import Server
 
-# Argument -> a value that is not its default, the option that has it, and as what.
-CHANGES = {
-    "host": ("127.0.0.2", "host", "127.0.0.2"),
-    "port": (18500, "port", 18500),
-    "rest_port": (18501, "rest_port", 18501),
-    "rest_timeout": (7.0, "rest_timeout", 7.0),
-    "poll": (3.0, "poll_seconds", 3.0),
-    "max_in_flight": (5, "max_in_flight", 5),
-    "max_message_mb": (2, "max_message_bytes", 2 << 20),
-    "max_body_mb": (300, "max_body_bytes", 300 << 20),
-    "max_connections": (9, "max_connections", 9),
-    "head_timeout": (4.0, "head_timeout", 4.0),
-    "cors_origin": (["https://pages.example"], "cors_origins", ("https://pages.example",)),
-    "slots": (3, "slots", 3),
-    "drain": (2.0, "drain_seconds", 2.0),
-    "reload_config": ("off", "reload_config", False),
-}
-FILES = {
-    "token_file": "token",
-    "reload_token_file": "reload_token",
-    "tls_cert": "tls_cert",
-    "tls_key": "tls_key",
-    "tls_client_ca": "tls_client_ca",
-}
-# These choose models and files, or are not the server's.
-OTHERS = {"model_base", "model_name", "models_config", "batching", "until_stdin_closes"}
+pytestmark = pytest.mark.integration
+
+X = 'inputs { key: "x" value { dtype: DT_FLOAT tensor_shape { dim { size: 1 } } float_val: 2 } } '
+EXAMPLE = "input { example_list { examples { } } }"
 
 
-def test_every_argument_is_here():
-    """An argument that is added needs a line in this table."""
-    arguments = {field.name for field in dataclasses.fields(ServerArguments)}
-    assert arguments == {*CHANGES, *FILES, *OTHERS}
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two models, whose versions are padded with zeros."""
+    made = tmp_path_factory.mktemp("served")
+    half_plus_two(made / "two" / "00000123")
+    half_plus_two(made / "three" / "00000123", offset=3.0)
+    return made
 
 
-@pytest.mark.parametrize("argument", CHANGES)
-def test_arguments_reach_the_server(argument):
-    given, option, value = CHANGES[argument]
-    defaults = _options(ServerArguments())
-    options = _options(ServerArguments(**{argument: given}))
-    assert getattr(options, option) == value
-    assert getattr(defaults, option) != value
+@pytest.fixture(scope="module")
+def running(folder):
+    options = ServerOptions(
+        port=0,
+        rest_port=0,
+        socket_path=str(folder / "socket"),
+        grpc_arguments=(("grpc.max_connection_age_ms", 60_000), ("grpc.lb_policy_name", "grpclb")),
+        check_methods=True,
+        metrics_path="/numbers",
+        profiler=True,
+        drain_seconds=1,
+    )
+    server = Server([ServedModelConfig("two", str(folder / "two"))], options)
+    server.start()
+    yield server
+    server.stop()
 
 
-def test_files_reach_the_server(tmp_path):
-    """Tokens by content, certificates by name."""
-    given = {}
-    for argument in FILES:
-        path = tmp_path / argument
-        path.write_text(f"what {argument} holds\n")
-        given[argument] = str(path)
-    options = _options(ServerArguments(**given))
-    for argument, option in FILES.items():
-        path = Path(given[argument])
-        expected = path.read_text().strip() if "token" in argument else str(path)
-        assert getattr(options, option) == expected
-        assert not getattr(_options(ServerArguments()), option)
+@pytest.fixture(scope="module")
+def channel(running):
+    with grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
+        yield channel
 
 
-def test_a_token_for_what_is_switched_off_is_refused(tmp_path):
-    (tmp_path / "token").write_text("secret")
-    arguments = ServerArguments(reload_config="off", reload_token_file=str(tmp_path / "token"))
-    with pytest.raises(UsageError, match="--reload-token-file needs --reload-config on"):
-        _options(arguments)
+def asked(kind, text, signature="", model="two"):
+    return text_format.Parse(
+        f'model_spec {{ name: "{model}" signature_name: "{signature}" }} {text}', kind()
+    )
+
+
+def predict(channel, **chosen):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    return stub.Predict(asked(predict_pb2.PredictRequest, X, **chosen), timeout=60)
+
+
+def test_unix_socket(folder, running):
+    with grpc.insecure_channel(f"unix:{folder / 'socket'}") as channel:
+        answer = predict(channel)
+    assert list(answer.outputs["y"].float_val) == [3.0]
+    assert answer.model_spec.version.value == 123
+
+
+def test_method_names_are_checked_where_that_is_asked(channel):
+    with pytest.raises(grpc.RpcError) as raised:
+        predict(channel, signature="other_method")
+    assert raised.value.code() is grpc.StatusCode.INTERNAL
+    assert "Expected prediction signature method_name" in raised.value.details()
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    request = asked(regression_pb2.RegressionRequest, EXAMPLE, "regress_as_predict")
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.Regress(request, timeout=60)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Expected regression signature method_name" in raised.value.details()
+
+
+def test_metrics_page_is_where_the_file_says(running):
+    base = f"http://127.0.0.1:{running.rest_port}"
+    with urllib.request.urlopen(f"{base}/numbers", timeout=60) as response:
+        assert b"# TYPE" in response.read()
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(f"{base}/monitoring/prometheus/metrics", timeout=60)
+    assert raised.value.code == 404
+
+
+@pytest.mark.difference
+def test_profiler(channel, tmp_path):
+    """Only Profile is answered; where there is an option, see test_differences."""
+    call = channel.unary_unary(
+        "/tensorflow.ProfilerService/Profile",
+        request_serializer=profiler._class("ProfileRequest").SerializeToString,
+        response_deserializer=profiler._class("ProfileResponse").FromString,
+    )
+    request = profiler._class("ProfileRequest")(
+        duration_ms=200, repository_root=str(tmp_path), session_id="now", host_name="localhost:1"
+    )
+    assert not call(request, timeout=60).empty_trace
+    assert (tmp_path / "now" / "localhost_1.xplane.pb").stat().st_size > 0
+    request.duration_ms = 0
+    with pytest.raises(grpc.RpcError) as raised:
+        call(request, timeout=60)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary("/tensorflow.ProfilerService/Monitor")(b"", timeout=60)
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_models_config_is_polled(folder, tmp_path, caplog):
+    path = tmp_path / "models.config"
+
+    def write(name):
+        path.write_text(
+            f'model_config_list {{ config {{ name: "{name}" base_path: "{folder / name}" '
+            'model_platform: "tensorflow" } }'
+        )
+
+    write("two")
+    models = read_models_config(str(path))
+    server = Server(models, ServerOptions(port=0, rest_port=None, drain_seconds=1))
+    assert server.rest_port is None
+    server.start()
+    poller = ConfigPoller(lambda: read_models_config(str(path)), server.manager, 0.05)
+    try:
+        write("three")
+        until(lambda: server.manager.summary() == {"three": [123]})
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            assert list(predict(channel, model="three").outputs["y"].float_val) == [4.0]
+        path.write_text("improperly formatted")
+        until(lambda: "Error parsing text-format" in caplog.text)
+        time.sleep(0.2)
+        assert caplog.text.count("Error parsing text-format") == 1
+        assert server.manager.summary() == {"three": [123]}
+        write("two")
+        until(lambda: server.manager.summary() == {"two": [123]})
+    finally:
+        poller.stop()
+        server.stop()
+
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

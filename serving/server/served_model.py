@@ -1,0 +1,79 @@
+"""What a request names, and what the manager knows of each model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from serving.server.config import ServedModelConfig
+from serving.server.model_versions import ModelVersion, State
+from serving.server.status_codes import Code, ServingError, invalid
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a request names: a model, and at most one of version and label."""
+
+    name: str
+    version: int | None = None
+    label: str = ""
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"Specific({self.name}, {self.version})"
+        return f"Latest({self.name})"
+
+
+class ServedModel:
+    """A model that is configured.
+
+    Args:
+      config: name, folder, policy and labels.
+
+    Attributes:
+      config: as given; replaced when the configuration changes.
+      versions: by number, those that were on disk since the start.
+      problem: what is wrong with its folder, as it was last reported; empty when nothing is.
+    """
+
+    def __init__(self, config: ServedModelConfig):
+        self.config = config
+        self.versions: dict[int, ModelVersion] = {}
+        self.problem = ""
+
+    def live(self) -> list[int]:
+        """Numbers of the versions that answer, highest first."""
+        return sorted(
+            (v.number for v in self.versions.values() if v.state is State.AVAILABLE), reverse=True
+        )
+
+    def labelled(self, label: str) -> int:
+        """The version that a label names.
+
+        Raises:
+          ServingError: INVALID_ARGUMENT for an unknown label.
+        """
+        if label not in self.config.labels:
+            raise invalid(f"Unrecognized servable version label: {label}")
+        return self.config.labels[label]
+
+    def check_labels(self, labels: Mapping[str, int], of_unavailable: bool) -> None:
+        """Sees to it that labels may be assigned.
+
+        Args:
+          labels: versions by label.
+          of_unavailable: whether a label that names no version yet may name one that does not
+            answer; one that moves may not even then.
+
+        Raises:
+          ServingError: FAILED_PRECONDITION.
+        """
+        live = self.live()
+        for label, number in labels.items():
+            moves = self.config.labels.get(label, number) != number
+            if number not in live and (moves or not of_unavailable):
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
+                    f"Request to assign label to version {number} of model {self.config.name}, "
+                    "which is not currently available for inference",
+                )
