@@ -107,7 +107,7 @@ def logits_and_features(model: keras.Model) -> keras.Model:
       places of the backbone's last map.
     """
     (head,) = (layer for layer in model.layers if layer.name in ("pool", "flatten"))
-    return keras.Model(model.inputs, [model.output, ops.mean(head.input, (1, 2))])
+    return keras.Model(model.input, [model.output, ops.mean(head.input, (1, 2))])
 
 
 def prepare_phase(

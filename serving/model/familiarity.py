@@ -67,6 +67,10 @@ class Unusual:
     distance: float
     facts: tuple[str, ...] = ()
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as answers have them."""
+        return {**dataclasses.asdict(self), "facts": list(self.facts)}
+
 
 def clip_appearance(
     appearance: np.ndarray, clips: np.ndarray, tracks: np.ndarray

@@ -247,7 +247,7 @@ class Verdict:
             "left_out": self.counts.dropped,
             "tracks": [dataclasses.asdict(track) for track in self.tracks],
             "p_values": dataclasses.asdict(p_values) if p_values else None,
-            "familiarity": dataclasses.asdict(self.unusual) if self.unusual else None,
+            "familiarity": self.unusual.as_dict() if self.unusual else None,
             "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
             "meaning": self.wording.meaning(),
         }

@@ -21,6 +21,7 @@ from components.trainer.callbacks import Validation, warmup_constant, warmup_cos
 from components.trainer.config import ModelConfig
 from components.trainer.crop_store import CropTable
 from components.trainer.export import Detector
+from components.trainer.image_facts import FACTS
 from components.trainer.model import build_model, network_of
 from components.transform.preprocessing import decode_images
 from preprocessing.support import progress
@@ -104,10 +105,16 @@ for name in ("tfx", "tensorflow_transform", "components", "preprocessing"):
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), _score(trained, crops), atol=1e-6)
 
 
-def test_only_the_network_is_exported(trained):
+def test_only_the_network_and_the_places_of_crops_are_exported(workbench, trained):
     stored = tf.train.load_checkpoint(str(trained / "variables" / "variables"))
+    shapes = stored.get_variable_to_shape_map()
+    points = shapes.pop("familiarity/points/.ATTRIBUTES/VARIABLE_VALUE")
+    crops, _, _ = workbench.crops("train")
+    # Numbers by which no picture could be made again.
+    assert points[0] == len(crops)
+    assert points[1] <= 32 + len(FACTS)
     elements = sum(
-        int(np.prod(shape)) for shape in stored.get_variable_to_shape_map().values() if shape
+        int(np.prod(shape)) for name, shape in shapes.items() if shape and "familiarity" not in name
     )
     network = build_model(ModelConfig(**MODEL)).count_params()
     # Adam's state would triple it.

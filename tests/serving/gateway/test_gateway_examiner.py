@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 
 import cv2
@@ -21,12 +22,14 @@ from serving_support.words import conformal
 from preprocessing.faces.face_selection import FaceCounts
 from serving.clients import ClientSettings, CropScores, ScoringError
 from serving.gateway import crop_worker, messages
+from serving.gateway.app import _rates
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected, Refused
 from serving.gateway.served_versions import ModelOptions, ServedVersion
 from serving.model.conformal import ConformalClips
+from serving.model.operating_points import OperatingPoints
 from serving.model.verdict import NOT_A_VERDICT, Wording
 
 WORDS = Wording(clips=ConformalClips.from_dict(conformal(0.9, 0.5))).at()
@@ -106,6 +109,34 @@ def test_a_model_of_made_data_gives_no_word_whatever_its_score(examine):
     assert answer["verdict"] == answer["warning"] == NOT_A_VERDICT
     assert answer["meaning"].startswith(NOT_A_VERDICT)
     assert "fake" not in answer["meaning"]
+
+
+def test_a_request_chooses_its_rates(examine):
+    answer, _ = examine([version(1, 64)], always)
+    assert (answer["verdict"], answer["thresholds"]["false_positive_rate"]) == ("fake", 0.01)
+    # A hundred persons of validation cannot show 0.1%.
+    answer, _ = examine([version(1, 64)], always, false_positive_rate=0.001)
+    assert (answer["verdict"], answer["thresholds"]["fake_above"]) == ("uncertain", None)
+    points = [{"name": "eer", "threshold": 0.5}, {"name": "fpr_0.01", "threshold": 0.9}]
+    earlier = Wording(points=OperatingPoints.from_dict({"points": points})).at()
+    with pytest.raises(Refused, match="an earlier version exported the model") as raised:
+        examine([version(1, 64, earlier)], always, false_positive_rate=0.2)
+    assert raised.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("false_positive_rate=x", "false_positive_rate is 'x'; give a number, as in 0.01"),
+        ("miss_rate=0.7", "miss_rate: 0.7 is outside 0.0001 to 0.5"),
+        ("miss_rate=nan", "miss_rate"),
+    ],
+)
+def test_rates_that_cannot_be_are_refused(query, message):
+    with pytest.raises(Refused, match=message) as raised:
+        _rates(urllib.parse.parse_qs(query))
+    assert raised.value.status == 400
+    assert _rates(urllib.parse.parse_qs("miss_rate=0.2&name=a")) == {"miss_rate": 0.2}
 
 
 @pytest.mark.parametrize(

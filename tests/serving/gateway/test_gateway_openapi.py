@@ -145,6 +145,8 @@ def test_request_is_described_as_it_is_read(document):
         ("query", "name"),
         ("query", "crops"),
         ("query", "all_faces"),
+        ("query", "false_positive_rate"),
+        ("query", "miss_rate"),
         ("header", "Content-Encoding"),
     }
     assert set(operation["requestBody"]["content"]) == {

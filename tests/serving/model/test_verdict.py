@@ -198,7 +198,7 @@ def test_a_clip_far_from_the_training_is_unfamiliar_with_what_is_unusual():
     # Facts are means over all crops: (1.5 + 1.5 + 0.3) / 3.
     assert verdict.unusual.facts == (FEATURES,)
     assert "unfamiliar: unlike the training's crops, as at most 5.0%" in verdict.wording.meaning()
-    assert verdict.as_dict()["familiarity"]["facts"] == verdict.unusual.facts
+    assert verdict.as_dict()["familiarity"]["facts"] == list(verdict.unusual.facts)
 
 
 def test_facts_within_the_usual_leave_what_the_network_sees():
