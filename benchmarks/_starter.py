@@ -1,4 +1,4 @@
-"""Copies a trained model to the starter's place, and adds its provenance to the card."""
+"""Puts a trained model into the starter's place, and makes anew what it keeps of its data."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks._real_crops import training_clips
+from benchmarks._training import logits_of
 from serving.model import card
+from serving.model.aggregation import aggregate
 from serving.model.provenance import Provenance, StatedFigure, TrainedOn
+from serving.model.rates import Rates
 
 if TYPE_CHECKING:
+    from benchmarks._crops import Crops
     from benchmarks.real_faces import Result
+    from components.trainer.export import Detector
 
+_SPLITS = ("train", "val")
 _DATASETS = {"celeb_df": ("Celeb-DF v2", "test"), "dfdc": ("DFDC", "val")}
 
 
@@ -31,6 +37,73 @@ def place(model: Path, target: Path, result: Result) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     values["provenance"] = provenance(values, result).to_dict()
     path.write_text(card.ModelCard.from_dict(values).to_json(), encoding="utf-8")
+
+
+def refresh(model: Path, target: Path, crops: list[Crops]) -> None:
+    """Exports a model anew, with the sample and the clips that this version keeps of its data.
+
+    Weights and calibration stay as they are, and so do scores. Validation clips and training crops
+    are those of the training, looked at by the functions of the Trainer.
+
+    Args:
+      model: the SavedModel of a row of the benchmark, or the starter.
+      target: folder of the version; replaced if it is there.
+      crops: of the sets that it was trained on.
+    """
+    from components.trainer.calibration import Calibration
+    from components.trainer.crop_store import CropStore
+    from components.trainer.export import export
+    from components.trainer.reference_clips import CalibratedClips, learn_appearance
+
+    detector = restored(model, crops[0].transform_graph)
+    model_card = card.read(model)
+    train, val = ([glob for each in crops for glob in each.files(split)] for split in _SPLITS)
+    with CropStore(train, "train") as store:
+        learn_appearance(detector, store)
+    with CropStore(val, "val") as store:
+        table = store.table
+        joined = aggregate(logits_of(model, store), table.clips, table.tracks)
+        clips = CalibratedClips(
+            Calibration(model_card.temperature, model_card.offset),
+            joined.logits,
+            table.clip_labels[joined.clips],
+            table.clip_clusters[joined.clips],
+        )
+        references = clips.references(detector, store)
+    values = model_card.to_dict()
+    values.pop("operating_points", None)
+    values["calibration"]["shares_split_with"] = ["epoch", *references]
+    new = target.with_name(f"{target.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    export(detector, str(new), {**values, **references, "verdict": Rates().to_dict()})
+    shutil.rmtree(target, ignore_errors=True)
+    new.rename(target)
+
+
+def restored(model: Path, transform_graph: Path) -> Detector:
+    """The module that a SavedModel was exported from, with its weights and calibration.
+
+    Args:
+      model: the SavedModel.
+      transform_graph: of its image size.
+    """
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from components.trainer.calibration import Calibration
+    from components.trainer.config import ModelConfig
+    from components.trainer.export import Detector
+    from components.trainer.model import build_model
+
+    model_card = card.read(model)
+    config = ModelConfig.from_dict({**model_card.model, "weights": "none"}, key="model")
+    network = build_model(config)
+    stored = tf.saved_model.load(str(model)).model_variables
+    for variable, value in zip(network.variables, stored, strict=True):
+        variable.assign(value.numpy())
+    detector = Detector(network, tft.TFTransformOutput(str(transform_graph)), config.mirror)
+    detector.calibrate(Calibration(model_card.temperature, model_card.offset))
+    return detector
 
 
 def provenance(values: dict, result: Result) -> Provenance:

@@ -3,6 +3,7 @@
     python -m benchmarks.real_faces [--quick] [--output DIR] [--rows "ours,seed recipe"] [--seeds N]
                                     [--starter DIR]
     python -m benchmarks.real_faces --measure serving/starter
+    python -m benchmarks.real_faces --refresh serving/starter/1
 
 Trains on the crops of Celeb-DF v2 and DFDC in the folder that DEEPFAKE_TEST_MEDIA names. All rows
 start from the same weights and see the same number of images. Reported are Celeb-DF's test (persons
@@ -11,7 +12,8 @@ val and on originals taken out of DFDC's train. `--quick` trains two rows on a t
 originals for a quarter of the steps.
 
 `--starter DIR` exports the row `ours` of the first seed there, as the model that answers where none
-is named. `--measure DIR` trains nothing, and measures a model that is there.
+is named. `--measure DIR` trains nothing, and measures a model that is there; `--refresh DIR`
+exports it anew, with the same weights and what this version keeps of its data.
 
 Every training is a process of its own, and its result is kept in the output folder, so that a
 benchmark that was interrupted goes on.
@@ -131,10 +133,19 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=2, help="trainings of each row")
     arguments.add_argument("--starter", type=Path, help="export the row `ours` there")
     arguments.add_argument("--measure", type=Path, help="only measure this model")
+    arguments.add_argument("--refresh", type=Path, help="only export this version anew")
     arguments.add_argument("--job", type=json.loads, help="for the processes it starts itself")
     options = arguments.parse_args()
     if options.job:
         _train(**options.job)
+        return
+    if options.refresh:
+        from benchmarks._starter import refresh
+
+        every = [
+            make_records(options.output.resolve(), name, load_config("face_crops")) for name in SETS
+        ]
+        refresh(options.refresh, options.refresh, every)
         return
     if options.measure:
         _measure(options.measure, options.output.resolve())

@@ -29,6 +29,7 @@ from preprocessing.support.beam_args import RUNNER
 from preprocessing.support.errors import UsageError
 from preprocessing.support.nearest import nearest
 from preprocessing.support.section import Section, Seed, Text, Texts, validated
+from serving.model.rates import Rates
 
 PRESET_DIR = Path(__file__).parent / "presets"
 
@@ -52,6 +53,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     tuner: TunerConfig = TunerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    verdict: Rates = Rates()
     serving: ServingConfig = ServingConfig()
     beam_args: Texts = Field(
         (RUNNER,), description="Beam arguments of the TFX components other than FaceExtractor."

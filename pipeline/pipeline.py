@@ -174,6 +174,7 @@ def _learning(config: Config, inputs: Inputs, data: _Data, kubeflow: bool) -> _L
             "image_size": image_size_of(config.model),
             "label": {"0": "real", "1": "fake"},
             "data": {"layout": config.data.layout, "split": config.data.split},
+            "verdict": config.verdict.to_dict(),
             **({"provenance": inputs.provenance} if inputs.provenance else {}),
         },
     }

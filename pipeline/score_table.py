@@ -62,23 +62,26 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
 
     from components.evaluation.scores import clip_tables
 
+    rates = request.false_positive_rate, request.miss_rate
+    wording = Wording.of(card.read(request.model), *rates)
     scored = scored_clips(request, clips, str(root), work, faces_needed=False)
     _, clip_table = clip_tables(scored.crops)
     pictures = {clip.path: len(clip.frames) or 1 for clip in clips}
     rows = pd.DataFrame([*map(_score_row, scored.rows), *map(_problem_row, problems)])
     rows["files"] = rows["clip_id"].map(pictures).fillna(1).astype(int)
     rows = rows.sort_values("clip_id", kind="stable", ignore_index=True)
-    columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size"]
+    columns = ["clip_id", "score", "logit", "crops", "tracks", "face_size", "distance"]
     table = rows.merge(clip_table[columns], on="clip_id", how="left")
     table[["crops", "tracks"]] = table[["crops", "tracks"]].fillna(0).astype(int)
     finite = np.isfinite(table["logit"].astype(float))
     broken = (table["crops"] > 0) & ~finite
     table.loc[broken, "reason"] = f"the model {request.model} gave NaN or infinite logits for it"
     table.loc[~finite, ["score", "logit"]] = np.nan
-    wording = Wording.of(card.read(request.model))
     table["verdict"] = [
-        wording.word(logit) if is_finite else ""
-        for logit, is_finite in zip(table["logit"], finite, strict=True)
+        wording.word(logit, wording.unusual_distance(distance)) if is_finite else ""
+        for logit, distance, is_finite in zip(
+            table["logit"], table.pop("distance"), finite, strict=True
+        )
     ]
     temporary = target.with_suffix(".parquet.tmp")
     table.to_parquet(temporary, index=False)

@@ -27,6 +27,8 @@ class Request:
       official_test: only the clips of the dataset's own test list.
       workers: Beam worker processes.
       all_faces: judge every face that is found, bystanders and short tracks as well.
+      false_positive_rate: share of real clips that may be called fake; None for the model's.
+      miss_rate: share of fake clips that may be called real; None for the model's.
     """
 
     model: str
@@ -36,6 +38,8 @@ class Request:
     official_test: bool = False
     workers: int = 1
     all_faces: bool = False
+    false_positive_rate: float | None = None
+    miss_rate: float | None = None
 
 
 def scored_clips(

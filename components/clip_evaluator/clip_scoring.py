@@ -18,7 +18,7 @@ import apache_beam as beam
 import pandas as pd
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.evaluation.scores import ExampleScorer, crop_row, crop_table, read_records
+from components.evaluation.scores import ExampleScorer, crop_table, read_records
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_extraction import run_extraction
@@ -122,9 +122,9 @@ class _ScoreClip(beam.DoFn):
                 self._scorer = ExampleScorer(self._saved_model)
             # The first record of a stored clip is its report row.
             records = list(itertools.islice(read_records([row.stored]), 1, None))
-            logits = self._scorer.logits(records)
+            rows = self._scorer.rows(records)
             with replacing(target) as file:
-                json.dump([crop_row(*scored) for scored in zip(records, logits, strict=True)], file)
+                json.dump(rows, file)
         self._done += 1
         progress.report("score", self._done, self._total, "clips")
         yield row

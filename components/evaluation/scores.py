@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pandas as pd
 from preprocessing.extraction import face_example as names
 from preprocessing.support import progress
 from serving.model.aggregation import aggregate, probability
+from serving.model.outputs import APPEARANCE, CropOutputs
 
 # Records scored at once; more gain nothing on a CPU.
 _BATCH = 32
 _TEXTS = (names.CLIP_ID, names.PAIR_ID, names.DATASET, names.METHOD, names.IDENTITY)
 _NUMBERS = (names.LABEL, names.TRACK_ID, names.FRAME_INDEX)
-CROP_COLUMNS = (*_TEXTS, *_NUMBERS, "face_size", "logit", "score")
+CROP_COLUMNS = (*_TEXTS, *_NUMBERS, "face_size", "logit", "score", "distance")
 # What is the same for all crops of a clip.
 _CLIP_COLUMNS = (names.PAIR_ID, names.DATASET, names.METHOD, names.IDENTITY, names.LABEL)
 
@@ -39,13 +41,33 @@ class ExampleScorer:
 
     def logits(self, records: Sequence[bytes]) -> np.ndarray:
         """Calibrated logits, float32 [records], of serialized tf.Examples."""
+        return self.outputs(records).logits
+
+    def outputs(self, records: Sequence[bytes]) -> CropOutputs:
+        """The model's outputs for serialized tf.Examples; no appearance where it has none."""
         import tensorflow as tf
 
         parts = [
-            self._score(examples=tf.constant(records[start : start + _BATCH]))["logit"].numpy()
+            self._score(examples=tf.constant(records[start : start + _BATCH]))
             for start in range(0, len(records), _BATCH)
         ]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        if not parts:
+            return CropOutputs(np.empty(0, np.float32))
+        joined = {
+            name: np.concatenate([part[name].numpy() for part in parts])
+            for name in ("logit", APPEARANCE)
+            if name in parts[0]
+        }
+        return CropOutputs(joined["logit"], joined.get(APPEARANCE))
+
+    def rows(self, records: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Rows of the table of crops."""
+        outputs = self.outputs(records)
+        distances = np.full(len(records), np.nan)
+        if outputs.appearance is not None:
+            distances = outputs.appearance[:, 0]
+        scored = zip(records, outputs.logits, distances, strict=True)
+        return [crop_row(record, logit, distance) for record, logit, distance in scored]
 
     def table(self, files: Sequence[str], stage: str) -> pd.DataFrame:
         """Scores all records of TFRecord files.
@@ -59,8 +81,7 @@ class ExampleScorer:
         """
         rows: list[dict[str, Any]] = []
         for batch in _batches(read_records(files)):
-            logits = self.logits(batch)
-            rows += [crop_row(record, logit) for record, logit in zip(batch, logits, strict=True)]
+            rows += self.rows(batch)
             progress.report(stage, len(rows), 0, "crops scored")
         return crop_table(rows)
 
@@ -85,7 +106,7 @@ def read_records(files: Sequence[str]) -> Iterator[bytes]:
         yield from tf.data.TFRecordDataset(file, compression).as_numpy_iterator()
 
 
-def crop_row(record: bytes, logit: float) -> dict[str, Any]:
+def crop_row(record: bytes, logit: float, distance: float = math.nan) -> dict[str, Any]:
     """A row of the table of crops."""
     import tensorflow as tf
 
@@ -98,6 +119,7 @@ def crop_row(record: bytes, logit: float) -> dict[str, Any]:
         "face_size": round(max(x2 - x1, y2 - y1), 1),
         "logit": float(logit),
         "score": float(probability(logit)),
+        "distance": float(distance),
     }
 
 
@@ -115,14 +137,13 @@ def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns:
       Tracks (`clip_id`, `track_id`, `logit`, `score`) and clips (`clip_id`, what the crops of a
-      clip have in common, `crops`, `tracks`, the median `face_size`, `logit`, `score`).
+      clip have in common, `crops`, `tracks`, the median `face_size`, `logit`, `score`, `distance`).
     """
     clip_ids = crops[names.CLIP_ID].to_numpy(str)
-    aggregated = aggregate(
-        crops["logit"].to_numpy(),
-        clip_ids,
-        crops[names.TRACK_ID].to_numpy(int),
-        allow_non_finite=True,
+    track_ids = crops[names.TRACK_ID].to_numpy(int)
+    aggregated, distances = (
+        aggregate(crops[name].to_numpy(float), clip_ids, track_ids, allow_non_finite=True)
+        for name in ("logit", "distance")
     )
     tracks = pd.DataFrame(
         {
@@ -138,8 +159,9 @@ def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     clips["tracks"] = by_clip[names.TRACK_ID].nunique()
     clips["face_size"] = by_clip["face_size"].median()
     clips = clips.reset_index()
-    logits = dict(zip(aggregated.clips, aggregated.logits, strict=True))
-    clips["logit"] = clips[names.CLIP_ID].map(logits).astype(float)
+    for name, joined in (("logit", aggregated), ("distance", distances)):
+        values = dict(zip(joined.clips, joined.logits, strict=True))
+        clips[name] = clips[names.CLIP_ID].map(values).astype(float)
     clips["score"] = probability(clips["logit"].to_numpy())
     return tracks, clips
 

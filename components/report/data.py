@@ -21,6 +21,8 @@ from serving.model import card
 from serving.model.aggregation import probability
 from serving.model.verdict import Wording
 
+_FALSE_POSITIVE_RATES = (0.1, 0.05, 0.01, 0.001)
+
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
@@ -64,8 +66,7 @@ def gather(sources: Sources) -> dict[str, Any]:
     clips = results.read_scores(sources.clip_evaluation, "test", "clips")
     labels, logits = clips[names.LABEL].to_numpy(int), clips["logit"].to_numpy(float)
     finite = bool(len(clips)) and bool(np.isfinite(logits).all())
-    points = model_card.operating_points.points if model_card.operating_points else ()
-    thresholds = {"0.5": 0.0, **{point.name: point.threshold_logit() for point in points}}
+    thresholds = {"0.5": 0.0, **_thresholds(model_card)}
     return {
         "name": sources.name,
         "title": sources.title,
@@ -94,6 +95,19 @@ def gather(sources: Sources) -> dict[str, Any]:
         "config": sources.config,
         "sources": dataclasses.asdict(sources),
     }
+
+
+def _thresholds(model_card: card.ModelCard) -> dict[str, float | None]:
+    """Name -> logit above which clips are called fake at some false positive rates.
+
+    None where val has too few clips to show the rate; models of earlier versions have others, see
+    `serving.model.operating_points`.
+    """
+    if model_card.conformal is not None:
+        real = model_card.conformal.real
+        return {f"fpr_{rate:g}": real.highest_kept(rate) for rate in _FALSE_POSITIVE_RATES}
+    points = model_card.operating_points.points if model_card.operating_points else ()
+    return {point.name: point.threshold_logit() for point in points}
 
 
 def _gate(sources: Sources) -> list[dict[str, Any]]:

@@ -165,6 +165,8 @@ def _of_pictures(root: Path, pictures: list[Path]) -> Iterator[dict[str, Any]]:
             names.FRAME_INDEX: np.zeros(1, np.int64),
             names.BOX: np.zeros((1, 4), np.float32),
             names.LANDMARKS: np.zeros((1, 10), np.float32),
+            names.DATASET: np.array([b""], object),
+            names.IDENTITY: np.array([b""], object),
         }
 
 

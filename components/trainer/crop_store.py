@@ -16,8 +16,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
+from components.evaluation.scores import clusters_of
 from preprocessing.extraction import face_example as names
 from preprocessing.faces.crop import places_in_crop, roll
 from preprocessing.faces.crop_geometry import crop_box
@@ -33,6 +35,8 @@ _COLUMNS = (
     names.FRAME_INDEX,
     names.BOX,
     names.LANDMARKS,
+    names.DATASET,
+    names.IDENTITY,
 )
 
 
@@ -50,6 +54,7 @@ class CropTable:
       landmarks: float32 [crops, 5, 2], x and y in pixels of the frame; all zero where they are not
         known, as for crops that no detector saw.
       clip_names: bytes [clips], sorted.
+      clip_clusters: strings [clips], see `components.evaluation.scores.clusters_of`.
     """
 
     labels: np.ndarray
@@ -60,6 +65,7 @@ class CropTable:
     boxes: np.ndarray
     landmarks: np.ndarray
     clip_names: np.ndarray
+    clip_clusters: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,7 +113,8 @@ class CropStore:
 
         Args:
           batches: dicts of `image/encoded`, `label`, `clip_id`, `pair_id`, `track_id`,
-            `frame_index`, `face/box` and `face/landmarks`, one entry a crop in each.
+            `frame_index`, `face/box`, `face/landmarks`, `dataset` and `identity`, one entry a crop
+            in each.
           extraction: as for the constructor.
         """
         store = cls.__new__(cls)
@@ -198,9 +205,18 @@ def _table(columns: dict[str, np.ndarray]) -> tuple[CropTable, np.ndarray]:
     if not columns:
         empty = np.empty(0, np.int64)
         boxes, points = np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32)
-        clip_names = np.empty(0, object)
-        return CropTable(empty, empty, empty, empty, empty, boxes, points, clip_names), empty
-    clip_names, clips = np.unique(columns[names.CLIP_ID].astype(object), return_inverse=True)
+        no_names = np.empty(0, object)
+        table = CropTable(empty, empty, empty, empty, empty, boxes, points, no_names, no_names)
+        return table, empty
+    clip_names, first, clips = np.unique(
+        columns[names.CLIP_ID].astype(object), return_index=True, return_inverse=True
+    )
+    persons = pd.DataFrame(
+        {
+            name: [text.decode(errors="replace") for text in columns[name][first]]
+            for name in (names.DATASET, names.IDENTITY, names.PAIR_ID)
+        }
+    )
     number = {name: i for i, name in enumerate(clip_names)}
     pairs = np.array([number.get(name, -1) for name in columns[names.PAIR_ID]], np.int64)
     tracks, frames = columns[names.TRACK_ID], columns[names.FRAME_INDEX]
@@ -215,5 +231,6 @@ def _table(columns: dict[str, np.ndarray]) -> tuple[CropTable, np.ndarray]:
         boxes=columns[names.BOX][order],
         landmarks=columns[names.LANDMARKS].reshape(-1, 5, 2)[order],
         clip_names=clip_names,
+        clip_clusters=clusters_of(persons),
     )
     return table, order

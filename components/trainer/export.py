@@ -9,10 +9,14 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.trainer.calibration import Calibration
+from components.trainer.familiarity import Familiarity
+from components.trainer.image_facts import image_facts
+from components.trainer.model import logits_and_features
 from components.transform.preprocessing import PIXELS
 from preprocessing.extraction import face_example as names
 from preprocessing.support.errors import UsageError
 from serving.model import card
+from serving.model.outputs import APPEARANCE
 from serving.model.warmup_requests import write_warmup_requests
 
 
@@ -28,6 +32,11 @@ class Detector(tf.Module):
     Attributes:
       offset: float32 scalar variable; added to the network's logits.
       temperature: float32 scalar variable; the sums are divided by it.
+      size: side of the network's input in pixels.
+      network: float32 [batch, size, size, 3] -> logits [batch] and features [batch, features].
+      raw_logits: the logits alone.
+      familiarity: what `appearance` holds the distance to; None leaves that output out. Set before
+        the signatures are traced.
 
     Raises:
       UsageError: the Transform graph gives pictures of another size than the model takes.
@@ -51,16 +60,28 @@ class Detector(tf.Module):
                 "both the same model.image_size"
             )
 
+        with_features = logits_and_features(model)
+        spec = [tf.TensorSpec(shape, tf.float32, PIXELS)]
+
         # One graph of the network, shared by validation and all signatures: tracing NASNet once
         # takes several seconds.
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, PIXELS)])
-        def raw_logits(pixels: tf.Tensor) -> tf.Tensor:
+        @tf.function(input_signature=spec)
+        def network(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             if mirror:
                 pixels = tf.concat([pixels, tf.reverse(pixels, [2])], 0)
-            logits = model(pixels, training=False)[:, 0]
-            return tf.reduce_mean(tf.reshape(logits, [2, -1]), 0) if mirror else logits
+            logits, features = with_features(pixels, training=False)
+            if not mirror:
+                return logits[:, 0], features
+            sides = [2, -1, features.shape[1]]
+            return (
+                tf.reduce_mean(tf.reshape(logits, sides[:2]), 0),
+                tf.reduce_mean(tf.reshape(features, sides), 0),
+            )
 
-        self.raw_logits = raw_logits
+        self.size = shape[1]
+        self.network = network
+        self.raw_logits = tf.function(lambda pixels: network(pixels)[0], input_signature=spec)
+        self.familiarity: Familiarity | None = None
 
     def calibrate(self, calibration: Calibration) -> None:
         """Sets offset and temperature."""
@@ -73,13 +94,24 @@ class Detector(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
     def serving_default(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        """JPEG or PNG face crops [batch] -> `score` = P(fake) and `logit`, float32 [batch]."""
-        logit = (self.raw_logits(self.pixels(image)) + self.offset) / self.temperature
-        return {"score": tf.sigmoid(logit), "logit": logit}
+        """JPEG or PNG face crops [batch] -> `score` = P(fake) and `logit`, float32 [batch].
+
+        And `appearance`, float32 [batch, 1 + facts]: the distance to the nearest training crop,
+        and the `image_facts`.
+        """
+        pixels = self.pixels(image)
+        raw, features = self.network(pixels)
+        logit = (raw + self.offset) / self.temperature
+        outputs = {"score": tf.sigmoid(logit), "logit": logit}
+        if self.familiarity is None:
+            return outputs
+        facts = image_facts(pixels)
+        distances = self.familiarity.distances(features, facts)
+        return {**outputs, APPEARANCE: tf.concat([distances[:, None], facts], 1)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def serving_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized tf.Examples [batch] -> `score` and `logit`; only the image is read."""
+        """Serialized tf.Examples [batch] -> as `serving_default`; only the image is read."""
         spec = {names.IMAGE: self._raw_spec[names.IMAGE]}
         parsed = tf.io.parse_example(examples, spec)
         return self.serving_default(tf.reshape(parsed[names.IMAGE], [-1]))
@@ -103,7 +135,7 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
       metadata: keys of `serving.model.card.ModelCard`; version, input size, positive
         class, offset and temperature are filled in here.
     """
-    size = detector.raw_logits.input_signature[0].shape[1]
+    size = detector.size
     model_card = card.ModelCard.from_dict(
         {
             **metadata,

@@ -96,6 +96,20 @@ def network_of(model: keras.Model) -> keras.Model:
     return network
 
 
+def logits_and_features(model: keras.Model) -> keras.Model:
+    """The detector with a second output, sharing all layers.
+
+    Args:
+      model: of `build_model`.
+
+    Returns:
+      A model from pixels to logits [batch, 1] and features [batch, channels], the means over the
+      places of the backbone's last map.
+    """
+    (head,) = (layer for layer in model.layers if layer.name in ("pool", "flatten"))
+    return keras.Model(model.input, [model.output, ops.mean(head.input, (1, 2))])
+
+
 def prepare_phase(
     model: keras.Model, head_only: bool, batch_norm: str, momentum: float, unfreeze_from: str = ""
 ) -> None:

@@ -153,6 +153,7 @@ def _split_records(store: CropStore, seed: int) -> Iterator[dict[str, Any]]:
         quality = store.extraction.jpeg_quality
         pair = encoded_pair(store.read(numbers)[0], landmarks, rng, quality, change_real=False)
         clip = table.clip_names[table.clips[number]]
+        cluster = table.clip_clusters[table.clips[number]].encode()
         yield {
             names.IMAGE: pair,
             names.LABEL: [names.REAL, names.FAKE],
@@ -162,6 +163,9 @@ def _split_records(store: CropStore, seed: int) -> Iterator[dict[str, Any]]:
             names.FRAME_INDEX: np.repeat(table.frames[number], 2),
             names.BOX: np.stack([table.boxes[number]] * 2),
             names.LANDMARKS: np.stack([table.landmarks[number].ravel()] * 2),
+            # Of the person, all that matters is which clips are together.
+            names.DATASET: np.array([b"", b""], object),
+            names.IDENTITY: np.array([cluster, cluster], object),
         }
 
 

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from components.trainer.calibration import fit_calibration
 from components.trainer.callbacks import Validation
 from components.trainer.crop_store import CropStore, missing_classes
 from components.trainer.export import export
 from components.trainer.history import write_history
+from components.trainer.reference_clips import calibrate, learn_appearance
 from components.trainer.setup import make_training, open_crops, read_config
 from components.trainer.training_state import TrainingState
 from preprocessing.support import progress
-from serving.model.aggregation import aggregate
-from serving.model.operating_points import operating_points
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -65,15 +63,11 @@ def run_fn(fn_args: FnArgs) -> None:
         logits = training.run()
         write_history(training.rows, fn_args.model_run_dir)
 
-        # One affine map with a slope above 0 may be applied before or after the means and maxima of
-        # `aggregate`: fitted on clips, it is exported for crops.
-        clips = aggregate(logits, val.table.clips, val.table.tracks)
-        clip_labels = val.table.clip_labels[clips.clips]
-        calibration = fit_calibration(clips.logits, clip_labels)
-        detector.calibrate(calibration)
-        logits = calibration(logits)
-        validation = Validation.of(logits, val.table)
-        _LOG.info("%s: %s", calibration, validation)
+        clips = calibrate(detector, logits, val.table)
+        validation = Validation.of(clips.calibration(logits), val.table)
+        _LOG.info("%s: %s", clips.calibration, validation)
+        progress.report("train", 0, 0, "looking at how training and val crops appear")
+        learn_appearance(detector, crops[0])
         progress.report(
             "train",
             0,
@@ -91,16 +85,13 @@ def run_fn(fn_args: FnArgs) -> None:
             "calibration": {
                 "split": "val",
                 "unit": "clip",
-                "real": int((clip_labels == 0).sum()),
-                "fake": int((clip_labels == 1).sum()),
+                "real": int((clips.labels == 0).sum()),
+                "fake": int((clips.labels == 1).sum()),
                 # Share of fakes at which the scores are probabilities.
                 "prior": 0.5,
-                "shares_split_with": ["epoch", "operating_points"],
+                "shares_split_with": ["epoch", "conformal", "familiarity"],
             },
-            "operating_points": {
-                "split": "val",
-                **operating_points(calibration(clips.logits), clip_labels),
-            },
+            **clips.references(detector, val),
             "libraries": {name: _version(name) for name in _LIBRARIES},
         }
         export(detector, fn_args.serving_model_dir, metadata)

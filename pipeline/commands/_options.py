@@ -40,6 +40,22 @@ Model = Annotated[
         show_default="the starter",
     ),
 ]
+FalsePositiveRate = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of real clips that may be called fake.",
+        show_default="the model's, else 0.01",
+    ),
+]
+MissRate = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of fake clips that may be called real.",
+        show_default="the model's, else 0.05",
+    ),
+]
 Clips = Annotated[str, typer.Option(metavar="DIR", help="Folder of the clips.")]
 Precropped = Annotated[bool, typer.Option("--precropped", help="The files are face crops already.")]
 Workers = Annotated[int, typer.Option(metavar="N", help="Beam worker processes.")]

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands._options import AllFaces, Model
+from pipeline.commands._options import AllFaces, FalsePositiveRate, MissRate, Model
 from preprocessing.support.errors import UsageError
 from serving.model.starter import named_or_starter
-from serving.model.thresholds import FALSE_ALARMS, UNCERTAIN
 
 if TYPE_CHECKING:
     from serving.model.verdict import Verdict
@@ -20,22 +19,18 @@ if TYPE_CHECKING:
 def predict(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos or pictures.")],
     model: Model = None,
-    false_alarms: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            help="Share of real clips that may be called fake: 0.1, 0.05, 0.01 or 0.001.",
-        ),
-    ] = FALSE_ALARMS,
+    false_positive_rate: FalsePositiveRate = None,
+    miss_rate: MissRate = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     all_faces: AllFaces = False,
 ) -> int:
     """P(fake) of videos and pictures, and a verdict.
 
-    Cuts the faces out of each file as in training and prints P(fake) per file and a verdict by
-    two thresholds that the model's validation clips chose: fake above both (few false alarms,
-    and errors of both kinds balanced), real above neither, uncertain between. A verdict holds
-    for data like the training's; what it is worth on yours, `deepfake evaluate` measures.
+    Cuts the faces out of each file as in training and prints P(fake) per file and a verdict:
+    fake where the model's validation clips rule out that it is real, at the false positive rate;
+    real where they rule out that it is fake, at the miss rate; else uncertain; and unfamiliar where
+    it is unlike them. So a model with few validation clips says uncertain. A verdict holds for data
+    like the validation's; what it is worth on yours, `deepfake evaluate` measures.
 
     Where no model is named, the starter answers; standard error then says what it is.
 
@@ -43,6 +38,7 @@ def predict(
     """
     from preprocessing.datasets.clip import printable
     from preprocessing.support.quiet import quiet
+    from serving.model.familiarity import UNFAMILIAR
     from serving.model.predictor import Predictor
 
     for file in files:
@@ -50,10 +46,10 @@ def predict(
             raise UsageError(f"there is no file {printable(file)}")
     model = named_or_starter(model)
     with quiet():
-        predictor = Predictor(model, false_alarms, all_faces)
+        predictor = Predictor(model, all_faces, false_positive_rate, miss_rate)
     verdicts = []
     # A warning takes the place of each word.
-    width = max(len(UNCERTAIN), len(predictor.wording.warning))
+    width = max(len(UNFAMILIAR), len(predictor.wording.warning))
     if not as_json:
         head = f"{'P(fake)':>8}  {'found':>5}  {'judged':>6}  {'tracks':>6}  file"
         print(f"{'verdict':<{width}}  {head}")
@@ -88,6 +84,8 @@ def _lines(verdict: Verdict, width: int) -> str:
     ]
     if counts.dropped and counts.crops:
         lines.append(f"           faces left out: {by_reason(counts.dropped)}")
+    if verdict.unusual and verdict.unusual.facts:
+        lines.append(f"           unusual: {'; '.join(verdict.unusual.facts)}")
     notes = [counts.note, *counts.notes] if counts.note else counts.notes
     lines += [f"           note: {note}" for note in notes]
     return "\n".join(lines)

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands._options import AllFaces, Clips, Model, Precropped, Workers
+from pipeline.commands._options import (
+    AllFaces,
+    Clips,
+    FalsePositiveRate,
+    MissRate,
+    Model,
+    Precropped,
+    Workers,
+)
 
 
 def score(
@@ -16,6 +24,8 @@ def score(
     precropped: Precropped = False,
     workers: Workers = 1,
     all_faces: AllFaces = False,
+    false_positive_rate: FalsePositiveRate = None,
+    miss_rate: MissRate = None,
 ) -> int:
     """Write P(fake) of all videos and pictures below a folder into a table.
 
@@ -39,5 +49,7 @@ def score(
             precropped=precropped,
             workers=workers,
             all_faces=all_faces,
+            false_positive_rate=false_positive_rate,
+            miss_rate=miss_rate,
         )
     )

@@ -43,6 +43,7 @@ class ClientSettings:
       input_name: of the signature.
       output_name: that holds logits.
       score_name: that holds P(fake).
+      appearance_name: that holds what crops look like, where it is asked for.
     """
 
     batch_size: int = 16
@@ -57,14 +58,22 @@ class ClientSettings:
     input_name: str = "image"
     output_name: str = "logit"
     score_name: str = "score"
+    appearance_name: str = "appearance"
 
 
 @dataclasses.dataclass(frozen=True)
 class CropScores:
-    """What a model says of crops: `scores` = P(fake) and `logits`, float32 [crops]."""
+    """What a model says of crops.
+
+    Attributes:
+      scores: P(fake), float32 [crops].
+      logits: float32 [crops].
+      appearance: float32 [crops, 1 + facts]; None where it was not asked for.
+    """
 
     scores: np.ndarray
     logits: np.ndarray
+    appearance: np.ndarray | None = None
 
 
 class Scorer(abc.ABC):
@@ -86,6 +95,7 @@ class Scorer(abc.ABC):
         crops: Sequence[bytes],
         deadline: float | None = None,
         version: int | None = None,
+        appearance: bool = False,
     ) -> CropScores:
         """Scores encoded crops.
 
@@ -93,6 +103,7 @@ class Scorer(abc.ABC):
           crops: JPEG or PNG files. Those with an EXIF orientation are turned upright.
           deadline: seconds for the whole call; None takes the settings'.
           version: a version number; None takes the scorer's.
+          appearance: ask for the output of this name, too, which not every model has.
 
         Returns:
           Scores in the order of the crops; empty arrays for no crops.
@@ -105,7 +116,7 @@ class Scorer(abc.ABC):
         version = self.version if version is None else version
         end = time.monotonic() + (self.settings.deadline if deadline is None else deadline)
         parts = [
-            self._with_retries(list(crops[start : start + size]), end, version)
+            self._with_retries(list(crops[start : start + size]), end, version, appearance)
             for start in range(0, len(crops), size)
         ]
         if not parts:
@@ -113,6 +124,7 @@ class Scorer(abc.ABC):
         return CropScores(
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.appearance for part in parts]) if appearance else None,
         )
 
     @abc.abstractmethod
@@ -137,10 +149,14 @@ class Scorer(abc.ABC):
         self.close()
 
     @abc.abstractmethod
-    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
+    def _request(
+        self, crops: list[bytes], seconds: float, version: int | None, appearance: bool
+    ) -> CropScores:
         """One request, one attempt."""
 
-    def _with_retries(self, crops: list[bytes], end: float, version: int | None) -> CropScores:
+    def _with_retries(
+        self, crops: list[bytes], end: float, version: int | None, appearance: bool
+    ) -> CropScores:
         settings, half = self.settings, self.settings.first_wait / 2
         longest = settings.longest_wait / 2
         retrying = tenacity.Retrying(
@@ -152,22 +168,28 @@ class Scorer(abc.ABC):
             | tenacity.stop_before_delay(end - time.monotonic()),
             reraise=True,
         )
-        return retrying(self._attempt, crops, end, version)
+        return retrying(self._attempt, crops, end, version, appearance)
 
-    def _attempt(self, crops: list[bytes], end: float, version: int | None) -> CropScores:
+    def _attempt(
+        self, crops: list[bytes], end: float, version: int | None, appearance: bool
+    ) -> CropScores:
         seconds = end - time.monotonic()
         if seconds <= 0:
             raise ScoringError("DEADLINE_EXCEEDED", "there was no time left for the request")
-        return self._checked(self._request(crops, seconds, version), len(crops))
+        scores = self._request(crops, seconds, version, appearance)
+        return self._checked(scores, len(crops), appearance)
 
     @staticmethod
-    def _checked(scores: CropScores, crops: int) -> CropScores:
+    def _checked(scores: CropScores, crops: int, appearance: bool) -> CropScores:
         if scores.scores.shape != (crops,) or scores.logits.shape != (crops,):
             raise ScoringError(
                 "INTERNAL",
                 f"the server gave {scores.scores.shape} scores for {crops} crops; is it a model "
                 "of this project?",
             )
+        shape = None if scores.appearance is None else scores.appearance.shape
+        if appearance and (shape is None or len(shape) != 2 or shape[0] != crops):
+            raise ScoringError("INTERNAL", f"the server gave an appearance of shape {shape}")
         return scores
 
 

@@ -77,11 +77,15 @@ class GrpcScorer(Scorer):
         """Closes the connections."""
         self._channel.close()
 
-    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
+    def _request(
+        self, crops: list[bytes], seconds: float, version: int | None, appearance: bool
+    ) -> CropScores:
         settings = self.settings
         request = predict_pb2.PredictRequest(output_filter=[settings.score_name])
         if settings.output_name != settings.score_name:
             request.output_filter.append(settings.output_name)
+        if appearance:
+            request.output_filter.append(settings.appearance_name)
         request.model_spec.name = self.model
         request.model_spec.signature_name = settings.signature
         if version is not None:
@@ -92,7 +96,9 @@ class GrpcScorer(Scorer):
         tensor.string_val.extend(crops)
         outputs = self._call(self._predict, request, seconds).outputs
         return CropScores(
-            _floats(outputs[settings.score_name]), _floats(outputs[settings.output_name])
+            _floats(outputs[settings.score_name]),
+            _floats(outputs[settings.output_name]),
+            _rows(outputs[settings.appearance_name], len(crops)) if appearance else None,
         )
 
     def _call(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
@@ -100,6 +106,12 @@ class GrpcScorer(Scorer):
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise ScoringError(error.code().name, error.details() or "") from error
+
+
+def _rows(tensor: tensor_pb2.TensorProto, rows: int) -> np.ndarray:
+    """The numbers in so many rows; in one where they cannot be divided, which is then refused."""
+    numbers = _floats(tensor)
+    return numbers.reshape(rows if numbers.size % rows == 0 else 1, -1)
 
 
 def _floats(tensor: tensor_pb2.TensorProto) -> np.ndarray:

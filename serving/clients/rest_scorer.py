@@ -73,7 +73,9 @@ class RestScorer(Scorer):
         """Closes the connections."""
         self._client.close()
 
-    def _request(self, crops: list[bytes], seconds: float, version: int | None) -> CropScores:
+    def _request(
+        self, crops: list[bytes], seconds: float, version: int | None, appearance: bool
+    ) -> CropScores:
         settings = self.settings
         values = [{"b64": base64.b64encode(crop).decode("ascii")} for crop in crops]
         body = json.dumps(
@@ -88,6 +90,7 @@ class RestScorer(Scorer):
             return CropScores(
                 np.array(outputs[settings.score_name], np.float32),
                 np.array(outputs[settings.output_name], np.float32),
+                np.array(outputs[settings.appearance_name], np.float32) if appearance else None,
             )
         except (KeyError, ValueError, TypeError) as error:
             raise ScoringError("INTERNAL", f"the answer holds no scores ({error})") from error

@@ -42,14 +42,55 @@ class Track(_Part):
 class Band(_Part):
     """Between which scores the model is uncertain."""
 
-    false_alarms: Probability = Field(
-        description="Share of the real clips of validation that may be called fake."
+    false_positive_rate: Probability = Field(
+        description="Share of real clips that may be called fake."
     )
-    fake_above_logit: float = Field(description="Logits above are fake.")
-    real_up_to_logit: float = Field(description="Logits up to this, and this one, are real.")
-    real_clips: Count = Field(description="Of validation, on which the thresholds were chosen.")
-    fake_above: Probability = Field(description="P(fake) at `fake_above_logit`, for people.")
-    real_up_to: Probability = Field(description="P(fake) at `real_up_to_logit`, for people.")
+    miss_rate: Probability | None = Field(
+        description="Share of fake clips that may be called real; null for a model that an earlier "
+        "version exported."
+    )
+    fake_above_logit: float | None = Field(
+        description="Logits above are fake; null where validation has too few real clips to call "
+        "any fake at that rate."
+    )
+    real_below_logit: float | None = Field(
+        description="Logits below are real; null likewise, for fake clips."
+    )
+    real_clips: Count = Field(description="Of validation, from which the thresholds follow.")
+    real_clusters: Count = Field(
+        description="Persons, or other clusters, of these; 0 where an earlier version exported the "
+        "model."
+    )
+    fake_clips: Count = Field(description="As `real_clips`.")
+    fake_clusters: Count = Field(description="As `real_clusters`.")
+    guaranteed: bool = Field(
+        description="Whether the rates hold for new clips like those of validation; false for a "
+        "model that an earlier version exported."
+    )
+    fake_above: Probability | None = Field(description="P(fake) at `fake_above_logit`, for people.")
+    real_below: Probability | None = Field(description="P(fake) at `real_below_logit`, for people.")
+
+
+class Ranks(_Part):
+    """How the score ranks among validation clips: conformal p-values."""
+
+    real: Probability = Field(
+        description="At most so large a share of real clips has so high a score."
+    )
+    fake: Probability = Field(description="At most so large a share of fakes has so low a score.")
+
+
+class Familiarity(_Part):
+    """How unlike the model's own data the file is."""
+
+    p_value: Probability = Field(
+        description="At most so large a share of clips like validation's lies so far from the "
+        "training's crops."
+    )
+    distance: float = Field(description="To the nearest of these, in no unit.")
+    facts: list[str] = Field(
+        description="What is unusual, a phrase each; empty where the file is not unfamiliar."
+    )
 
 
 class AnsweringModel(_Part):
@@ -72,8 +113,8 @@ class Answer(_Part):
         description="What the query calls the file, else the form; empty where neither does.",
     )
     verdict: str = Field(
-        description="`fake`, `real` or `uncertain`; the `warning` where there is one; empty "
-        "without a score, and for a model without thresholds."
+        description="`fake`, `real`, `uncertain` or `unfamiliar`; the `warning` where there is "
+        "one; empty without a score, and for a model without thresholds."
     )
     warning: str = Field(
         description="Why there is no verdict whatever the score; empty for a model of real data."
@@ -100,7 +141,15 @@ class Answer(_Part):
     faces: Count = Field(description="Faces that were judged.")
     left_out: dict[str, Count] = Field(description="Faces that were not judged, by reason.")
     tracks: list[Track] = Field(description="Those judged, the most suspicious first.")
-    thresholds: Band | None = Field(description="Null for a model without operating points.")
+    p_values: Ranks | None = Field(
+        description="Null without a score, and for a model that an earlier version exported."
+    )
+    familiarity: Familiarity | None = Field(
+        description="Null without a score, and for a model that does not say."
+    )
+    thresholds: Band | None = Field(
+        description="Null for a model whose card holds no validation clips."
+    )
     meaning: str = Field(description="What the words of `verdict` mean, in a sentence.")
     model: AnsweringModel
 

@@ -27,6 +27,7 @@ from serving.gateway.routes import make_api
 from serving.gateway.spool import Spool
 from serving.gateway.upload import uploaded
 from serving.http.bearer import authorized
+from serving.model.rates import Rates
 
 _LOG = logging.getLogger(__name__)
 
@@ -183,6 +184,8 @@ class Gateway:
     async def _verdict(self, scope: MutableMapping[str, Any], receive: Any) -> dict[str, Any]:
         query = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"))
         options = self._options
+        # Before the body, which may be long.
+        rates = _rates(query)
         start = time.monotonic()
         async with uploaded(
             receive, dict(scope["headers"]), self._folder, options.max_bytes, options.timeout
@@ -194,6 +197,8 @@ class Gateway:
                 time.monotonic() + options.timeout,
                 with_crops=query.get("crops", ["0"])[-1] == "1",
                 all_faces=query.get("all_faces", ["0"])[-1] == "1",
+                false_positive_rate=rates.get("false_positive_rate"),
+                miss_rate=rates.get("miss_rate"),
             )
             answer = asyncio.create_task(self._examined(job))
             gone = asyncio.create_task(_gone(receive))
@@ -233,6 +238,27 @@ class Gateway:
             self._running.discard(job)
         with contextlib.suppress(RuntimeError):  # The loop has ended.
             loop.call_soon_threadsafe(cast("asyncio.Semaphore", self._turns).release)
+
+
+def _rates(query: dict[str, list[str]]) -> dict[str, float]:
+    """The rates that a request asks for, by name.
+
+    Raises:
+      Refused: one is no number, or out of range.
+    """
+    rates: dict[str, float] = {}
+    for name in ("false_positive_rate", "miss_rate"):
+        if name in query:
+            try:
+                rates[name] = float(query[name][-1])
+            except ValueError:
+                message = f"{name} is {query[name][-1][:40]!r}; give a number, as in 0.01"
+                raise Refused(400, message, "usage") from None
+    try:
+        Rates().replace(**rates)
+    except UsageError as error:
+        raise Refused(400, str(error), "usage") from error
+    return rates
 
 
 def _outcome(answer: dict[str, Any]) -> str:

@@ -21,7 +21,6 @@ from serving.http.arguments import (
     TokenFile,
     UntilStdinCloses,
 )
-from serving.model.thresholds import FALSE_ALARMS
 
 _MODEL, _LIMITS = "which model", "what a file may need; beyond it is refused"
 _FILE = FileLimits()
@@ -59,14 +58,25 @@ class GatewayArguments:
             show_default="the starter",
         ),
     ] = None
-    false_alarms: Annotated[
-        float,
+    false_positive_rate: Annotated[
+        float | None,
         typer.Option(
             metavar="SHARE",
             rich_help_panel=_MODEL,
-            help="Share of real clips that may be called fake, see `deepfake predict`.",
+            help="Share of real clips that may be called fake, see `deepfake predict`; a request "
+            "may ask for another.",
+            show_default="the model's",
         ),
-    ] = FALSE_ALARMS
+    ] = None
+    miss_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=_MODEL,
+            help="Share of fake clips that may be called real, likewise.",
+            show_default="the model's",
+        ),
+    ] = None
     server_token_file: Annotated[
         str | None,
         typer.Option(metavar="FILE", rich_help_panel=_MODEL, help="Bearer token for that server."),

@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
+from preprocessing.support.errors import UsageError
 from serving import clients
 from serving.gateway.crop_worker import CropWorker, Found
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
-from serving.gateway.refusals import Disconnected, too_late
+from serving.gateway.refusals import Disconnected, Refused, too_late
 from serving.gateway.served_versions import ModelOptions, ServedVersion, Versions, refusal
 from serving.model.aggregation import NonFiniteLogits
+from serving.model.outputs import CropOutputs
 from serving.model.verdict import Verdict, judge
 
 _LOG = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Job:
       end: `time.monotonic` after which nobody waits for the answer.
       with_crops: whether the answer shows a crop of each track.
       all_faces: whether every face that is found is judged.
+      false_positive_rate: of this answer; None for the gateway's.
+      miss_rate: of this answer; None for the gateway's.
       abandoned: set when nobody waits any more.
     """
 
@@ -51,6 +53,8 @@ class Job:
     end: float
     with_crops: bool = False
     all_faces: bool = False
+    false_positive_rate: float | None = None
+    miss_rate: float | None = None
     abandoned: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     @property
@@ -192,17 +196,23 @@ class Examiner:
     def _judge(self, job: Job, faces: Found, version: ServedVersion) -> Verdict:
         start = time.monotonic()
 
-        def logits_of(jpegs: Sequence[bytes]) -> np.ndarray:
+        def outputs_of(jpegs: Sequence[bytes]) -> CropOutputs:
             job.check()
-            return (
-                self.versions.connect()
-                .score(jpegs, deadline=job.seconds_left, version=version.number)
-                .logits
+            scores = self.versions.connect().score(
+                jpegs,
+                deadline=job.seconds_left,
+                version=version.number,
+                appearance=version.wording.familiarity is not None,
             )
+            return CropOutputs(scores.logits, scores.appearance)
 
         model = f"{self._options.model} version {version.number}"
         try:
-            verdict = judge(job.name, faces.crops, faces.counts, logits_of, version.wording, model)
+            wording = version.wording.at(job.false_positive_rate, job.miss_rate)
+        except UsageError as error:
+            raise Refused(400, str(error), "usage") from error
+        try:
+            verdict = judge(job.name, faces.crops, faces.counts, outputs_of, wording, model)
         except NonFiniteLogits as error:
             raise clients.ScoringError("INTERNAL", str(error)) from error
         self._metrics.seconds.labels("scores").observe(time.monotonic() - start)

@@ -71,7 +71,8 @@ def run(arguments: GatewayArguments) -> int:
         server=arguments.server,
         model=arguments.model or base.resolve().name,
         base=base,
-        false_alarms=arguments.false_alarms,
+        false_positive_rate=arguments.false_positive_rate,
+        miss_rate=arguments.miss_rate,
         client=clients.ClientSettings(token=server_token, tls_ca=arguments.server_ca),
     )
     newest = Versions(model).newest()

@@ -46,14 +46,16 @@ class ModelOptions:
       server: address, see `serving.clients.connect`.
       model: its name on the server.
       base: folder of the version folders that the server serves.
-      false_alarms: share of real clips that may be called fake, see `serving.model.thresholds`.
+      false_positive_rate: share of real clips that may be called fake; None for the card's.
+      miss_rate: share of fake clips that may be called real; None for the card's.
       client: how the server is asked.
     """
 
     server: str
     model: str
     base: Path
-    false_alarms: float
+    false_positive_rate: float | None
+    miss_rate: float | None
     client: clients.ClientSettings
 
 
@@ -117,7 +119,7 @@ class Versions:
         return ServedVersion(
             number,
             model_card.answer_settings(),
-            Wording.of(model_card, self._options.false_alarms),
+            Wording.of(model_card, self._options.false_positive_rate, self._options.miss_rate),
             model_card.about(self._options.model, number),
         )
 

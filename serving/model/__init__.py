@@ -1,1 +1,1 @@
-"""The contract of a model: its card, what joins its logits, its thresholds, verdict and warm-up."""
+"""The contract of a model: its card, what joins its logits, its verdicts and its warm-up."""

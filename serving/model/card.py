@@ -7,14 +7,18 @@ which goes along when the folder is copied.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from preprocessing.faces.crop_settings import BOX, LANDMARKS, CropSettings
 from preprocessing.support.errors import UsageError
 from preprocessing.support.record import Record
+from serving.model.conformal import ConformalClips
+from serving.model.familiarity import Familiarity
 from serving.model.operating_points import OperatingPoints
 from serving.model.provenance import Provenance
+from serving.model.rates import Rates
 
 FILE = "assets.extra/deepfake_model.json"
 # Raised when a key changes its meaning or a required key is added.
@@ -23,6 +27,8 @@ VERSION = 1
 REQUIRED = ("version", "input_size", "positive_class", "temperature", "backbone")
 
 _SAVED_MODEL = "saved_model.pb"
+# As JSON has them, NaN and infinity included.
+_NUMBERS = re.compile(r"\[\s[-+.,\d\seEaNInfity]*\]")
 
 
 def find_saved_model(model_dir: str | Path) -> Path:
@@ -88,7 +94,11 @@ class ModelCard(Record):
       offset: see `temperature`.
       extraction: which crops the model was trained on, see `crop_settings`. Kept as it was read: a
         card whose crops this version cannot make may still be shown.
-      operating_points: thresholds that val chose; None where there are none.
+      conformal: logits of val's clips, which new clips are ranked among; None where there are none.
+      familiarity: how far val's clips lie from the training crops; None where the model does not
+        say how far a crop lies.
+      verdict: rates of error that verdicts keep to, where a prediction asks for no others.
+      operating_points: thresholds in cards of earlier versions, which have no `conformal`.
       calibration: which clips calibrated it.
       validation: measures of val in the epoch that was kept.
       model: the section of the configuration.
@@ -109,6 +119,9 @@ class ModelCard(Record):
     temperature: float
     offset: float = 0.0
     extraction: dict[str, Any] = {}
+    conformal: ConformalClips | None = None
+    familiarity: Familiarity | None = None
+    verdict: Rates | None = None
     operating_points: OperatingPoints | None = None
     calibration: dict[str, Any] | None = None
     validation: dict[str, Any] = {}
@@ -123,8 +136,9 @@ class ModelCard(Record):
     provenance: Provenance | None = None
 
     def to_json(self) -> str:
-        """The text of the file."""
-        return json.dumps(self.to_dict(), indent=1, sort_keys=True) + "\n"
+        """The text of the file; a list of numbers takes one line."""
+        text = json.dumps(self.to_dict(), indent=1, sort_keys=True)
+        return _NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 
     @property
     def made_data(self) -> bool:

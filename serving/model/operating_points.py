@@ -1,59 +1,15 @@
-"""Operating points: thresholds on a clip's logit, and the rates that they reach.
+"""Operating points: the thresholds on a clip's logit in model cards of earlier versions.
 
-They are fitted on val, stored beside the model, and only reported on test. A clip counts as fake
-when its logit is greater than the threshold's. P(fake) stands beside it for people: it rounds to
-1.0 for logits from 37 on, so two confident clips can no longer be told apart by it.
+Cards of today hold the validation clips themselves, see `serving.model.conformal`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
-
-import numpy as np
+from typing import Annotated
 
 from preprocessing.support.record import Record
 from preprocessing.support.section import AsList
-from serving.model.aggregation import probability
-
-# Shares of real clips called fake that users ask for; the smallest ones need many real clips.
-FALSE_POSITIVE_RATES = (0.1, 0.05, 0.01, 0.001)
-
-
-def operating_points(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Thresholds at the equal error rate and at each of `FALSE_POSITIVE_RATES`.
-
-    Args:
-      logits: float [clips], calibrated.
-      labels: int [clips], 1 = fake.
-
-    Returns:
-      `real_clips`, `fake_clips`, and `points`: for each its `name` (`eer`, `fpr_0.01`),
-      `logit` (the threshold; None where a class is missing or a logit is not finite),
-      `threshold` (P(fake) at it), and `fpr` and `tpr`, what it reached on these very clips.
-    """
-    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
-    real, fake = np.sort(logits[labels == 0])[::-1], logits[labels == 1]
-    result = {"real_clips": len(real), "fake_clips": len(fake)}
-    names = ["eer", *(f"fpr_{rate:g}" for rate in FALSE_POSITIVE_RATES)]
-    if not len(real) or not len(fake) or not np.isfinite(logits).all():
-        empty = dict.fromkeys(("logit", "threshold", "fpr", "tpr"))
-        return {**result, "points": [{"name": name, **empty} for name in names]}
-    thresholds = [_balanced(real, fake)]
-    for rate in FALSE_POSITIVE_RATES:
-        # With the (k+1)-th highest real logit as threshold, at most k reals are above it.
-        thresholds.append(real[min(int(rate * len(real) + 1e-9), len(real) - 1)])
-    points = [
-        {
-            "name": name,
-            "logit": float(logit),
-            "threshold": float(probability(logit)),
-            "fpr": float(np.mean(real > logit)),
-            "tpr": float(np.mean(fake > logit)),
-        }
-        for name, logit in zip(names, thresholds, strict=True)
-    ]
-    return {**result, "points": points}
 
 
 class OperatingPoint(Record):
@@ -91,7 +47,7 @@ class OperatingPoint(Record):
 
 
 class OperatingPoints(Record):
-    """`operating_points` of the model card; see `operating_points`.
+    """`operating_points` of the model card.
 
     Attributes:
       points: the thresholds.
@@ -102,14 +58,3 @@ class OperatingPoints(Record):
     points: Annotated[tuple[OperatingPoint, ...], AsList] = ()
     real_clips: int = 0
     fake_clips: int = 0
-
-
-def _balanced(real: np.ndarray, fake: np.ndarray) -> float:
-    """The logit between two neighbours where misses and false alarms are nearest to each other."""
-    logits = np.unique(np.concatenate([real, fake]))
-    if len(logits) == 1:
-        return float(logits[0])
-    candidates = (logits[1:] + logits[:-1]) / 2
-    false_alarms = 1 - np.searchsorted(np.sort(real), candidates, "right") / len(real)
-    misses = np.searchsorted(np.sort(fake), candidates, "right") / len(fake)
-    return float(candidates[np.argmin(np.abs(false_alarms - misses))])

@@ -11,7 +11,7 @@ import numpy as np
 from preprocessing.faces.crop_settings import ALL, ANSWER
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
-from serving.model.thresholds import FALSE_ALARMS
+from serving.model.outputs import APPEARANCE, CropOutputs
 from serving.model.verdict import Verdict, Wording, judge
 
 # Crops scored at once; more gain nothing on a CPU.
@@ -23,25 +23,30 @@ class Predictor:
 
     Args:
       model: folder of a model version, or of versions (the highest is taken).
-      false_alarms: share of real clips that may be called fake, see `serving.model.thresholds`.
       all_faces: judge every face that is found, bystanders and short tracks as well.
+      false_positive_rate: share of real clips that may be called fake; None for the card's.
+      miss_rate: share of fake clips that may be called real; None for the card's.
 
     Attributes:
       wording: of the verdicts.
       about: the model, see `ModelCard.about`.
 
     Raises:
-      UsageError: there is no model, it is not one of ours, its crops cannot be made here, or it
-        has no threshold for that share.
+      UsageError: there is no model, it is not one of ours, its crops cannot be made here, or see
+        `Wording.of`.
     """
 
     def __init__(
-        self, model: str | Path, false_alarms: float = FALSE_ALARMS, all_faces: bool = False
+        self,
+        model: str | Path,
+        all_faces: bool = False,
+        false_positive_rate: float | None = None,
+        miss_rate: float | None = None,
     ):
         self.model = card.find_saved_model(model)
         model_card = card.read(self.model)
         settings = model_card.answer_settings().replace(policy=ALL if all_faces else ANSWER)
-        self.wording = Wording.of(model_card, false_alarms)
+        self.wording = Wording.of(model_card, false_positive_rate, miss_rate)
         self.about = model_card.about(*card.name_and_version(self.model))
         import tensorflow as tf
 
@@ -62,20 +67,23 @@ class Predictor:
         except (UnreadableMedia, DecodingFailed) as error:
             return Verdict(str(file), None, reason=str(error), wording=self.wording)
         try:
-            return judge(str(file), crops, counts, self.logits, self.wording, str(self.model))
+            return judge(str(file), crops, counts, self.outputs, self.wording, str(self.model))
         except NonFiniteLogits as error:
             # The faces are sound, and so are the counts of them; none of them was judged.
             return Verdict(str(file), None, counts=counts, reason=str(error), wording=self.wording)
 
-    def logits(self, jpegs: Sequence[bytes]) -> np.ndarray:
-        """Calibrated logits, float32 [crops], of encoded crops."""
+    def outputs(self, jpegs: Sequence[bytes]) -> CropOutputs:
+        """The model's outputs for encoded crops."""
         import tensorflow as tf
 
         parts = [
-            self._score(image=tf.constant(jpegs[start : start + _BATCH]))["logit"].numpy()
+            self._score(image=tf.constant(jpegs[start : start + _BATCH]))
             for start in range(0, len(jpegs), _BATCH)
         ]
-        return np.concatenate(parts)
+        appearance = None
+        if self.wording.familiarity is not None:
+            appearance = np.concatenate([part[APPEARANCE].numpy() for part in parts])
+        return CropOutputs(np.concatenate([part["logit"].numpy() for part in parts]), appearance)
 
     def close(self) -> None:
         """Frees the graphs; TensorFlow prints errors when the interpreter ends before that."""

@@ -1,9 +1,10 @@
 """Thresholds of a model that turn a clip's logit into fake, real or uncertain.
 
 A single threshold turns every doubt into an accusation or an acquittal. So a clip is fake only
-above both thresholds that val chose, the one that keeps false alarms rare and the one where errors
-of both kinds balance; it is real only when it is above neither; else it is uncertain. A band does
-not make a model right on data of another kind: how right it is there, `deepfake evaluate` measures.
+where "real" is ruled out at the chosen false positive rate, real only where "fake" is ruled out at
+the chosen miss rate, and else uncertain; see `serving.model.conformal` for what is ruled out. A
+clip between the classes, unlike both, is uncertain too. The rates hold for data like the
+validation's: how right a model is on data of another kind, `deepfake evaluate` measures.
 
 Thresholds are logits: P(fake) of confident models rounds to 1.0 for logits from 37 on, and can no
 longer tell them apart.
@@ -13,21 +14,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 from preprocessing.support.errors import UsageError
-
-if TYPE_CHECKING:
-    from serving.model.operating_points import OperatingPoints
+from serving.model.aggregation import probability
+from serving.model.conformal import ConformalClips, ReferenceClips
+from serving.model.operating_points import OperatingPoints
+from serving.model.rates import Rates
 
 FAKE, REAL, UNCERTAIN = "fake", "real", "uncertain"
-# Share of real clips that may be called fake.
-FALSE_ALARMS = 0.01
 # Said where a model has no thresholds.
 NO_BAND = (
-    "no verdict: the model holds no operating points that can be used, because its val had one "
-    "class only or an older version trained it; P(fake) alone says which files are more "
-    "suspicious than others"
+    "no verdict: the model's card holds no validation clips that a score could be ranked among, "
+    "because an older version exported it; P(fake) alone says which files are more suspicious "
+    "than others"
 )
 
 
@@ -36,98 +35,175 @@ class Thresholds:
     """The band of a model.
 
     Attributes:
-      false_alarms: share of val's real clips that may be called fake.
-      fake_above_logit: logits above are fake.
-      real_up_to_logit: logits up to this, and this one, are real.
-      real_clips: of val, on which the thresholds were chosen.
+      false_positive_rate: share of real clips that may be called fake.
+      miss_rate: share of fake clips that may be called real; None for a card of an earlier version,
+        whose band begins where errors of both kinds balanced.
+      fake_above_logit: logits above are fake; None where none is.
+      real_below_logit: logits below are real; None where none is.
+      real_clips: of val, from which the band follows.
+      real_clusters: persons, or other clusters, of these; 0 for a card of an earlier version.
+      fake_clips: as `real_clips`.
+      fake_clusters: as `real_clusters`.
+      guaranteed: whether the rates hold for clips like val's; False for a card of an earlier
+        version, whose thresholds reached them on val itself.
       fake_above: P(fake) at `fake_above_logit`, for people; nothing is compared with it.
-      real_up_to: P(fake) at `real_up_to_logit`, likewise.
+      real_below: P(fake) at `real_below_logit`, likewise.
     """
 
-    false_alarms: float
-    fake_above_logit: float
-    real_up_to_logit: float
+    false_positive_rate: float
+    miss_rate: float | None
+    fake_above_logit: float | None
+    real_below_logit: float | None
     real_clips: int
-    fake_above: float = dataclasses.field(init=False)
-    real_up_to: float = dataclasses.field(init=False)
+    real_clusters: int
+    fake_clips: int
+    fake_clusters: int
+    guaranteed: bool = True
+    fake_above: float | None = dataclasses.field(init=False)
+    real_below: float | None = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         # Frozen, so not by assignment.
-        for name in ("fake_above", "real_up_to"):
-            object.__setattr__(self, name, _probability(getattr(self, f"{name}_logit")))
+        for name in ("fake_above", "real_below"):
+            logit = getattr(self, f"{name}_logit")
+            score = None if logit is None else float(probability(logit))
+            object.__setattr__(self, name, score)
 
     def verdict(self, logit: float) -> str:
         """`fake`, `real` or `uncertain` for the logit of a clip.
 
         Raises:
-          ValueError: the logit is NaN or infinite; NaN is above no threshold, and would be `real`.
+          ValueError: the logit is NaN or infinite; NaN is above no threshold and below none.
         """
         if not math.isfinite(logit):
             raise ValueError(f"there is no verdict for a logit of {logit}")
-        if logit > self.fake_above_logit:
+        if self.fake_above_logit is not None and logit > self.fake_above_logit:
             return FAKE
-        return UNCERTAIN if logit > self.real_up_to_logit else REAL
+        if self.real_below_logit is not None and logit < self.real_below_logit:
+            return REAL
+        return UNCERTAIN
 
     def text(self) -> str:
-        """What the words mean, in a sentence; and another where val was small."""
-        words = (
-            f"fake: above {_readable(self.fake_above_logit)}; real: up to "
-            f"{_readable(self.real_up_to_logit)}; uncertain: between (chosen on val for equal "
-            f"errors and {self.false_alarms:.1%} false alarms)"
-        )
-        if self.real_clips * self.false_alarms < 1:
-            words += (
-                f"; val's {self.real_clips} real clips are too few to show "
-                f"{self.false_alarms:.1%}: none of them was called fake"
+        """What the words mean, in a sentence; and what val is too small to show."""
+        if not self.guaranteed:
+            return (
+                f"fake: above {_readable(self.fake_above_logit)}; real: below "
+                f"{_readable(self.real_below_logit)}; uncertain: else (chosen on val for equal "
+                f"errors and {self.false_positive_rate:.1%} of its real clips called fake; an "
+                "earlier version exported the model, and nothing is promised for new clips)"
             )
-        return words
+        fake = (
+            f"no clip is called fake, for {self._too_few('real', self.false_positive_rate)}"
+            if self.fake_above_logit is None
+            else f"fake: above {_readable(self.fake_above_logit)}, where at most "
+            f"{self.false_positive_rate:.1%} of real clips are"
+        )
+        real = (
+            f"no clip is called real, for {self._too_few('fake', self.miss_rate)}"
+            if self.real_below_logit is None
+            else f"real: below {_readable(self.real_below_logit)}, where at most "
+            f"{self.miss_rate:.1%} of fakes are"
+        )
+        return (
+            f"{fake}; {real}; uncertain: else (for clips like those of validation: "
+            f"{self.real_clips} real ones in {self.real_clusters} and {self.fake_clips} fake ones "
+            f"in {self.fake_clusters} clusters of persons)"
+        )
+
+    def _too_few(self, name: str, rate: float | None) -> str:
+        clusters = self.real_clusters if name == "real" else self.fake_clusters
+        clips = self.real_clips if name == "real" else self.fake_clips
+        if not rate or not clusters:
+            return f"val has no {name} clip"
+        return (
+            f"{clusters} clusters of {name} clips cannot show {rate:.1%}: it takes "
+            f"{math.ceil(1 / rate - 1e-9) - 1}, and theirs show {1 / (clusters + 1):.1%} at least"
+            if clips
+            else f"val has no {name} clip"
+        )
 
 
-def thresholds_of(
-    operating_points: OperatingPoints | None, false_alarms: float = FALSE_ALARMS
-) -> Thresholds | None:
-    """The band of a model, from its operating points.
+def conformal_thresholds(clips: ConformalClips, rates: Rates) -> Thresholds:
+    """The band that follows from validation clips, see the module.
 
     Args:
-      operating_points: of the model card.
-      false_alarms: share of real clips that may be called fake, one that the model has a point for.
+      clips: of the model card.
+      rates: of errors that are allowed.
+    """
+    fake_above = clips.real.highest_kept(rates.false_positive_rate)
+    real_below = clips.fake.lowest_kept(rates.miss_rate)
+    if fake_above is not None and real_below is not None and fake_above < real_below:
+        # Both classes are ruled out between them, and not at either.
+        fake_above, real_below = (
+            math.nextafter(real_below, -math.inf),
+            math.nextafter(fake_above, math.inf),
+        )
+    return Thresholds(
+        rates.false_positive_rate,
+        rates.miss_rate,
+        fake_above,
+        real_below,
+        *_sizes(clips.real),
+        *_sizes(clips.fake),
+    )
+
+
+def earlier_thresholds(
+    points: OperatingPoints | None, false_positive_rate: float
+) -> Thresholds | None:
+    """The band of a card of an earlier version, from its operating points.
+
+    Args:
+      points: of the model card.
+      false_positive_rate: one that the card has a point for.
 
     Returns:
-      The thresholds; None for a model without operating points, whose val had one class only, or
-      whose points an older version stored as a probability of exactly 0 or 1: which logit that was
-      is lost, and no comparison with it is right.
+      The band between equal errors and the rate, as the earlier version had it; None for a model
+      without operating points, whose val had one class only, or whose points were stored as a
+      probability of exactly 0 or 1: which logit that was is lost, and no comparison is right.
 
     Raises:
-      UsageError: the model has no point for this share.
+      UsageError: the card has no point for this rate.
     """
-    if operating_points is None:
+    if points is None:
         return None
-    points = {point.name: point.threshold_logit() for point in operating_points.points}
-    middle = points.get("eer")
+    logits = {point.name: point.threshold_logit() for point in points.points}
+    middle = logits.get("eer")
     if middle is None:
         return None
-    name = f"fpr_{false_alarms:g}"
-    if name not in points:
-        rates = [rates.removeprefix("fpr_") for rates in points if rates.startswith("fpr_")]
+    name = f"fpr_{false_positive_rate:g}"
+    if name not in logits:
+        rates = [rate.removeprefix("fpr_") for rate in logits if rate.startswith("fpr_")]
         raise UsageError(
-            f"the model has no threshold for a share of {false_alarms:g} false alarms; it has "
-            f"them for {', '.join(rates)}"
+            f"an earlier version exported the model, with thresholds for a false positive rate of "
+            f"{', '.join(rates)}, and not for {false_positive_rate:g}; choose one of these, or "
+            "export the model again"
         )
-    limit = points[name]
+    limit = logits[name]
     if limit is None:
         return None
     low, high = sorted((middle, limit))
-    return Thresholds(false_alarms, high, low, operating_points.real_clips)
+    return Thresholds(
+        false_positive_rate=false_positive_rate,
+        miss_rate=None,
+        fake_above_logit=high,
+        # Logits up to the lower one, and this one, were real.
+        real_below_logit=math.nextafter(low, math.inf),
+        real_clips=points.real_clips,
+        real_clusters=0,
+        fake_clips=points.fake_clips,
+        fake_clusters=0,
+        guaranteed=False,
+    )
 
 
-def _readable(logit: float) -> str:
+def _sizes(clips: ReferenceClips) -> tuple[int, int]:
+    return len(clips.values), clips.clusters
+
+
+def _readable(logit: float | None) -> str:
     """P(fake) of a logit in three digits; the logit itself where those say only 0 or 1."""
-    text = f"{_probability(logit):.3f}"
+    if logit is None:
+        return "none"
+    text = f"{float(probability(logit)):.3f}"
     return f"{text} (logit {logit:.4g})" if text in ("0.000", "1.000") else text
-
-
-def _probability(logit: float) -> float:
-    # Imported here, because `deepfake --help` reads FALSE_ALARMS and must not load numpy.
-    from serving.model.aggregation import probability
-
-    return float(probability(logit))

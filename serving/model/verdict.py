@@ -10,7 +10,23 @@ import numpy as np
 
 from preprocessing.faces.face_selection import FaceCounts
 from serving.model.aggregation import NonFiniteLogits, aggregate, probability
-from serving.model.thresholds import FALSE_ALARMS, NO_BAND, Thresholds, thresholds_of
+from serving.model.conformal import ConformalClips
+from serving.model.familiarity import (
+    UNFAMILIAR,
+    Familiarity,
+    Unusual,
+    clip_appearance,
+    how_unusual,
+)
+from serving.model.operating_points import OperatingPoints
+from serving.model.outputs import CropOutputs
+from serving.model.rates import Rates
+from serving.model.thresholds import (
+    NO_BAND,
+    Thresholds,
+    conformal_thresholds,
+    earlier_thresholds,
+)
 
 if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Crop
@@ -21,6 +37,19 @@ NOT_A_VERDICT = "not a verdict: this model was trained on made-up pictures"
 
 
 @dataclasses.dataclass(frozen=True)
+class PValues:
+    """How a clip ranks among the validation clips, see `serving.model.conformal`.
+
+    Attributes:
+      real: p-value of "the clip is real"; at most so large a share of real clips score so high.
+      fake: p-value of "the clip is fake"; at most so large a share of fakes score so low.
+    """
+
+    real: float
+    fake: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Wording:
     """How the logits of a model are put into words: every output asks here.
 
@@ -28,38 +57,117 @@ class Wording:
       thresholds: of the model; None where it has none.
       made_data: whether the model learnt from made data. Such a model gives no word: what it knows
         of real clips is nothing.
+      clips: the validation clips that the thresholds follow from; None for a card of an earlier
+        version.
+      familiarity: how far its own data lies from the training crops; None where the model does not
+        say how far a crop lies.
+      rates: that the words keep to.
+      points: of a card of an earlier version, from which its thresholds follow; else None.
     """
 
     thresholds: Thresholds | None = None
     made_data: bool = False
+    clips: ConformalClips | None = None
+    familiarity: Familiarity | None = None
+    rates: Rates = dataclasses.field(default_factory=Rates)
+    points: OperatingPoints | None = None
 
     @classmethod
-    def of(cls, model_card: ModelCard, false_alarms: float = FALSE_ALARMS) -> Wording:
+    def of(
+        cls,
+        model_card: ModelCard,
+        false_positive_rate: float | None = None,
+        miss_rate: float | None = None,
+    ) -> Wording:
         """The wording of a model.
 
         Args:
           model_card: of the model.
-          false_alarms: share of real clips that may be called fake.
+          false_positive_rate: share of real clips that may be called fake; None for the card's.
+          miss_rate: share of fake clips that may be called real; None for the card's.
 
         Raises:
-          UsageError: see `thresholds_of`.
+          UsageError: a rate is out of range, or the card is of an earlier version that has no
+            threshold for the rate.
         """
-        thresholds = thresholds_of(model_card.operating_points, false_alarms)
-        return cls(thresholds, model_card.made_data)
+        clips = model_card.conformal
+        wording = cls(
+            made_data=model_card.made_data,
+            clips=clips,
+            familiarity=model_card.familiarity,
+            rates=model_card.verdict or Rates(),
+            points=model_card.operating_points if clips is None else None,
+        )
+        return wording.at(false_positive_rate, miss_rate)
+
+    def at(
+        self, false_positive_rate: float | None = None, miss_rate: float | None = None
+    ) -> Wording:
+        """The same model's wording at other rates; None for those that it has.
+
+        Raises:
+          UsageError: as `of`.
+        """
+        rates = self.rates.changed(false_positive_rate, miss_rate)
+        if self.clips is None:
+            thresholds = earlier_thresholds(self.points, rates.false_positive_rate)
+        else:
+            thresholds = conformal_thresholds(self.clips, rates)
+        return dataclasses.replace(self, thresholds=thresholds, rates=rates)
 
     @property
     def warning(self) -> str:
         """Why there is no verdict whatever the score; empty for a model of real data."""
         return NOT_A_VERDICT if self.made_data else ""
 
-    def word(self, logit: float) -> str:
-        """`fake`, `real` or `uncertain`; the warning where there is one; empty without thresholds.
+    def word(self, logit: float, unusual: Unusual | None = None) -> str:
+        """`fake`, `real`, `uncertain` or `unfamiliar`; the warning where there is one.
+
+        Args:
+          logit: of the clip.
+          unusual: of the clip; None where the model does not say.
+
+        Returns:
+          The word; empty without thresholds, for a clip that is not unfamiliar.
 
         Raises:
           ValueError: see `Thresholds.verdict`.
         """
         word = self.thresholds.verdict(logit) if self.thresholds else ""
+        if unusual and unusual.facts:
+            word = UNFAMILIAR
         return self.warning or word
+
+    def unusual(self, appearance: np.ndarray | None, tracks: np.ndarray) -> Unusual | None:
+        """How unlike the model's own data the crops of a clip are.
+
+        Args:
+          appearance: see `CropOutputs`.
+          tracks: int [crops].
+
+        Returns:
+          None where the model does not say.
+
+        Raises:
+          NonFiniteLogits: a distance is NaN or infinite.
+        """
+        if self.familiarity is None or appearance is None:
+            return None
+        clips = np.zeros(len(tracks), np.int64)
+        (distance,), (facts,) = clip_appearance(appearance, clips, tracks)
+        return how_unusual(self.familiarity, float(distance), facts, self.rates.unfamiliar_rate)
+
+    def unusual_distance(self, distance: float) -> Unusual | None:
+        """As `unusual`, of a clip's distance alone; None where it is NaN, too."""
+        if self.familiarity is None or not np.isfinite(distance):
+            return None
+        return how_unusual(self.familiarity, distance, np.zeros(0), self.rates.unfamiliar_rate)
+
+    def p_values(self, logit: float) -> PValues | None:
+        """How a clip's logit ranks among the validation clips; None where the card has none."""
+        if self.clips is None:
+            return None
+        return PValues(self.clips.real.p_high(logit), self.clips.fake.p_low(logit))
 
     def meaning(self) -> str:
         """What the words mean, in a sentence."""
@@ -68,7 +176,14 @@ class Wording:
                 f"{NOT_A_VERDICT}; its scores show that the program works, and say nothing about "
                 "real videos"
             )
-        return self.thresholds.text() if self.thresholds else NO_BAND
+        text = self.thresholds.text() if self.thresholds else NO_BAND
+        if self.familiarity is None:
+            return text
+        return (
+            f"{text}; {UNFAMILIAR}: unlike the training's crops, as at most "
+            f"{self.rates.unfamiliar_rate:.1%} of clips like those of validation are; its score "
+            "means nothing"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +211,11 @@ class Verdict:
       tracks: that were judged, most suspicious first.
       counts: frames looked at, faces found, judged and left out.
       reason: why there is no score; empty when there is one.
-      verdict: `fake`, `real` or `uncertain`, or why it is none, see `Wording.word`; empty without a
-        score, and for a model without operating points.
+      verdict: `fake`, `real`, `uncertain` or `unfamiliar`, or why it is none, see `Wording.word`;
+        empty without a score, and for a model without thresholds.
       wording: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
+      unusual: how unlike the model's own data the file is; None where the model does not say.
     """
 
     file: str
@@ -110,10 +226,12 @@ class Verdict:
     verdict: str = ""
     wording: Wording = Wording()
     logit: float | None = None
+    unusual: Unusual | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain values, without the file; README.md shows it."""
         thresholds = self.wording.thresholds
+        p_values = None if self.logit is None else self.wording.p_values(self.logit)
         return {
             "verdict": self.verdict,
             "warning": self.wording.warning,
@@ -128,6 +246,8 @@ class Verdict:
             "faces": self.counts.crops,
             "left_out": self.counts.dropped,
             "tracks": [dataclasses.asdict(track) for track in self.tracks],
+            "p_values": dataclasses.asdict(p_values) if p_values else None,
+            "familiarity": self.unusual.as_dict() if self.unusual else None,
             "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
             "meaning": self.wording.meaning(),
         }
@@ -137,7 +257,7 @@ def judge(
     file: str,
     crops: Sequence[Crop],
     counts: FaceCounts,
-    logits_of: Callable[[Sequence[bytes]], np.ndarray],
+    outputs_of: Callable[[Sequence[bytes]], CropOutputs],
     wording: Wording,
     model: str,
 ) -> Verdict:
@@ -147,8 +267,7 @@ def judge(
       file: as it was named.
       crops: of the file.
       counts: of its frames and faces.
-      logits_of: gives the calibrated logits, float [crops], of encoded crops; not asked without
-        crops.
+      outputs_of: gives the model's outputs for encoded crops; not asked without crops.
       wording: of the model.
       model: what gives the logits, for messages.
 
@@ -161,10 +280,11 @@ def judge(
     """
     if not crops:
         return Verdict(file, None, counts=counts, reason=counts.why_none(), wording=wording)
-    logits = logits_of([crop.jpeg for crop in crops])
+    outputs = outputs_of([crop.jpeg for crop in crops])
     tracks = np.array([crop.track for crop in crops])
     try:
-        scores = aggregate(logits, np.full(len(crops), file), tracks)
+        scores = aggregate(outputs.logits, np.full(len(crops), file), tracks)
+        unusual = wording.unusual(outputs.appearance, tracks)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
     by_track = [
@@ -178,6 +298,7 @@ def judge(
         logit=logit,
         tracks=tuple(sorted(by_track, key=lambda scored: (-scored.score, scored.track))),
         counts=counts,
-        verdict=wording.word(logit),
+        verdict=wording.word(logit, unusual),
         wording=wording,
+        unusual=unusual,
     )

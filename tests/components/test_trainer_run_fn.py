@@ -21,6 +21,7 @@ from components.trainer.callbacks import Validation, warmup_constant, warmup_cos
 from components.trainer.config import ModelConfig
 from components.trainer.crop_store import CropTable
 from components.trainer.export import Detector
+from components.trainer.image_facts import FACTS
 from components.trainer.model import build_model, network_of
 from components.transform.preprocessing import decode_images
 from preprocessing.support import progress
@@ -50,9 +51,9 @@ def test_signatures_and_plain_python_agree(workbench, trained):
     model = tf.saved_model.load(str(trained))
     default = model.signatures["serving_default"](image=tf.constant(crops))
     examples = model.signatures["serving_examples"](examples=tf.constant(records))
-    assert set(default) == set(examples) == {"score", "logit"}
+    assert set(default) == set(examples) == {"score", "logit", "appearance"}
     assert default["score"].shape == examples["logit"].shape == (len(crops),)
-    for name in ("score", "logit"):
+    for name in default:
         np.testing.assert_allclose(default[name], examples[name], atol=1e-5)
     np.testing.assert_allclose(default["score"], probability(default["logit"]), atol=1e-6)
 
@@ -104,10 +105,16 @@ for name in ("tfx", "tensorflow_transform", "components", "preprocessing"):
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), _score(trained, crops), atol=1e-6)
 
 
-def test_only_the_network_is_exported(trained):
+def test_only_the_network_and_the_places_of_crops_are_exported(workbench, trained):
     stored = tf.train.load_checkpoint(str(trained / "variables" / "variables"))
+    shapes = stored.get_variable_to_shape_map()
+    points = shapes.pop("familiarity/points/.ATTRIBUTES/VARIABLE_VALUE")
+    crops, _, _ = workbench.crops("train")
+    # Numbers by which no picture could be made again.
+    assert points[0] == len(crops)
+    assert points[1] <= 32 + len(FACTS)
     elements = sum(
-        int(np.prod(shape)) for shape in stored.get_variable_to_shape_map().values() if shape
+        int(np.prod(shape)) for name, shape in shapes.items() if shape and "familiarity" not in name
     )
     network = build_model(ModelConfig(**MODEL)).count_params()
     # Adam's state would triple it.
@@ -134,13 +141,15 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
     from components.trainer.calibration import Calibration, fit_calibration
     from preprocessing.extraction import face_example as names
     from serving.model.aggregation import aggregate
-    from serving.model.operating_points import operating_points
+    from serving.model.conformal import ConformalClips, conformal_clips
+    from serving.model.familiarity import clip_appearance
 
     crops, labels, records = workbench.crops("val")
     metadata = card.read(trained).to_dict()
     exported = Calibration(metadata["temperature"], metadata["offset"])
     signature = tf.saved_model.load(str(trained)).signatures["serving_default"]
-    calibrated = signature(image=tf.constant(crops))["logit"].numpy().astype(np.float64)
+    outputs = signature(image=tf.constant(crops))
+    calibrated = outputs["logit"].numpy().astype(np.float64)
     raw = calibrated * exported.temperature - exported.offset
     features = [tf.train.Example.FromString(record).features.feature for record in records]
     clips = np.array([feature[names.CLIP_ID].bytes_list.value[0] for feature in features])
@@ -163,11 +172,23 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
         "real": int((clip_labels == 0).sum()),
         "fake": int((clip_labels == 1).sum()),
         "prior": 0.5,
-        "shares_split_with": ["epoch", "operating_points"],
+        "shares_split_with": ["epoch", "conformal", "familiarity"],
     }
-    stored = {point["name"]: point["logit"] for point in metadata["operating_points"]["points"]}
-    for point in operating_points(scores.logits, clip_labels)["points"]:
-        assert stored[point["name"]] == pytest.approx(point["logit"], abs=1e-3)
+
+    # A person is not known here: a fake and its original are a cluster.
+    clusters = np.array([clip.partition(b"/")[2] for clip in scores.clips])
+    expected = ConformalClips.from_dict(conformal_clips(scores.logits, clip_labels, clusters))
+    stored = card.read(trained)
+    for name in ("real", "fake"):
+        ours, theirs = getattr(stored.conformal, name), getattr(expected, name)
+        assert ours.values == pytest.approx(theirs.values, abs=1e-3)
+        assert ours.clusters == theirs.clusters == len(set(clusters))
+    distances, facts = clip_appearance(outputs["appearance"].numpy(), clips, tracks)
+    assert stored.familiarity.distances.values == pytest.approx(sorted(distances), abs=1e-4)
+    assert set(stored.familiarity.distances.cluster_sizes) == {2}
+    for fact, column in zip(stored.familiarity.facts, facts.T, strict=True):
+        assert (fact.low <= column).mean() >= 0.9
+        assert (column <= fact.high).mean() >= 0.9
 
 
 def test_history_and_curves(trained):
@@ -295,6 +316,7 @@ def test_validation_scores_clips_by_their_highest_track():
         boxes=np.zeros((5, 4), np.float32),
         landmarks=np.zeros((5, 5, 2), np.float32),
         clip_names=np.array([b"a", b"b"], object),
+        clip_clusters=np.array(["a", "b"]),
     )
     found = Validation.of(np.array([-1.0, 2.0, -3.0, 1.0, 1.5]), table)
     assert (found.clip_auc, found.clip_accuracy) == (1.0, 0.5)

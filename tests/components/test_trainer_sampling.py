@@ -21,7 +21,7 @@ def _table(rows) -> CropTable:
     boxes = np.stack([lefts, lefts * 0, lefts + 10, lefts * 0 + 10], axis=1).astype(np.float32)
     names = np.array([str(i) for i in range(clips.max() + 1)], object)
     landmarks = np.zeros((len(rows), 5, 2), np.float32)
-    return CropTable(labels, clips, pairs, frames * 0, frames, boxes, landmarks, names)
+    return CropTable(labels, clips, pairs, frames * 0, frames, boxes, landmarks, names, names)
 
 
 def _take(sampler, batches: int, start: int = 0) -> np.ndarray:

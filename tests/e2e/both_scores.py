@@ -29,7 +29,7 @@ def main(base: str, files: list[str]) -> dict[str, dict]:
                 jpegs = [crop.jpeg for crop in crops]
                 scores[Path(file).name] = {
                     "score": predictor.predict(file).score,
-                    "logits": predictor.logits(jpegs).tolist(),
+                    "logits": predictor.outputs(jpegs).logits.tolist(),
                     "served": scorer.score(jpegs).logits.tolist(),
                 }
         predictor.close()

@@ -103,13 +103,18 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
     assert answers[0]["faces"] == 3
     # Of the newest version: other tests of this workspace push more.
     version = max(int(folder.name) for folder in pushed_model.parent.glob("[0-9]*"))
-    # The verdict follows from the operating points beside the model.
+    # The verdict follows from the validation clips beside the model.
     newest = pushed_model.parent / str(version)
     metadata = json.loads(next(newest.rglob("deepfake_model.json")).read_text())
-    points = {p["name"]: p["threshold"] for p in metadata["operating_points"]["points"]}
-    low, high = sorted((points["eer"], points["fpr_0.01"]))
+    clips = metadata["conformal"]
     used = answers[0]["thresholds"]
-    assert (used["false_alarms"], used["real_up_to"], used["fake_above"]) == (0.01, low, high)
+    assert (used["false_positive_rate"], used["miss_rate"]) == (0.01, 0.05)
+    assert used["real_clips"] == len(clips["real"]["values"]) > 0
+    assert used["fake_clips"] == len(clips["fake"]["values"]) > 0
+    # The few persons of this workspace show neither 1% nor 5%.
+    assert (used["fake_above_logit"], used["real_below_logit"]) == (None, None)
+    assert answers[0]["p_values"]["real"] >= 1 / (1 + used["real_clusters"])
+    assert answers[0]["familiarity"]["distance"] > 0
     # The model was trained on made data, so no answer has a word.
     assert answers[0]["verdict"] == answers[0]["warning"] == NOT_A_VERDICT
     assert {answer["meaning"].partition(";")[0] for answer in answers} == {NOT_A_VERDICT}
@@ -127,14 +132,14 @@ def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_pat
 
     clip = str(min((workspace.data / "Celeb-synthesis").glob("*.mp4")))
     arguments = ["predict", clip, "--model", str(pushed_model)]
-    assert main([*arguments, "--false-alarms", "0.05"]) == 0
+    assert main([*arguments, "--false-positive-rate", "0.05"]) == 0
     head, row, meaning = capsys.readouterr().out.splitlines()
     assert head.split() == ["verdict", "P(fake)", "found", "judged", "tracks", "file"]
     assert row.startswith(f"{NOT_A_VERDICT}  ")
     assert row.endswith(clip)
     assert meaning.startswith(NOT_A_VERDICT)
-    assert main([*arguments, "--false-alarms", "0.02"]) == 2
-    assert "no threshold for a share of 0.02" in capsys.readouterr().err
+    assert main([*arguments, "--miss-rate", "0.6"]) == 2
+    assert "miss_rate: 0.6 is outside 0.0001 to 0.5" in capsys.readouterr().err
 
     # As if it had been trained on clips of people; then words have a meaning.
     older = tmp_path / "older"
@@ -145,20 +150,30 @@ def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_pat
     del metadata["provenance"]
     metadata["data"]["layout"] = "celeb_df"
     path.write_text(json.dumps(metadata))
-    assert main(["predict", clip, "--model", str(older), "--false-alarms", "0.05"]) == 0
+    rates = ["--false-positive-rate", "0.5", "--miss-rate", "0.5"]
+    assert main(["predict", clip, "--model", str(older), *rates]) == 0
     _, row, meaning = capsys.readouterr().out.splitlines()
     assert row.split()[0] in ("fake", "real", "uncertain")
-    assert meaning.startswith("fake: above 0.")
-    assert "5.0% false alarms" in meaning
+    assert "where at most 50.0% of real clips are" in meaning
+    assert main(["predict", clip, "--model", str(older)]) == 0
+    _, row, meaning = capsys.readouterr().out.splitlines()
+    assert row.split()[0] == "uncertain"
+    assert "no clip is called fake, for" in meaning
 
-    # A model of before, without operating points, still scores.
+    # A model of before still scores, with its own thresholds where it has them.
+    del metadata["conformal"], metadata["familiarity"]
+    points = [{"name": "eer", "threshold": 0.5}, {"name": "fpr_0.01", "threshold": 0.9}]
+    metadata["operating_points"] = {"points": points, "real_clips": 40, "fake_clips": 40}
+    path.write_text(json.dumps(metadata))
+    assert main(["predict", clip, "--model", str(older)]) == 0
+    assert "an earlier version exported the model" in capsys.readouterr().out
     del metadata["operating_points"]
     path.write_text(json.dumps(metadata))
     assert main(["predict", clip, "--model", str(older)]) == 0
     _, row, meaning = capsys.readouterr().out.splitlines()
     assert row.split()[0] == "-"
     assert 0 < float(row.split()[1]) < 1
-    assert meaning.startswith("no verdict: the model holds no operating points")
+    assert meaning.startswith("no verdict: the model's card holds no validation clips")
 
 
 def test_prediction_cuts_the_same_crops_as_extraction(workspace, pushed_model, records):

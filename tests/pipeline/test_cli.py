@@ -154,7 +154,7 @@ def test_mistakes_get_a_sentence_and_status_2(tmp_path, arguments, words):
         (["index", "a", "b"], ["unexpected", "(b)"]),
         (["compare", "a"], ["takes 2 values"]),
         (["augment-preview", "--output", "a.png", "--rows", "x"], ["--rows: 'x'", "whole number"]),
-        (["predict", "x.mp4", "--model", "m", "--false-alarms", "x"], ["'x' is not a number"]),
+        (["predict", "x.mp4", "--model", "m", "--miss-rate", "x"], ["'x' is not a number"]),
         (["serve", "--reload-config", "maybe"], ["--reload-config: 'maybe'", "'on', 'off'"]),
         (["run", "--set", "training.epochs=0", "--set", "seed"], ["--set seed"]),
     ],

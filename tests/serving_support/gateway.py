@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.client
 import json
+import math
 import os
 import selectors
 import shutil
@@ -15,6 +16,8 @@ import sys
 import time
 import urllib.parse
 from pathlib import Path
+
+from serving_support.words import conformal
 
 import serving
 from preprocessing.faces.crop_settings import CropSettings
@@ -35,12 +38,9 @@ SETTINGS = CropSettings(
 )
 
 
-def write_metadata(version: Path, real_up_to: float, fake_above: float, **changes) -> None:
+def write_metadata(version: Path, real_below: float, fake_above: float, **changes) -> None:
     """Writes what stands beside a model; `changes` of its extraction section."""
-    points = [
-        {"name": "eer", "threshold": real_up_to},
-        {"name": "fpr_0.01", "threshold": fake_above},
-    ]
+    low, high = (math.log(share / (1 - share)) for share in (real_below, fake_above))
     document = {
         "version": 1,
         "input_size": 160,
@@ -48,7 +48,7 @@ def write_metadata(version: Path, real_up_to: float, fake_above: float, **change
         "temperature": 1.0,
         "backbone": "tiny",
         "extraction": {**SETTINGS.to_dict(), **changes},
-        "operating_points": {"points": points, "real_clips": 400},
+        "conformal": conformal(high, low),
     }
     path = version / FILE
     path.parent.mkdir(exist_ok=True)

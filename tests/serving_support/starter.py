@@ -39,7 +39,7 @@ def make_starter(folder: Path, provenance: dict | None = PROVENANCE, **extractio
       **extraction: changes of its crop settings.
     """
     face_detector(folder / "1")
-    write_metadata(folder / "1", real_up_to=0.6, fake_above=0.7, **extraction)
+    write_metadata(folder / "1", real_below=0.6, fake_above=0.7, **extraction)
     if provenance is not None:
         path = folder / "1" / FILE
         path.write_text(json.dumps({**json.loads(path.read_text()), "provenance": provenance}))

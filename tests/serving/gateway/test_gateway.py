@@ -60,7 +60,7 @@ def files(tmp_path_factory):
 def base(tmp_path_factory, model):
     base = tmp_path_factory.mktemp("served") / "tiny"
     base.mkdir()
-    add_version(base, 7, model, real_up_to=0.6, fake_above=0.7)
+    add_version(base, 7, model, real_below=0.6, fake_above=0.7)
     return base
 
 
@@ -107,7 +107,7 @@ def test_answers_are_those_of_predict(gateway, predictor, files, name):
     assert answer["name"] == files[name].name
     assert answer["model"] == {**predictor.about, "name": "tiny", "version": 7}
     assert answer["model"]["backbone"] == "tiny"
-    assert answer["thresholds"]["fake_above"] == 0.7
+    assert answer["thresholds"]["fake_above"] == pytest.approx(0.7)
     assert "crop" not in answer["tracks"][0]
     assert [entry["score"] for entry in answer["tracks"]] == sorted(
         (entry["score"] for entry in answer["tracks"]), reverse=True
@@ -298,7 +298,7 @@ def test_page_readiness_and_metrics(gateway, files):
     ("metadata", "arguments", "words"),
     [
         ({"unheard_of": 1}, (), "crops that this version cannot make"),
-        ({}, ("--false-alarms", "0.02"), "no threshold for a share of 0.02"),
+        ({}, ("--false-positive-rate", "0.7"), "false_positive_rate: 0.7 is outside"),
         ({}, ("--server", "somewhere"), "no address of a server"),
         ({}, ("--workers", "0"), "--workers must be more than 0"),
         ({}, ("--cors-origin", "a.example/page"), "no origin"),

@@ -47,7 +47,7 @@ def base(tmp_path_factory):
     base = folder / "tiny"
     base.mkdir()
     model = face_detector(folder / "detector")
-    add_version(base, 7, model, real_up_to=0.6, fake_above=0.7)
+    add_version(base, 7, model, real_below=0.6, fake_above=0.7)
     return base
 
 
@@ -212,7 +212,7 @@ def test_the_deadline_ends_the_work(tmp_path, arguments, base, picture):
     # All frames of the clip, each of which takes half a second or more, and not some of them.
     all_frames = tmp_path / base.name
     shutil.copytree(base, all_frames)
-    write_metadata(all_frames / "7", real_up_to=0.6, fake_above=0.7, frames_per_clip=16)
+    write_metadata(all_frames / "7", real_below=0.6, fake_above=0.7, frames_per_clip=16)
     short = [*arguments, "--model-base", all_frames]
     short += ["--timeout", "3", "--max-bytes", 100_000_000]
     with GatewayProcess(folder, *short) as gateway:

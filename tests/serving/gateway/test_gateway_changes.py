@@ -35,7 +35,7 @@ def running(tmp_path, model):
     """A server, a gateway that asks it over REST with a token, and their folder of versions."""
     base = tmp_path / "tiny"
     base.mkdir()
-    add_version(base, 1, model, real_up_to=0.3, fake_above=0.4)
+    add_version(base, 1, model, real_below=0.3, fake_above=0.4)
     token = tmp_path / "token"
     token.write_text(TOKEN)
     with ServerProcess(
@@ -71,14 +71,14 @@ def test_crops_follow_the_version_that_is_served(running, clip, model):
 
     first = check(1)
     # The same network with wider crops and other thresholds.
-    add_version(base, 2, model, real_up_to=0.97, fake_above=0.98, margin=2.5)
+    add_version(base, 2, model, real_below=0.97, fake_above=0.98, margin=2.5)
     until(lambda: ready(gateway) == 2, "version 2 is served")
     second = check(2)
     assert abs(first["score"] - second["score"]) > 1e-3
     assert (first["verdict"], second["verdict"]) == ("fake", "real")
 
     # One that wants crops which nobody here can cut: no score is better than a wrong one.
-    add_version(base, 3, model, real_up_to=0.3, fake_above=0.4, unheard_of=1)
+    add_version(base, 3, model, real_below=0.3, fake_above=0.4, unheard_of=1)
     until(lambda: ready(gateway) == 503, "version 3 is served")
     status, headers, answer = gateway.request("POST", "/v1/verdict", body, token=TOKEN)
     assert status == 503
@@ -136,7 +136,7 @@ def test_requests_that_came_before_sigterm_are_answered(running, clip):
 def test_tls_from_the_client_to_the_model_server(tmp_path, model, clip, certificate, protocol):
     base = tmp_path / "tiny"
     base.mkdir()
-    add_version(base, 1, model, real_up_to=0.3, fake_above=0.4)
+    add_version(base, 1, model, real_below=0.3, fake_above=0.4)
     cert, key = certificate
     tls = ["--tls-cert", cert, "--tls-key", key]
     with ServerProcess(["--model-base", base, *tls]) as server, GatewayProcess(

@@ -1,5 +1,6 @@
 """What the examiner does when the model server misbehaves; with given crops, so it is quick."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 
 import cv2
@@ -15,19 +17,22 @@ import numpy as np
 import pytest
 from made_media import write_video
 from serving_support.gateway import SETTINGS
+from serving_support.words import conformal
 
 from preprocessing.faces.face_selection import FaceCounts
 from serving.clients import ClientSettings, CropScores, ScoringError
 from serving.gateway import crop_worker, messages
+from serving.gateway.app import _rates
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected, Refused
 from serving.gateway.served_versions import ModelOptions, ServedVersion
-from serving.model.thresholds import Thresholds
+from serving.model.conformal import ConformalClips
+from serving.model.operating_points import OperatingPoints
 from serving.model.verdict import NOT_A_VERDICT, Wording
 
-WORDS = Wording(Thresholds(0.01, 0.9, 0.5, 400))
+WORDS = Wording(clips=ConformalClips.from_dict(conformal(0.9, 0.5))).at()
 ABOUT = {"name": "m", "backbone": "tiny", "about": "", "provenance": None}
 
 
@@ -47,7 +52,7 @@ def picture(tmp_path):
 def examiner(tmp_path_factory):
     """An examiner with one worker, which keeps it warm for all tests."""
     base = tmp_path_factory.mktemp("base")
-    options = ModelOptions("grpc://h:1", "m", base, 0.01, ClientSettings())
+    options = ModelOptions("grpc://h:1", "m", base, None, None, ClientSettings())
     made = Examiner(options, 1, GatewayMetrics())
     made.start(version(1, 64).settings)
     made.wait()
@@ -63,7 +68,7 @@ def examine(examiner, picture, monkeypatch):
         asked = []
 
         class Scorer:
-            def score(self, jpegs, deadline, version):
+            def score(self, jpegs, deadline, version, appearance):
                 sides = [cv2.imdecode(np.frombuffer(j, np.uint8), 1).shape[0] for j in jpegs]
                 asked.append((version, sides))
                 logits = np.array([score(version)] * len(jpegs), np.float32)
@@ -98,12 +103,40 @@ def test_version_that_is_gone_is_asked_again_with_crops_of_the_new_one(examine):
 
 
 def test_a_model_of_made_data_gives_no_word_whatever_its_score(examine):
-    made = version(1, 64, Wording(WORDS.thresholds, made_data=True))
+    made = version(1, 64, dataclasses.replace(WORDS, made_data=True))
     answer, _ = examine([made], always)
     assert answer["score"] == pytest.approx(0.9526, abs=1e-4)
     assert answer["verdict"] == answer["warning"] == NOT_A_VERDICT
     assert answer["meaning"].startswith(NOT_A_VERDICT)
     assert "fake" not in answer["meaning"]
+
+
+def test_a_request_chooses_its_rates(examine):
+    answer, _ = examine([version(1, 64)], always)
+    assert (answer["verdict"], answer["thresholds"]["false_positive_rate"]) == ("fake", 0.01)
+    # A hundred persons of validation cannot show 0.1%.
+    answer, _ = examine([version(1, 64)], always, false_positive_rate=0.001)
+    assert (answer["verdict"], answer["thresholds"]["fake_above"]) == ("uncertain", None)
+    points = [{"name": "eer", "threshold": 0.5}, {"name": "fpr_0.01", "threshold": 0.9}]
+    earlier = Wording(points=OperatingPoints.from_dict({"points": points})).at()
+    with pytest.raises(Refused, match="an earlier version exported the model") as raised:
+        examine([version(1, 64, earlier)], always, false_positive_rate=0.2)
+    assert raised.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("false_positive_rate=x", "false_positive_rate is 'x'; give a number, as in 0.01"),
+        ("miss_rate=0.7", "miss_rate: 0.7 is outside 0.0001 to 0.5"),
+        ("miss_rate=nan", "miss_rate"),
+    ],
+)
+def test_rates_that_cannot_be_are_refused(query, message):
+    with pytest.raises(Refused, match=message) as raised:
+        _rates(urllib.parse.parse_qs(query))
+    assert raised.value.status == 400
+    assert _rates(urllib.parse.parse_qs("miss_rate=0.2&name=a")) == {"miss_rate": 0.2}
 
 
 @pytest.mark.parametrize(

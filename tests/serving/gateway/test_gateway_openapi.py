@@ -17,17 +17,27 @@ from made_media import face_frame
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from serving_support.gateway import ROOT, GatewayProcess
 from serving_support.starter import PROVENANCE, make_starter
+from serving_support.words import band, conformal
 
 from serving import clients
-from serving.gateway.answer import Answer, Band, Error, Track
+from serving.gateway.answer import Answer, Band, Error, Familiarity, Ranks, Track
 from serving.gateway.app import Gateway, GatewayOptions
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import too_late, unavailable
 from serving.gateway.routes import _PATHS
 from serving.gateway.served_versions import refusal
+from serving.model import familiarity
+from serving.model.conformal import ConformalClips
+from serving.model.familiarity import Unusual
+from serving.model.operating_points import OperatingPoints
 from serving.model.thresholds import Thresholds
-from serving.model.verdict import TrackScore, Verdict, Wording
+from serving.model.verdict import PValues, TrackScore, Verdict, Wording
 from serving.server.process import ServerProcess
+
+CLIPS = ConformalClips.from_dict(conformal(1.5, -0.5))
+FAMILIAR = familiarity.Familiarity.from_dict(
+    familiarity.familiarity(np.linspace(0, 1, 40), np.zeros((40, 1)), np.arange(40), ("contrast",))
+)
 
 TOKEN = "let me in"
 VERDICT = "/v1/verdict"
@@ -135,6 +145,8 @@ def test_request_is_described_as_it_is_read(document):
         ("query", "name"),
         ("query", "crops"),
         ("query", "all_faces"),
+        ("query", "false_positive_rate"),
+        ("query", "miss_rate"),
         ("header", "Content-Encoding"),
     }
     assert set(operation["requestBody"]["content"]) == {
@@ -231,19 +243,24 @@ def test_refused_requests_are_refused_before_their_bodies_are_read(app, status, 
     assert [message.get("status") for message in sent] == [status, None]
 
 
-def thresholds():
-    return Thresholds(0.01, 1.5, -0.5, 400)
-
-
 @pytest.mark.parametrize(
     "wording",
-    [Wording(), Wording(thresholds()), Wording(thresholds(), made_data=True)],
-    ids=["no thresholds", "thresholds", "made data"],
+    [
+        Wording(),
+        Wording(band(), points=OperatingPoints()),
+        Wording(clips=CLIPS, familiarity=FAMILIAR).at(),
+        Wording(clips=CLIPS, made_data=True).at(0.001),
+    ],
+    ids=["no thresholds", "an earlier version", "thresholds", "made data"],
 )
 def test_answers_of_every_kind_of_model_are_as_the_class_says(document, wording):
     tracks = (TrackScore(0, 0.75, 3), TrackScore(2, 0.5, 1))
-    word = wording.word(1.1)
-    with_face = Verdict("file", 0.75, tracks, verdict=word, wording=wording, logit=1.1)
+    unusual = wording.unusual(np.array([[9.0, 1.0]]), np.zeros(1))
+    word = wording.word(1.1, unusual)
+    assert (word == "unfamiliar") == (unusual is not None)
+    with_face = Verdict(
+        "file", 0.75, tracks, verdict=word, wording=wording, logit=1.1, unusual=unusual
+    )
     without = Verdict("file", None, reason="no face", wording=wording)
     about = {"name": "tiny", "version": 7, "backbone": "tiny", "about": ""}
     newer = {**PROVENANCE, "of_a_later_version": 1}
@@ -274,6 +291,8 @@ def test_classes_have_the_keys_of_what_they_describe():
 
     assert set(Track.model_fields) == {*names(TrackScore), "crop"}
     assert set(Band.model_fields) == names(Thresholds)
+    assert set(Ranks.model_fields) == names(PValues)
+    assert set(Familiarity.model_fields) == names(Unusual)
 
 
 @pytest.mark.integration

@@ -34,7 +34,7 @@ def gateway(tmp_path_factory):
     base = folder / "tiny"
     base.mkdir()
     model = face_detector(folder / "detector")
-    add_version(base, 4, model, real_up_to=0.6, fake_above=0.97, min_relative_size=0.65)
+    add_version(base, 4, model, real_below=0.6, fake_above=0.97, min_relative_size=0.65)
     token = folder / "token"
     token.write_text("secret")
     with ServerProcess(["--model-base", base]) as server, GatewayProcess(

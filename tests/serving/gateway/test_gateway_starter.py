@@ -55,7 +55,7 @@ def test_a_version_of_made_data_gives_no_verdict_from_its_first_answer_on(tmp_pa
     ):
         assert gateway.verdict(picture)[1]["verdict"] == "fake"
         assert TOLD not in gateway.log(), "one that is named is not announced"
-        add_version(base, 2, face_detector(tmp_path / "detector"), real_up_to=0.6, fake_above=0.7)
+        add_version(base, 2, face_detector(tmp_path / "detector"), real_below=0.6, fake_above=0.7)
         until(lambda: gateway.verdict(picture)[1]["model"]["version"] == 2, "version 2 answers")
         assert gateway.verdict(picture)[1]["model"]["provenance"] is None
         make_starter(tmp_path / "made", {**PROVENANCE, "made_data": True})

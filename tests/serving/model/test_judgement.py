@@ -11,12 +11,13 @@ import pytest
 import tensorflow as tf
 from serving_support.gateway import SETTINGS
 from serving_support.models import face_detector
+from serving_support.words import band, conformal
 
 from pipeline.cli import main
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
-from serving.model.operating_points import operating_points
-from serving.model.thresholds import Thresholds
+from serving.model.conformal import conformal_clips
+from serving.model.outputs import CropOutputs
 from serving.model.verdict import Wording, judge
 
 # Crops are taken as they are: a picture's brightness is its logit, through `logit_of`.
@@ -29,7 +30,7 @@ def picture(path: Path, brightness: int) -> str:
     return str(path)
 
 
-def make_model(folder: Path, logit_of, points: dict) -> Path:
+def make_model(folder: Path, logit_of, clips: dict) -> Path:
     face_detector(folder, logit_of=logit_of)
     content = {
         "version": card.VERSION,
@@ -38,7 +39,7 @@ def make_model(folder: Path, logit_of, points: dict) -> Path:
         "temperature": 1.0,
         "backbone": "tiny",
         "extraction": EXTRACTION,
-        "operating_points": points,
+        "conformal": clips,
     }
     path = folder / card.FILE
     path.parent.mkdir(exist_ok=True)
@@ -55,8 +56,7 @@ def broken_model(tmp_path_factory) -> Path:
         logit = tf.where(brightness < 20.0, np.float32(np.nan), logit)
         return tf.where(brightness > 240.0, np.float32(-np.inf), logit)
 
-    points = operating_points(np.array([-3.0, -1.0, 1.0, 3.0]), np.array([0, 0, 1, 1]))
-    return make_model(tmp_path_factory.mktemp("broken") / "1", logit_of, points)
+    return make_model(tmp_path_factory.mktemp("broken") / "1", logit_of, conformal(0.0, 0.0))
 
 
 def test_predict_never_gives_a_word_to_logits_that_are_not_finite(broken_model, tmp_path, capsys):
@@ -114,28 +114,30 @@ def test_evaluate_measures_nothing_with_them_and_fails(broken_model, tmp_path, c
 
 def test_clips_beyond_the_precision_of_probabilities_are_told_apart(tmp_path, capsys):
     """Real logits of 38 to 41 and fake ones of 60 to 63 all have a P(fake) of exactly 1.0."""
-    reals, fakes = np.linspace(38.0, 41.0, 40), np.linspace(60.0, 63.0, 40)
-    points = operating_points(np.concatenate([reals, fakes]), np.repeat([0, 1], 40))
-    model = make_model(tmp_path / "model", lambda brightness: brightness / 4.0, points)
-    expected = {152: "real", 158: "real", 163: "real", 240: "fake", 246: "fake", 252: "fake"}
+    reals, fakes = np.linspace(38.0, 41.0, 100), np.linspace(60.0, 63.0, 100)
+    logits, labels = np.concatenate([reals, fakes]), np.repeat([0, 1], 100)
+    clips = conformal_clips(logits, labels, np.arange(200))
+    model = make_model(tmp_path / "model", lambda brightness: brightness / 4.0, clips)
+    expected = {152: "real", 158: "real", 163: "real", 241: "fake", 246: "fake", 252: "fake"}
     files = [picture(tmp_path / f"{level}.png", level) for level in expected]
-    # Brightness 180 is a logit of 45: above every real clip, below the point of equal errors.
+    # Brightness 180 is a logit of 45: above every real clip, below every fake one.
     files.append(picture(tmp_path / "180.png", 180))
     assert main(["predict", *files, "--model", str(model), "--json"]) == 0
     answers = json.loads(capsys.readouterr().out)
     assert [answer["verdict"] for answer in answers] == [*expected.values(), "uncertain"]
     assert [answer["score"] for answer in answers] == [1.0] * 7
     assert answers[0]["logit"] == pytest.approx(38.0)
-    assert answers[0]["thresholds"]["real_up_to_logit"] == pytest.approx(41.0)
-    assert answers[0]["thresholds"]["fake_above_logit"] == pytest.approx(50.5)
+    assert answers[0]["thresholds"]["real_below_logit"] == pytest.approx(41.0)
+    assert answers[0]["thresholds"]["fake_above_logit"] == pytest.approx(60.121, abs=1e-3)
 
     assert main(["predict", files[0], "--model", str(model)]) == 0
     meaning = capsys.readouterr().out.splitlines()[-1]
-    assert "fake: above 1.000 (logit 50.5); real: up to 1.000 (logit 41)" in meaning
+    assert "fake: above 1.000 (logit 60.12), where" in meaning
+    assert "real: below 1.000 (logit 41), where" in meaning
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("thresholds", [None, Thresholds(0.01, 2.0, 0.0, 400)])
+@pytest.mark.parametrize("thresholds", [None, band()])
 def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
     from preprocessing.faces.face_cropper import Crop, FaceCounts
 
@@ -146,7 +148,7 @@ def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
             "clip.mp4",
             crops,
             FaceCounts(frames=8, faces=3, crops=3),
-            lambda jpegs: np.array([1.0, 5.0, value]),
+            lambda jpegs: CropOutputs(np.array([1.0, 5.0, value])),
             Wording(thresholds),
             "m version 3",
         )

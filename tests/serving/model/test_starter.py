@@ -233,7 +233,10 @@ class TestTheRealOne:
         assert found.terms
         for name, figure in found.figures.items():
             assert figure.low <= figure.value <= figure.high, name
-        assert model_card.operating_points
+        assert model_card.conformal.real.smallest_rate < 0.01
+        assert model_card.conformal.fake.smallest_rate < 0.01
+        assert model_card.familiarity.distances.smallest_rate < 0.01
+        assert model_card.operating_points is None
         assert model_card.answer_settings().crop_by == "landmarks"
         assert found.line() in starter.starter_line()
 
@@ -241,5 +244,7 @@ class TestTheRealOne:
         clip = ROOT / "tests" / "media" / "anareal121.mp4"
         assert main(["predict", str(clip), "--json"]) == 0
         (answer,) = json.loads(capsys.readouterr().out)
-        assert answer["verdict"] in ("fake", "real", "uncertain")
+        assert answer["verdict"] in ("fake", "real", "uncertain", "unfamiliar")
+        assert 0 < answer["familiarity"]["p_value"] <= 1
+        assert 0 < max(answer["p_values"].values()) <= 1
         assert answer["warning"] == ""

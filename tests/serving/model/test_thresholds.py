@@ -2,11 +2,14 @@ import math
 
 import numpy as np
 import pytest
+from serving_support.words import band
 
 from preprocessing.support.errors import UsageError
 from serving.model.aggregation import probability
-from serving.model.operating_points import OperatingPoints, operating_points
-from serving.model.thresholds import FALSE_ALARMS, Thresholds, thresholds_of
+from serving.model.conformal import ConformalClips, conformal_clips
+from serving.model.operating_points import OperatingPoints
+from serving.model.rates import Rates
+from serving.model.thresholds import conformal_thresholds, earlier_thresholds
 
 # What the version before this one wrote beside a model: thresholds as P(fake) only.
 OLD_CARD = {
@@ -25,76 +28,110 @@ OLD_CARD = {
 }
 
 
-def band(logits, labels, **arguments):
-    points = operating_points(np.array(logits), np.array(labels))
-    return thresholds_of(OperatingPoints.from_dict(points), **arguments)
+def fitted(logits, labels, clusters=None, **rates):
+    """The band of clips, by default each of a person of its own."""
+    clusters = np.arange(len(logits)) if clusters is None else clusters
+    clips = conformal_clips(np.array(logits), np.array(labels), np.array(clusters))
+    return conformal_thresholds(ConformalClips.from_dict(clips), Rates(**rates))
 
 
-def test_rare_false_alarms_lie_above_equal_errors_in_a_model_that_errs():
+def test_each_class_is_ruled_out_at_its_own_rate():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 1000)
-    logits = rng.normal(size=2000) + labels
-    found = band(logits, labels)
-    assert np.mean(logits[labels == 0] > found.fake_above_logit) <= 0.01
-    assert found.real_up_to_logit < found.fake_above_logit
-    bounds = (-99.0, found.real_up_to_logit, found.fake_above_logit, 99.0)
-    assert [found.verdict(logit) for logit in bounds] == ["real", "real", "uncertain", "fake"]
-    # With more false alarms allowed, more is fake.
-    assert band(logits, labels, false_alarms=0.1).fake_above_logit < found.fake_above_logit
+    logits = (rng.normal(size=2000) + labels).astype(np.float32)
+    found = fitted(logits, labels, false_positive_rate=0.02, miss_rate=0.1)
+    assert np.mean(logits[labels == 0] > found.fake_above_logit) == 0.019
+    assert np.mean(logits[labels == 1] < found.real_below_logit) == 0.099
+    assert found.real_below_logit < found.fake_above_logit
+    bounds = (-99.0, found.real_below_logit, found.fake_above_logit, 99.0)
+    words = ["real", "uncertain", "uncertain", "fake"]
+    assert [found.verdict(logit) for logit in bounds] == words
+    # With more false positives allowed, more is fake, and no more is real.
+    more = fitted(logits, labels, false_positive_rate=0.1, miss_rate=0.1)
+    assert more.fake_above_logit < found.fake_above_logit
+    assert more.real_below_logit == found.real_below_logit
 
 
-def test_words_change_just_above_the_thresholds():
-    found = Thresholds(0.01, 2.0, -1.0, 400)
-    for threshold, up_to, above in ((2.0, "uncertain", "fake"), (-1.0, "real", "uncertain")):
-        assert found.verdict(math.nextafter(threshold, -math.inf)) == up_to
-        assert found.verdict(threshold) == up_to
-        assert found.verdict(math.nextafter(threshold, math.inf)) == above
+def test_words_change_just_beyond_the_thresholds():
+    found = band(2.0, -1.0)
+    assert found.verdict(math.nextafter(2.0, 3.0)) == "fake"
+    assert {found.verdict(logit) for logit in (2.0, 0.0, -1.0)} == {"uncertain"}
+    assert found.verdict(math.nextafter(-1.0, -2.0)) == "real"
 
 
 @pytest.mark.parametrize("logit", [math.nan, math.inf, -math.inf, np.float32("nan")])
 def test_logits_that_are_not_finite_have_no_word(logit):
     with pytest.raises(ValueError, match="no verdict"):
-        Thresholds(0.01, 2.0, -1.0, 400).verdict(logit)
+        band().verdict(logit)
 
 
-def test_what_lies_between_separated_classes_is_uncertain_up_to_the_middle():
-    found = band([-3.0, -1.0, 2.0, 3.0], [0, 0, 1, 1])
-    assert (found.real_up_to_logit, found.fake_above_logit) == (-1.0, 0.5)
-    assert found.real_up_to == pytest.approx(float(probability(-1.0)))
-    assert found.fake_above == pytest.approx(float(probability(0.5)))
-    assert found.verdict(0.0) == "uncertain"
-    assert "val's 2 real clips are too few to show 1.0%" in found.text()
+def test_what_is_unlike_both_classes_is_uncertain():
+    logits = [*np.linspace(-3, -1, 99), *np.linspace(2, 4, 99)]
+    found = fitted(logits, np.repeat([0, 1], 99))
+    assert found.verdict(-2.9) == "real"
+    assert found.verdict(3.9) == "fake"
+    assert {found.verdict(logit) for logit in (-0.9, 0.0, 1.9)} == {"uncertain"}
+    # Above the highest real one by far, and below 5% of the fakes.
+    assert found.fake_above_logit == pytest.approx(logits[99 + 4])
 
 
-@pytest.mark.parametrize(("real_clips", "few"), [(99, True), (100, False)])
-def test_enough_real_clips_need_no_excuse(real_clips, few):
-    text = Thresholds(0.01, 0.4978, -0.0101, real_clips).text()
-    assert ("too few" in text) is few
-    assert text.startswith("fake: above 0.622; real: up to 0.497; uncertain: between")
+@pytest.mark.parametrize(("persons", "word"), [(21, "uncertain"), (98, "uncertain"), (99, "fake")])
+def test_few_persons_call_nothing_fake(persons, word):
+    labels = np.repeat([0, 1], [persons, 99])
+    found = fitted(np.where(labels, 5.0, -5.0) + np.linspace(0, 1, len(labels)), labels)
+    assert found.verdict(1e6) == word
+    few = f"no clip is called fake, for {persons} clusters of real clips cannot show 1.0%"
+    assert (few in found.text()) == (word == "uncertain")
 
 
-def test_saturated_thresholds_are_told_as_logits():
-    assert (
-        Thresholds(0.01, 50.5, -41.0, 400)
-        .text()
-        .startswith("fake: above 1.000 (logit 50.5); real: up to 0.000 (logit -41);")
+def test_clips_of_one_person_are_one_witness():
+    labels = np.repeat([0, 1], 400)
+    logits = np.concatenate([np.linspace(-3, -1, 400), np.linspace(1, 3, 400)])
+    assert fitted(logits, labels).verdict(9.0) == "fake"
+    found = fitted(logits, labels, np.arange(800) // 8)
+    assert (found.real_clips, found.real_clusters) == (400, 50)
+    assert found.verdict(9.0) == "uncertain"
+    assert "it takes 99, and theirs show 2.0% at least" in found.text()
+
+
+def test_the_text_says_rates_thresholds_and_clips():
+    assert band(0.4978, -0.0101).text() == (
+        "fake: above 0.622, where at most 1.0% of real clips are; real: below 0.497, where at most "
+        "5.0% of fakes are; uncertain: else (for clips like those of validation: 400 real ones in "
+        "300 and 200 fake ones in 100 clusters of persons)"
     )
 
 
+def test_a_class_that_val_lacks_is_said():
+    found = fitted([1.0, 2.0], [1, 1])
+    assert {found.verdict(logit) for logit in (-9.0, 0.0, 9.0)} == {"uncertain"}
+    assert "no clip is called fake, for val has no real clip" in found.text()
+    assert "no clip is called real, for 2 clusters of fake clips" in found.text()
+
+
+def test_saturated_thresholds_are_told_as_logits():
+    text = band(50.5, -41.0).text()
+    assert text.startswith("fake: above 1.000 (logit 50.5), where")
+    assert "; real: below 0.000 (logit -41), where" in text
+
+
 def test_clips_beyond_the_precision_of_probabilities_get_the_right_words():
-    reals, fakes = np.linspace(38, 41, 40), np.linspace(60, 63, 40)
-    found = band([*reals, *fakes], np.repeat([0, 1], 40))
+    reals, fakes = np.linspace(38, 41, 100), np.linspace(60, 63, 100)
+    found = fitted([*reals, *fakes], np.repeat([0, 1], 100))
     assert {found.verdict(logit) for logit in reals} == {"real"}
-    assert {found.verdict(logit) for logit in fakes} == {"fake"}
+    assert {found.verdict(logit) for logit in fakes[5:]} == {"fake"}
     assert found.verdict(45.0) == "uncertain"
+    assert (found.fake_above, found.real_below) == (1.0, 1.0)
 
 
 def test_cards_with_probabilities_give_the_words_that_they_gave():
-    found = thresholds_of(OperatingPoints.from_dict(OLD_CARD["operating_points"]))
+    found = earlier_thresholds(OperatingPoints.from_dict(OLD_CARD["operating_points"]), 0.01)
     points = {p["name"]: p["threshold"] for p in OLD_CARD["operating_points"]["points"]}
-    assert found.false_alarms == FALSE_ALARMS == 0.01
+    assert (found.false_positive_rate, found.miss_rate) == (0.01, None)
+    assert not found.guaranteed
+    assert "nothing is promised for new clips" in found.text()
     assert found.fake_above == pytest.approx(points["fpr_0.01"], rel=1e-15)
-    assert found.real_up_to == pytest.approx(points["eer"], rel=1e-15)
+    assert found.real_below == pytest.approx(points["eer"], rel=1e-15)
     for logit in np.linspace(-6, 6, 4001):
         score = float(probability(logit))
         before = "fake" if score > points["fpr_0.01"] else "uncertain"
@@ -110,18 +147,22 @@ def test_cards_with_saturated_probabilities_give_no_word(saturated, value):
         {**point, "threshold": value} if point["name"] == saturated else point
         for point in OLD_CARD["operating_points"]["points"]
     ]
-    assert thresholds_of(OperatingPoints(points=points, real_clips=300)) is None
+    assert earlier_thresholds(OperatingPoints(points=points, real_clips=300), 0.01) is None
 
 
-@pytest.mark.parametrize(
-    "points",
-    [None, OperatingPoints.from_dict(operating_points(np.array([1.0]), np.array([1])))],
-    ids=["an older model", "one class in val"],
-)
+@pytest.mark.parametrize("points", [None, OperatingPoints()], ids=["no section", "one class"])
 def test_models_without_points_have_no_band(points):
-    assert thresholds_of(points) is None
+    assert earlier_thresholds(points, 0.01) is None
 
 
-def test_a_share_that_the_model_has_not_is_refused():
-    with pytest.raises(UsageError, match=r"share of 0.02 .* for 0.1, 0.05, 0.01, 0.001"):
-        band([-1.0, 1.0], [0, 1], false_alarms=0.02)
+def test_a_rate_that_an_earlier_card_has_not_is_refused():
+    points = OperatingPoints.from_dict(OLD_CARD["operating_points"])
+    with pytest.raises(UsageError, match=r"rate of 0.1, 0.05, 0.01, 0.001, and not for 0.02"):
+        earlier_thresholds(points, 0.02)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 0.51, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["false_positive_rate", "miss_rate"])
+def test_rates_that_cannot_be_are_refused(name, rate):
+    with pytest.raises(UsageError, match=name):
+        Rates().changed(**{name: rate})

@@ -4,14 +4,16 @@ import types
 
 import numpy as np
 import pytest
+from serving_support.words import band, conformal
 
 from preprocessing.faces.face_selection import FaceCounts
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.card import ModelCard
-from serving.model.thresholds import Thresholds
+from serving.model.familiarity import FEATURES, Familiarity, familiarity
+from serving.model.outputs import CropOutputs
 from serving.model.verdict import TrackScore, Verdict, Wording, judge
 
-BAND = Thresholds(0.01, 2.0, 0.0, 400)
+BAND = band()
 
 
 def crops(*tracks):
@@ -24,12 +26,12 @@ def crops(*tracks):
 def judged(tracks, logits):
     asked, wording = [], Wording(BAND)
 
-    def logits_of(jpegs):
+    def outputs_of(jpegs):
         asked.append(list(jpegs))
-        return np.array(logits)
+        return CropOutputs(np.array(logits))
 
     counts = FaceCounts(frames=9, faces=len(tracks) + 1, crops=len(tracks), dropped={"blurred": 1})
-    verdict = judge("clip.mp4", crops(*tracks), counts, logits_of, wording, "m")
+    verdict = judge("clip.mp4", crops(*tracks), counts, outputs_of, wording, "m")
     assert asked == [[b"crop %d" % number for number in range(len(tracks))]]
     assert verdict.counts is counts
     assert verdict.file == "clip.mp4"
@@ -67,10 +69,9 @@ def test_without_crops_no_model_is_asked():
 
 
 def test_logits_that_are_not_finite_name_model_and_file():
+    broken = CropOutputs(np.array([1.0, np.nan]))
     with pytest.raises(NonFiniteLogits) as raised:
-        judge(
-            "clip.mp4", crops(0, 1), FaceCounts(), lambda _: np.array([1.0, np.nan]), Wording(), "m"
-        )
+        judge("clip.mp4", crops(0, 1), FaceCounts(), lambda _: broken, Wording(), "m")
     text = "1 of 2 logits are NaN or infinite, the first of them in clip.mp4"
     assert str(raised.value) == f"the model m gives no usable scores: {text}"
 
@@ -103,33 +104,127 @@ def test_the_answer_as_plain_values():
         "faces": 3,
         "left_out": {"small": 2},
         "tracks": [{"track": 2, "score": 0.75, "faces": 3}],
+        "p_values": None,
+        "familiarity": None,
         "thresholds": {
-            "false_alarms": 0.01,
+            "false_positive_rate": 0.01,
+            "miss_rate": 0.05,
             "fake_above_logit": 2.0,
-            "real_up_to_logit": 0.0,
+            "real_below_logit": 0.0,
             "real_clips": 400,
+            "real_clusters": 300,
+            "fake_clips": 200,
+            "fake_clusters": 100,
+            "guaranteed": True,
             "fake_above": pytest.approx(0.8808, abs=1e-4),
-            "real_up_to": 0.5,
+            "real_below": 0.5,
         },
         "meaning": BAND.text(),
     }
     assert Verdict("clip.mp4", None).as_dict()["thresholds"] is None
 
 
-def test_the_share_of_false_alarms_chooses_the_thresholds():
+CARD = {
+    "version": 1,
+    "input_size": 64,
+    "positive_class": "fake",
+    "temperature": 1.0,
+    "backbone": "tiny",
+}
+
+
+def test_rates_are_those_asked_for_else_the_cards_else_the_usual():
+    clips = {"real": {"values": list(map(float, range(100))), "cluster_sizes": [1] * 100}}
+    clips = {**clips, "fake": clips["real"]}
+    usual = Wording.of(ModelCard.from_dict({**CARD, "conformal": clips}))
+    assert (usual.rates.false_positive_rate, usual.rates.miss_rate) == (0.01, 0.05)
+    assert usual.thresholds.fake_above_logit == 99.0
+    rates = {"false_positive_rate": 0.2, "miss_rate": 0.1}
+    cards = Wording.of(ModelCard.from_dict({**CARD, "conformal": clips, "verdict": rates}))
+    # (1 + 19) / 101 is at most 0.2; (1 + 9) / 101 at most 0.1. Both are ruled out between.
+    assert (cards.thresholds.real_below_logit, cards.thresholds.fake_above_logit) == (9.0, 80.0)
+    asked = cards.at(false_positive_rate=0.1)
+    assert (asked.thresholds.real_below_logit, asked.thresholds.fake_above_logit) == (9.0, 90.0)
+    assert asked == Wording.of(
+        ModelCard.from_dict({**CARD, "conformal": clips, "verdict": rates}), 0.1
+    )
+
+
+def test_cards_of_earlier_versions_give_their_words_and_say_so():
     points = [
         {"name": name, "threshold": 0.5, "logit": logit}
         for name, logit in (("eer", 0.0), ("fpr_0.01", 2.0), ("fpr_0.05", 1.0))
     ]
-    model_card = ModelCard.from_dict(
+    section = {"points": points, "real_clips": 400, "fake_clips": 400}
+    wording = Wording.of(ModelCard.from_dict({**CARD, "operating_points": section}))
+    assert wording.thresholds.fake_above_logit == 2.0
+    assert wording.at(0.05).thresholds.fake_above_logit == 1.0
+    assert "an earlier version exported the model" in wording.meaning()
+    assert wording.p_values(1.0) is None
+    answer = Verdict("f", 0.5, wording=wording, logit=0.0).as_dict()
+    assert answer["thresholds"]["guaranteed"] is False
+
+
+def test_answers_say_how_the_score_ranks():
+    card = ModelCard.from_dict({**CARD, "conformal": conformal(2.0, 0.0)})
+    answer = Verdict("f", 0.9, wording=Wording.of(card), logit=2.5).as_dict()
+    assert answer["p_values"] == {"real": pytest.approx(1 / 101), "fake": 1.0}
+    assert Verdict("f", None, wording=Wording.of(card)).as_dict()["p_values"] is None
+
+
+def appearing(*rows):
+    """The verdict on crops of two tracks that look so; distance, contrast and detail each."""
+    rng = np.random.default_rng(0)
+    looks = np.column_stack([np.linspace(10, 20, 40), rng.permutation(np.linspace(1, 2, 40))])
+    card = ModelCard.from_dict(
         {
-            "version": 1,
-            "input_size": 64,
-            "positive_class": "fake",
-            "temperature": 1.0,
-            "backbone": "tiny",
-            "operating_points": {"points": points, "real_clips": 400, "fake_clips": 400},
+            **CARD,
+            "conformal": conformal(2.0, 0.0),
+            "familiarity": familiarity(
+                np.linspace(0.1, 0.5, 40), looks, np.arange(40), ("contrast", "detail")
+            ),
         }
     )
-    assert Wording.of(model_card).thresholds.fake_above_logit == 2.0
-    assert Wording.of(model_card, 0.05).thresholds.fake_above_logit == 1.0
+    outputs = CropOutputs(np.full(len(rows), 3.0), np.array(rows))
+    tracks = [0] * (len(rows) - 1) + [1]
+    return judge("f", crops(*tracks), FaceCounts(), lambda _: outputs, Wording.of(card), "m")
+
+
+def test_a_clip_far_from_the_training_is_unfamiliar_with_what_is_unusual():
+    verdict = appearing((0.2, 15, 1.5), (0.2, 15, 1.5), (0.7, 15, 0.3))
+    assert verdict.verdict == "unfamiliar"
+    assert verdict.unusual.distance == pytest.approx(0.7), "of the track that is furthest out"
+    assert verdict.unusual.p_value == pytest.approx(1 / 41)
+    # Facts are means over all crops: (1.5 + 1.5 + 0.3) / 3.
+    assert verdict.unusual.facts == (FEATURES,)
+    assert "unfamiliar: unlike the training's crops, as at most 5.0%" in verdict.wording.meaning()
+    assert verdict.as_dict()["familiarity"]["facts"] == list(verdict.unusual.facts)
+
+
+def test_facts_within_the_usual_leave_what_the_network_sees():
+    assert appearing((0.7, 15, 1.5), (0.7, 15, 1.5)).unusual.facts == (FEATURES,)
+    (fact,) = appearing((0.7, 15, 0.3), (0.7, 15, 0.3)).unusual.facts
+    assert fact.startswith("detail 0.3, where 95% of val's clips have 1.0")
+
+
+def test_a_clip_like_the_training_keeps_its_word_whatever_a_fact_is():
+    verdict = appearing((0.3, 99, 9.0), (0.3, 99, 9.0))
+    assert (verdict.verdict, verdict.unusual.facts) == ("fake", ())
+    assert verdict.unusual.p_value > 0.4
+
+
+def test_a_distance_that_is_no_number_gives_no_word():
+    with pytest.raises(NonFiniteLogits):
+        appearing((np.nan, 15, 1.5), (0.2, 15, 1.5))
+
+
+def test_a_distance_alone_decides_as_well():
+    wording = appearing((0.2, 15, 1.5), (0.2, 15, 1.5)).wording
+    assert wording.unusual_distance(0.7).facts == (FEATURES,)
+    assert wording.unusual_distance(0.3).facts == ()
+    assert wording.unusual_distance(np.nan) is None
+    assert Wording().unusual_distance(9.0) is None
+    few = Familiarity.from_dict(
+        familiarity(np.linspace(0, 1, 18), np.zeros((18, 0)), np.arange(18), ())
+    )
+    assert Wording(familiarity=few).unusual_distance(1e9).facts == (), "too few to show 5%"

@@ -1,0 +1,257 @@
+"""The verdicts of real models on real clips, for `benchmarks.verdicts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from benchmarks._crops import Crops, make_crops
+from benchmarks._harness import Figure, media
+from benchmarks._real_crops import SETS, make_records
+from benchmarks._starter import restored
+from benchmarks._training import train
+from components.clip_evaluator.clip_scoring import score_clips
+from components.evaluation.scores import ExampleScorer, clip_tables
+from components.trainer.config import image_size_of
+from components.trainer.crop_store import CropStore
+from components.trainer.familiarity import Familiarity
+from components.trainer.reference_clips import looks, sample
+from pipeline.config import load_config
+from pipeline.score_table import any_clips
+from preprocessing.datasets.demo_config import DemoConfig
+from serving.model import card
+from serving.model.aggregation import aggregate
+from serving.model.familiarity import UNFAMILIAR
+from serving.model.starter import starter_path
+from serving.model.thresholds import FAKE, REAL, UNCERTAIN
+from serving.model.verdict import Wording
+
+# Real footage, none of which the demo's model or the starter was trained on.
+_FOOTAGE = ("faceforensics_mini", "dfdc_mini")
+
+
+class Judged(NamedTuple):
+    """Clips with what a model says of them.
+
+    Attributes:
+      labels: int [clips], 1 = fake.
+      logits: float [clips].
+      words: [clips].
+      p_values: float [clips, 2], of "real" and "fake".
+    """
+
+    labels: np.ndarray
+    logits: np.ndarray
+    words: np.ndarray
+    p_values: np.ndarray
+
+    def figures(self, name: str) -> dict[str, Figure]:
+        """Shares of answers, and how right they are."""
+        answered = np.isin(self.words, (FAKE, REAL))
+        right = (self.words == FAKE) == (self.labels == 1)
+        real = self.labels == 0
+        figures = {
+            "answered": answered.mean(),
+            "unfamiliar": (self.words == UNFAMILIAR).mean(),
+            "real_called_fake": (self.words[real] == FAKE).mean(),
+            "fake_called_real": (self.words[~real] == REAL).mean(),
+            "aurc_by_distance_from_half": risk_under_coverage(self.wrong(), np.abs(self.logits)),
+            "aurc": risk_under_coverage(self.wrong(), self.confidence()),
+        }
+        if answered.any():
+            figures["accuracy_among_answered"] = right[answered].mean()
+        goals = {"real_called_fake": "<= 0.05"}
+        return {
+            f"starter_{name}_{key}": Figure(float(value), goals.get(key, ""))
+            for key, value in figures.items()
+        }
+
+    def wrong(self) -> np.ndarray:
+        """Whether each clip's score is on the wrong side of one half; bool [clips]."""
+        return (self.logits > 0) != (self.labels == 1)
+
+    def confidence(self) -> np.ndarray:
+        """One minus the smaller p-value, with unfamiliar clips behind all others."""
+        confident: np.ndarray = 1 - self.p_values.min(axis=1)
+        return confident - (self.words == UNFAMILIAR)
+
+
+def risk_under_coverage(wrong: np.ndarray, confidence: np.ndarray) -> float:
+    """Area under the curve of risk over coverage (Geifman and El-Yaniv, 2017).
+
+    Args:
+      wrong: bool [clips].
+      confidence: float [clips]; clips of equal confidence are taken in together.
+
+    Returns:
+      The mean, over all numbers of clips that are answered, most confident first, of their share
+      of wrong answers.
+    """
+    risks = pd.Series(wrong.astype(float)).groupby(confidence).transform("mean").to_numpy()
+    risks = risks[np.argsort(-confidence, kind="stable")]
+    return float(np.mean(np.cumsum(risks) / np.arange(1, len(risks) + 1)))
+
+
+def starter_figures(output: Path) -> dict[str, Figure]:
+    """Of the starter, on the crops that it was measured on, and on footage."""
+    crops = {name: make_records(output, name, load_config("face_crops")) for name in SETS}
+    return measure_starter(card.find_saved_model(starter_path()), crops, output)
+
+
+def measure_starter(model: Path, crops: dict[str, Crops], output: Path) -> dict[str, Figure]:
+    """As `starter_figures`, with records that are there.
+
+    Args:
+      model: the SavedModel.
+      crops: of the sets that it was trained on.
+      output: folder of the footage's scores.
+    """
+    wording = Wording.of(card.read(model))
+    scorer = ExampleScorer(model)
+    figures: dict[str, Figure] = {}
+    own: list[str] = []
+    for name, part in crops.items():
+        files = [str(file) for glob in part.files("test") for file in _glob(glob)]
+        own += files
+        figures |= judged(wording, scorer.table(files, "score")).figures(name)
+    table, records = footage(model, _FOOTAGE[:1], output)
+    figures |= judged(wording, table).figures("faceforensics")
+    graph = next(iter(crops.values())).transform_graph
+    trained = [glob for part in crops.values() for glob in part.files("train")]
+    aucs = told_apart(model, graph, trained, own, records)
+    return figures | {f"starter_auc_foreign_{name}": Figure(auc) for name, auc in aucs.items()}
+
+
+def demo_figures(output: Path) -> dict[str, Figure]:
+    """Of the demo's model, trained for the occasion."""
+    config = load_config("demo")
+    size = image_size_of(config.model)
+    crops = make_crops(output / "demo", DemoConfig(), config.extraction.frames_per_clip, size)
+    folder = output / "demo-model"
+    if not (folder / "model" / card.FILE).is_file():
+        train(
+            config, folder, crops.files("train"), crops.files("val"), crops.transform_graph,
+            {"extraction": config.extraction.crop_settings(False).to_dict(), "image_size": size},
+        )  # fmt: skip
+    return measure_demo(folder / "model", crops, output)
+
+
+def measure_demo(model: Path, crops: Crops, output: Path) -> dict[str, Figure]:
+    """As `demo_figures`, with a model that is there.
+
+    Args:
+      model: the SavedModel.
+      crops: of the demo.
+      output: folder of the footage's scores.
+    """
+    # What it would say if its data were not made.
+    wording = Wording.of(card.read(model))
+    files = [str(file) for glob in crops.files("test") for file in _glob(glob)]
+    own = judged(wording, ExampleScorer(model).table(files, "score"))
+    table, records = footage(model, _FOOTAGE, output)
+    foreign = judged(wording, table)
+    answered = np.isin(foreign.words, (FAKE, REAL)).mean()
+    aucs = told_apart(model, crops.transform_graph, crops.files("train"), files, records)
+    return {
+        "demo_footage_clips": Figure(len(foreign.words)),
+        "demo_footage_answered": Figure(float(answered), "<= 0.05"),
+        "demo_footage_uncertain": Figure(float((foreign.words == UNCERTAIN).mean())),
+        "demo_own_unfamiliar": Figure(float((own.words == UNFAMILIAR).mean()), "<= 0.05"),
+        **{f"demo_auc_foreign_{name}": Figure(auc) for name, auc in aucs.items()},
+    }
+
+
+def judged(wording: Wording, crops: pd.DataFrame) -> Judged:
+    """Joins crops to clips, and puts them into words."""
+    _, clips = clip_tables(crops)
+    logits = clips["logit"].to_numpy(float)
+    words = [
+        wording.word(logit, wording.unusual_distance(distance))
+        for logit, distance in zip(logits, clips["distance"], strict=True)
+    ]
+    ranks = [wording.p_values(logit) for logit in logits]
+    p_values = np.array([(rank.real, rank.fake) for rank in ranks if rank])
+    return Judged(clips["label"].to_numpy(int), logits, np.array(words), p_values)
+
+
+def footage(
+    model: Path, names: Sequence[str], output: Path
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Scores of real clips as `deepfake score` has them, and the records of their faces."""
+    tables: list[pd.DataFrame] = []
+    records: list[str] = []
+    for name in names:
+        root = media(name)
+        if root is None:
+            raise SystemExit(f"there is no {name} in the folder that DEEPFAKE_TEST_MEDIA names")
+        work = output / f"footage-{model.parent.parent.name}-{name}"
+        clips, _ = any_clips(root, work.with_suffix(".hashes.json"), (work,))
+        scored = score_clips(model, clips, str(root), work)
+        fakes = scored.crops["clip_id"].map(lambda clip, root=root: _is_fake(root, clip))
+        tables.append(scored.crops.assign(label=fakes.astype(int)))
+        records += scored.records
+    return pd.concat(tables, ignore_index=True), tuple(records)
+
+
+def told_apart(
+    model: Path,
+    transform_graph: Path,
+    trained: Sequence[str],
+    own: Sequence[str],
+    foreign: Sequence[str],
+) -> dict[str, float]:
+    """AUC of telling foreign clips from its own, by two distances to the training's crops.
+
+    Args:
+      model: the SavedModel.
+      transform_graph: of its image size.
+      trained: globs of training records.
+      own: of clips of the same data that it was not trained on.
+      foreign: of clips of other data.
+
+    Returns:
+      By the nearest of a sample of crops, and by Gaussians of the two classes with one covariance
+      (Mahalanobis' distance; Lee et al., 2018) over the same coordinates and sample.
+    """
+    detector = restored(model, transform_graph)
+    with CropStore(trained, "train") as store:
+        numbers = sample(store)
+        labels = store.table.labels[numbers]
+        facts, features = zip(*looks(detector, store, numbers), strict=True)
+    familiarity = Familiarity(np.concatenate(features), np.concatenate(facts))
+    points = familiarity.points.numpy()
+    means = np.stack([points[labels == label].mean(axis=0) for label in (0, 1)])
+    within = points - means[labels]
+    precision = np.linalg.pinv(within.T @ within / len(within))
+    distances: dict[str, list[np.ndarray]] = {"nearest_neighbour": [], "gaussians": []}
+    for files in (own, foreign):
+        with CropStore(files, "test") as store:
+            table = store.table
+            seen = list(looks(detector, store, np.arange(len(table))))
+            places = [familiarity.coordinates(f, x).numpy() for x, f in seen]
+            near = [familiarity.distances(f, x).numpy() for x, f in seen]
+            away = np.concatenate(places)[:, None] - means
+            gauss = np.einsum("ncd,de,nce->nc", away, precision, away).min(axis=1)
+            for name, values in (("nearest_neighbour", np.concatenate(near)), ("gaussians", gauss)):
+                distances[name].append(aggregate(values, table.clips, table.tracks).logits)
+    return {
+        name: float(roc_auc_score(np.repeat([0, 1], list(map(len, parts))), np.concatenate(parts)))
+        for name, parts in distances.items()
+    }
+
+
+def _glob(pattern: str) -> list[Path]:
+    return sorted(Path(pattern).parent.glob(Path(pattern).name))
+
+
+def _is_fake(root: Path, clip: str) -> bool:
+    """Of FaceForensics++ by its folder, of DFDC by its list."""
+    listed = root / Path(clip).parent / "metadata.json"
+    if listed.is_file():
+        return bool(pd.read_json(listed, orient="index")["label"][Path(clip).name] == "FAKE")
+    return "manipulated" in clip

@@ -1,0 +1,124 @@
+"""What an exported model keeps of val's clips and of training's crops, to judge new clips by."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.trainer.calibration import Calibration, fit_calibration
+from components.trainer.crop_store import CropStore, CropTable
+from components.trainer.export import Detector
+from components.trainer.familiarity import REFERENCE_CROPS, Familiarity
+from components.trainer.image_facts import FACTS, image_facts
+from serving.model.aggregation import aggregate
+from serving.model.conformal import conformal_clips
+from serving.model.familiarity import clip_appearance, familiarity
+
+# Of inference: what follows from it is memory, not the result.
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibratedClips:
+    """The clips of val with their calibrated logits.
+
+    Attributes:
+      calibration: that was fitted on them.
+      logits: float64 [clips], calibrated.
+      labels: int64 [clips], 1 = fake.
+      clusters: strings [clips].
+    """
+
+    calibration: Calibration
+    logits: np.ndarray
+    labels: np.ndarray
+    clusters: np.ndarray
+
+    def references(self, detector: Detector, val: CropStore) -> dict[str, Any]:
+        """The sections `conformal` and `familiarity` of the model card.
+
+        Args:
+          detector: after `learn_appearance`.
+          val: the crops of the clips.
+        """
+        distances, facts = _appearance(detector, val)
+        return {
+            "conformal": conformal_clips(self.logits, self.labels, self.clusters),
+            "familiarity": familiarity(distances, facts, self.clusters, FACTS),
+        }
+
+
+def calibrate(detector: Detector, logits: np.ndarray, table: CropTable) -> CalibratedClips:
+    """Fits the calibration on clips, and sets it.
+
+    Args:
+      detector: gets offset and temperature.
+      logits: float64 [crops], of val, not calibrated.
+      table: of val.
+    """
+    # One affine map with a slope above 0 may be applied before or after the means and maxima of
+    # `aggregate`: fitted on clips, it is exported for crops.
+    clips = aggregate(logits, table.clips, table.tracks)
+    labels = table.clip_labels[clips.clips]
+    calibration = fit_calibration(clips.logits, labels)
+    detector.calibrate(calibration)
+    clusters = table.clip_clusters[clips.clips]
+    return CalibratedClips(calibration, calibration(clips.logits), labels, clusters)
+
+
+def learn_appearance(detector: Detector, train: CropStore) -> None:
+    """Gives the detector a sample of training crops to measure distances from.
+
+    Args:
+      detector: with the weights that will be exported.
+      train: crops of training; of many, an even sample over its clips is looked at.
+    """
+    facts, features = zip(*looks(detector, train, sample(train)), strict=True)
+    detector.familiarity = Familiarity(np.concatenate(features), np.concatenate(facts))
+
+
+def sample(store: CropStore) -> np.ndarray:
+    """Numbers of at most `REFERENCE_CROPS` crops, evenly over the clips; int64 [crops]."""
+    total = len(store.table)
+    places = np.linspace(0, total - 1, min(total, REFERENCE_CROPS))
+    return np.unique(places.round().astype(np.int64))
+
+
+def looks(
+    detector: Detector, store: CropStore, numbers: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What crops look like, batch by batch.
+
+    Args:
+      detector: of the crops.
+      store: the crops.
+      numbers: int64 [crops], of those to look at.
+
+    Yields:
+      Facts, float32 [batch, facts], and features, float32 [batch, features].
+    """
+
+    # As a graph, because eagerly the crops would be decoded one after the other.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def look(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = detector.pixels(encoded)
+        return image_facts(pixels), detector.network(pixels)[1]
+
+    for batch in np.array_split(numbers, -(-len(numbers) // _BATCH)):
+        facts, features = look(tf.constant(store.read(batch)))
+        yield facts.numpy(), features.numpy()
+
+
+def _appearance(detector: Detector, val: CropStore) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and facts of val's clips."""
+    if detector.familiarity is None:
+        raise ValueError("the detector has no training crops to measure from: learn_appearance")
+    rows = [
+        np.column_stack([detector.familiarity.distances(features, facts).numpy(), facts])
+        for facts, features in looks(detector, val, np.arange(len(val.table)))
+    ]
+    return clip_appearance(np.concatenate(rows), val.table.clips, val.table.tracks)

@@ -1,0 +1,142 @@
+"""Whether a clip is like the data that the model knows, and what is unusual about it.
+
+The model gives each crop's distance to the nearest crop of its training, and image facts such as
+brightness. A clip's distance is ranked among those of val's clips: where its conformal p-value (see
+`serving.model.conformal`) is at most the chosen rate, the clip is unfamiliar, and its score has no
+meaning. At most that share of clips like val's is called so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import numpy as np
+
+from preprocessing.support.record import Record
+from preprocessing.support.section import AsList
+from serving.model.aggregation import aggregate
+from serving.model.conformal import ReferenceClips
+
+UNFAMILIAR = "unfamiliar"
+# Said where no fact is out of its range.
+FEATURES = "what the network sees is unlike the training crops"
+# Share of val's clips within the range of a fact.
+_WITHIN = 0.95
+
+
+class FactRange(Record):
+    """The range of an image fact in the clips of val.
+
+    Attributes:
+      name: of the fact.
+      low: 2.5% of the clips have less.
+      high: 2.5% of the clips have more.
+    """
+
+    name: str
+    low: float
+    high: float
+
+
+class Familiarity(Record):
+    """`familiarity` of the model card.
+
+    Attributes:
+      distances: of val's clips, of both classes.
+      facts: in the order of the model's output.
+      split: that the clips are from.
+    """
+
+    distances: ReferenceClips
+    facts: Annotated[tuple[FactRange, ...], AsList] = ()
+    split: str = "val"
+
+
+@dataclasses.dataclass(frozen=True)
+class Unusual:
+    """How unlike the model's own data a clip is.
+
+    Attributes:
+      p_value: of "the clip is like val's"; at most so large a share of these lies so far out.
+      distance: to the training crops.
+      facts: what is unusual, a phrase each; empty for a clip that is not unfamiliar.
+    """
+
+    p_value: float
+    distance: float
+    facts: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as answers have them."""
+        return {**dataclasses.asdict(self), "facts": list(self.facts)}
+
+
+def clip_appearance(
+    appearance: np.ndarray, clips: np.ndarray, tracks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """From crops to clips.
+
+    As of a score, the track that is furthest out decides about the distance, and the mean over its
+    crops is a track's. Facts are means over all crops of a clip.
+
+    Args:
+      appearance: float [crops, 1 + facts], the output of the model.
+      clips: [crops], see `aggregate`.
+      tracks: int [crops].
+
+    Returns:
+      Distances, float64 [clips], and facts, float64 [clips, facts], in the order of `aggregate`.
+
+    Raises:
+      NonFiniteLogits: a distance is NaN or infinite.
+    """
+    distances = aggregate(appearance[:, 0], clips, tracks).logits
+    _, number = np.unique(clips, return_inverse=True)
+    number = number.reshape(-1)
+    facts = np.zeros((len(distances), appearance.shape[1] - 1))
+    np.add.at(facts, number, appearance[:, 1:])
+    return distances, facts / np.bincount(number, minlength=len(distances))[:, None]
+
+
+def familiarity(
+    distances: np.ndarray, facts: np.ndarray, clusters: np.ndarray, names: tuple[str, ...]
+) -> dict[str, Any]:
+    """What `Familiarity` reads.
+
+    Args:
+      distances: float [clips], of val, see `clip_appearance`.
+      facts: float [clips, facts], likewise.
+      clusters: [clips], name of each clip's cluster.
+      names: of the facts.
+    """
+    ends = np.quantile(facts, [(1 - _WITHIN) / 2, (1 + _WITHIN) / 2], axis=0)
+    ranges = tuple(
+        FactRange(name=name, low=round(float(low), 3), high=round(float(high), 3))
+        for name, low, high in zip(names, *ends, strict=True)
+    )
+    reference = ReferenceClips.of(distances, clusters)
+    return Familiarity(distances=reference, facts=ranges, split="val").to_dict()
+
+
+def how_unusual(own: Familiarity, distance: float, facts: np.ndarray, rate: float) -> Unusual:
+    """Ranks a clip among those of val.
+
+    Args:
+      own: of the model card.
+      distance: of the clip.
+      facts: float [facts], of the clip.
+      rate: share of clips like val's that may be called unfamiliar.
+    """
+    p_value = own.distances.p_high(distance)
+    # `highest_kept` rounds as verdicts do.
+    limit = own.distances.highest_kept(rate)
+    if limit is None or distance <= limit:
+        return Unusual(p_value, distance)
+    phrases = tuple(
+        f"{fact.name} {value:.3g}, where {_WITHIN:.0%} of val's clips have {fact.low:.3g} to "
+        f"{fact.high:.3g}"
+        for fact, value in zip(own.facts, facts, strict=False)
+        if not fact.low <= value <= fact.high
+    )
+    return Unusual(p_value, distance, phrases or (FEATURES,))
