@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 def model(tmp_path_factory):
     """A version whose crops leave out faces that are much smaller than the largest one."""
     version = face_detector(tmp_path_factory.mktemp("model") / "1")
-    write_metadata(version, real_up_to=0.4, fake_above=0.6, min_relative_size=0.6)
+    write_metadata(version, real_below=0.4, fake_above=0.6, min_relative_size=0.6)
     return version
 
 

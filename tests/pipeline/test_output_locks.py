@@ -22,7 +22,7 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     version = face_detector(tmp_path_factory.mktemp("model") / "1")
-    write_metadata(version, real_up_to=0.4, fake_above=0.6)
+    write_metadata(version, real_below=0.4, fake_above=0.6)
     return version
 
 
