@@ -15,6 +15,7 @@ from pipeline.cli import main
 from pipeline.model_evaluation import _warnings, evaluate_model
 from pipeline.scoring import Request
 from preprocessing.support.errors import UsageError
+from serving.model import card
 from serving.model.verdict import NOT_A_VERDICT
 
 pytestmark = pytest.mark.integration
@@ -72,8 +73,10 @@ def test_report_says_what_the_artifacts_say(first_run):
     assert sum(at_half[key] for key in at_half if "called" in key) == sum(
         measured[key] for key in ("real", "fake")
     )
-    names = {one["name"] for one in data["confusion"]}
-    assert {"0.5", "eer", "fpr_0.01"} <= names, "operating points stand in the model's metadata"
+    names = {counts["name"] for counts in data["confusion"]}
+    reals = card.read(summary["pushed"]).conformal.real
+    shown = {f"fpr_{rate:g}" for rate in (0.1, 0.05, 0.01, 0.001) if rate >= reals.smallest_rate}
+    assert names == {"0.5", *shown}, "thresholds that the persons of val can show"
 
 
 def test_deepfake_report_draws_a_lost_page_again(first_run, workspace, capsys):
@@ -180,7 +183,7 @@ def test_interrupted_scoring_keeps_what_is_finished(
         shutil.copy(clip, data)
     (data / "broken.mp4").write_bytes(b"no video")
     asked = []
-    honest = clip_scoring.ExampleScorer.logits
+    honest = clip_scoring.ExampleScorer.rows
 
     def interrupted(self, records):
         asked.append(len(records))
@@ -188,7 +191,7 @@ def test_interrupted_scoring_keeps_what_is_finished(
             raise KeyboardInterrupt
         return honest(self, records)
 
-    monkeypatch.setattr(clip_scoring.ExampleScorer, "logits", interrupted)
+    monkeypatch.setattr(clip_scoring.ExampleScorer, "rows", interrupted)
     target = tmp_path / "scores.parquet"
     arguments = ["score", "--model", str(pushed_model), "--data", str(data)]
     arguments += ["--output", str(target)]
@@ -232,16 +235,14 @@ def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
 
 
 def test_model_that_wants_given_crops_is_not_applied_to_videos(pushed_model):
-    from serving.model import card
-
-    card = card.read(pushed_model)
-    card.extraction["precropped"] = True
+    model_card = card.read(pushed_model)
+    model_card.extraction["precropped"] = True
     with pytest.raises(UsageError, match="--precropped"):
-        card.crop_settings()
-    assert card.crop_settings(precropped=True).precropped
-    card.extraction["tilt"] = 3
+        model_card.crop_settings()
+    assert model_card.crop_settings(precropped=True).precropped
+    model_card.extraction["tilt"] = 3
     with pytest.raises(UsageError, match="tilt"):
-        card.crop_settings()
+        model_card.crop_settings()
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score"])
