@@ -226,10 +226,9 @@ def test_no_memory_says_which_batch_size_to_try(workbench, tmp_path, monkeypatch
             + keras.ops.sum(keras.ops.ones((2**23, 2**24)) * x[0, 0, 0, 0]),
             output_shape=(1,),
         )
-        backbone = keras.Model(inputs, keras.layers.Flatten()(inputs), name="backbone")
-        return keras.Model(
-            inputs, keras.layers.Dense(1)(huge(inputs)) + 0 * backbone(inputs)[:, :1]
-        )
+        backbone = keras.Model(inputs, keras.layers.Identity()(inputs), name="backbone")
+        pooled = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(inputs))
+        return keras.Model(inputs, keras.layers.Dense(1)(huge(inputs)) + 0 * pooled[:, :1])
 
     monkeypatch.setattr(setup, "build_model", too_much)
     with pytest.raises(UsageError, match=r"batch of 8 crops: try training.batch_size=4"):
