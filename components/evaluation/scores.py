@@ -141,6 +141,8 @@ def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     clip_ids = crops[names.CLIP_ID].to_numpy(str)
     track_ids = crops[names.TRACK_ID].to_numpy(int)
+    # Tables of earlier versions have no distances.
+    crops = crops.assign(distance=crops.get("distance", math.nan))
     aggregated, distances = (
         aggregate(crops[name].to_numpy(float), clip_ids, track_ids, allow_non_finite=True)
         for name in ("logit", "distance")
