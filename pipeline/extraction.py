@@ -76,9 +76,9 @@ def extract_part(config: Config, part: Part) -> int:
         clips, unreadable = hash_clips(root, mine, hashes)
         for line in problem_lines(unreadable):
             console.say(line)
-        from preprocessing.extraction.dataset_extraction import extract_part as extract
+        from preprocessing.extraction.dataset_extraction import fill_face_store
 
-        summary = extract(
+        summary = fill_face_store(
             root,
             clips,
             config.extraction.crop_settings(config.data.precropped),

@@ -22,25 +22,27 @@ def box(name: bytes, *parts: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(body), name) + body
 
 
-def _png(width: int, height: int, *chunks: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join((_chunk(b"IHDR", header), *chunks, _chunk(b"IEND", b"")))
+def png(width: int, height: int, *chunks: bytes, colour: int = 0) -> bytes:
+    """A PNG of 8 bits of these chunks; `colour` is its type, 0 for grey and 2 for RGB."""
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join((chunk(b"IHDR", header), *chunks, chunk(b"IEND", b"")))
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
+def chunk(name: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG."""
     checksum = zlib.crc32(name + body).to_bytes(4, "big")
     return len(body).to_bytes(4, "big") + name + body + checksum
 
 
 def _large_png(folder, write, name):
     rows = zlib.compress(bytes(8001) * 8000, 9)
-    write(name, _png(8000, 8000, _chunk(b"IDAT", rows)))
+    write(name, png(8000, 8000, chunk(b"IDAT", rows)))
 
 
 def _text_png(folder, write, name):
     text = b"Comment\0\0" + zlib.compress(bytes(300 << 20), 9)
     rows = zlib.compress(bytes(9) * 8)
-    write(name, _png(8, 8, _chunk(b"zTXt", text), _chunk(b"IDAT", rows)))
+    write(name, png(8, 8, chunk(b"zTXt", text), chunk(b"IDAT", rows)))
 
 
 def _claim(data: bytes, old: bytes, new: bytes) -> bytes:
@@ -122,7 +124,7 @@ def _many_png_frames(folder, write, name):
     """Two frames, which are said to be two billion."""
     data = _two_frames("PNG")
     at = data.index(b"acTL")
-    more = _chunk(b"acTL", struct.pack(">II", 0x7FFFFFFF, 0))
+    more = chunk(b"acTL", struct.pack(">II", 0x7FFFFFFF, 0))
     write(name, data[: at - 4] + more + data[at + 16 :])
 
 

@@ -16,15 +16,13 @@ from typing import Any
 
 import apache_beam as beam
 import pandas as pd
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.evaluation.scores import ExampleScorer, crop_table, read_records
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.extraction.face_extraction import run_extraction
+from preprocessing.extraction.face_extraction import local_pipeline, run_extraction
 from preprocessing.faces.crop_settings import ANSWER
 from preprocessing.support import progress
-from preprocessing.support.beam_args import RUNNER, worker_args
 from preprocessing.support.files import replacing
 from serving.model import card
 
@@ -79,7 +77,7 @@ def score_clips(
     clips = [dataclasses.replace(clip, split=_SPLIT) for clip in clips]
     scores = work / "scores" / model_digest(saved_model)
     rows = run_extraction(
-        beam.Pipeline(options=PipelineOptions([RUNNER, *worker_args(workers)])),
+        local_pipeline(workers),
         root,
         clips,
         str(work / "face-store"),

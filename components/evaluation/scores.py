@@ -39,10 +39,6 @@ class ExampleScorer:
         self._loaded = tf.saved_model.load(str(saved_model))
         self._score = self._loaded.signatures["serving_examples"]
 
-    def logits(self, records: Sequence[bytes]) -> np.ndarray:
-        """Calibrated logits, float32 [records], of serialized tf.Examples."""
-        return self.outputs(records).logits
-
     def outputs(self, records: Sequence[bytes]) -> CropOutputs:
         """The model's outputs for serialized tf.Examples; no appearance where it has none."""
         import tensorflow as tf
@@ -51,14 +47,7 @@ class ExampleScorer:
             self._score(examples=tf.constant(records[start : start + _BATCH]))
             for start in range(0, len(records), _BATCH)
         ]
-        if not parts:
-            return CropOutputs(np.empty(0, np.float32))
-        joined = {
-            name: np.concatenate([part[name].numpy() for part in parts])
-            for name in ("logit", APPEARANCE)
-            if name in parts[0]
-        }
-        return CropOutputs(joined["logit"], joined.get(APPEARANCE))
+        return CropOutputs.joined(parts, bool(parts) and APPEARANCE in parts[0])
 
     def rows(self, records: Sequence[bytes]) -> list[dict[str, Any]]:
         """Rows of the table of crops."""

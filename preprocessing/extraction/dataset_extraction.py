@@ -9,10 +9,9 @@ from typing import Any
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report
-from preprocessing.extraction.face_extraction import run_extraction
+from preprocessing.extraction.face_extraction import local_pipeline, run_extraction
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest, problem_lines
-from preprocessing.support.beam_args import RUNNER, worker_args
 from preprocessing.support.output_lock import locked
 
 
@@ -64,17 +63,13 @@ def _extract(
     beam_args: list[str] | None,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     manifest.write_csv(output / "manifest.csv")
     splits = sorted({clip.split for clip in manifest.clips})
     for split in splits:
         # Shards of an earlier call may have other numbers; the store keeps what is in them.
         shutil.rmtree(output / split, ignore_errors=True)
-    options = PipelineOptions([RUNNER, *worker_args(workers), *(beam_args or [])])
     rows = run_extraction(
-        beam.Pipeline(options=options),
+        local_pipeline(workers, beam_args or ()),
         str(manifest.root),
         manifest.clips,
         str(store),
@@ -91,7 +86,7 @@ def _extract(
     return summary
 
 
-def extract_part(
+def fill_face_store(
     root: Path,
     clips: Sequence[Clip],
     settings: CropSettings,
@@ -114,12 +109,9 @@ def extract_part(
     Returns:
       The report's summary; see `preprocessing.extraction.extraction_report.summarise`.
     """
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     report.mkdir(parents=True, exist_ok=True)
     rows = run_extraction(
-        beam.Pipeline(options=PipelineOptions([RUNNER, *worker_args(workers)])),
+        local_pipeline(workers),
         str(root),
         clips,
         str(store),

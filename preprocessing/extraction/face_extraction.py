@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_extraction import extract_clip, original_state
@@ -27,6 +28,7 @@ from preprocessing.extraction.face_store import (
 )
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import Crop, FaceCropper
+from preprocessing.support.beam_args import RUNNER, worker_args
 from preprocessing.support.fingerprint import code_digest, settings_digest
 
 __all__ = [
@@ -106,6 +108,16 @@ class ExtractFaces(beam.PTransform):
             | "WriteShard" >> beam.ParDo(_WriteShard(self._outputs, self._shards))
         )
         return rows
+
+
+def local_pipeline(workers: int, arguments: Sequence[str] = ()) -> beam.Pipeline:
+    """A Beam pipeline on this machine.
+
+    Args:
+      workers: worker processes; 1 works in this process.
+      arguments: further ones, as for another runner.
+    """
+    return beam.Pipeline(options=PipelineOptions([RUNNER, *worker_args(workers), *arguments]))
 
 
 def run_extraction(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import re
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +24,9 @@ from preprocessing.support.files import replacing
 _READ_SIZE = 1 << 20
 # Disks that serve several readers at once gain most from the first few; more only thrash others.
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
+
+# How the file of a part ends.
+_PART = re.compile(r"-\d+-of-\d+$")
 
 # Size in bytes, time of change in nanoseconds, SHA-256 in hex.
 _Known = tuple[int, int, str]
@@ -176,9 +181,10 @@ def _read_cache(path: Path | None) -> dict[str, _Known]:
     """What a file remembers, and those beside it that belong to parts."""
     if path is None:
         return {}
-    stem = path.stem.partition("-")[0]
+    whole = path.with_name(f"{_PART.sub('', path.stem)}.json")
+    parts = sorted(path.parent.glob(f"{glob.escape(whole.stem)}-*-of-*.json"))
     known: dict[str, _Known] = {}
-    for file in (*sorted(path.parent.glob(f"{stem}-*.json")), path.with_name(f"{stem}.json"), path):
+    for file in (*parts, whole, path):
         known |= _entries(file)
     return known
 

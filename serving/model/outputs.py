@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,3 +24,19 @@ class CropOutputs:
 
     logits: np.ndarray
     appearance: np.ndarray | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Mapping[str, Any]], appearance: bool) -> CropOutputs:
+        """Joins what a signature answered for batches of crops.
+
+        Args:
+          parts: tensors by output, one a batch; empty for no crops.
+          appearance: whether they hold that output, and it is wanted.
+        """
+
+        def all_of(name: str) -> np.ndarray:
+            return np.concatenate([part[name].numpy() for part in parts])
+
+        if not parts:
+            return cls(np.empty(0, np.float32))
+        return cls(all_of("logit"), all_of(APPEARANCE) if appearance else None)

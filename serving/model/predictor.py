@@ -6,12 +6,10 @@ import gc
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from preprocessing.faces.crop_settings import ALL, ANSWER
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
-from serving.model.outputs import APPEARANCE, CropOutputs
+from serving.model.outputs import CropOutputs
 from serving.model.verdict import Verdict, Wording, judge
 
 # Crops scored at once; more gain nothing on a CPU.
@@ -80,10 +78,7 @@ class Predictor:
             self._score(image=tf.constant(jpegs[start : start + _BATCH]))
             for start in range(0, len(jpegs), _BATCH)
         ]
-        appearance = None
-        if self.wording.familiarity is not None:
-            appearance = np.concatenate([part[APPEARANCE].numpy() for part in parts])
-        return CropOutputs(np.concatenate([part["logit"].numpy() for part in parts]), appearance)
+        return CropOutputs.joined(parts, self.wording.familiarity is not None)
 
     def close(self) -> None:
         """Frees the graphs; TensorFlow prints errors when the interpreter ends before that."""

@@ -19,3 +19,13 @@ def conformal(fake_above: float, real_below: float) -> dict:
         "real": {"values": [fake_above] * 100, "cluster_sizes": [1] * 100},
         "fake": {"values": [real_below] * 100, "cluster_sizes": [1] * 100},
     }
+
+
+# What a model card holds at least.
+CARD = {
+    "version": 1,
+    "input_size": 64,
+    "positive_class": "fake",
+    "temperature": 1.0,
+    "backbone": "tiny",
+}

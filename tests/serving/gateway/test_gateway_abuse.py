@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import hostile_media
 import numpy as np
 import pytest
 from made_media import face_frame, write_video
+from media_bombs import chunk, png
 from processes import Peaks, Watch, descendants, running
 from serving_support.gateway import ROOT, GatewayProcess, add_version, until, write_metadata
 from serving_support.models import face_detector
@@ -87,17 +87,11 @@ def clip(tmp_path_factory):
     return write_video(tmp_path_factory.mktemp("clip") / "moving.mp4", frames).read_bytes()
 
 
-def png_chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png_bomb(side):
     """A PNG of side x side black pixels; 1 MB of it hold 4 gigabytes."""
     row = zlib.compressobj(9)
     packed = b"".join(row.compress(bytes(1 + side * 3)) for _ in range(side)) + row.flush()
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", packed), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, data) for kind, data in chunks)
+    return png(side, side, chunk(b"IDAT", packed), colour=2)
 
 
 def jpeg_bomb(side):
@@ -105,8 +99,7 @@ def jpeg_bomb(side):
 
 
 def lying_png(width, height):
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", b"\x78\x9c")
+    return png(width, height, chunk(b"IDAT", b"\x78\x9c"), colour=2)
 
 
 def hostile(picture, clip, canaries, folder):

@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_support.words import CARD
 
 from preprocessing.support.errors import UsageError
 from serving.model.card import ModelCard
 from serving.model.conformal import ConformalClips, ReferenceClips, conformal_clips
-
-CARD = {
-    "version": 1,
-    "input_size": 64,
-    "positive_class": "fake",
-    "temperature": 1.0,
-    "backbone": "tiny",
-}
 
 
 def test_a_p_value_is_the_weight_of_what_lies_as_far_out():

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from serving_support.words import band, conformal
+from serving_support.words import CARD, band, conformal
 
 from preprocessing.faces.face_selection import FaceCounts
 from serving.model.aggregation import NonFiniteLogits
@@ -122,15 +122,6 @@ def test_the_answer_as_plain_values():
         "meaning": BAND.text(),
     }
     assert Verdict("clip.mp4", None).as_dict()["thresholds"] is None
-
-
-CARD = {
-    "version": 1,
-    "input_size": 64,
-    "positive_class": "fake",
-    "temperature": 1.0,
-    "backbone": "tiny",
-}
 
 
 def test_rates_are_those_asked_for_else_the_cards_else_the_usual():
