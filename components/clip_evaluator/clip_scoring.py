@@ -84,7 +84,7 @@ def score_clips(
         {_SPLIT: str(records)},
         settings,
         workers,
-        str(work / "rows.json"),
+        str(work),
         then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
     )
     crops = [crop for row in rows if row.crops for crop in _read(_scores_file(scores, row))]

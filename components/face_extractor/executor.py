@@ -63,7 +63,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         os.makedirs(report.uri, exist_ok=True)
 
         store = exec_properties["store"]
-        rows_path = os.path.join(report.uri, "rows.json")
         with _Progress(store, settings, manifest):
             rows = run_extraction(
                 self._make_beam_pipeline(),
@@ -73,7 +72,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 outputs,
                 settings,
                 workers,
-                rows_path,
+                report.uri,
             )
         summary = extraction_report.write(report.uri, rows, manifest.problems)
         report.set_int_custom_property("clips", summary["clips"])

@@ -14,6 +14,7 @@ from preprocessing.extraction import face_example
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_store import read_examples
 from preprocessing.media.frame import middles
+from preprocessing.support.files import replacing
 
 _CELL = 128
 _COLUMNS = 8
@@ -43,7 +44,8 @@ def write(path: str | Path, rows: Iterable[ClipRow]) -> bool:
     ok, data = cv2.imencode(".png", sheet)
     if not ok:
         raise RuntimeError("the contact sheet could not be encoded")
-    Path(path).write_bytes(data.tobytes())
+    with replacing(Path(path), binary=True) as file:
+        file.write(data.tobytes())
     return True
 
 

@@ -76,7 +76,7 @@ def _extract(
         {split: str(output / split) for split in splits},
         settings,
         workers,
-        str(output / "rows.json.tmp"),
+        str(output),
     )
     summary = extraction_report.write(output, rows, manifest.problems)
     say((output / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
@@ -118,6 +118,6 @@ def fill_face_store(
         {},
         settings,
         workers,
-        str(report / "rows.json.tmp"),
+        str(report),
     )
     return extraction_report.write(report, rows)

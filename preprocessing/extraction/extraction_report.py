@@ -10,6 +10,7 @@ from typing import Any
 
 from preprocessing.datasets.clip import Problem
 from preprocessing.extraction.clip_row import ClipRow
+from preprocessing.support.files import replacing
 from preprocessing.support.record import Record
 
 # Keys of a row that are for the machinery, not for the reader.
@@ -83,8 +84,10 @@ def write(
     left_out = [{"path": problem.path, "reason": problem.reason} for problem in problems]
     report = {"summary": summary, "clips": clip_rows, "problems": left_out}
     folder = Path(folder)
-    (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (folder / "report.txt").write_text(_text(summary, rows, problems), encoding="utf-8")
+    with replacing(folder / "report.json") as file:
+        json.dump(report, file, indent=1)
+    with replacing(folder / "report.txt") as file:
+        file.write(_text(summary, rows, problems))
     from preprocessing.extraction import contact_sheet
 
     contact_sheet.write(folder / "contact_sheet.png", rows)

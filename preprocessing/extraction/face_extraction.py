@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def run_extraction(
     outputs: dict[str, str],
     settings: CropSettings,
     workers: int,
-    rows_path: str,
+    rows_folder: str,
     then: beam.PTransform | None = None,
 ) -> list[ClipRow]:
     """Runs a pipeline that extracts the faces of clips, and accounts for every clip.
@@ -141,7 +142,8 @@ def run_extraction(
       outputs: for each split the folder that its shards are written to; empty for none.
       settings: see `preprocessing.faces.crop_settings`.
       workers: worker processes of the pipeline, among which the CPUs are divided.
-      rows_path: file that carries the rows from the workers to here; it is gone afterwards.
+      rows_folder: folder for the file that carries the rows from the workers to here, which is
+        gone afterwards.
       then: further work on each clip, report rows -> report rows; None for none.
 
     Returns:
@@ -150,6 +152,7 @@ def run_extraction(
     Raises:
       RuntimeError: a clip is missing in the rows.
     """
+    rows_path = f"{rows_folder}/rows-{secrets.token_hex(8)}.json.tmp"
     with pipeline:
         rows = (
             pipeline
@@ -247,8 +250,9 @@ class _WriteShard(beam.DoFn):
         name = f"faces-{shard:05d}-of-{self._shards[split]:05d}.gz"
         # A fake stands beside its original; the order is the same on every runner.
         ordered = sorted(rows, key=lambda row: (row.pair, row.label, row.path))
-        # Beside the folder, not in it: readers take every file in it for a shard.
-        temporary = f"{folder}-{name}.tmp"
+        # Beside the folder, not in it: readers take every file in it for a shard. A runner may try
+        # a bundle again while the first try still writes.
+        temporary = f"{folder}-{name}.{secrets.token_hex(8)}.tmp"
         with tf.io.TFRecordWriter(temporary, options="GZIP") as writer:
             for row in ordered:
                 for example in read_examples(row.stored):

@@ -1,4 +1,4 @@
-"""Text files that are complete or absent."""
+"""Files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import IO, Any, TypedDict
 
 
 class _Text(TypedDict):
@@ -22,13 +22,16 @@ TEXT: _Text = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[str]]:
-    """Opens a text file for writing that takes its place only once it is complete."""
+def replacing(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
+    """Opens a file for writing that takes its place only once it is complete.
+
+    Several processes may write the same file: the last of them to end is read afterwards.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     unfinished = Path(name)
     try:
-        with os.fdopen(handle, "w", newline="", **TEXT) as file:
+        with os.fdopen(handle, "wb") if binary else _text(handle) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -37,3 +40,7 @@ def replacing(path: Path) -> Iterator[IO[str]]:
     except BaseException:
         unfinished.unlink()
         raise
+
+
+def _text(handle: int) -> IO[str]:
+    return os.fdopen(handle, "w", newline="", **TEXT)

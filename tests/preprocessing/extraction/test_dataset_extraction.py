@@ -1,9 +1,10 @@
+import apache_beam as beam
 import pytest
 from listings import write_list
 from made_media import portrait, write_image
 
 from preprocessing.extraction import extraction_report, face_extraction
-from preprocessing.extraction.dataset_extraction import extract_dataset
+from preprocessing.extraction.dataset_extraction import extract_dataset, fill_face_store
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.build import build_manifest
 from preprocessing.support.beam_args import worker_args
@@ -84,3 +85,25 @@ def test_a_list_of_faces_is_extracted_by_clip(tmp_path):
 def test_worker_args():
     assert worker_args(1) == []
     assert "--direct_num_workers=3" in worker_args(3)
+
+
+def test_the_same_clips_by_two_processes_at_once(manifest, tmp_path, monkeypatch):
+    """The second does all its work where the first has written its rows and not read them."""
+    report, store = tmp_path / "report", tmp_path / "store"
+
+    def fill():
+        return fill_face_store(manifest.root, manifest.clips, PRECROPPED, report, store)
+
+    class Overtaken(beam.Pipeline):
+        def __exit__(self, *arguments):
+            super().__exit__(*arguments)
+            monkeypatch.undo()
+            fill()
+
+    monkeypatch.setattr(beam, "Pipeline", Overtaken)
+    assert fill()["crops"] == 6
+    assert {path.name for path in report.iterdir()} == {
+        "report.json",
+        "report.txt",
+        "contact_sheet.png",
+    }
