@@ -28,7 +28,7 @@ def resample(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Every measure of `metrics.METRICS` on resamples of the clusters.
+    """Every measure of `catalogue.MEASURES` on resamples of the clusters.
 
     Args:
       labels: int [n], 1 = fake.

@@ -22,32 +22,11 @@ from typing import Any
 import pydantic.dataclasses
 from pydantic import ConfigDict, ValidationError
 
+from components.evaluation.catalogue import MEASURES
 from components.evaluation.slices import FIXED_VALUES, KEYS
 from preprocessing.support.errors import UsageError
 from preprocessing.support.nearest import nearest
 
-# The measures of components/evaluation/metrics.py and the values that each can have.
-RANGES = {
-    "accuracy": (0.0, 1.0),
-    "auc": (0.0, 1.0),
-    "eer": (0.0, 1.0),
-    "average_precision": (0.0, 1.0),
-    "tpr_at_fpr_1pct": (0.0, 1.0),
-    "tpr_at_fpr_0.1pct": (0.0, 1.0),
-    "log_loss": (0.0, math.inf),
-    "brier": (0.0, 1.0),
-    "calibration_error": (0.0, 1.0),
-}
-METRICS = tuple(RANGES)
-# Those that TFMA computes per frame, see eval_config.py.
-FRAME_METRICS = (
-    "accuracy",
-    "auc",
-    "average_precision",
-    "tpr_at_fpr_1pct",
-    "tpr_at_fpr_0.1pct",
-    "brier",
-)
 AUC_CHANGE = "auc against the last blessed model"
 AUC_CHANGE_LOW = "auc against the last blessed model, low end of the 95% interval"
 AT_LEAST, AT_MOST = ">=", "<="
@@ -64,7 +43,7 @@ class Bound:
     """The least or largest value of a metric.
 
     Attributes:
-      metric: one of `METRICS`, or `AUC_CHANGE` or `AUC_CHANGE_LOW`.
+      metric: one of `catalogue.MEASURES`, or `AUC_CHANGE` or `AUC_CHANGE_LOW`.
       limit: the least value that holds, or the largest.
       key: of the slice; empty for everything.
       value: of the slice; empty for every slice of the key.
@@ -176,15 +155,15 @@ def parse(text: str) -> Bound:
         raise UsageError(f"{text!r} cannot be read; write it as {_EXAMPLES}")
     key, value, metric = match["key"] or "", match["value"] or "", match["metric"]
     _check_name(text, "slice", key, KEYS if key else ("",))
-    _check_name(text, "metric", metric, METRICS)
+    _check_name(text, "metric", metric, MEASURES)
     if value and key in FIXED_VALUES:
         _check_name(text, key, value, FIXED_VALUES[key])
-    low, high = RANGES[metric]
-    if not low <= limit <= high:
-        never_holds = limit > high if match["relation"] == AT_LEAST else limit < low
+    most = MEASURES[metric].most
+    if not 0 <= limit <= most:
+        never_holds = limit > most if match["relation"] == AT_LEAST else limit < 0
         raise UsageError(
             f"{text!r} {'can never hold' if never_holds else 'holds always'}: {metric} "
-            f"lies between {low:g} and {high:g}"
+            f"lies between 0 and {most:g}"
         )
     return Bound(metric, limit, key, value, match["relation"])
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.evaluation.bounds import FRAME_METRICS, Bound, contradiction, parse
+from components.evaluation.bounds import Bound, contradiction, parse
+from components.evaluation.catalogue import FRAME_MEASURES
 from preprocessing.support.section import Number, Section, SectionError, Texts
 
 
@@ -85,11 +86,11 @@ class EvaluationConfig(Section):
     @model_validator(mode="after")
     def _check_frames(self) -> EvaluationConfig:
         for bound in bounds_of(self.gate):
-            if bound.metric not in FRAME_METRICS:
+            if bound.metric not in FRAME_MEASURES:
                 raise SectionError(
                     "gate",
                     f"TFMA does not measure {bound.metric} of frames, only "
-                    f"{', '.join(FRAME_METRICS)}; put that bound into evaluation.clip_gate",
+                    f"{', '.join(FRAME_MEASURES)}; put that bound into evaluation.clip_gate",
                 )
         if self.gate.drop_by == "interval":
             raise SectionError(

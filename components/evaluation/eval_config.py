@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.bounds import AT_LEAST, Bound
+from components.evaluation.catalogue import FRAME_MEASURES
 from components.evaluation.config import EvaluationConfig, bounds_of
 from components.evaluation.slices import KEYS
 
 # TFMA's names of the metrics that the gate reads.
 BINARY_ACCURACY, AUC, AUC_DIFF, MEAN_LABEL = "binary_accuracy", "auc", "auc_diff", "mean_label"
-# Our name of a metric that can be bounded -> TFMA's class and its arguments. Those with a `name`
-# are computed only where they are bounded. 10,000 thresholds are as many as TFMA's AUC has.
-_FINE = {"num_thresholds": 10_000}
-BOUNDED: dict[str, tuple[str, dict[str, Any]]] = {
-    "accuracy": ("BinaryAccuracy", {}),
-    "auc": ("AUC", {}),
-    "average_precision": ("AUCPrecisionRecall", {"name": "average_precision"}),
-    "tpr_at_fpr_1pct": (
-        "RecallAtFalsePositiveRate",
-        {"name": "tpr_at_fpr_1pct", "false_positive_rate": 0.01, **_FINE},
-    ),
-    "tpr_at_fpr_0.1pct": (
-        "RecallAtFalsePositiveRate",
-        {"name": "tpr_at_fpr_0.1pct", "false_positive_rate": 0.001, **_FINE},
-    ),
-    "brier": ("MeanSquaredError", {"name": "brier"}),
-}
 
 _OVERALL = config_pb2.SlicingSpec()
 # Scores above which a crop counts as fake, for the confusion matrices.
@@ -67,7 +50,7 @@ def make_eval_config(evaluation: EvaluationConfig) -> config_pb2.EvalConfig:
                 config=json.dumps(arguments) if arguments else "",
                 per_slice_thresholds=thresholds.get(metric),
             )
-            for metric, (class_name, arguments) in BOUNDED.items()
+            for metric, (class_name, arguments) in FRAME_MEASURES.items()
             if metric in thresholds or not arguments
         ),
         config_pb2.MetricConfig(class_name="Precision"),
@@ -92,7 +75,7 @@ def make_eval_config(evaluation: EvaluationConfig) -> config_pb2.EvalConfig:
 def bounded_name(metric: config_pb2.MetricConfig) -> str:
     """The gate's name of a metric in a configuration; empty where it cannot be bounded."""
     metric_name = json.loads(metric.config).get("name", "") if metric.config else ""
-    for name, (class_name, arguments) in BOUNDED.items():
+    for name, (class_name, arguments) in FRAME_MEASURES.items():
         if class_name == metric.class_name and metric_name == arguments.get("name", ""):
             return name
     return ""

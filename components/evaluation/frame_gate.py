@@ -10,11 +10,10 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluation.bounds import AT_LEAST, AT_MOST, AUC_CHANGE, Bound, Row
+from components.evaluation.catalogue import NEED_BOTH_CLASSES
 from components.evaluation.eval_config import AUC_DIFF, MEAN_LABEL, bounded_name, tfma_name
 
 FILE = "verdict.json"
-# TFMA gives them a value where a class is missing, too.
-_NEED_BOTH_CLASSES = ("auc", "average_precision", "tpr_at_fpr_1pct", "tpr_at_fpr_0.1pct")
 
 
 def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Row]:
@@ -58,7 +57,8 @@ def _rows(
         metrics = measured.get(slice_name, {})
         result = metrics.get(tfma_name(name))
         reason = "" if result is not None else "nothing was tested"
-        if name in _NEED_BOTH_CLASSES and metrics.get(MEAN_LABEL) in (0.0, 1.0):
+        # TFMA gives them a value where a class is missing, too.
+        if name in NEED_BOTH_CLASSES and metrics.get(MEAN_LABEL) in (0.0, 1.0):
             result, reason = None, f"only {'fake' if metrics[MEAN_LABEL] else 'real'} crops"
         rows.append(Row.of("frame", bound, slice_name, result, reason))
         if threshold.HasField("change_threshold") and AUC_DIFF in metrics:

@@ -8,13 +8,11 @@ import math
 import numpy as np
 from sklearn import metrics as sk
 
+from components.evaluation.catalogue import MEASURES, NEED_BOTH_CLASSES
 from serving.model.aggregation import probability
 
 # TPR at a small rate of false alarms: what a user of a detector lives with.
 LOW_FPRS = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_0.1pct": 0.001}
-# Measures that mean nothing without both classes.
-NEED_BOTH_CLASSES = ("auc", "eer", "average_precision", *LOW_FPRS)
-METRICS = ("accuracy", *NEED_BOTH_CLASSES, "log_loss", "brier", "calibration_error")
 # 15 bins as in Guo et al., "On Calibration of Modern Neural Networks" (2017).
 CALIBRATION_BINS = 15
 
@@ -37,7 +35,7 @@ class Measure:
 
 
 def measure(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measure]:
-    """All of `METRICS`, without intervals.
+    """All of `catalogue.MEASURES`, without intervals.
 
     Args:
       labels: int [n], 1 = fake.
@@ -52,7 +50,7 @@ def measure(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measure]:
     labels, logits = np.asarray(labels), np.asarray(logits, np.float64)
     reason = _missing_reason(labels, logits)
     if reason and not (reason.startswith("no ") and len(labels)):
-        return {name: Measure(math.nan, note=reason) for name in METRICS}
+        return {name: Measure(math.nan, note=reason) for name in MEASURES}
     scores = probability(logits)
     values = {
         "accuracy": sk.accuracy_score(labels, logits > 0),
@@ -76,7 +74,7 @@ def measure(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measure]:
                 notes[name] = f"with {reals} real ones it is the rate without any false alarm"
     return {
         name: Measure(float(values.get(name, math.nan)), note=notes.get(name, ""))
-        for name in METRICS
+        for name in MEASURES
     }
 
 

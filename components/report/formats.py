@@ -6,17 +6,7 @@ import math
 from collections.abc import Container
 from typing import Any
 
-NAMES = {
-    "accuracy": "Accuracy",
-    "auc": "AUC",
-    "eer": "Equal error rate",
-    "average_precision": "Average precision",
-    "tpr_at_fpr_1pct": "Fakes found at 1% false alarms",
-    "tpr_at_fpr_0.1pct": "Fakes found at 0.1% false alarms",
-    "log_loss": "Log loss",
-    "brier": "Brier score",
-    "calibration_error": "Calibration error",
-}
+from components.evaluation.catalogue import MEASURES
 
 
 def named(measures: Container[str]) -> list[tuple[str, str]]:
@@ -25,7 +15,7 @@ def named(measures: Container[str]) -> list[tuple[str, str]]:
     Args:
       measures: names, as `metrics.json` and `report.json` have them.
     """
-    return [(name, title) for name, title in NAMES.items() if name in measures]
+    return [(name, kind.title) for name, kind in MEASURES.items() if name in measures]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from components.evaluation.catalogue import MEASURES
 from components.report import charts
-from components.report.formats import NAMES, measure, named, number
+from components.report.formats import measure, named, number
 from components.report.mistakes import Mistake, data_uri, overlay, thumbnail
 
 _POINTS = {"eer": "equal errors", "0.5": "score of 0.5"}
@@ -29,7 +30,7 @@ def clips(data: dict[str, Any]) -> dict[str, Any]:
             row.append(number(val["clips"][0]["metrics"][name]["value"]))
         rows.append(row)
     notes = {
-        f"{NAMES[name]}: {values['note']}."
+        f"{MEASURES[name].title}: {values['note']}."
         for name, values in clips["metrics"].items()
         if values["note"] and values["value"] is not None
     }

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from components.evaluation.bounds import AT_LEAST, Row
+from components.evaluation.catalogue import MEASURES
 from components.report import background, measured
 from components.report.background import Pictures
-from components.report.formats import NAMES, measure, named, number
+from components.report.formats import measure, named, number
 from components.report.templating import fill
 
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
@@ -63,7 +64,7 @@ def _tile(name: str, values: dict[str, Any]) -> dict[str, str]:
     between = (
         "" if values["low"] is None else f" [{number(values['low'])}, {number(values['high'])}]"
     )
-    return {"value": number(values["value"]), "name": f"{NAMES[name]}{between}"}
+    return {"value": number(values["value"]), "name": f"{MEASURES[name].title}{between}"}
 
 
 def _gate_row(row: Row) -> list[Any]:

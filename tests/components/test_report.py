@@ -10,11 +10,9 @@ import pandas as pd
 import pytest
 
 from components.evaluation.measurement import measure_split
-from components.evaluation.metrics import METRICS
 from components.evaluation.scores import CROP_COLUMNS, clip_tables
 from components.report import background, charts
 from components.report.curves import confusion, curves
-from components.report.formats import NAMES
 from components.report.mistakes import Mistake, occlusion, worst
 from components.report.page import Pictures, render
 from components.report.templating import fill
@@ -118,10 +116,6 @@ def test_a_model_of_made_data_calls_nothing_fake_or_real_without_the_warning():
     called = [line for line in lines if re.search("called (real|fake)", line)]
     assert called
     assert all(NOT_A_VERDICT in line for line in called)
-
-
-def test_every_measure_has_a_name_for_people():
-    assert tuple(NAMES) == METRICS
 
 
 def test_a_measure_that_an_earlier_version_did_not_have_is_left_out():

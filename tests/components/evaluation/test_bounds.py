@@ -5,8 +5,6 @@ import pytest
 from components.evaluation.bounds import (
     AT_LEAST,
     AT_MOST,
-    FRAME_METRICS,
-    METRICS,
     Bound,
     Row,
     parse,
@@ -44,13 +42,6 @@ def test_any_measure_is_bounded_from_below_or_above(text, bound):
     assert parse(text) == bound
     gate = load_config("demo", [f"evaluation.clip_gate.bounds=['{text}']"]).evaluation.clip_gate
     assert bounds_of(gate)[2:] == [bound]
-
-
-def test_all_measures_of_the_evaluation_can_be_bounded():
-    from components.evaluation import metrics
-
-    assert set(METRICS) == set(metrics.METRICS)
-    assert set(FRAME_METRICS) < set(METRICS)
 
 
 @pytest.mark.parametrize(

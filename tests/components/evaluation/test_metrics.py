@@ -10,10 +10,9 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from components.evaluation import bootstrap
+from components.evaluation.catalogue import MEASURES, NEED_BOTH_CLASSES
 from components.evaluation.intervals import measure_with_intervals
 from components.evaluation.metrics import (
-    METRICS,
-    NEED_BOTH_CLASSES,
     calibration_bin,
     calibration_error,
     equal_error_rate,
@@ -61,7 +60,7 @@ def expected(labels, logits, weights=None) -> dict[str, float]:
 def test_measures_agree_with_an_independent_computation(ties):
     labels, logits = drawn(3, ties=ties)
     found = {name: one.value for name, one in measure(labels, logits).items()}
-    assert set(found) == set(METRICS)
+    assert set(found) == set(MEASURES)
     assert found == pytest.approx(expected(labels, logits), abs=1e-6)
 
 
@@ -71,7 +70,7 @@ def test_resampled_measures_are_those_of_weighted_scores(ties):
     weights = np.random.default_rng(1).integers(0, 4, (6, 120)).astype(float)
     found = bootstrap.weighted(labels, logits, weights)
     for number, row in enumerate(weights):
-        one = {name: float(found[name][number]) for name in METRICS}
+        one = {name: float(found[name][number]) for name in MEASURES}
         assert one == pytest.approx(expected(labels, logits, row), abs=1e-6)
 
 
@@ -149,13 +148,13 @@ def test_one_class_leaves_only_what_it_can_tell(label):
         assert math.isnan(found[name].value)
         assert math.isnan(found[name].low)
         assert found[name].note == f"no {'real' if label else 'fake'} one: both classes are needed"
-    for name in set(METRICS) - set(NEED_BOTH_CLASSES):
+    for name in set(MEASURES) - set(NEED_BOTH_CLASSES):
         assert found[name].low <= found[name].value <= found[name].high
 
 
 def test_scores_that_are_no_numbers_measure_nothing():
     found = measure(np.array([0, 1, 1]), np.array([0.0, np.nan, np.inf]))
-    assert set(found) == set(METRICS)
+    assert set(found) == set(MEASURES)
     assert {one.note for one in found.values()} == {"2 of 3 scores are not numbers"}
     assert all(math.isnan(one.value) for one in found.values())
 
