@@ -74,7 +74,7 @@ class ReferenceClips(Record):
         return cls(
             # The shortest decimal number that gives the same float32.
             values=tuple(float(str(value)) for value in values[order]),
-            cluster_sizes=tuple(int(size) for size in counts[number.reshape(-1)][order]),
+            cluster_sizes=tuple(int(size) for size in counts[number][order]),
         )
 
     @property
@@ -154,4 +154,4 @@ def conformal_clips(logits: np.ndarray, labels: np.ndarray, clusters: np.ndarray
         name: ReferenceClips.of(logits[labels == label], clusters[labels == label])
         for label, name in enumerate(("real", "fake"))
     }
-    return ConformalClips(split="val", **by_class).to_dict()
+    return ConformalClips(**by_class).to_dict()

@@ -93,10 +93,9 @@ def clip_appearance(
     """
     distances = aggregate(appearance[:, 0], clips, tracks).logits
     _, number = np.unique(clips, return_inverse=True)
-    number = number.reshape(-1)
     facts = np.zeros((len(distances), appearance.shape[1] - 1))
     np.add.at(facts, number, appearance[:, 1:])
-    return distances, facts / np.bincount(number, minlength=len(distances))[:, None]
+    return distances, facts / np.bincount(number)[:, None]
 
 
 def familiarity(
@@ -116,7 +115,7 @@ def familiarity(
         for name, low, high in zip(names, *ends, strict=True)
     )
     reference = ReferenceClips.of(distances, clusters)
-    return Familiarity(distances=reference, facts=ranges, split="val").to_dict()
+    return Familiarity(distances=reference, facts=ranges).to_dict()
 
 
 def how_unusual(own: Familiarity, distance: float, facts: np.ndarray, rate: float) -> Unusual:
