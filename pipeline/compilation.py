@@ -1,0 +1,150 @@
+"""The compiled pipeline: a package for Kubeflow Pipelines 2, or a job for Vertex AI."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipeline.kubeflow.buckets import texts_changed
+from pipeline.kubeflow.config import KubeflowConfig
+from preprocessing.support.errors import UsageError
+from preprocessing.support.quiet import load_tensorflow, quiet
+
+if TYPE_CHECKING:
+    from tfx.orchestration import pipeline as tfx_pipeline
+
+    from pipeline.config import Config
+    from pipeline.inputs import Inputs
+
+COMMAND = ("python", "-m", "pipeline.kubeflow.entry_point")
+
+
+def make_runner(image: str, **parameters: Any) -> Any:
+    """TFX's compiler, set to the project's entry point.
+
+    Args:
+      image: that tasks run in.
+      **parameters: of `KubeflowV2DagRunner`.
+
+    Raises:
+      UsageError: kfp is not installed.
+    """
+    # What libraries say while they load is not about this pipeline.
+    load_tensorflow()
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+        except ImportError as error:
+            raise UsageError(f"compiling for Kubeflow needs the package kfp: {error}") from error
+    config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+        default_image=image,
+        default_commands=list(COMMAND),
+        # Open-source Kubeflow reads schema 2.1.0 only.
+        use_pipeline_spec_2_1=True,
+    )
+    return kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=config, **parameters)
+
+
+def make_pipeline(config: Config, inputs: Inputs) -> tfx_pipeline.Pipeline:
+    """The pipeline with the resources that its nodes ask for."""
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from kfp.pipeline_spec import pipeline_spec_pb2
+
+        from pipeline.pipeline import create_pipeline
+    pipeline = create_pipeline(config, inputs, kubeflow=True)
+    message = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
+    for node in pipeline.components:
+        amounts = config.kubeflow.amounts_of(node.id)
+        if not amounts:
+            continue
+        cpu, memory = amounts.get("cpu", 0.0), amounts.get("memory", 0.0)
+        resources = message(
+            cpu_request=cpu, cpu_limit=cpu, memory_request=memory, memory_limit=memory
+        )
+        if gpus := int(amounts.get("gpus", 0)):
+            resources.accelerator.type = config.kubeflow.gpu_type
+            resources.accelerator.count = gpus
+        node.with_platform_config(resources)
+    return pipeline
+
+
+def compile_job(config: Config, inputs: Inputs, image: str) -> dict[str, Any]:
+    """Compiles the pipeline.
+
+    Args:
+      config: the run's configuration.
+      inputs: what `pipeline.inputs.prepare` made of it.
+      image: that tasks run in.
+
+    Returns:
+      A `PipelineJob` as JSON values.
+
+    Raises:
+      UsageError: kfp is not installed, or the pipeline's name cannot be used.
+    """
+    runner = make_runner(image)
+    job: dict[str, Any] = runner.run(make_pipeline(config, inputs), write_out=False)
+    return finished(job, config.kubeflow)
+
+
+def finished(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
+    """A job of TFX's compiler with retries, and with JSON written the same by all protobufs."""
+    spec = job["pipelineSpec"] = texts_changed(job["pipelineSpec"], _in_one_line)
+    if kubeflow.retries:
+        for task in spec["root"]["dag"]["tasks"].values():
+            task["retryPolicy"] = {"maxRetryCount": kubeflow.retries, "backoffDuration": "30s"}
+    return job
+
+
+def _in_one_line(text: str) -> str:
+    """A text that is JSON, in one line with sorted keys; any other text as it is."""
+    if not text.startswith(("{", "[")) or text.startswith("{{"):
+        return text
+    return json.dumps(json.loads(text), sort_keys=True)
+
+
+def platform_document(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
+    """What Kubernetes is to give each task besides resources: a `PlatformSpec` as JSON values.
+
+    The fields are those of `KubernetesExecutorConfig` that Kubeflow 2.0 knows already.
+
+    Args:
+      job: of `compile_job`.
+      kubeflow: the section of the configuration.
+    """
+    executors = {}
+    for name, component in job["pipelineSpec"]["components"].items():
+        chosen: dict[str, Any] = {}
+        if kubeflow.volume:
+            mount = {"constant": kubeflow.volume, "mountPath": kubeflow.mount_path}
+            chosen["pvcMount"] = [mount]
+        if labels := kubeflow.labels_of(name):
+            chosen["nodeSelector"] = {"labels": labels}
+        if tolerations := kubeflow.tolerations_of(name):
+            chosen["tolerations"] = tolerations
+        if kubeflow.pull_secrets:
+            chosen["imagePullSecret"] = [{"secretName": name} for name in kubeflow.pull_secrets]
+        if chosen:
+            executors[component["executorLabel"]] = chosen
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
+
+
+def package_text(job: dict[str, Any], kubeflow: KubeflowConfig) -> str:
+    """The package that Kubeflow takes: pipeline and platform document, YAML."""
+    documents = [job["pipelineSpec"], platform_document(job, kubeflow)]
+    return yaml.safe_dump_all(documents, sort_keys=True, width=1000)
+
+
+def write(path: Path, job: dict[str, Any], kubeflow: KubeflowConfig) -> None:
+    """Writes a package where the file's name ends in .yaml, else a job for Vertex AI (JSON)."""
+    if path.suffix == ".yaml":
+        text = package_text(job, kubeflow)
+    else:
+        text = json.dumps(job, sort_keys=True, indent=1) + "\n"
+    path.write_text(text, encoding="utf-8")
