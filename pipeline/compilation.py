@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline.infra_validation import check_platform
+from pipeline.inputs import Inputs, make_output, prepare
 from pipeline.kubeflow.buckets import texts_changed
+from pipeline.kubeflow.checks import Target, check_places, check_target
 from pipeline.kubeflow.config import KubeflowConfig
+from pipeline.kubeflow.names import pipeline_name
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import load_tensorflow, quiet
 
@@ -18,7 +23,6 @@ if TYPE_CHECKING:
     from tfx.orchestration import pipeline as tfx_pipeline
 
     from pipeline.config import Config
-    from pipeline.inputs import Inputs
 
 COMMAND = ("python", "-m", "pipeline.kubeflow.entry_point")
 
@@ -94,19 +98,69 @@ def compile_job(config: Config, inputs: Inputs, image: str) -> dict[str, Any]:
 
 
 def finished(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
-    """A job of TFX's compiler with retries, and with JSON written the same by all protobufs."""
-    spec = job["pipelineSpec"] = texts_changed(job["pipelineSpec"], _in_one_line)
+    """A job of TFX's compiler with retries, paths as tasks see them, and JSON in one line.
+
+    Versions of protobuf write JSON differently, which would change cache keys.
+    """
+
+    def plain(text: str) -> str:
+        # "{{$}}" is the launcher's.
+        if not text.startswith(("{", "[")) or text.startswith("{{"):
+            return kubeflow.in_pods(text)
+        return json.dumps(texts_changed(json.loads(text), plain), sort_keys=True)
+
+    spec = job["pipelineSpec"] = texts_changed(job["pipelineSpec"], plain)
     if kubeflow.retries:
         for task in spec["root"]["dag"]["tasks"].values():
             task["retryPolicy"] = {"maxRetryCount": kubeflow.retries, "backoffDuration": "30s"}
     return job
 
 
-def _in_one_line(text: str) -> str:
-    """A text that is JSON, in one line with sorted keys; any other text as it is."""
-    if not text.startswith(("{", "[")) or text.startswith("{{"):
-        return text
-    return json.dumps(json.loads(text), sort_keys=True)
+def compile_file(
+    target: Target,
+    config: Config,
+    image: str,
+    path: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Checks the configuration, indexes the data, compiles, and writes the file.
+
+    Args:
+      target: what it is compiled for.
+      config: the run's configuration; `data` and `output` lie on the volume.
+      image: that tasks run in.
+      path: of the file: .yaml for Kubeflow, .json for Vertex AI.
+      say: told warnings and the dataset's table.
+
+    Returns:
+      The `PipelineJob` as JSON values.
+
+    Raises:
+      UsageError: something of the configuration, the data or the file is refused.
+    """
+    ending = ".yaml" if target == "kubeflow" else ".json"
+    if path.suffix != ending:
+        raise UsageError(f"{path}: the file for {target} ends in {ending}")
+    if not path.resolve().parent.is_dir():
+        raise UsageError(f"the folder of {path} does not exist: make it, or name another file")
+    check(target, config)
+    config = config.replace(output=str(make_output(config.output)))
+    inputs = prepare(config, say)
+    job = compile_job(config, inputs, image)
+    write(path, job, config.kubeflow)
+    return job
+
+
+def check(target: Target, config: Config) -> None:
+    """Refuses (UsageError) what would fail on the target; looks at the configuration only."""
+    pipeline_name(config.name)
+    check_platform(config.serving, kubeflow=True)
+    check_target(config.kubeflow, target)
+    places = {"output": config.output, "data.dir": config.data.dir, "data.list": config.data.list}
+    if config.model.weights not in ("none", "imagenet"):
+        places["model.weights"] = config.model.weights
+    resolved = {key: str(Path(place).resolve()) for key, place in places.items() if place}
+    check_places(config.kubeflow, resolved)
 
 
 def platform_document(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:

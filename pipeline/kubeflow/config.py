@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.kubeflow.buckets import FOLDERS, is_remote
 from preprocessing.support.nearest import nearest
@@ -51,7 +51,11 @@ class KubeflowConfig(Section):
         "deepfake", description="PersistentVolumeClaim with `data` and `output`, for Kubeflow."
     )
     mount_path: Text = Field(
-        "/mnt/deepfake", description="Where every task mounts the volume, and where it is here."
+        "/mnt/deepfake",
+        description="Where tasks find the volume; on Vertex AI /gcs/BUCKET, where it has buckets.",
+    )
+    local_mount: Text = Field(
+        "", description="Where this machine has what tasks find there; empty: at the same path."
     )
     pull_secrets: Texts = Field((), description="Secrets that the image is pulled with.")
     resources: Texts = Field(
@@ -91,9 +95,11 @@ class KubeflowConfig(Section):
                 raise ValueError(f"{name!r} is no name of a Kubernetes object")
         return value
 
-    @field_validator("mount_path")
+    @field_validator("mount_path", "local_mount")
     @classmethod
-    def _check_mount_path(cls, path: str) -> str:
+    def _check_mount_path(cls, path: str, info: ValidationInfo) -> str:
+        if not path and info.field_name == "local_mount":
+            return path
         if not PurePosixPath(path).is_absolute() or path.rstrip("/") == "":
             raise ValueError(f"{path!r} must be an absolute path below /")
         return path.rstrip("/")
@@ -120,6 +126,17 @@ class KubeflowConfig(Section):
         for text in texts:
             toleration(_node_and_rest(text, colons=1)[1])
         return texts
+
+    @property
+    def here(self) -> str:
+        """Where the volume is on this machine."""
+        return self.local_mount or self.mount_path
+
+    def in_pods(self, path: str) -> str:
+        """The path at which tasks find a file of the volume; others are returned as they are."""
+        if path == self.here or path.startswith(f"{self.here}/"):
+            return self.mount_path + path.removeprefix(self.here)
+        return path
 
     def amounts_of(self, node: str) -> dict[str, float]:
         """What a node asks for: `cpu` (cores), `memory` (GB) and `gpus`, each only if it is set."""

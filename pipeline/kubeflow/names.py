@@ -39,9 +39,9 @@ def image_of(kubeflow: KubeflowConfig, given: str | None = None) -> str:
 
 
 def artifacts_root(kubeflow: KubeflowConfig, output: str) -> str:
-    """Folder of the artifacts: the configured one, or a URI of the one in the run's output.
+    """Folder of the artifacts: the configured one, or that of the run's output as tasks see it.
 
     >>> artifacts_root(KubeflowConfig(), "/gcs/bucket/run")
     'gs://bucket/run/artifacts'
     """
-    return kubeflow.root or Buckets().remote(f"{output}/artifacts")
+    return kubeflow.root or Buckets().remote(kubeflow.in_pods(f"{output}/artifacts"))
