@@ -117,13 +117,14 @@ def check_volume(volume: str, namespace: str) -> str:
     return f"the volume {volume} exists"
 
 
-def submit_kubeflow(package: Path, config: Config, place: KubeflowPlace) -> str:
+def submit_kubeflow(package: Path, config: Config, place: KubeflowPlace, cache: bool = True) -> str:
     """Starts a run of a package.
 
     Args:
       package: of `pipeline.compilation.compile_file`.
       config: the run's configuration.
       place: where.
+      cache: False runs every task, whatever was run before.
 
     Returns:
       The id of the run.
@@ -145,19 +146,21 @@ def submit_kubeflow(package: Path, config: Config, place: KubeflowPlace) -> str:
                 experiment_name=place.experiment,
                 namespace=place.namespace,
                 pipeline_root=config.kubeflow.root or None,
+                enable_caching=None if cache else False,
             )
         except kfp_server_api.ApiException as error:
             raise UsageError(f"{place.host} refuses the run: {_reason(error)}") from error
     return str(run.run_id)
 
 
-def make_vertex_job(file: Path, job: dict[str, Any], place: VertexPlace) -> Any:
+def make_vertex_job(file: Path, job: dict[str, Any], place: VertexPlace, cache: bool = True) -> Any:
     """The job as Vertex AI's client has it; nothing is sent.
 
     Args:
       file: of `pipeline.compilation.compile_file`.
       job: what it holds.
       place: where it is to run.
+      cache: as of `submit_kubeflow`.
 
     Raises:
       google.auth.exceptions.GoogleAuthError: there are no credentials.
@@ -172,16 +175,18 @@ def make_vertex_job(file: Path, job: dict[str, Any], place: VertexPlace) -> Any:
             pipeline_root=job["runtimeConfig"]["gcsOutputDirectory"],
             project=place.project,
             location=place.region,
+            enable_caching=None if cache else False,
         )
 
 
-def submit_vertex(file: Path, job: dict[str, Any], place: VertexPlace) -> str:
+def submit_vertex(file: Path, job: dict[str, Any], place: VertexPlace, cache: bool = True) -> str:
     """Starts a job.
 
     Args:
       file: of `pipeline.compilation.compile_file`.
       job: what it holds.
       place: where it is to run.
+      cache: as of `submit_kubeflow`.
 
     Returns:
       The job's full name.
@@ -193,7 +198,7 @@ def submit_vertex(file: Path, job: dict[str, Any], place: VertexPlace) -> str:
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        vertex_job = make_vertex_job(file, job, place)
+        vertex_job = make_vertex_job(file, job, place, cache)
         vertex_job.submit(
             service_account=place.service_account or None, network=place.network or None
         )

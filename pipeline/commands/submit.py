@@ -28,6 +28,9 @@ class SubmitArguments:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and compile, ask no host, submit nothing.")
     ] = False
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Run every task, whatever was run before.")
+    ] = False
     image: Image = None
     preset: Preset = "folder"
     data: Data = None
@@ -110,7 +113,7 @@ def _kubeflow(arguments: SubmitArguments, config: Config, image: str) -> int:
     if arguments.dry_run:
         print(f"not submitted to {place.host} (--dry-run)")
         return 0
-    run = submission.submit_kubeflow(path, config, place)
+    run = submission.submit_kubeflow(path, config, place, not arguments.no_cache)
     print(f"submitted to {place.host}: run {run}")
     return 0
 
@@ -134,7 +137,7 @@ def _vertex(arguments: SubmitArguments, config: Config, image: str) -> int:
     if arguments.dry_run:
         print(f"not submitted to {place.project} in {place.region} (--dry-run)")
         return 0
-    print(f"submitted: {submission.submit_vertex(path, job, place)}")
+    print(f"submitted: {submission.submit_vertex(path, job, place, not arguments.no_cache)}")
     return 0
 
 

@@ -365,6 +365,15 @@ def test_submit_starts_a_run_of_the_package(volume, api, tmp_path, capsys):
     assert [sent["pipeline_spec"], sent["platform_spec"]] == written
 
 
+@pytest.mark.parametrize("options", [[], ["--no-cache"]])
+def test_submit_may_run_every_task(volume, api, options):
+    assert main(["submit", *arguments(volume, "kubeflow", "--host", api.url, *options)]) == 0
+    (run,) = api.received
+    tasks = run["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+    cached = {task["cachingOptions"].get("enableCache", False) for task in tasks.values()}
+    assert cached == {not options}
+
+
 def test_submit_refuses_a_volume_that_the_cluster_does_not_have(volume, api, capsys):
     api.claims = ("other",)
     assert main(["submit", *arguments(volume, "kubeflow", "--host", api.url)]) == 2
