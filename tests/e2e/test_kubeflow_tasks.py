@@ -103,6 +103,42 @@ def test_a_second_run_executes_nothing(interpreter, order):
     assert interpreter.executed == before
 
 
+def records(files):
+    import tensorflow as tf
+
+    paths = [str(path) for path in files]
+    dataset = tf.data.TFRecordDataset(paths, compression_type="GZIP")
+    return sorted(dataset.as_numpy_iterator())
+
+
+def numbers(value, key=""):
+    """Key -> number, of all that a JSON value holds."""
+    if isinstance(value, dict):
+        return {k: n for name in value for k, n in numbers(value[name], f"{key}.{name}").items()}
+    if isinstance(value, list):
+        return numbers(dict(enumerate(value)), key)
+    return {key: value} if isinstance(value, int | float) else {}
+
+
+@pytest.mark.timeout(1800)
+def test_outcome_is_that_of_the_local_runner(interpreter, order, first_run, tmp_path):
+    page = Path(first_run[1]["page"])
+    local = json.loads(page.with_name("report.json").read_text())
+    report = json.loads(
+        (interpreter.fetch("Report", "report", tmp_path) / "report.json").read_text()
+    )
+    examples = interpreter.fetch("FaceExtractor", "examples", tmp_path)
+    for split in ("train", "val", "test"):
+        theirs = Path(local["sources"]["records"][0]).parents[1] / f"Split-{split}"
+        assert records((examples / f"Split-{split}").iterdir()) == records(theirs.iterdir())
+    assert report["extraction"] == local["extraction"]
+    assert report["dataset"]["digest"] == local["dataset"]["digest"]
+    assert report["blessed"] == local["blessed"]
+    assert [row["held"] for row in report["gate"]] == [row["held"] for row in local["gate"]]
+    # One graph, trained twice, with the noise of sums in another order.
+    assert numbers(report["splits"]) == pytest.approx(numbers(local["splits"]), abs=1e-3)
+
+
 @pytest.mark.timeout(1800)
 def test_next_candidate_is_compared_with_the_pushed_model(interpreter, order, output, tmp_path):
     interpreter.forget("BlessedModel")

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import io
 import json
+import shutil
 import traceback
 from contextlib import redirect_stderr
 
@@ -124,11 +125,30 @@ def test_a_pushed_model_is_found_and_uploaded(interpret, package, version):
         give(interpreter, "Trainer", "model")
         model = interpreter.run_task("BlessedModel")["model"]
     finally:
-        for path in sorted(pushed.parent.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
+        shutil.rmtree(pushed.parent)
     assert model["metadata"]["pushed_version"] == "12"
     key = f"{model['uri']}/Format-Serving/variables/variables.index"
     assert interpreter.store.objects[key] == b"variables/variables.index"
+
+
+@pytest.mark.parametrize("blessed", [1, 0])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_the_gates_bless_is_pushed_and_nothing_else(interpret, package, version, blessed):
+    interpreter = interpret(ROOTS[1], VERSIONS[version])
+    give(interpreter, "Trainer", "model", files={"Format-Serving/saved_model.pb": b"graph"})
+    gate = {"BLESSED" if blessed else "NOT_BLESSED": b""}
+    give(interpreter, "ClipEvaluator", "blessing", {"blessed": blessed}, gate)
+    give(interpreter, "ServingCheck", "blessing", {"blessed": 1}, {"INFRA_BLESSED": b""})
+    models = package.parent / "out" / "models"
+    try:
+        pushed = interpreter.run_task("Pusher")["pushed_model"]
+        versions = [*models.glob("folder/*/saved_model.pb")]
+    finally:
+        shutil.rmtree(models, ignore_errors=True)
+    assert pushed["metadata"]["pushed"] == blessed
+    assert [path.parent.as_posix() for path in versions] == (
+        [pushed["metadata"]["pushed_destination"]] if blessed else []
+    )
 
 
 def test_an_unchanged_task_is_taken_from_the_cache(interpret):
