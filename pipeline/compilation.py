@@ -153,6 +153,8 @@ def compile_file(
 
 def check(target: Target, config: Config) -> None:
     """Refuses (UsageError) what would fail on the target; looks at the configuration only."""
+    if not config.output:
+        raise UsageError("no output folder is named: give --output DIR, or set output")
     pipeline_name(config.name)
     check_platform(config.serving, kubeflow=True)
     check_target(config.kubeflow, target)

@@ -219,6 +219,14 @@ def test_submit_refuses_before_it_compiles(volume, capsys, target, options, word
     assert not (volume / output).exists()
 
 
+def test_submit_without_an_output_makes_no_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--target", "kubeflow", "--image", IMAGE, "--host", "http://h", "--dry-run"]
+    assert main(["submit", *options]) == 2
+    assert "no output folder is named" in sentence(capsys)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_dry_runs_say_what_would_be_submitted(volume, capsys):
     host = ["--host", "http://127.0.0.1:9", "--dry-run"]
     assert main(["submit", *arguments(volume, "kubeflow", *host)]) == 0

@@ -173,6 +173,35 @@ def test_a_task_that_is_started_again_does_not_read_its_first_answer(interpret, 
     assert f"{schema['uri']}/schema.pbtxt" in interpreter.store.objects
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_mark_of_an_empty_folder_is_an_empty_folder(interpret, version):
+    interpreter = interpret(ROOTS[2], VERSIONS[version])
+    give(interpreter, "Trainer", "model", files={"": b""})
+    interpreter.run_task("BlessedModel")
+    (pod,) = interpreter._folder.iterdir()
+    (folder,) = (pod / "gcs").glob("**/Trainer/model")
+    assert folder.is_dir()
+
+
+def test_the_mark_of_a_full_folder_ends_the_launcher(interpret):
+    """github.com/kubeflow/pipelines/issues/13476: before any entry point; ours makes no marks."""
+    interpreter = interpret(ROOTS[2], KFP_NEWEST)
+    files = {"Format-Serving/": b"", "Format-Serving/saved_model.pb": b"graph"}
+    give(interpreter, "Trainer", "model", files=files)
+    with pytest.raises(LauncherError, match="File exists"):
+        interpreter.run_task("BlessedModel")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_download_may_bring_what_only_begins_alike(interpret, version):
+    interpreter = interpret(ROOTS[0], VERSIONS[version])
+    give(interpreter, "Trainer", "model", files={"Format-Serving/saved_model.pb": b"graph"})
+    give(interpreter, "Trainer", "model_run", files={"history.csv": b"loss"})
+    interpreter.run_task("BlessedModel")
+    brought = [path.name for path in interpreter._folder.rglob("history.csv")]
+    assert brought == (["history.csv"] if VERSIONS[version].bare_prefix else [])
+
+
 def test_an_executor_that_refuses_its_data_ends_with_a_sentence(interpret):
     interpreter = interpret(ROOTS[0], KFP_NEWEST)
     with pytest.raises(LauncherError, match=r"status 2: error: manifest \S*/manifest-"):
