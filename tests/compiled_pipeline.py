@@ -1,4 +1,4 @@
-"""The compiled pipeline of a small configuration, for tests that need no data."""
+"""Compiled pipelines of small configurations."""
 
 from pathlib import Path
 
@@ -27,3 +27,28 @@ def compile_to(path: Path, *overrides: str, inputs: Inputs = INPUTS, preset: str
         job = compilation.compile_job(config, inputs, IMAGE)
     compilation.write(path, job, config.kubeflow)
     return path
+
+
+def make_volume(folder: Path) -> Path:
+    """A dataset, in the folder `data`, whose clips hold no pictures: it can be indexed."""
+    for label in ("real", "fake"):
+        (folder / "data" / label).mkdir(parents=True)
+        for number in range(8):
+            (folder / "data" / label / f"{number}.mp4").write_bytes(f"{label} {number}".encode())
+    return folder
+
+
+def compile_arguments(volume: Path, target: str, *more: str, output: str = "out") -> list[str]:
+    """Of `deepfake compile` and `deepfake submit`: the volume is mounted here elsewhere."""
+    places = ["--data", volume / "data", "--output", volume / output]
+    places += ["--set", f"kubeflow.local_mount={volume}"]
+    if target == "vertex":
+        places += ["--set", "kubeflow.mount_path=/gcs/bucket/deepfake"]
+    return [str(word) for word in ("--target", target, "--image", IMAGE, *places, *more)]
+
+
+def error_of(capsys) -> str:
+    """The one sentence on standard error."""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    return line

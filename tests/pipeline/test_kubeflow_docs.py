@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from compiled_pipeline import make_volume
 
 from pipeline.cli import main
 
@@ -29,10 +30,7 @@ def commands(page, program):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_is_accepted(page, tmp_path, monkeypatch, capsys):
     mount, here = PAGES[page], tmp_path / "mount"
-    for label in ("real", "fake"):
-        (here / "data" / label).mkdir(parents=True)
-        for number in range(8):
-            (here / "data" / label / f"{number}.mp4").write_bytes(f"{label} {number}".encode())
+    make_volume(here)
     (configuration,) = (yaml.safe_load(block) for block in blocks(page, "yaml"))
     configuration["kubeflow"]["local_mount"] = str(here)
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(configuration))
