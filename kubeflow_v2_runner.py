@@ -38,9 +38,10 @@ def compile_pipeline(output_filename: str) -> None:
     image = image_of(config.kubeflow, os.environ.get("DEEPFAKE_IMAGE"))
     runner = make_runner(image, output_filename=output_filename)
     job = runner.run(make_pipeline(config, inputs))
-    # The tfx command may compile into a folder of its own, or not at all.
+    # The tfx command may compile into a folder of its own, or not at all; it knows Vertex AI only.
     if job is not None and Path(output_filename).is_file():
-        write(Path(output_filename), finished(job, config.kubeflow), config.kubeflow)
+        path, job = Path(output_filename), finished(job, config.kubeflow)
+        write(path, job, config.kubeflow, platform=not _under_tfx_command())
 
 
 def main() -> int:
@@ -53,6 +54,11 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _under_tfx_command() -> bool:
+    """Whether the tfx command executes this file; it does so as if a person did."""
+    return "tfx.tools.cli.cli_main" in sys.modules
 
 
 def _output_filename(argv: list[str]) -> str:

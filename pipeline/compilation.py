@@ -191,16 +191,20 @@ def platform_document(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
 
 
-def package_text(job: dict[str, Any], kubeflow: KubeflowConfig) -> str:
-    """The package that Kubeflow takes: pipeline and platform document, YAML."""
-    documents = [job["pipelineSpec"], platform_document(job, kubeflow)]
-    return yaml.safe_dump_all(documents, sort_keys=True, width=1000)
+def write(path: Path, job: dict[str, Any], kubeflow: KubeflowConfig, platform: bool = True) -> None:
+    """Writes a package where the file's name ends in .yaml, else a job for Vertex AI (JSON).
 
-
-def write(path: Path, job: dict[str, Any], kubeflow: KubeflowConfig) -> None:
-    """Writes a package where the file's name ends in .yaml, else a job for Vertex AI (JSON)."""
+    Args:
+      path: of the file.
+      job: of `compile_job`.
+      kubeflow: the section of the configuration.
+      platform: False leaves out the platform document of a package, which Vertex AI cannot read.
+    """
     if path.suffix == ".yaml":
-        text = package_text(job, kubeflow)
+        documents = [job["pipelineSpec"]]
+        if platform:
+            documents.append(platform_document(job, kubeflow))
+        text = yaml.safe_dump_all(documents, sort_keys=True, width=1000)
     else:
         text = json.dumps(job, sort_keys=True, indent=1) + "\n"
     path.write_text(text, encoding="utf-8")
