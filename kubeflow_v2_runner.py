@@ -7,21 +7,20 @@ The configuration comes from the environment as for local_runner.py; besides:
   DEEPFAKE_IMAGE   container image with this project installed
 
 `DEEPFAKE_OUTPUT` and `DEEPFAKE_DATA` must be paths that mean the same here and in the pods (a
-volume mounted at one place): the manifest is made here and read there.
+volume mounted at one place): the manifest is made here and read there. `deepfake compile`, which
+does the same from options, refuses others.
 """
 
 import os
 import sys
-import warnings
 from pathlib import Path
 
+from pipeline.compilation import finished, make_pipeline, make_runner, write
 from pipeline.config import config_from_environment
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
+from pipeline.kubeflow.names import image_of, pipeline_name
 from preprocessing.support.errors import UsageError
-from preprocessing.support.quiet import load_tensorflow, quiet
-
-DEFAULT_IMAGE = "deepfake-detection:latest"
 
 
 def compile_pipeline(output_filename: str) -> None:
@@ -32,27 +31,17 @@ def compile_pipeline(output_filename: str) -> None:
     """
     config = config_from_environment()
     check_platform(config.serving, kubeflow=True)
+    pipeline_name(config.name)
     # A relative path means nothing in a pod.
     config = config.replace(output=str(make_output(config.output)))
     inputs = prepare(config, print)
-    # What libraries say while they load is not about this pipeline.
-    load_tensorflow()
-    with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
-        except ImportError as error:
-            raise UsageError(f"compiling for Kubeflow needs the package kfp: {error}") from error
-        from pipeline.pipeline import create_pipeline
-
-    kubeflow_v2_dag_runner.KubeflowV2DagRunner(
-        config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-            default_image=os.environ.get("DEEPFAKE_IMAGE", DEFAULT_IMAGE),
-            # Open-source Kubeflow reads schema 2.1.0 only.
-            use_pipeline_spec_2_1=True,
-        ),
-        output_filename=output_filename,
-    ).run(create_pipeline(config, inputs, kubeflow=True))
+    image = image_of(config.kubeflow, os.environ.get("DEEPFAKE_IMAGE"))
+    runner = make_runner(image, output_filename=output_filename)
+    job = runner.run(make_pipeline(config, inputs))
+    # The tfx command may compile into a folder of its own, or not at all; it knows Vertex AI only.
+    if job is not None and Path(output_filename).is_file():
+        path, job = Path(output_filename), finished(job, config.kubeflow)
+        write(path, job, config.kubeflow, platform=not _under_tfx_command())
 
 
 def main() -> int:
@@ -65,6 +54,11 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _under_tfx_command() -> bool:
+    """Whether the tfx command executes this file; it does so as if a person did."""
+    return "tfx.tools.cli.cli_main" in sys.modules
 
 
 def _output_filename(argv: list[str]) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from pipeline.commands.augment_preview import augment_preview
 from pipeline.commands.compare import compare
+from pipeline.commands.compile import compile as compile_pipeline
 from pipeline.commands.demo_data import demo_data
 from pipeline.commands.doctor import doctor
 from pipeline.commands.evaluate import evaluate
@@ -19,11 +20,14 @@ from pipeline.commands.report import report
 from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
+from pipeline.commands.submit import submit
 from preprocessing.support.command_line import add_command, call, program
 
 # In the order of the list of commands.
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
+    "compile": compile_pipeline,
+    "submit": submit,
     "index": index,
     "extract": extract,
     "augment-preview": augment_preview,

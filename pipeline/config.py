@@ -23,6 +23,7 @@ from components.serving_check.config import ServingConfig
 from components.trainer.config import ModelConfig, TrainingConfig, check_training
 from components.tuner.config import TunerConfig, check_tuner
 from pipeline.config_values import DuplicateKey, override, read_yaml
+from pipeline.kubeflow.config import KubeflowConfig
 from preprocessing.datasets.data_config import DataConfig
 from preprocessing.faces.crop_settings import ExtractionConfig
 from preprocessing.support.beam_args import RUNNER
@@ -55,6 +56,7 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     verdict: Rates = Rates()
     serving: ServingConfig = ServingConfig()
+    kubeflow: KubeflowConfig = KubeflowConfig()
     beam_args: Texts = Field(
         (RUNNER,), description="Beam arguments of the TFX components other than FaceExtractor."
     )

@@ -34,6 +34,7 @@ from pipeline.cache_keys import node_code
 from pipeline.config import Config
 from pipeline.infra_validation import make_infra_validator
 from pipeline.inputs import Inputs, face_store_of
+from pipeline.kubeflow.names import artifacts_root, pipeline_name
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.beam_args import worker_args
@@ -111,8 +112,10 @@ def create_pipeline(
     # What cannot be drawn may still be pushed.
     report.add_upstream_node(pusher)
     return tfx_pipeline.Pipeline(
-        pipeline_name=config.name,
-        pipeline_root=f"{config.output}/artifacts",
+        pipeline_name=pipeline_name(config.name) if kubeflow else config.name,
+        pipeline_root=artifacts_root(config.kubeflow, config.output)
+        if kubeflow
+        else f"{config.output}/artifacts",
         components=[*data.nodes, *learning.nodes, *judging.nodes, pusher, report],
         enable_cache=True,
         beam_pipeline_args=list(config.beam_args),
@@ -272,7 +275,8 @@ def _report(
     config: Config, inputs: Inputs, data: _Data, learning: _Learning, judging: _Judging
 ) -> Report:
     return Report(
-        config=config.to_dict(),
+        # Where it ran is no reason to draw it again.
+        config={key: value for key, value in config.to_dict().items() if key != "kubeflow"},
         manifest=inputs.manifest,
         root=inputs.root,
         code=node_code("Report"),

@@ -24,6 +24,14 @@ Overrides = Annotated[
         help="Change one value of the configuration, as in training.epochs=5; may be repeated.",
     ),
 ]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Image with this project that tasks run in, with its registry and version.",
+        show_default="the configured one",
+    ),
+]
 AllFaces = Annotated[
     bool,
     typer.Option(

@@ -18,6 +18,9 @@ from typing import Any
 # whose client, tensorflow-serving-api, TFX 1.21 accepts.
 TENSORFLOW_SERVING = "2.19.1"
 
+# Name of the distribution and of its image.
+PROJECT = "deepfake-detection"
+
 # By Python version, which TFX setup.py requires.
 TFX = {(3, 10): "1.16", (3, 11): "1.21", (3, 12): "1.21", (3, 13): "1.21"}
 # The wheels of TFX 1.21's dependencies are manylinux_2_39.
@@ -92,6 +95,11 @@ def json_with_defaults() -> dict[str, bool]:
         if name in parameters:
             return {name: True}
     raise RuntimeError("json_format has no argument to print fields with default values")
+
+
+def image_name() -> str:
+    """The image that serving/deploy/Dockerfile builds, named after the project and its version."""
+    return f"{PROJECT}:{importlib.metadata.version(PROJECT)}"
 
 
 def supported_tfx() -> str | None:

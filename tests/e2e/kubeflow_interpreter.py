@@ -1,31 +1,68 @@
-"""Executes a compiled pipeline task by task, as a Kubeflow backend would, without a cluster."""
+"""Executes a compiled pipeline task by task, as unkindly as Kubeflow Pipelines, without a cluster.
 
+`kubeflow_store` says of each habit where it was read; here, files below backend/src/v2 of
+kubeflow/pipelines at 7b70c7b95. Not imitated: the Argo workflow, parallel tasks, credentials.
+"""
+
+import hashlib
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
+from e2e.kubeflow_store import (
+    FIXED_OUTPUT_FILE,
+    Habits,
+    LauncherError,
+    Pod,
+    Run,
+    Store,
+    in_a_process,
+)
+
+OUR_NAME = "pipeline.kubeflow.entry_point"
+TFX_NAME = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 
 
 class KubeflowInterpreter:
-    """Runs the containers' commands of a compiled pipeline as processes here.
+    """Runs the containers' commands of a compiled pipeline.
 
     Args:
-      pipeline: the compiled pipeline (YAML).
-      root: folder of the artifacts.
+      pipeline: the compiled package (YAML).
+      folder: for the pods' folders.
+      root: URI of the artifacts.
+      habits: of the version of Kubeflow that is imitated.
+      entry_point: module that the containers run instead of the compiled one.
+      run: starts a container's command.
     """
 
-    def __init__(self, pipeline: Path, root: Path):
-        spec = yaml.safe_load(pipeline.read_text())
+    def __init__(
+        self,
+        pipeline: Path,
+        folder: Path,
+        root: str,
+        habits: Habits,
+        entry_point: str = "",
+        run: Run = in_a_process,
+    ):
+        spec = next(yaml.safe_load_all(pipeline.read_text()))
         self._components = spec["components"]
         self._executors = spec["deploymentSpec"]["executors"]
+        self._folder = folder
         self._root = root
-        self._runs = 0
+        self.habits = habits
+        self._entry_point = entry_point
+        self._run = run
+        self.store = Store()
+        self._pods = 0
+        self._ids = 0
+        self._cache: dict[str, dict[str, Any]] = {}
         self.tasks: dict[str, Any] = spec["root"]["dag"]["tasks"]
-        # Task -> output key -> artifact, with the metadata that its executor gave it.
+        # Task -> output key -> artifact as the metadata store has it.
         self.outputs: dict[str, dict[str, Any]] = {}
+        # In the order in which their commands were started.
+        self.executed: list[str] = []
 
     def run(self) -> list[str]:
         """Runs all tasks, each after those it depends on; returns the order."""
@@ -43,30 +80,50 @@ class KubeflowInterpreter:
         return order
 
     def run_task(self, name: str) -> dict[str, Any]:
-        """Runs one task on the latest outputs of those before it; returns its outputs."""
-        self._runs += 1
-        folder = self._root / name / str(self._runs)
-        invocation = json.dumps(self._invocation(name, folder))
+        """Runs one task on the latest outputs of those before it; returns its outputs.
+
+        Raises:
+          LauncherError: the task has failed.
+        """
+        self._pods += 1
+        folder = self._folder / f"{self._pods}-{name}"
+        invocation = self._invocation(name, folder)
+        key = self._cache_key(name, invocation)
+        if self.tasks[name].get("cachingOptions", {}).get("enableCache") and key in self._cache:
+            self.outputs[name] = self._cache[key]
+            return self.outputs[name]
+        self.executed.append(name)
+        temporary = folder / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        places = {"DEEPFAKE_BUCKETS": str(folder), "TMPDIR": str(temporary)}
+        environment = {**os.environ, **places}
+        pod = Pod(folder, self.store, self.habits, environment, self._run)
+        made = pod.execute(invocation, self._command(name))
+        self.outputs[name] = {key: self._recorded(key, made[key]) for key in made}
+        self._cache[key] = self.outputs[name]
+        return self.outputs[name]
+
+    def forget(self, name: str) -> None:
+        """Drops what the cache has of a task."""
+        self._cache = {k: made for k, made in self._cache.items() if made != self.outputs[name]}
+
+    def fetch(self, task: str, key: str, folder: Path) -> Path:
+        """Downloads an output of a task; returns its folder."""
+        target = folder / task / key
+        self.store.download(self.outputs[task][key]["uri"], target, bare_prefix=False)
+        return target
+
+    def _command(self, name: str) -> list[str]:
         component = self._components[self.tasks[name]["componentRef"]["name"]]
         container = self._executors[component["executorLabel"]]["container"]
         command = [*container["command"], *container["args"]]
-        assert command[0] == "python"
-        command = [argument.replace("{{$}}", invocation) for argument in command[1:]]
-        done = subprocess.run(
-            [sys.executable, *command], cwd=self._root, capture_output=True, text=True, timeout=900
-        )
-        assert done.returncode == 0, f"{name}: {done.stderr[-4000:]}"
-        answer = json.loads((folder / "executor_output.json").read_text())
-        declared = self._invocation(name, folder)["outputs"]["artifacts"]
-        # The executor answers name, uri and metadata; the type stays as declared.
-        self.outputs[name] = {
-            key: {**declared[key]["artifacts"][0], **answer["artifacts"][key]["artifacts"][0]}
-            for key in declared
-        }
-        return self.outputs[name]
+        if self._entry_point:
+            assert command.count(OUR_NAME) == 1
+            command[command.index(OUR_NAME)] = self._entry_point
+        return command
 
     def _invocation(self, name: str, folder: Path) -> dict[str, Any]:
-        """The ExecutorInput that the backend puts in the place of {{$}}."""
+        """The ExecutorInput, as driver/driver.go, resolveInputs and provisionOutputs make it."""
         task = self.tasks[name]
         inputs = task.get("inputs", {})
         artifacts = {}
@@ -74,28 +131,70 @@ class KubeflowInterpreter:
             source = source["taskOutputArtifact"]
             made = self.outputs[source["producerTask"]][source["outputArtifactKey"]]
             artifacts[key] = {"artifacts": [made]}
-        component = self._components[task["componentRef"]["name"]]
-        made_here = {
-            key: {
-                "artifacts": [
-                    {
-                        "name": f"{folder.name}-{name}-{key}",
-                        "uri": str(folder / key),
-                        "type": output["artifactType"],
-                        "metadata": {},
-                    }
-                ]
-            }
-            for key, output in component["outputDefinitions"]["artifacts"].items()
-        }
         parameters = {
             key: value["runtimeValue"]["constant"]
             for key, value in inputs.get("parameters", {}).items()
         }
+        salt = [f"salt-{self._pods}"] if self.habits.salted else []
+        task_root = "/".join([self._root, name, *salt])
+        outputs = {}
+        component = self._components[task["componentRef"]["name"]]
+        declared = dict(component["outputDefinitions"]["artifacts"])
+        if self.habits.logs:
+            declared["executor-logs"] = {"artifactType": {"schemaTitle": "system.Artifact"}}
+        for key, output in declared.items():
+            suffix = self.habits.log_suffix if key == "executor-logs" else ""
+            artifact = {"uri": f"{task_root}/{key}{suffix}", "type": output["artifactType"]}
+            if self.habits.named_outputs:
+                artifact["name"] = key
+            outputs[key] = {"artifacts": [artifact]}
+        output_file = folder / FIXED_OUTPUT_FILE
+        if self.habits.task_output_file:
+            pod = Pod(folder, self.store, self.habits, {})
+            output_file = pod.local(task_root) / "output_metadata.json"
         return {
             "inputs": {"artifacts": artifacts, "parameterValues": parameters},
-            "outputs": {
-                "artifacts": made_here,
-                "outputFile": str(folder / "executor_output.json"),
-            },
+            "outputs": {"artifacts": outputs, "outputFile": str(output_file)},
         }
+
+    def _recorded(self, key: str, artifact: dict[str, Any]) -> dict[str, Any]:
+        """An artifact as the next task gets it: its name is an id, and its type is lost.
+
+        metadata/client.go, RecordArtifact and ToRuntimeArtifact; seen.
+        """
+        self._ids += 1
+        metadata = {name: _stored(value) for name, value in artifact["metadata"].items()}
+        return {
+            "name": str(self._ids),
+            "uri": artifact["uri"],
+            "type": {"instanceSchema": ""},
+            "metadata": {"display_name": key, "store_session_info": "null", **metadata},
+        }
+
+    def _cache_key(self, name: str, invocation: dict[str, Any]) -> str:
+        """driver/cache.go, getFingerPrint, and cacheutils/cache.go, GenerateCacheKey; seen."""
+        inputs, outputs = invocation["inputs"], invocation["outputs"]
+        component = self._components[self.tasks[name]["componentRef"]["name"]]
+        image = self._executors[component["executorLabel"]]["container"]["image"]
+        names = {
+            key: [artifact["name"] for artifact in listed["artifacts"]]
+            for key, listed in inputs["artifacts"].items()
+        }
+        specs = {
+            key: listed["artifacts"][0]["type"] for key, listed in outputs["artifacts"].items()
+        }
+        parts = [names, inputs["parameterValues"], specs, self._command(name), image]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _stored(value: Any) -> Any:
+    """metadata/converter.go, StructValueToMLMDValue, and what comes back of it; null was read."""
+    if value is None:
+        raise LauncherError("unknown/unsupported value type")
+    if isinstance(value, bool | int | float):
+        return float(value)
+    if isinstance(value, list):
+        return {"list": value}
+    if isinstance(value, dict):
+        return {"struct": value}
+    return value

@@ -1,5 +1,9 @@
-"""The pipeline compiled for Kubeflow works: its containers' commands, run without a cluster."""
+"""The pipeline compiled for Kubeflow works: its containers' commands, run without a cluster.
 
+One whole run with one root; tests/pipeline/test_kubeflow_entry_point.py has the others.
+"""
+
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from e2e.kubeflow_interpreter import KubeflowInterpreter
+from e2e.kubeflow_store import KFP_NEWEST
 from e2e.workspace import SMALL
 
 from components.evaluation import results, serving_result
@@ -41,9 +46,10 @@ def interpreter(output, workspace):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    artifacts = output / "artifacts"
-    artifacts.mkdir()
-    return KubeflowInterpreter(output / "pipeline.yaml", artifacts)
+    pods = output / "pods"
+    pods.mkdir()
+    root = "minio://mlpipeline/v2/artifacts"
+    return KubeflowInterpreter(output / "pipeline.yaml", pods, root, KFP_NEWEST)
 
 
 @pytest.fixture(scope="module")
@@ -55,39 +61,95 @@ def versions(output):
     return sorted((output / "out" / "models" / "demo").iterdir())
 
 
-def metadata(artifact):
-    return artifact.get("metadata", {})
-
-
 @pytest.mark.timeout(1800)
-def test_every_task_runs_and_the_model_is_pushed(interpreter, order, output):
-    assert set(order) == set(interpreter.tasks)
+def test_every_task_runs_and_the_model_is_pushed(interpreter, order, output, tmp_path):
+    assert set(order) == set(interpreter.tasks) == set(interpreter.executed)
     assert order.index("ExampleValidator") < order.index("Transform")
     assert order[-4:] == ["ClipEvaluator", "ServingCheck", "Pusher", "Report"]
-    served = serving_result.read(interpreter.outputs["ServingCheck"]["report"]["uri"])
+    served = serving_result.read(str(interpreter.fetch("ServingCheck", "report", tmp_path)))
     assert served.blessed
     assert served.crops
-    report = Path(interpreter.outputs["Report"]["report"]["uri"])
+    report = interpreter.fetch("Report", "report", tmp_path)
     assert "passed the gate" in (report / "report.html").read_text()
-    pushed = metadata(interpreter.outputs["Pusher"]["pushed_model"])
+    pushed = interpreter.outputs["Pusher"]["pushed_model"]["metadata"]
     assert pushed["pushed"] == 1
     (version,) = versions(output)
     assert pushed["pushed_destination"] == str(version)
     assert (version / "saved_model.pb").stat().st_size > 0
-    counts = extraction_report.read(interpreter.outputs["FaceExtractor"]["report"]["uri"])
-    assert counts.summary["crops"] > 0
+    extraction = interpreter.fetch("FaceExtractor", "report", tmp_path)
+    assert extraction_report.read(str(extraction)).summary["crops"] > 0
+
+
+def test_artifacts_are_in_the_store_and_name_no_pod(interpreter, order, output):
+    without_files = set()
+    for task, outputs in interpreter.outputs.items():
+        for key, artifact in outputs.items():
+            assert artifact["uri"].startswith("minio://"), (task, key)
+            assert str(output / "pods") not in json.dumps(artifact), (task, key)
+            if not any(uri.startswith(artifact["uri"]) for uri in interpreter.store.objects):
+                without_files.add((task, key))
+    # Nothing was pushed before, and Transform was not asked for a cache.
+    assert without_files == {("BlessedModel", "model"), ("Transform", "updated_analyzer_cache")}
+    model = interpreter.outputs["Trainer"]["model"]
+    for task in ("Evaluator", "ClipEvaluator"):
+        blessing = interpreter.outputs[task]["blessing"]["metadata"]
+        assert blessing["current_model"] == model["uri"], task
+        assert blessing["current_model_id"] == model["name"], task
+
+
+def test_a_second_run_executes_nothing(interpreter, order):
+    before = list(interpreter.executed)
+    interpreter.run()
+    assert interpreter.executed == before
+
+
+def records(files):
+    import tensorflow as tf
+
+    paths = [str(path) for path in files]
+    dataset = tf.data.TFRecordDataset(paths, compression_type="GZIP")
+    return sorted(dataset.as_numpy_iterator())
+
+
+def numbers(value, key=""):
+    """Key -> number, of all that a JSON value holds."""
+    if isinstance(value, dict):
+        return {k: n for name in value for k, n in numbers(value[name], f"{key}.{name}").items()}
+    if isinstance(value, list):
+        return numbers(dict(enumerate(value)), key)
+    return {key: value} if isinstance(value, int | float) else {}
 
 
 @pytest.mark.timeout(1800)
-def test_next_candidate_is_compared_with_the_pushed_model(interpreter, order, output):
+def test_outcome_is_that_of_the_local_runner(interpreter, order, first_run, tmp_path):
+    page = Path(first_run[1]["page"])
+    local = json.loads(page.with_name("report.json").read_text())
+    report = json.loads(
+        (interpreter.fetch("Report", "report", tmp_path) / "report.json").read_text()
+    )
+    examples = interpreter.fetch("FaceExtractor", "examples", tmp_path)
+    for split in ("train", "val", "test"):
+        theirs = Path(local["sources"]["records"][0]).parents[1] / f"Split-{split}"
+        assert records((examples / f"Split-{split}").iterdir()) == records(theirs.iterdir())
+    assert report["extraction"] == local["extraction"]
+    assert report["dataset"]["digest"] == local["dataset"]["digest"]
+    assert report["blessed"] == local["blessed"]
+    assert [row["held"] for row in report["gate"]] == [row["held"] for row in local["gate"]]
+    # One graph, trained twice, with the noise of sums in another order.
+    assert numbers(report["splits"]) == pytest.approx(numbers(local["splits"]), abs=1e-3)
+
+
+@pytest.mark.timeout(1800)
+def test_next_candidate_is_compared_with_the_pushed_model(interpreter, order, output, tmp_path):
+    interpreter.forget("BlessedModel")
     baseline = interpreter.run_task("BlessedModel")["model"]
     (version,) = versions(output)
-    assert metadata(baseline)["pushed_version"] == version.name
-    blessing = metadata(interpreter.run_task("Evaluator")["blessing"])
+    assert baseline["metadata"]["pushed_version"] == version.name
+    blessing = interpreter.run_task("Evaluator")["blessing"]["metadata"]
     assert blessing["baseline_model"] == baseline["uri"]
     # The very same model: no worse, hence blessed.
     assert blessing["blessed"] == 1
     clips = interpreter.run_task("ClipEvaluator")
-    assert metadata(clips["blessing"])["blessed"] == 1
-    difference = results.read(clips["evaluation"]["uri"]).comparison.to_dict()["metrics"]["auc"]
-    assert difference["value"] == 0
+    assert clips["blessing"]["metadata"]["blessed"] == 1
+    comparison = results.read(str(interpreter.fetch("ClipEvaluator", "evaluation", tmp_path)))
+    assert comparison.comparison.to_dict()["metrics"]["auc"]["value"] == 0

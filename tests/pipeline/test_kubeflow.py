@@ -10,20 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from pipeline.config import load_config
-from pipeline.inputs import Inputs
+from compiled_pipeline import compile_to
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "pipeline.yaml"
-INPUTS = Inputs(
-    manifest="/mnt/deepfake/out/inputs/manifest-0123456789abcdef.csv",
-    manifest_digest="0123456789abcdef" * 4,
-    root="/mnt/deepfake/data",
-    schema="/mnt/deepfake/out/inputs/schema-0123456789abcdef/schema.pbtxt",
-)
 TASKS = {
     "FaceExtractor",
     "StatisticsGen",
@@ -40,29 +32,9 @@ TASKS = {
 }
 
 
-def compile_to(path: Path) -> Path:
-    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
-
-    from pipeline import pipeline
-
-    config = load_config("folder", ["output=/mnt/deepfake/out", "name=golden"])
-    with pytest.MonkeyPatch.context() as patch:
-        # Any edit of the code changes its digest; the golden file shows changes of the wiring.
-        patch.setattr(pipeline, "node_code", lambda node, *chosen: "digest-of-the-code")
-        compiled = pipeline.create_pipeline(config, INPUTS, kubeflow=True)
-    kubeflow_v2_dag_runner.KubeflowV2DagRunner(
-        config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-            default_image="deepfake-detection:latest", use_pipeline_spec_2_1=True
-        ),
-        output_dir=str(path.parent),
-        output_filename=path.name,
-    ).run(compiled)
-    return path
-
-
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory) -> Path:
-    return compile_to(tmp_path_factory.mktemp("compiled") / "pipeline.yaml")
+    return compile_to(tmp_path_factory.mktemp("compiled") / "pipeline.yaml", "name=golden")
 
 
 def expanded(value):
@@ -76,29 +48,38 @@ def expanded(value):
     return value
 
 
+def lines_of(package: str) -> list[str]:
+    return yaml.safe_dump_all(map(expanded, yaml.safe_load_all(package)), width=1000).splitlines()
+
+
 def test_equals_the_golden_file(compiled):
-    document = expanded(yaml.safe_load(compiled.read_text()))
+    """The golden file is the package itself, except for TFX's version."""
+    version = importlib.metadata.version("tfx")
+    text = compiled.read_text()
+    assert f"sdkVersion: tfx-{version}\n" in text
     # The one thing in which the two environments differ.
-    assert document["sdkVersion"] == f"tfx-{importlib.metadata.version('tfx')}"
-    document["sdkVersion"] = "tfx-VERSION"
-    text = yaml.safe_dump(document, width=1000)
+    text = text.replace(f"sdkVersion: tfx-{version}\n", "sdkVersion: tfx-VERSION\n")
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(text)
     golden = GOLDEN.read_text() if GOLDEN.exists() else ""
     difference = "\n".join(
         difflib.unified_diff(
-            golden.splitlines(), text.splitlines(), "golden", "compiled", lineterm="", n=4
+            lines_of(golden), lines_of(text), "golden", "compiled", lineterm="", n=4
         )
     )
-    assert not difference, (
+    assert golden == text, (
         f"the compiled pipeline has changed:\n{difference}\nIf that is meant, run "
         f"UPDATE_GOLDEN=1 python -m pytest {Path(__file__).relative_to(ROOT)} and commit "
         f"{GOLDEN.relative_to(ROOT)}"
     )
 
 
+def pipeline_of(package: Path) -> dict:
+    return next(yaml.safe_load_all(package.read_text()))
+
+
 def test_every_task_is_a_container_and_none_a_resolver(compiled):
-    spec = yaml.safe_load(compiled.read_text())
+    spec = pipeline_of(compiled)
     assert spec["schemaVersion"] == "2.1.0"
     assert set(spec["root"]["dag"]["tasks"]) == TASKS
     assert len(spec["deploymentSpec"]["executors"]) == len(TASKS)
@@ -107,7 +88,7 @@ def test_every_task_is_a_container_and_none_a_resolver(compiled):
 
 
 def test_nothing_is_trained_before_the_examples_are_found_valid(compiled):
-    tasks = yaml.safe_load(compiled.read_text())["root"]["dag"]["tasks"]
+    tasks = pipeline_of(compiled)["root"]["dag"]["tasks"]
     assert "ExampleValidator" in tasks["Transform"]["dependentTasks"]
     assert "Transform" in tasks["Trainer"]["dependentTasks"]
     assert {"ClipEvaluator", "ServingCheck"} <= set(tasks["Pusher"]["dependentTasks"])
@@ -123,8 +104,8 @@ def test_kfp_loads_it(compiled):
 
 
 def test_json_for_vertex_holds_the_same_pipeline(compiled, tmp_path):
-    job = json.loads(compile_to(tmp_path / "pipeline.json").read_text())
-    assert job["pipelineSpec"] == yaml.safe_load(compiled.read_text())
+    job = json.loads(compile_to(tmp_path / "pipeline.json", "name=golden").read_text())
+    assert job["pipelineSpec"] == pipeline_of(compiled)
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "/mnt/deepfake/out/artifacts"
     assert job["displayName"] == "golden"
 
@@ -152,7 +133,7 @@ def test_entry_point_compiles_a_dataset(tmp_path):
     assert "Warning" not in done.stderr
     assert "clips" in done.stdout, "the dataset's table is shown"
     assert done.stdout.splitlines()[-1] == "wrote pipeline.yaml"
-    spec = yaml.safe_load((tmp_path / "pipeline.yaml").read_text())
+    spec = pipeline_of(tmp_path / "pipeline.yaml")
     images = {e["container"]["image"] for e in spec["deploymentSpec"]["executors"].values()}
     assert images == {"registry/image:1"}
     tasks = spec["root"]["dag"]["tasks"]

@@ -10,7 +10,10 @@ from google.protobuf import text_format
 from kubernetes import client
 from tensorflow_serving.config import model_server_config_pb2
 
+import pipeline
 import serving
+from pipeline.kubeflow.config import KubeflowConfig
+from preprocessing.support.versions import image_name
 from serving.gateway.metrics import GatewayMetrics
 from serving.model.warmup_requests import BATCH_SIZES
 from serving.server.config import models_from_proto
@@ -18,7 +21,11 @@ from serving.server.metrics import Metrics
 from serving.server.text_config import METRICS_PATH, read_batching_config
 
 DEPLOY = Path(serving.__file__).parent / "deploy"
-KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+# Of the volume that tasks and servers share.
+VOLUME = Path(pipeline.__file__).parent / "deploy" / "kubernetes" / "volume.yaml"
+KUBERNETES = [*sorted((DEPLOY / "kubernetes").glob("*.yaml")), VOLUME]
+
+NAME = "deepfake"
 
 
 def documents(path):
@@ -33,6 +40,16 @@ def find(name, kind):
     ]
     assert len(found) == 1
     return found[0]
+
+
+def claim():
+    """Name of the claim that the pipeline's tasks mount by default."""
+    volume, job = documents(VOLUME)
+    name = volume["metadata"]["name"]
+    assert name == KubeflowConfig().volume
+    pod = job["spec"]["template"]["spec"]
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == name
+    return name
 
 
 def model_of(document):
@@ -136,11 +153,31 @@ def test_volumes_are_mounted_and_claimed():
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
     assert mounts == set(volumes)
-    claim = find("serving", "PersistentVolumeClaim")["metadata"]["name"]
-    assert volumes["models"]["persistentVolumeClaim"]["claimName"] == claim
+    assert volumes["models"]["persistentVolumeClaim"]["claimName"] == claim()
     assert (
         volumes["config"]["configMap"]["name"] == find("serving", "ConfigMap")["metadata"]["name"]
     )
+
+
+@pytest.mark.parametrize("name", ["serving", "gateway"])
+def test_servers_read_where_pusher_writes(name):
+    """Pusher writes OUTPUT/models/NAME, and OUTPUT is the volume's root in docs/kubeflow.md."""
+    pod = find(name, "Deployment")["spec"]["template"]["spec"]
+    mounts = {mount["name"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["models"]["persistentVolumeClaim"]["claimName"] == claim()
+    assert mounts["models"]["subPath"] == "models"
+    assert mounts["models"]["mountPath"] == "/models"
+
+
+def test_image_is_the_one_that_tasks_run_in():
+    texts = [DEPLOY / "Dockerfile", DEPLOY / "compose.yaml", *KUBERNETES]
+    named = {
+        image
+        for path in texts
+        for image in re.findall(r"deepfake-detection:[\w.]+", path.read_text())
+    }
+    assert named == {image_name()}
 
 
 def test_config_map_holds_the_files_of_this_folder(tmp_path):
@@ -172,9 +209,11 @@ def test_kserve_service():
     assert document["apiVersion"] == "serving.kserve.io/v1beta1"
     model = document["spec"]["predictor"]["model"]
     assert model["modelFormat"] == {"name": "tensorflow"}
-    claim = find("serving", "PersistentVolumeClaim")["metadata"]["name"]
-    assert model["storageUri"].startswith(f"pvc://{claim}/")
+    assert model["storageUri"] == f"pvc://{claim()}/models/{NAME}"
     check(model["resources"], "V1ResourceRequirements", "resources")
+    # Of the runtime kserve-tensorflow-serving; what is not set here is taken from there.
+    limits = {"cpu": "1", "memory": "2Gi", **model["resources"]["limits"]}
+    assert float(limits["cpu"]) >= float(model["resources"]["requests"]["cpu"])
 
 
 def test_compose_mounts_files_that_exist_and_pins_images():

@@ -1,0 +1,210 @@
+"""The compiled pipeline: a package for Kubeflow Pipelines 2, or a job for Vertex AI."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipeline.infra_validation import check_platform
+from pipeline.inputs import Inputs, make_output, prepare
+from pipeline.kubeflow.buckets import texts_changed
+from pipeline.kubeflow.checks import Target, check_places, check_target
+from pipeline.kubeflow.config import KubeflowConfig
+from pipeline.kubeflow.names import pipeline_name
+from preprocessing.support.errors import UsageError
+from preprocessing.support.quiet import load_tensorflow, quiet
+
+if TYPE_CHECKING:
+    from tfx.orchestration import pipeline as tfx_pipeline
+
+    from pipeline.config import Config
+
+COMMAND = ("python", "-m", "pipeline.kubeflow.entry_point")
+
+
+def make_runner(image: str, **parameters: Any) -> Any:
+    """TFX's compiler, set to the project's entry point.
+
+    Args:
+      image: that tasks run in.
+      **parameters: of `KubeflowV2DagRunner`.
+
+    Raises:
+      UsageError: kfp is not installed.
+    """
+    # What libraries say while they load is not about this pipeline.
+    load_tensorflow()
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+        except ImportError as error:
+            raise UsageError(f"compiling for Kubeflow needs the package kfp: {error}") from error
+    config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+        default_image=image,
+        default_commands=list(COMMAND),
+        # Open-source Kubeflow reads schema 2.1.0 only.
+        use_pipeline_spec_2_1=True,
+    )
+    return kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=config, **parameters)
+
+
+def make_pipeline(config: Config, inputs: Inputs) -> tfx_pipeline.Pipeline:
+    """The pipeline with the resources that its nodes ask for."""
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from kfp.pipeline_spec import pipeline_spec_pb2
+
+        from pipeline.pipeline import create_pipeline
+    pipeline = create_pipeline(config, inputs, kubeflow=True)
+    message = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
+    for node in pipeline.components:
+        amounts = config.kubeflow.amounts_of(node.id)
+        if not amounts:
+            continue
+        cpu, memory = amounts.get("cpu", 0.0), amounts.get("memory", 0.0)
+        resources = message(
+            cpu_request=cpu, cpu_limit=cpu, memory_request=memory, memory_limit=memory
+        )
+        if gpus := int(amounts.get("gpus", 0)):
+            resources.accelerator.type = config.kubeflow.gpu_type
+            resources.accelerator.count = gpus
+        node.with_platform_config(resources)
+    return pipeline
+
+
+def compile_job(config: Config, inputs: Inputs, image: str) -> dict[str, Any]:
+    """Compiles the pipeline.
+
+    Args:
+      config: the run's configuration.
+      inputs: what `pipeline.inputs.prepare` made of it.
+      image: that tasks run in.
+
+    Returns:
+      A `PipelineJob` as JSON values.
+
+    Raises:
+      UsageError: kfp is not installed, or the pipeline's name cannot be used.
+    """
+    runner = make_runner(image)
+    job: dict[str, Any] = runner.run(make_pipeline(config, inputs), write_out=False)
+    return finished(job, config.kubeflow)
+
+
+def finished(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
+    """A job of TFX's compiler with retries, paths as tasks see them, and JSON in one line.
+
+    Versions of protobuf write JSON differently, which would change cache keys.
+    """
+
+    def plain(text: str) -> str:
+        # "{{$}}" is the launcher's.
+        if not text.startswith(("{", "[")) or text.startswith("{{"):
+            return kubeflow.in_pods(text)
+        return json.dumps(texts_changed(json.loads(text), plain), sort_keys=True)
+
+    spec = job["pipelineSpec"] = texts_changed(job["pipelineSpec"], plain)
+    if kubeflow.retries:
+        for task in spec["root"]["dag"]["tasks"].values():
+            task["retryPolicy"] = {"maxRetryCount": kubeflow.retries, "backoffDuration": "30s"}
+    return job
+
+
+def compile_file(
+    target: Target,
+    config: Config,
+    image: str,
+    path: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Checks the configuration, indexes the data, compiles, and writes the file.
+
+    Args:
+      target: what it is compiled for.
+      config: the run's configuration; `data` and `output` lie on the volume.
+      image: that tasks run in.
+      path: of the file: .yaml for Kubeflow, .json for Vertex AI.
+      say: told warnings and the dataset's table.
+
+    Returns:
+      The `PipelineJob` as JSON values.
+
+    Raises:
+      UsageError: something of the configuration, the data or the file is refused.
+    """
+    ending = ".yaml" if target == "kubeflow" else ".json"
+    if path.suffix != ending:
+        raise UsageError(f"{path}: the file for {target} ends in {ending}")
+    if not path.resolve().parent.is_dir():
+        raise UsageError(f"the folder of {path} does not exist: make it, or name another file")
+    check(target, config)
+    config = config.replace(output=str(make_output(config.output)))
+    inputs = prepare(config, say)
+    job = compile_job(config, inputs, image)
+    write(path, job, config.kubeflow)
+    return job
+
+
+def check(target: Target, config: Config) -> None:
+    """Refuses (UsageError) what would fail on the target; looks at the configuration only."""
+    if not config.output:
+        raise UsageError("no output folder is named: give --output DIR, or set output")
+    pipeline_name(config.name)
+    check_platform(config.serving, kubeflow=True)
+    check_target(config.kubeflow, target)
+    places = {"output": config.output, "data.dir": config.data.dir, "data.list": config.data.list}
+    if config.model.weights not in ("none", "imagenet"):
+        places["model.weights"] = config.model.weights
+    resolved = {key: str(Path(place).resolve()) for key, place in places.items() if place}
+    check_places(config.kubeflow, resolved)
+
+
+def platform_document(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
+    """What Kubernetes is to give each task besides resources: a `PlatformSpec` as JSON values.
+
+    The fields are those of `KubernetesExecutorConfig` that Kubeflow 2.0 knows already.
+
+    Args:
+      job: of `compile_job`.
+      kubeflow: the section of the configuration.
+    """
+    executors = {}
+    for name, component in job["pipelineSpec"]["components"].items():
+        chosen: dict[str, Any] = {}
+        if kubeflow.volume:
+            mount = {"constant": kubeflow.volume, "mountPath": kubeflow.mount_path}
+            chosen["pvcMount"] = [mount]
+        if labels := kubeflow.labels_of(name):
+            chosen["nodeSelector"] = {"labels": labels}
+        if tolerations := kubeflow.tolerations_of(name):
+            chosen["tolerations"] = tolerations
+        if kubeflow.pull_secrets:
+            chosen["imagePullSecret"] = [{"secretName": name} for name in kubeflow.pull_secrets]
+        if chosen:
+            executors[component["executorLabel"]] = chosen
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
+
+
+def write(path: Path, job: dict[str, Any], kubeflow: KubeflowConfig, platform: bool = True) -> None:
+    """Writes a package where the file's name ends in .yaml, else a job for Vertex AI (JSON).
+
+    Args:
+      path: of the file.
+      job: of `compile_job`.
+      kubeflow: the section of the configuration.
+      platform: False leaves out the platform document of a package, which Vertex AI cannot read.
+    """
+    if path.suffix == ".yaml":
+        documents = [job["pipelineSpec"]]
+        if platform:
+            documents.append(platform_document(job, kubeflow))
+        text = yaml.safe_dump_all(documents, sort_keys=True, width=1000)
+    else:
+        text = json.dumps(job, sort_keys=True, indent=1) + "\n"
+    path.write_text(text, encoding="utf-8")
