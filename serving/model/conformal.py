@@ -150,8 +150,7 @@ def conformal_clips(logits: np.ndarray, labels: np.ndarray, clusters: np.ndarray
       clusters: [clips], name of each clip's cluster, as of its person.
     """
     logits, labels, clusters = np.asarray(logits), np.asarray(labels), np.asarray(clusters)
-    by_class = {
-        name: ReferenceClips.of(logits[labels == label], clusters[labels == label])
-        for label, name in enumerate(("real", "fake"))
-    }
-    return ConformalClips(**by_class).to_dict()
+    real, fake = (
+        ReferenceClips.of(logits[labels == label], clusters[labels == label]) for label in (0, 1)
+    )
+    return ConformalClips(real=real, fake=fake).to_dict()
