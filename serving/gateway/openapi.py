@@ -11,10 +11,11 @@ from typing import Any
 
 from fastapi.security import HTTPBearer
 
-from serving.gateway.answer import Alive, Answer, Error, Ready
+from serving.gateway.answer import Alive, Error, Ready
 from serving.gateway.body import HOW_TO_SEND, too_large
 from serving.gateway.limits import FileLimits
 from serving.gateway.refusals import RETRY_AFTER, failed
+from serving.model.answer import Answer
 
 TITLE = "Deepfake detection gateway"
 DESCRIPTION = (
@@ -120,6 +121,7 @@ _MODEL = {
 }
 _ANSWER = {
     "name": "clip.mp4",
+    "schema_version": 1,
     "verdict": "fake",
     "warning": "",
     "score": 0.9701133201963639,

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Crop
     from serving.model.card import ModelCard
 
+# Of the schema of answers, see `serving.model.answer`.
+SCHEMA_VERSION = 1
 # Stands in place of each word of a model that learnt from made data, as the demo's.
 NOT_A_VERDICT = "not a verdict: this model was trained on made-up pictures"
 
@@ -216,6 +218,8 @@ class Verdict:
       wording: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
       unusual: how unlike the model's own data the file is; None where the model does not say.
+      failed: whether there is no score because the model or its server failed, and not because of
+        the file.
     """
 
     file: str
@@ -227,12 +231,14 @@ class Verdict:
     wording: Wording = Wording()
     logit: float | None = None
     unusual: Unusual | None = None
+    failed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer as plain values, without the file; README.md shows it."""
+        """The answer as plain values, see `serving.model.answer`, without file and model."""
         thresholds = self.wording.thresholds
         p_values = None if self.logit is None else self.wording.p_values(self.logit)
         return {
+            "schema_version": SCHEMA_VERSION,
             "verdict": self.verdict,
             "warning": self.wording.warning,
             "score": self.score,

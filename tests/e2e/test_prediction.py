@@ -95,10 +95,10 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
         text=True,
         timeout=300,
     )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 4, done.stderr
     assert done.stderr == "", "libraries say nothing"
     answers = json.loads(done.stdout)
-    assert [answer["file"] for answer in answers] == [clip, grey, str(text)]
+    assert [answer["name"] for answer in answers] == [clip, grey, str(text)]
     assert 0 < answers[0]["score"] < 1
     assert answers[0]["faces"] == 3
     # Of the newest version: other tests of this workspace push more.

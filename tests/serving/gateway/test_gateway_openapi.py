@@ -20,13 +20,14 @@ from serving_support.starter import PROVENANCE, make_starter
 from serving_support.words import band, conformal
 
 from serving import clients
-from serving.gateway.answer import Answer, Band, Error, Familiarity, Ranks, Track
+from serving.gateway.answer import Error
 from serving.gateway.app import Gateway, GatewayOptions
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import too_late, unavailable
 from serving.gateway.routes import _PATHS
 from serving.gateway.served_versions import refusal
 from serving.model import familiarity
+from serving.model.answer import Answer, Band, Familiarity, Ranks, Track
 from serving.model.conformal import ConformalClips
 from serving.model.familiarity import Unusual
 from serving.model.operating_points import OperatingPoints

@@ -91,6 +91,7 @@ def test_the_answer_as_plain_values():
         "clip.mp4", 0.75, (TrackScore(2, 0.75, 3),), counts, "", "uncertain", wording, 1.1
     )
     assert verdict.as_dict() == {
+        "schema_version": 1,
         "verdict": "uncertain",
         "warning": "",
         "score": 0.75,
