@@ -14,13 +14,14 @@ from preprocessing.datasets.clip import printable
 from preprocessing.faces.face_selection import by_reason
 from serving.model.familiarity import UNFAMILIAR
 from serving.model.verdict import Verdict, Wording
+from serving.model.windows import Segment
 
 # Of a table's lines below that of a file.
 _INDENT = " " * 11
 CSV_COLUMNS = (
     "name", "verdict", "score", "logit", "reason", "frames", "shots", "faces_found", "faces",
-    "tracks", "p_real", "p_fake", "familiarity_p", "distance", "note", "model", "model_version",
-    "schema_version",
+    "tracks", "p_real", "p_fake", "window_p", "segments", "familiarity_p", "distance", "note",
+    "model", "model_version", "schema_version",
 )  # fmt: skip
 
 
@@ -70,6 +71,8 @@ class Table(Output):
         ]
         if counts.dropped and counts.crops:
             lines.append(f"{_INDENT}faces left out: {by_reason(counts.dropped)}")
+        for part in verdict.partly.segments if verdict.partly else ():
+            lines.append(f"{_INDENT}segment: {_segment(part)}")
         if verdict.unusual and verdict.unusual.facts:
             lines.append(f"{_INDENT}unusual: {'; '.join(verdict.unusual.facts)}")
         notes = [counts.note, *counts.notes] if counts.note else counts.notes
@@ -78,7 +81,7 @@ class Table(Output):
 
     def end(self) -> None:
         """Prints what the words mean."""
-        _print(self.wording.meaning())
+        _print(f"{self.wording.meaning()}; {self.wording.segments_meaning()}")
 
     @property
     def _width(self) -> int:
@@ -128,6 +131,8 @@ class Csv(Output):
             "tracks": len(answer["tracks"]),
             "p_real": ranks.get("real"),
             "p_fake": ranks.get("fake"),
+            "window_p": (answer["window"] or {}).get("p_value"),
+            "segments": None if answer["segments"] is None else len(answer["segments"]),
             "familiarity_p": familiarity.get("p_value"),
             "distance": familiarity.get("distance"),
             "note": "; ".join(filter(None, [answer["note"], *answer["notes"]])),
@@ -135,6 +140,13 @@ class Csv(Output):
             "model_version": answer["model"]["version"],
         }
         _print_row(flat[name] for name in CSV_COLUMNS)
+
+
+def _segment(part: Segment) -> str:
+    place = f"frames {part.first_frame} to {part.last_frame}"
+    if part.start is not None and part.end is not None:
+        place = f"{part.start:.2f} to {part.end:.2f} s"
+    return f"{place} of track {part.track}, P(fake) {part.score:.3f}"
 
 
 def _print(text: str) -> None:

@@ -27,12 +27,24 @@ def _may_be_absent(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
+class Moment(Part):
+    """One face of a track."""
+
+    frame: Count = Field(description="Number of its frame within the file.")
+    seconds: float | None = Field(
+        description="When that is shown; null where nothing tells it, as for pictures."
+    )
+    score: Probability = Field(description="P(fake).")
+    logit: float = Field(description="Of the score.")
+
+
 class Track(Part):
     """A person in one shot."""
 
     track: Count = Field(description="Its number within the file.")
     score: Probability = Field(description="P(fake).")
     faces: Count = Field(description="Faces of it that were judged.")
+    timeline: list[Moment] = Field(description="These, in order of time.")
     crop: str = Field(
         "",
         description="With `crops=1` only: its best face, a small JPEG in base64.",
@@ -79,6 +91,27 @@ class Ranks(Part):
         description="At most so large a share of real clips has so high a score."
     )
     fake: Probability = Field(description="At most so large a share of fakes has so low a score.")
+
+
+class Window(Part):
+    """The most suspicious part of a track."""
+
+    logit: float = Field(description="Mean of its faces.")
+    p_value: Probability = Field(
+        description="At most so large a share of real clips has such a part."
+    )
+
+
+class Segment(Part):
+    """A part of a track that is manipulated."""
+
+    track: Count = Field(description="Its number within the file.")
+    start: float | None = Field(description="In seconds; null where the file tells no times.")
+    end: float | None = Field(description="As `start`.")
+    first_frame: Count = Field(description="Number of the first of its frames that was judged.")
+    last_frame: Count = Field(description="Of the last one.")
+    score: Probability = Field(description="P(fake) at `logit`.")
+    logit: float = Field(description="Mean of its faces.")
 
 
 class Familiarity(Part):
@@ -151,6 +184,14 @@ class Answer(Part):
     p_values: Ranks | None = Field(
         description="Null without a score, and for a model that an earlier version exported."
     )
+    window: Window | None = Field(
+        description="Null without a score, and for a model whose card holds no windows of "
+        "validation clips."
+    )
+    segments: list[Segment] | None = Field(
+        description="Parts that are manipulated, at the false positive rate, in order of track and "
+        "time; null as `window`."
+    )
     familiarity: Familiarity | None = Field(
         description="Null without a score, and for a model that does not say."
     )
@@ -158,4 +199,7 @@ class Answer(Part):
         description="Null for a model whose card holds no validation clips."
     )
     meaning: str = Field(description="What the words of `verdict` mean, in a sentence.")
+    segments_meaning: str = Field(
+        description="What `segments` mean, or why there are none, in a sentence."
+    )
     model: AnsweringModel

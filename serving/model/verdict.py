@@ -27,6 +27,7 @@ from serving.model.thresholds import (
     conformal_thresholds,
     earlier_thresholds,
 )
+from serving.model.windows import NO_WINDOWS, CropPlaces, Partly, WindowClips, partly
 
 if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Crop
@@ -65,6 +66,7 @@ class Wording:
         say how far a crop lies.
       rates: that the words keep to.
       points: of a card of an earlier version, from which its thresholds follow; else None.
+      windows: of val's real clips, from which segments follow; None for a card without them.
     """
 
     thresholds: Thresholds | None = None
@@ -73,6 +75,7 @@ class Wording:
     familiarity: Familiarity | None = None
     rates: Rates = dataclasses.field(default_factory=Rates)
     points: OperatingPoints | None = None
+    windows: WindowClips | None = None
 
     @classmethod
     def of(
@@ -99,6 +102,7 @@ class Wording:
             familiarity=model_card.familiarity,
             rates=model_card.verdict or Rates(),
             points=model_card.operating_points if clips is None else None,
+            windows=model_card.windows,
         )
         return wording.at(false_positive_rate, miss_rate)
 
@@ -171,6 +175,23 @@ class Wording:
             return None
         return PValues(self.clips.real.p_high(logit), self.clips.fake.p_low(logit))
 
+    def partly(self, logits: np.ndarray, places: CropPlaces) -> Partly | None:
+        """Which parts of a clip are manipulated; None where the model does not say.
+
+        Args:
+          logits: float [crops], finite, in order of time.
+          places: of the crops.
+        """
+        if self.windows is None:
+            return None
+        return partly(self.windows, logits, places, self.rates.false_positive_rate)
+
+    def segments_meaning(self) -> str:
+        """What segments mean, in a sentence; or why there are none."""
+        if self.windows is None:
+            return NO_WINDOWS
+        return self.windows.text(self.rates.false_positive_rate)
+
     def meaning(self) -> str:
         """What the words mean, in a sentence."""
         if self.made_data:
@@ -189,6 +210,23 @@ class Wording:
 
 
 @dataclasses.dataclass(frozen=True)
+class Moment:
+    """The score of one face of a track.
+
+    Attributes:
+      frame: number of its frame within the file.
+      seconds: presentation time of that; None where nothing tells it, as for pictures.
+      score: P(fake).
+      logit: of the score.
+    """
+
+    frame: int
+    seconds: float | None
+    score: float
+    logit: float
+
+
+@dataclasses.dataclass(frozen=True)
 class TrackScore:
     """The score of one track.
 
@@ -196,11 +234,22 @@ class TrackScore:
       track: its number within the file.
       score: P(fake).
       faces: of it that were judged.
+      timeline: their scores in order of time.
     """
 
     track: int
     score: float
     faces: int
+    timeline: tuple[Moment, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as answers have them."""
+        return {
+            "track": self.track,
+            "score": self.score,
+            "faces": self.faces,
+            "timeline": [dataclasses.asdict(moment) for moment in self.timeline],
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +267,7 @@ class Verdict:
       wording: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
       unusual: how unlike the model's own data the file is; None where the model does not say.
+      partly: which parts are manipulated; None without a score, and where the model does not say.
       failed: whether there is no score because the model or its server failed, and not because of
         the file.
     """
@@ -231,12 +281,14 @@ class Verdict:
     wording: Wording = Wording()
     logit: float | None = None
     unusual: Unusual | None = None
+    partly: Partly | None = None
     failed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain values, see `serving.model.answer`, without file and model."""
         thresholds = self.wording.thresholds
         p_values = None if self.logit is None else self.wording.p_values(self.logit)
+        parts = self.partly
         return {
             "schema_version": SCHEMA_VERSION,
             "verdict": self.verdict,
@@ -251,11 +303,14 @@ class Verdict:
             "faces_found": self.counts.faces,
             "faces": self.counts.crops,
             "left_out": self.counts.dropped,
-            "tracks": [dataclasses.asdict(track) for track in self.tracks],
+            "tracks": [track.as_dict() for track in self.tracks],
             "p_values": dataclasses.asdict(p_values) if p_values else None,
+            "window": dataclasses.asdict(parts.window) if parts else None,
+            "segments": [dataclasses.asdict(part) for part in parts.segments] if parts else None,
             "familiarity": self.unusual.as_dict() if self.unusual else None,
             "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
             "meaning": self.wording.meaning(),
+            "segments_meaning": self.wording.segments_meaning(),
         }
 
 
@@ -293,8 +348,14 @@ def judge(
         unusual = wording.unusual(outputs.appearance, tracks)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
+    places = _places(crops, tracks)
     by_track = [
-        TrackScore(int(track), float(probability(logit)), int((tracks == track).sum()))
+        TrackScore(
+            int(track),
+            float(probability(logit)),
+            int((tracks == track).sum()),
+            _timeline(outputs.logits, places, tracks == track),
+        )
         for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
     ]
     logit = float(scores.logits[0])
@@ -307,4 +368,27 @@ def judge(
         verdict=wording.word(logit, unusual),
         wording=wording,
         unusual=unusual,
+        partly=wording.partly(outputs.logits, places),
+    )
+
+
+def _places(crops: Sequence[Crop], tracks: np.ndarray) -> CropPlaces:
+    milliseconds = np.array([crop.frame.timestamp_ms for crop in crops], np.float64)
+    return CropPlaces(
+        tracks,
+        np.array([crop.frame.index for crop in crops]),
+        # Pictures have no times, which frames say as zeros.
+        milliseconds / 1000.0 if milliseconds.any() else None,
+    )
+
+
+def _timeline(logits: np.ndarray, places: CropPlaces, chosen: np.ndarray) -> tuple[Moment, ...]:
+    return tuple(
+        Moment(
+            int(places.frames[crop]),
+            None if places.seconds is None else float(places.seconds[crop]),
+            float(probability(logits[crop])),
+            float(logits[crop]),
+        )
+        for crop in np.flatnonzero(chosen)
     )

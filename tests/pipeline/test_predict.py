@@ -111,7 +111,8 @@ def test_every_format_says_the_same(capsys, files, base):
     assert main(["predict", str(files), *model]) == 4
     _, *rows, meaning = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in rows] == [answer["verdict"] or "-" for answer in in_json]
-    assert meaning == in_json[0]["meaning"]
+    assert meaning == f"{in_json[0]['meaning']}; {in_json[0]['segments_meaning']}"
+    assert "no segments: the model's card holds no windows" in meaning
     (files / "notes.txt").unlink()
 
 
