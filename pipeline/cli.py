@@ -19,6 +19,7 @@ from pipeline.commands.report import report
 from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
+from pipeline.commands.up import up
 from preprocessing.support.command_line import add_command, call, program
 
 # In the order of the list of commands.
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "report": report,
     "compare": compare,
     "demo-data": demo_data,
+    "up": up,
     "serve": serve,
     "gateway": gateway,
     "doctor": doctor,
