@@ -16,6 +16,7 @@ from pipeline.commands.gateway import gateway
 from pipeline.commands.index import index
 from pipeline.commands.predict import predict
 from pipeline.commands.report import report
+from pipeline.commands.rollback import rollback
 from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "up": up,
     "serve": serve,
     "gateway": gateway,
+    "rollback": rollback,
     "doctor": doctor,
 }
 
