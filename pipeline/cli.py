@@ -10,6 +10,7 @@ from pipeline.commands.augment_preview import augment_preview
 from pipeline.commands.compare import compare
 from pipeline.commands.demo_data import demo_data
 from pipeline.commands.doctor import doctor
+from pipeline.commands.drift import drift
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.extract import extract
 from pipeline.commands.gateway import gateway
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "predict": predict,
     "evaluate": evaluate,
     "score": score,
+    "drift": drift,
     "report": report,
     "compare": compare,
     "demo-data": demo_data,

@@ -80,7 +80,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     table["verdict"] = [
         wording.word(logit, wording.unusual_distance(distance)) if is_finite else ""
         for logit, distance, is_finite in zip(
-            table["logit"], table.pop("distance"), finite, strict=True
+            table["logit"], table["distance"], finite, strict=True
         )
     ]
     temporary = target.with_suffix(".parquet.tmp")

@@ -154,7 +154,9 @@ def latest(tmp_path):
             {"push_destination": str(tmp_path / "pushed")},
         )
         folder = tmp_path / "artifact"
-        files = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*.*")}
+        files = {
+            str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*.*") if p.is_file()
+        }
         return artifact, files
 
     return latest
