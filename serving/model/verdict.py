@@ -27,6 +27,7 @@ from serving.model.thresholds import (
     conformal_thresholds,
     earlier_thresholds,
 )
+from serving.model.timeline import TrackScore, track_scores
 from serving.model.windows import NO_WINDOWS, CropPlaces, Partly, WindowClips, partly
 
 if TYPE_CHECKING:
@@ -210,49 +211,6 @@ class Wording:
 
 
 @dataclasses.dataclass(frozen=True)
-class Moment:
-    """The score of one face of a track.
-
-    Attributes:
-      frame: number of its frame within the file.
-      seconds: presentation time of that; None where nothing tells it, as for pictures.
-      score: P(fake).
-      logit: of the score.
-    """
-
-    frame: int
-    seconds: float | None
-    score: float
-    logit: float
-
-
-@dataclasses.dataclass(frozen=True)
-class TrackScore:
-    """The score of one track.
-
-    Attributes:
-      track: its number within the file.
-      score: P(fake).
-      faces: of it that were judged.
-      timeline: their scores in order of time.
-    """
-
-    track: int
-    score: float
-    faces: int
-    timeline: tuple[Moment, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, as answers have them."""
-        return {
-            "track": self.track,
-            "score": self.score,
-            "faces": self.faces,
-            "timeline": [dataclasses.asdict(moment) for moment in self.timeline],
-        }
-
-
-@dataclasses.dataclass(frozen=True)
 class Verdict:
     """The answer for one file.
 
@@ -342,53 +300,49 @@ def judge(
     if not crops:
         return Verdict(file, None, counts=counts, reason=counts.why_none(), wording=wording)
     outputs = outputs_of([crop.jpeg for crop in crops])
-    tracks = np.array([crop.track for crop in crops])
+    places = CropPlaces.of(
+        [crop.track for crop in crops],
+        [crop.frame.index for crop in crops],
+        [crop.frame.timestamp_ms for crop in crops],
+    )
     try:
-        scores = aggregate(outputs.logits, np.full(len(crops), file), tracks)
-        unusual = wording.unusual(outputs.appearance, tracks)
+        unusual = wording.unusual(outputs.appearance, places.tracks)
+        return judge_logits(file, outputs.logits, places, counts, unusual, wording)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
-    places = _places(crops, tracks)
-    by_track = [
-        TrackScore(
-            int(track),
-            float(probability(logit)),
-            int((tracks == track).sum()),
-            _timeline(outputs.logits, places, tracks == track),
-        )
-        for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
-    ]
+
+
+def judge_logits(
+    file: str,
+    logits: np.ndarray,
+    places: CropPlaces,
+    counts: FaceCounts,
+    unusual: Unusual | None,
+    wording: Wording,
+) -> Verdict:
+    """From the logits of a file's crops to its verdict, see `judge`.
+
+    Args:
+      file: as it was named.
+      logits: float [crops], calibrated, at least one, in order of time.
+      places: of the crops.
+      counts: of frames and faces.
+      unusual: how unlike the model's own data the file is; None where the model does not say.
+      wording: of the model.
+
+    Raises:
+      NonFiniteLogits: a logit is NaN or infinite.
+    """
+    scores = aggregate(logits, np.full(len(logits), file), places.tracks)
     logit = float(scores.logits[0])
     return Verdict(
         file=file,
         score=float(probability(logit)),
         logit=logit,
-        tracks=tuple(sorted(by_track, key=lambda scored: (-scored.score, scored.track))),
+        tracks=track_scores(scores, logits, places),
         counts=counts,
         verdict=wording.word(logit, unusual),
         wording=wording,
         unusual=unusual,
-        partly=wording.partly(outputs.logits, places),
-    )
-
-
-def _places(crops: Sequence[Crop], tracks: np.ndarray) -> CropPlaces:
-    milliseconds = np.array([crop.frame.timestamp_ms for crop in crops], np.float64)
-    return CropPlaces(
-        tracks,
-        np.array([crop.frame.index for crop in crops]),
-        # Pictures have no times, which frames say as zeros.
-        milliseconds / 1000.0 if milliseconds.any() else None,
-    )
-
-
-def _timeline(logits: np.ndarray, places: CropPlaces, chosen: np.ndarray) -> tuple[Moment, ...]:
-    return tuple(
-        Moment(
-            int(places.frames[crop]),
-            None if places.seconds is None else float(places.seconds[crop]),
-            float(probability(logits[crop])),
-            float(logits[crop]),
-        )
-        for crop in np.flatnonzero(chosen)
+        partly=wording.partly(logits, places),
     )

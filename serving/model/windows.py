@@ -22,6 +22,7 @@ estimates; that there is a segment holds at the rate.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,21 @@ class CropPlaces:
     tracks: np.ndarray
     frames: np.ndarray
     seconds: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls, tracks: Sequence[int], frames: Sequence[int], milliseconds: Sequence[float]
+    ) -> CropPlaces:
+        """The places of crops.
+
+        Args:
+          tracks: [crops].
+          frames: [crops].
+          milliseconds: [crops], zeros where nothing tells the times.
+        """
+        times = np.asarray(milliseconds, np.float64)
+        known = bool(times.any()) and bool(np.isfinite(times).all())
+        return cls(np.asarray(tracks), np.asarray(frames), times / 1000.0 if known else None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -204,6 +205,28 @@ def test_the_starter_gives_the_same_logits_from_a_server(capsys, server, tmp_pat
         local["familiarity"]["distance"], abs=1e-4
     )
     assert served["model"] == local["model"]
+
+
+def test_a_batch_run_gives_the_same_answers(capsys, files, base, tmp_path):
+    (tmp_path / "data").mkdir()
+    for path in files.iterdir():
+        shutil.copy(path, tmp_path / "data")
+    (tmp_path / "data/notes.txt").write_text("a document")
+    output = tmp_path / "scores.jsonl"
+    command = ["score", "--data", str(tmp_path / "data"), "--model", str(base)]
+    assert main([*command, "--output", str(output)]) == 4
+    capsys.readouterr()
+    batch = [json.loads(line) for line in output.read_text().splitlines()]
+    given = answers(capsys, tmp_path / "data", "--model", base, status=4)
+    for scored, predicted in zip(batch, given, strict=True):
+        Answer.model_validate(scored)
+        assert scored["name"] == Path(predicted["name"]).name
+        assert scored["logit"] == pytest.approx(predicted["logit"], abs=1e-5)
+        for key in set(predicted) - {"name", "score", "logit", "tracks", "reason"}:
+            assert scored[key] == predicted[key], key
+        for one, other in zip(scored["tracks"], predicted["tracks"], strict=True):
+            for moment, expected in zip(one["timeline"], other["timeline"], strict=True):
+                assert moment == pytest.approx(expected, abs=1e-5)
 
 
 def test_servers_that_do_not_have_the_model_are_named(capsys, files, base, server):

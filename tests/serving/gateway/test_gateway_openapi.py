@@ -27,14 +27,14 @@ from serving.gateway.refusals import too_late, unavailable
 from serving.gateway.routes import _PATHS
 from serving.gateway.served_versions import refusal
 from serving.model import answer as classes
-from serving.model import familiarity, windows
-from serving.model import verdict as verdict_module
+from serving.model import familiarity, timeline, windows
 from serving.model.answer import Answer
 from serving.model.conformal import ConformalClips
 from serving.model.familiarity import Unusual
 from serving.model.operating_points import OperatingPoints
 from serving.model.thresholds import Thresholds
-from serving.model.verdict import PValues, TrackScore, Verdict, Wording
+from serving.model.timeline import TrackScore
+from serving.model.verdict import PValues, Verdict, Wording
 from serving.server.process import ServerProcess
 
 WINDOWS = windows.WindowClips.from_dict(
@@ -261,7 +261,7 @@ def test_refused_requests_are_refused_before_their_bodies_are_read(app, status, 
     ids=["no thresholds", "an earlier version", "thresholds", "windows", "made data"],
 )
 def test_answers_of_every_kind_of_model_are_as_the_class_says(document, wording):
-    moments = (verdict_module.Moment(7, 0.28, 0.75, 1.1), verdict_module.Moment(9, None, 0.5, 0.0))
+    moments = (timeline.Moment(7, 0.28, 0.75, 1.1), timeline.Moment(9, None, 0.5, 0.0))
     tracks = (TrackScore(0, 0.75, 3, moments), TrackScore(2, 0.5, 1))
     places = windows.CropPlaces(np.zeros(5), np.arange(5), np.arange(5) / 25)
     parts = wording.partly(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
@@ -311,7 +311,7 @@ def test_classes_have_the_keys_of_what_they_describe():
     assert set(classes.Band.model_fields) == names(Thresholds)
     assert set(classes.Ranks.model_fields) == names(PValues)
     assert set(classes.Familiarity.model_fields) == names(Unusual)
-    assert set(classes.Moment.model_fields) == names(verdict_module.Moment)
+    assert set(classes.Moment.model_fields) == names(timeline.Moment)
     assert set(classes.Segment.model_fields) == names(windows.Segment)
     assert set(classes.Window.model_fields) == names(windows.Window)
 

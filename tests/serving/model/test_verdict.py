@@ -11,7 +11,8 @@ from serving.model.aggregation import NonFiniteLogits
 from serving.model.card import ModelCard
 from serving.model.familiarity import FEATURES, Familiarity, familiarity
 from serving.model.outputs import CropOutputs
-from serving.model.verdict import Moment, TrackScore, Verdict, Wording, judge
+from serving.model.timeline import Moment, TrackScore
+from serving.model.verdict import Verdict, Wording, judge
 from serving.model.windows import NO_WINDOWS, window_clips
 
 BAND = band()
