@@ -152,7 +152,8 @@ def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_pat
     path.write_text(json.dumps(metadata))
     rates = ["--false-positive-rate", "0.5", "--miss-rate", "0.5"]
     assert main(["predict", clip, "--model", str(older), *rates]) == 0
-    _, row, meaning = capsys.readouterr().out.splitlines()
+    # At such a rate there may be segments, each with a line of its own.
+    _, row, *_, meaning = capsys.readouterr().out.splitlines()
     assert row.split()[0] in ("fake", "real", "uncertain")
     assert "where at most 50.0% of real clips are" in meaning
     assert main(["predict", clip, "--model", str(older)]) == 0
