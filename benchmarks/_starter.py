@@ -13,6 +13,7 @@ from serving.model import card
 from serving.model.aggregation import aggregate
 from serving.model.provenance import Provenance, StatedFigure, TrainedOn
 from serving.model.rates import Rates
+from serving.model.windows import window_maxima
 
 if TYPE_CHECKING:
     from benchmarks._crops import Crops
@@ -62,12 +63,14 @@ def refresh(model: Path, target: Path, crops: list[Crops]) -> None:
         learn_appearance(detector, store)
     with CropStore(val, "val") as store:
         table = store.table
-        joined = aggregate(logits_of(model, store), table.clips, table.tracks)
+        logits = logits_of(model, store)
+        joined = aggregate(logits, table.clips, table.tracks)
         clips = CalibratedClips(
             Calibration(model_card.temperature, model_card.offset),
             joined.logits,
             table.clip_labels[joined.clips],
             table.clip_clusters[joined.clips],
+            window_maxima(logits, table.clips, table.tracks),
         )
         references = clips.references(detector, store)
     values = model_card.to_dict()

@@ -11,16 +11,19 @@ from pipeline.commands.compare import compare
 from pipeline.commands.compile import compile as compile_pipeline
 from pipeline.commands.demo_data import demo_data
 from pipeline.commands.doctor import doctor
+from pipeline.commands.drift import drift
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.extract import extract
 from pipeline.commands.gateway import gateway
 from pipeline.commands.index import index
 from pipeline.commands.predict import predict
 from pipeline.commands.report import report
+from pipeline.commands.rollback import rollback
 from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
 from pipeline.commands.submit import submit
+from pipeline.commands.up import up
 from preprocessing.support.command_line import add_command, call, program
 
 # In the order of the list of commands.
@@ -34,11 +37,14 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "predict": predict,
     "evaluate": evaluate,
     "score": score,
+    "drift": drift,
     "report": report,
     "compare": compare,
     "demo-data": demo_data,
+    "up": up,
     "serve": serve,
     "gateway": gateway,
+    "rollback": rollback,
     "doctor": doctor,
 }
 

@@ -105,6 +105,8 @@ def _run(config: Config, console: Console) -> int:
     summary = run_summary.summarise(config, store, run)
     summary.write(Path(config.output) / "summary.json")
     console.say("\n" + summary.table())
+    if summary.pushed:
+        console.say(f"\nask the model in a browser: {run_summary.next_step(summary.pushed)}")
     return REFUSED if summary.refused_by else PUSHED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,17 @@ class RunSummary:
     def _not_pushed(self) -> str:
         refused = " and ".join(self.refused_by)
         return f"nothing: refused by the {refused}" if refused else "nothing"
+
+
+def next_step(pushed: str) -> str:
+    """The command that answers files with a pushed version, as a person would type it here.
+
+    Args:
+      pushed: folder of the version.
+    """
+    base = Path(pushed).resolve().parent
+    shown = base.relative_to(Path.cwd()) if base.is_relative_to(Path.cwd()) else base
+    return f"deepfake up {shlex.quote(str(shown))}"
 
 
 def _measure(measure: dict[str, Any]) -> str:

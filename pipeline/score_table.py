@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output
+from pipeline.score_lines import verdicts_of, write_lines
 from pipeline.scoring import Request, logits_error, scored_clips
 from preprocessing.datasets.clip import (
     Clip,
@@ -27,9 +28,11 @@ from preprocessing.support.output_lock import locked
 from serving.model import card
 from serving.model.verdict import Wording
 
+_TABLE, _LINES = ".parquet", ".jsonl"
+
 
 def write_score_table(request: Request) -> int:
-    """Writes a table of scores, a row for each file below the folder; labels are not needed.
+    """Writes scores, a row or a line for each file below the folder; labels are not needed.
 
     Pictures whose names say that they are frames or faces of one clip have one row together.
 
@@ -39,11 +42,14 @@ def write_score_table(request: Request) -> int:
       has no score then.
 
     Raises:
-      UsageError: no model of this project, no clip, or an output that is no .parquet file.
+      UsageError: no model of this project, no clip, or an output of another ending.
     """
     target = Path(request.output).resolve()
-    if target.suffix != ".parquet":
-        raise UsageError(f"--output {request.output}: the table is written as .parquet")
+    if target.suffix not in (_TABLE, _LINES):
+        raise UsageError(
+            f"--output {request.output}: a table is written as {_TABLE}, and answers, one a line, "
+            f"as {_LINES}"
+        )
     card.read(request.model)
     work = make_output(str(target.with_suffix(".work")))
     with locked(work, f"the scoring by {request.model}"):
@@ -75,21 +81,28 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     table[["crops", "tracks"]] = table[["crops", "tracks"]].fillna(0).astype(int)
     finite = np.isfinite(table["logit"].astype(float))
     broken = (table["crops"] > 0) & ~finite
-    table.loc[broken, "reason"] = f"the model {request.model} gave NaN or infinite logits for it"
+    reason = f"the model {request.model} gave NaN or infinite logits for it"
+    table.loc[broken, "reason"] = reason
     table.loc[~finite, ["score", "logit"]] = np.nan
     table["verdict"] = [
         wording.word(logit, wording.unusual_distance(distance)) if is_finite else ""
         for logit, distance, is_finite in zip(
-            table["logit"], table.pop("distance"), finite, strict=True
+            table["logit"], table["distance"], finite, strict=True
         )
     ]
-    temporary = target.with_suffix(".parquet.tmp")
-    table.to_parquet(temporary, index=False)
-    temporary.replace(target)
+    if target.suffix == _LINES:
+        verdicts = verdicts_of(scored.rows, problems, scored.crops, wording, reason)
+        saved_model = card.find_saved_model(request.model)
+        about = card.read(saved_model).about(*card.name_and_version(saved_model))
+        write_lines(target, verdicts, about)
+    else:
+        temporary = target.with_suffix(".parquet.tmp")
+        table.to_parquet(temporary, index=False)
+        temporary.replace(target)
     for shard in scored.records:  # Copies of what the face store holds.
         Path(shard).unlink()
     missing = table[table["score"].isna()]
-    why = " (the column `reason` says why)" if len(missing) else ""
+    why = " (`reason` says why)" if len(missing) else ""
     console.say(
         f"{len(table) - len(missing)} files scored, {len(missing)} without a score{why}: {target}"
     )

@@ -18,7 +18,7 @@ from serving.model.outputs import APPEARANCE, CropOutputs
 # Records scored at once; more gain nothing on a CPU.
 _BATCH = 32
 _TEXTS = (names.CLIP_ID, names.PAIR_ID, names.DATASET, names.METHOD, names.IDENTITY)
-_NUMBERS = (names.LABEL, names.TRACK_ID, names.FRAME_INDEX)
+_NUMBERS = (names.LABEL, names.TRACK_ID, names.FRAME_INDEX, names.TIMESTAMP_MS)
 CROP_COLUMNS = (*_TEXTS, *_NUMBERS, "face_size", "logit", "score", "distance")
 # What is the same for all crops of a clip.
 _CLIP_COLUMNS = (names.PAIR_ID, names.DATASET, names.METHOD, names.IDENTITY, names.LABEL)

@@ -17,6 +17,7 @@ from components.trainer.image_facts import FACTS, image_facts
 from serving.model.aggregation import aggregate
 from serving.model.conformal import conformal_clips
 from serving.model.familiarity import clip_appearance, familiarity
+from serving.model.windows import window_clips, window_maxima
 
 # Of inference: what follows from it is memory, not the result.
 _BATCH = 32
@@ -31,15 +32,17 @@ class CalibratedClips:
       logits: float64 [clips], calibrated.
       labels: int64 [clips], 1 = fake.
       clusters: strings [clips].
+      windows: float64 [clips], the largest window means, see `serving.model.windows`.
     """
 
     calibration: Calibration
     logits: np.ndarray
     labels: np.ndarray
     clusters: np.ndarray
+    windows: np.ndarray
 
     def references(self, detector: Detector, val: CropStore) -> dict[str, Any]:
-        """The sections `conformal` and `familiarity` of the model card.
+        """The sections `conformal`, `windows` and `familiarity` of the model card.
 
         Args:
           detector: after `learn_appearance`.
@@ -48,6 +51,7 @@ class CalibratedClips:
         distances, facts = _appearance(detector, val)
         return {
             "conformal": conformal_clips(self.logits, self.labels, self.clusters),
+            "windows": window_clips(self.windows, self.labels, self.clusters),
             "familiarity": familiarity(distances, facts, self.clusters, FACTS),
         }
 
@@ -67,7 +71,8 @@ def calibrate(detector: Detector, logits: np.ndarray, table: CropTable) -> Calib
     calibration = fit_calibration(clips.logits, labels)
     detector.calibrate(calibration)
     clusters = table.clip_clusters[clips.clips]
-    return CalibratedClips(calibration, calibration(clips.logits), labels, clusters)
+    windows = window_maxima(calibration(logits), table.clips, table.tracks)
+    return CalibratedClips(calibration, calibration(clips.logits), labels, clusters, windows)
 
 
 def learn_appearance(detector: Detector, train: CropStore) -> None:

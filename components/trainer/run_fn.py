@@ -89,7 +89,7 @@ def run_fn(fn_args: FnArgs) -> None:
                 "fake": int((clips.labels == 1).sum()),
                 # Share of fakes at which the scores are probabilities.
                 "prior": 0.5,
-                "shares_split_with": ["epoch", "conformal", "familiarity"],
+                "shares_split_with": ["epoch", "conformal", "windows", "familiarity"],
             },
             **clips.references(detector, val),
             "libraries": {name: _version(name) for name in _LIBRARIES},

@@ -2,28 +2,85 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import dataclasses
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands._options import AllFaces, FalsePositiveRate, MissRate, Model
+from preprocessing.support.command_line import from_options
 from preprocessing.support.errors import UsageError
 from serving.model.starter import named_or_starter
 
 if TYPE_CHECKING:
-    from serving.model.verdict import Verdict
+    from pipeline.prediction.output import Output
+    from serving.model.predictor import FilePredictor
+
+_PRINT, _SERVER = "what is printed", "a running server, instead of loading the model"
 
 
-def predict(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos or pictures.")],
-    model: Model = None,
-    false_positive_rate: FalsePositiveRate = None,
-    miss_rate: MissRate = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    all_faces: AllFaces = False,
-) -> int:
+@dataclasses.dataclass(frozen=True)
+class PredictArguments:
+    """The arguments of `deepfake predict`; each field has its help."""
+
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="Videos, pictures, folders of them, or quoted patterns such as 'in/**/*.mp4'; - "
+            "reads names from standard input, each ended by NUL or a newline.",
+        ),
+    ]
+    model: Model = None
+    false_positive_rate: FalsePositiveRate = None
+    miss_rate: MissRate = None
+    all_faces: AllFaces = False
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=_PRINT, help="A list of answers in JSON.")
+    ] = False
+    as_jsonl: Annotated[
+        bool,
+        typer.Option(
+            "--jsonl",
+            rich_help_panel=_PRINT,
+            help="A line of JSON for each file, as soon as it is answered.",
+        ),
+    ] = False
+    as_csv: Annotated[
+        bool, typer.Option("--csv", rich_help_panel=_PRINT, help="A row for each file, likewise.")
+    ] = False
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            rich_help_panel=_SERVER,
+            help="grpc://HOST:PORT or http://HOST:PORT of TensorFlow Serving or `deepfake serve` "
+            "(grpcs and https with TLS); --model names the folder that it serves then, of which "
+            "the card is read.",
+        ),
+    ] = None
+    server_model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=_SERVER,
+            help="The model's name on that server.",
+            show_default="the folder's",
+        ),
+    ] = ""
+    server_token_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", rich_help_panel=_SERVER, help="Bearer token for that server."),
+    ] = None
+    server_ca: Annotated[
+        str,
+        typer.Option(metavar="FILE", rich_help_panel=_SERVER, help="That signed its certificate."),
+    ] = ""
+
+
+@from_options(PredictArguments)
+def predict(arguments: PredictArguments) -> int:
     """P(fake) of videos and pictures, and a verdict.
 
     Cuts the faces out of each file as in training and prints P(fake) per file and a verdict:
@@ -32,60 +89,74 @@ def predict(
     it is unlike them. So a model with few validation clips says uncertain. A verdict holds for data
     like the validation's; what it is worth on yours, `deepfake evaluate` measures.
 
-    Where no model is named, the starter answers; standard error then says what it is.
+    Where no model is named, the starter answers; standard error then says what it is. A file that
+    cannot be answered has its reason and does not stop the others.
 
-    Exit status: 0 every file has a score, 1 one has none.
+    Exit status: 0 every file has a score, 4 one has none (documents such as .txt in a folder do
+    not count), 2 wrong usage, as where no name is that of a file, 1 the model or the server failed.
     """
-    from preprocessing.datasets.clip import printable
+    formats = {
+        "--json": arguments.as_json,
+        "--jsonl": arguments.as_jsonl,
+        "--csv": arguments.as_csv,
+    }
+    if len(wanted := [option for option, given in formats.items() if given]) > 1:
+        raise UsageError(f"give one of {' and '.join(wanted)}")
+    if arguments.server_model and not arguments.server:
+        raise UsageError("--server-model names a model on a server; give --server URL as well")
+    if arguments.server:
+        from serving.clients.connection import check_address
+        from serving.http.arguments import check_files
+
+        check_address(arguments.server)
+        check_files((arguments.server_ca,))
+    from pipeline.prediction.inputs import items_of
+
+    items = items_of(arguments.files, lambda: sys.stdin.buffer.read())
+    model = named_or_starter(arguments.model)
+
+    from pipeline.prediction.run import FAILED, predict_items
     from preprocessing.support.quiet import quiet
-    from serving.model.familiarity import UNFAMILIAR
-    from serving.model.predictor import Predictor
+    from serving.model.outputs import NoOutputs
 
-    for file in files:
-        if not Path(file).exists():
-            raise UsageError(f"there is no file {printable(file)}")
-    model = named_or_starter(model)
-    with quiet():
-        predictor = Predictor(model, all_faces, false_positive_rate, miss_rate)
-    verdicts = []
-    # A warning takes the place of each word.
-    width = max(len(UNFAMILIAR), len(predictor.wording.warning))
-    if not as_json:
-        head = f"{'P(fake)':>8}  {'found':>5}  {'judged':>6}  {'tracks':>6}  file"
-        print(f"{'verdict':<{width}}  {head}")
-    for file in files:
+    try:
         with quiet():
-            verdict = predictor.predict(file)
-        verdicts.append(verdict)
-        if not as_json:
-            print(_lines(verdict, width), flush=True)
-    with quiet():
-        predictor.close()
-    if as_json:
-        about = {"model": predictor.about}
-        answers = [{"file": answer.file, **answer.as_dict(), **about} for answer in verdicts]
-        print(json.dumps(answers, indent=1))
-    else:
-        print(predictor.wording.meaning())
-    return 0 if all(verdict.score is not None for verdict in verdicts) else 1
+            predictor = _predictor(arguments, model)
+    except NoOutputs as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    try:
+        return predict_items(predictor, items, _output(wanted, predictor))
+    finally:
+        with quiet():
+            predictor.close()
 
 
-def _lines(verdict: Verdict, width: int) -> str:
-    """A line of the table, and indented below it what was left out and what is to be noted."""
-    from preprocessing.datasets.clip import printable
-    from preprocessing.faces.face_selection import by_reason
+def _predictor(arguments: PredictArguments, model: str) -> FilePredictor:
+    rates = arguments.false_positive_rate, arguments.miss_rate
+    if not arguments.server:
+        from serving.model.predictor import Predictor
 
-    counts = verdict.counts
-    score = "-" if verdict.score is None else f"{verdict.score:.3f}"
-    why = f"  ({verdict.reason})" if verdict.reason else ""
-    lines = [
-        f"{verdict.verdict or '-':<{width}}  {score:>8}  {counts.faces:>5}  {counts.crops:>6}"
-        f"  {len(verdict.tracks):>6}  {printable(verdict.file)}{why}"
-    ]
-    if counts.dropped and counts.crops:
-        lines.append(f"           faces left out: {by_reason(counts.dropped)}")
-    if verdict.unusual and verdict.unusual.facts:
-        lines.append(f"           unusual: {'; '.join(verdict.unusual.facts)}")
-    notes = [counts.note, *counts.notes] if counts.note else counts.notes
-    lines += [f"           note: {note}" for note in notes]
-    return "\n".join(lines)
+        return Predictor(model, arguments.all_faces, *rates)
+    from pipeline.prediction.served_predictor import ServedPredictor, ServerOptions
+    from serving.http.bearer import read_token
+
+    server = ServerOptions(
+        arguments.server,
+        arguments.server_model,
+        read_token(arguments.server_token_file),
+        arguments.server_ca,
+    )
+    return ServedPredictor(server, model, arguments.all_faces, *rates)
+
+
+def _output(wanted: list[str], predictor: FilePredictor) -> Output:
+    from pipeline.prediction import output
+
+    kinds: dict[str, type[Output]] = {
+        "--json": output.Json,
+        "--jsonl": output.JsonLines,
+        "--csv": output.Csv,
+    }
+    kind = kinds[wanted[0]] if wanted else output.Table
+    return kind(predictor.wording, predictor.about)

@@ -19,7 +19,14 @@ from pipeline.commands._options import (
 
 def score(
     data: Clips,
-    output: Annotated[str, typer.Option(metavar="FILE", help="The .parquet file to write.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="The file to write: a table (.parquet), or answers as those of `deepfake predict "
+            "--jsonl` (.jsonl).",
+        ),
+    ],
     model: Model = None,
     precropped: Precropped = False,
     workers: Workers = 1,
@@ -27,7 +34,7 @@ def score(
     false_positive_rate: FalsePositiveRate = None,
     miss_rate: MissRate = None,
 ) -> int:
-    """Write P(fake) of all videos and pictures below a folder into a table.
+    """Write P(fake) of all videos and pictures below a folder into a file.
 
     Pictures whose names say that they are frames or faces of one clip have one row together; every
     other file has its own, with the score or the reason. An interrupted run goes on where it

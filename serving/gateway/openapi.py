@@ -11,10 +11,11 @@ from typing import Any
 
 from fastapi.security import HTTPBearer
 
-from serving.gateway.answer import Alive, Answer, Error, Ready
+from serving.gateway.answer import Alive, Error, Ready
 from serving.gateway.body import HOW_TO_SEND, too_large
 from serving.gateway.limits import FileLimits
 from serving.gateway.refusals import RETRY_AFTER, failed
+from serving.model.answer import Answer
 
 TITLE = "Deepfake detection gateway"
 DESCRIPTION = (
@@ -120,6 +121,7 @@ _MODEL = {
 }
 _ANSWER = {
     "name": "clip.mp4",
+    "schema_version": 1,
     "verdict": "fake",
     "warning": "",
     "score": 0.9701133201963639,
@@ -132,8 +134,27 @@ _ANSWER = {
     "faces_found": 35,
     "faces": 32,
     "left_out": {"track too short": 3},
-    "tracks": [{"track": 0, "score": 0.9701133201963639, "faces": 32}],
+    "tracks": [
+        {
+            "track": 0,
+            "score": 0.9701133201963639,
+            "faces": 32,
+            "timeline": [{"frame": 4, "seconds": 0.16, "score": 0.9478464369215823, "logit": 2.9}],
+        }
+    ],
     "p_values": {"real": 0.0023, "fake": 0.88},
+    "window": {"logit": 5.2, "p_value": 0.0023},
+    "segments": [
+        {
+            "track": 0,
+            "start": 1.2,
+            "end": 4.04,
+            "first_frame": 32,
+            "last_frame": 99,
+            "score": 0.9918374288468401,
+            "logit": 4.8,
+        }
+    ],
     "familiarity": {"p_value": 0.41, "distance": 0.62, "facts": []},
     "thresholds": {
         "false_positive_rate": 0.01,
@@ -151,6 +172,8 @@ _ANSWER = {
     "meaning": "fake: above 0.921, where at most 1.0% of real clips are; real: below 0.151, where "
     "at most 5.0% of fakes are; uncertain: else (for clips like those of validation: 484 real ones "
     "in 455 and 596 fake ones in 465 clusters of persons)",
+    "segments_meaning": "segments: within 20% of a track's frames or more whose mean is above "
+    "0.953, which at most 1.0% of real clips have",
     "model": _MODEL,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +72,29 @@ def check_ports(arguments: Any, names: Iterable[str]) -> None:
     for name in names:
         if not 0 <= getattr(arguments, name) < 1 << 16:
             raise UsageError(f"--{name.replace('_', '-')} must be 0 to 65535")
+
+
+def check_free(host: str, port: int, options: str) -> None:
+    """Raises UsageError where the port is taken, or the address is none of this machine.
+
+    Args:
+      host: address or name to listen on.
+      port: 0 is always free.
+      options: that choose another one, for the message.
+    """
+    if port == 0:
+        return
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose {options}"
+        ) from error
 
 
 def check_tls(arguments: Any) -> None:

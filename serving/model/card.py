@@ -19,6 +19,7 @@ from serving.model.familiarity import Familiarity
 from serving.model.operating_points import OperatingPoints
 from serving.model.provenance import Provenance
 from serving.model.rates import Rates
+from serving.model.windows import WindowClips
 
 FILE = "assets.extra/deepfake_model.json"
 # Raised when a key changes its meaning or a required key is added.
@@ -95,6 +96,7 @@ class ModelCard(Record):
       extraction: which crops the model was trained on, see `crop_settings`. Kept as it was read: a
         card whose crops this version cannot make may still be shown.
       conformal: logits of val's clips, which new clips are ranked among; None where there are none.
+      windows: the most suspicious windows of val's real clips; None in cards of earlier versions.
       familiarity: how far val's clips lie from the training crops; None where the model does not
         say how far a crop lies.
       verdict: rates of error that verdicts keep to, where a prediction asks for no others.
@@ -120,6 +122,7 @@ class ModelCard(Record):
     offset: float = 0.0
     extraction: dict[str, Any] = {}
     conformal: ConformalClips | None = None
+    windows: WindowClips | None = None
     familiarity: Familiarity | None = None
     verdict: Rates | None = None
     operating_points: OperatingPoints | None = None

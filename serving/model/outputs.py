@@ -12,6 +12,10 @@ import numpy as np
 APPEARANCE = "appearance"
 
 
+class NoOutputs(Exception):
+    """A model gave no outputs: its server refused, failed, or was not there in time."""
+
+
 @dataclasses.dataclass(frozen=True)
 class CropOutputs:
     """Outputs of a model for the crops of a file.

@@ -2,32 +2,106 @@
 
 from __future__ import annotations
 
+import abc
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from preprocessing.faces.crop_settings import ALL, ANSWER
+from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
-from serving.model.outputs import CropOutputs
+from serving.model.outputs import CropOutputs, NoOutputs
 from serving.model.verdict import Verdict, Wording, judge
+
+if TYPE_CHECKING:
+    from preprocessing.media.frame_folder import Media
 
 # Crops scored at once; more gain nothing on a CPU.
 _BATCH = 16
 
 
-class Predictor:
-    """Scores files with an exported model.
+class FilePredictor(abc.ABC):
+    """Cuts the faces out of files and judges them by the outputs of a model, wherever it runs.
+
+    Args:
+      model: what gives the outputs, for messages.
+      settings: of the crops that the model wants.
+      wording: of the verdicts.
+      about: the model, see `ModelCard.about`.
+      all_faces: judge every face that is found, bystanders and short tracks as well.
+
+    Attributes:
+      frames: at most so many of a file are looked at.
+      wording: of the verdicts.
+      about: the model.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        settings: CropSettings,
+        wording: Wording,
+        about: dict[str, Any],
+        all_faces: bool,
+    ):
+        from preprocessing.faces.face_cropper import FaceCropper
+
+        self._name = model
+        self.frames = settings.frames_per_clip
+        self.wording = wording
+        self.about = about
+        self._cropper = FaceCropper(settings.replace(policy=ALL if all_faces else ANSWER))
+
+    def predict(
+        self, file: Media, name: str = "", check: Callable[[], None] | None = None
+    ) -> Verdict:
+        """Scores one file; what cannot be scored comes back with its reason.
+
+        Args:
+          file: a video or picture, or the pictures of one clip.
+          name: of the file in the answer; empty for its path.
+          check: called with each frame.
+
+        Returns:
+          The verdict; `Verdict.failed` tells that the model is to blame, and not the file.
+        """
+        from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+
+        name = name or str(file)
+        try:
+            crops, counts = self._cropper.crops(file, check=check)
+        except (UnreadableMedia, DecodingFailed) as error:
+            return Verdict(name, None, reason=str(error), wording=self.wording)
+        try:
+            return judge(name, crops, counts, self.outputs, self.wording, self._name)
+        except (NonFiniteLogits, NoOutputs) as error:
+            # The faces are sound, and so are the counts of them; none of them was judged.
+            return Verdict(
+                name, None, counts=counts, reason=str(error), wording=self.wording, failed=True
+            )
+
+    @abc.abstractmethod
+    def outputs(self, jpegs: Sequence[bytes]) -> CropOutputs:
+        """The model's outputs for encoded crops.
+
+        Raises:
+          NoOutputs: the model could not be asked.
+        """
+
+    def close(self) -> None:
+        """Ends the processes that decode files."""
+        self._cropper.close()
+
+
+class Predictor(FilePredictor):
+    """Scores files with an exported model, which is loaded into this process.
 
     Args:
       model: folder of a model version, or of versions (the highest is taken).
       all_faces: judge every face that is found, bystanders and short tracks as well.
       false_positive_rate: share of real clips that may be called fake; None for the card's.
       miss_rate: share of fake clips that may be called real; None for the card's.
-
-    Attributes:
-      wording: of the verdicts.
-      about: the model, see `ModelCard.about`.
 
     Raises:
       UsageError: there is no model, it is not one of ours, its crops cannot be made here, or see
@@ -43,32 +117,16 @@ class Predictor:
     ):
         self.model = card.find_saved_model(model)
         model_card = card.read(self.model)
-        settings = model_card.answer_settings().replace(policy=ALL if all_faces else ANSWER)
-        self.wording = Wording.of(model_card, false_positive_rate, miss_rate)
-        self.about = model_card.about(*card.name_and_version(self.model))
+        settings = model_card.answer_settings()
+        wording = Wording.of(model_card, false_positive_rate, miss_rate)
+        about = model_card.about(*card.name_and_version(self.model))
         import tensorflow as tf
 
-        from preprocessing.faces.face_cropper import FaceCropper
-
-        self._cropper = FaceCropper(settings)
+        super().__init__(str(self.model), settings, wording, about, all_faces)
         loaded = tf.saved_model.load(str(self.model))
         self._score = loaded.signatures["serving_default"]
         # The function does not keep its model alive.
         self._loaded = loaded
-
-    def predict(self, file: str | Path) -> Verdict:
-        """Scores one file; what cannot be scored comes back with its reason."""
-        from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
-
-        try:
-            crops, counts = self._cropper.crops(file)
-        except (UnreadableMedia, DecodingFailed) as error:
-            return Verdict(str(file), None, reason=str(error), wording=self.wording)
-        try:
-            return judge(str(file), crops, counts, self.outputs, self.wording, str(self.model))
-        except NonFiniteLogits as error:
-            # The faces are sound, and so are the counts of them; none of them was judged.
-            return Verdict(str(file), None, counts=counts, reason=str(error), wording=self.wording)
 
     def outputs(self, jpegs: Sequence[bytes]) -> CropOutputs:
         """The model's outputs for encoded crops."""
@@ -82,5 +140,6 @@ class Predictor:
 
     def close(self) -> None:
         """Frees the graphs; TensorFlow prints errors when the interpreter ends before that."""
+        super().close()
         del self._score, self._loaded, self._cropper
         gc.collect()

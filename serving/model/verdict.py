@@ -27,11 +27,15 @@ from serving.model.thresholds import (
     conformal_thresholds,
     earlier_thresholds,
 )
+from serving.model.timeline import TrackScore, track_scores
+from serving.model.windows import NO_WINDOWS, CropPlaces, Partly, WindowClips, partly
 
 if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Crop
     from serving.model.card import ModelCard
 
+# Of the schema of answers, see `serving.model.answer`.
+SCHEMA_VERSION = 1
 # Stands in place of each word of a model that learnt from made data, as the demo's.
 NOT_A_VERDICT = "not a verdict: this model was trained on made-up pictures"
 
@@ -63,6 +67,7 @@ class Wording:
         say how far a crop lies.
       rates: that the words keep to.
       points: of a card of an earlier version, from which its thresholds follow; else None.
+      windows: of val's real clips, from which segments follow; None for a card without them.
     """
 
     thresholds: Thresholds | None = None
@@ -71,6 +76,7 @@ class Wording:
     familiarity: Familiarity | None = None
     rates: Rates = dataclasses.field(default_factory=Rates)
     points: OperatingPoints | None = None
+    windows: WindowClips | None = None
 
     @classmethod
     def of(
@@ -97,6 +103,7 @@ class Wording:
             familiarity=model_card.familiarity,
             rates=model_card.verdict or Rates(),
             points=model_card.operating_points if clips is None else None,
+            windows=model_card.windows,
         )
         return wording.at(false_positive_rate, miss_rate)
 
@@ -169,6 +176,23 @@ class Wording:
             return None
         return PValues(self.clips.real.p_high(logit), self.clips.fake.p_low(logit))
 
+    def partly(self, logits: np.ndarray, places: CropPlaces) -> Partly | None:
+        """Which parts of a clip are manipulated; None where the model does not say.
+
+        Args:
+          logits: float [crops], finite, in order of time.
+          places: of the crops.
+        """
+        if self.windows is None:
+            return None
+        return partly(self.windows, logits, places, self.rates.false_positive_rate)
+
+    def segments_meaning(self) -> str:
+        """What segments mean, in a sentence; or why there are none."""
+        if self.windows is None:
+            return NO_WINDOWS
+        return self.windows.text(self.rates.false_positive_rate)
+
     def meaning(self) -> str:
         """What the words mean, in a sentence."""
         if self.made_data:
@@ -187,21 +211,6 @@ class Wording:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrackScore:
-    """The score of one track.
-
-    Attributes:
-      track: its number within the file.
-      score: P(fake).
-      faces: of it that were judged.
-    """
-
-    track: int
-    score: float
-    faces: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Verdict:
     """The answer for one file.
 
@@ -216,6 +225,9 @@ class Verdict:
       wording: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
       unusual: how unlike the model's own data the file is; None where the model does not say.
+      partly: which parts are manipulated; None without a score, and where the model does not say.
+      failed: whether there is no score because the model or its server failed, and not because of
+        the file.
     """
 
     file: str
@@ -227,12 +239,16 @@ class Verdict:
     wording: Wording = Wording()
     logit: float | None = None
     unusual: Unusual | None = None
+    partly: Partly | None = None
+    failed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer as plain values, without the file; README.md shows it."""
+        """The answer as plain values, see `serving.model.answer`, without file and model."""
         thresholds = self.wording.thresholds
         p_values = None if self.logit is None else self.wording.p_values(self.logit)
+        parts = self.partly
         return {
+            "schema_version": SCHEMA_VERSION,
             "verdict": self.verdict,
             "warning": self.wording.warning,
             "score": self.score,
@@ -245,11 +261,14 @@ class Verdict:
             "faces_found": self.counts.faces,
             "faces": self.counts.crops,
             "left_out": self.counts.dropped,
-            "tracks": [dataclasses.asdict(track) for track in self.tracks],
+            "tracks": [track.as_dict() for track in self.tracks],
             "p_values": dataclasses.asdict(p_values) if p_values else None,
+            "window": dataclasses.asdict(parts.window) if parts else None,
+            "segments": [dataclasses.asdict(part) for part in parts.segments] if parts else None,
             "familiarity": self.unusual.as_dict() if self.unusual else None,
             "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
             "meaning": self.wording.meaning(),
+            "segments_meaning": self.wording.segments_meaning(),
         }
 
 
@@ -281,24 +300,49 @@ def judge(
     if not crops:
         return Verdict(file, None, counts=counts, reason=counts.why_none(), wording=wording)
     outputs = outputs_of([crop.jpeg for crop in crops])
-    tracks = np.array([crop.track for crop in crops])
+    places = CropPlaces.of(
+        [crop.track for crop in crops],
+        [crop.frame.index for crop in crops],
+        [crop.frame.timestamp_ms for crop in crops],
+    )
     try:
-        scores = aggregate(outputs.logits, np.full(len(crops), file), tracks)
-        unusual = wording.unusual(outputs.appearance, tracks)
+        unusual = wording.unusual(outputs.appearance, places.tracks)
+        return judge_logits(file, outputs.logits, places, counts, unusual, wording)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
-    by_track = [
-        TrackScore(int(track), float(probability(logit)), int((tracks == track).sum()))
-        for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
-    ]
+
+
+def judge_logits(
+    file: str,
+    logits: np.ndarray,
+    places: CropPlaces,
+    counts: FaceCounts,
+    unusual: Unusual | None,
+    wording: Wording,
+) -> Verdict:
+    """From the logits of a file's crops to its verdict, see `judge`.
+
+    Args:
+      file: as it was named.
+      logits: float [crops], calibrated, at least one, in order of time.
+      places: of the crops.
+      counts: of frames and faces.
+      unusual: how unlike the model's own data the file is; None where the model does not say.
+      wording: of the model.
+
+    Raises:
+      NonFiniteLogits: a logit is NaN or infinite.
+    """
+    scores = aggregate(logits, np.full(len(logits), file), places.tracks)
     logit = float(scores.logits[0])
     return Verdict(
         file=file,
         score=float(probability(logit)),
         logit=logit,
-        tracks=tuple(sorted(by_track, key=lambda scored: (-scored.score, scored.track))),
+        tracks=track_scores(scores, logits, places),
         counts=counts,
         verdict=wording.word(logit, unusual),
         wording=wording,
         unusual=unusual,
+        partly=wording.partly(logits, places),
     )

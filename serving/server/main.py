@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import re
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from preprocessing.support.quiet import load_tensorflow
 from serving.http.arguments import (
     check_cors,
     check_files,
+    check_free,
     check_ports,
     check_positive,
     check_tls,
@@ -62,7 +62,7 @@ def run(arguments: ServerArguments) -> int:
     models = _models(arguments)
     # Now, and not after the seconds that importing TensorFlow takes.
     for port in (options.port, options.rest_port):
-        _check_free(options.host, port or 0)
+        check_free(options.host, port or 0, "--host, --port or --rest-port")
     set_up_log()
     load_tensorflow()
     _set_threads(arguments)
@@ -232,20 +232,3 @@ def _models(arguments: ServerArguments) -> list:
             f"{arguments.model_base} is one version; give the folder that it is in ({base.parent})"
         )
     return [ServedModelConfig(arguments.model_name or base.name, str(base))]
-
-
-def _check_free(host: str, port: int) -> None:
-    if port == 0:
-        return
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose --host, --port or "
-            "--rest-port"
-        ) from error

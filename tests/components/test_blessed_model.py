@@ -154,7 +154,9 @@ def latest(tmp_path):
             {"push_destination": str(tmp_path / "pushed")},
         )
         folder = tmp_path / "artifact"
-        files = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*.*")}
+        files = {
+            str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*.*") if p.is_file()
+        }
         return artifact, files
 
     return latest
@@ -191,3 +193,14 @@ def test_push_that_was_broken_off_is_no_baseline(latest, tmp_path):
     push(tmp_path / "pushed", "5")
     push(tmp_path / "pushed", "6", complete=False)
     assert latest()[0].get_string_custom_property("pushed_version") == "5"
+
+
+def test_a_version_that_was_rolled_back_is_no_baseline(latest, tmp_path):
+    from pipeline.rollback import roll_back
+
+    for version in ("5", "6"):
+        push(tmp_path / "pushed", version)
+    done = roll_back(tmp_path / "pushed")
+    artifact, files = latest()
+    assert files["Format-Serving/saved_model.pb"] == "5"
+    assert artifact.get_string_custom_property("pushed_version") == str(done.served)

@@ -143,6 +143,7 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
     from serving.model.aggregation import aggregate
     from serving.model.conformal import ConformalClips, conformal_clips
     from serving.model.familiarity import clip_appearance
+    from serving.model.windows import window_maxima
 
     crops, labels, records = workbench.crops("val")
     metadata = card.read(trained).to_dict()
@@ -172,7 +173,7 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
         "real": int((clip_labels == 0).sum()),
         "fake": int((clip_labels == 1).sum()),
         "prior": 0.5,
-        "shares_split_with": ["epoch", "conformal", "familiarity"],
+        "shares_split_with": ["epoch", "conformal", "windows", "familiarity"],
     }
 
     # A person is not known here: a fake and its original are a cluster.
@@ -183,6 +184,8 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
         ours, theirs = getattr(stored.conformal, name), getattr(expected, name)
         assert ours.values == pytest.approx(theirs.values, abs=1e-3)
         assert ours.clusters == theirs.clusters == len(set(clusters))
+    windows = window_maxima(outputs["logit"].numpy(), clips, tracks)[clip_labels == 0]
+    assert stored.windows.real.values == pytest.approx(sorted(windows), abs=1e-3)
     distances, facts = clip_appearance(outputs["appearance"].numpy(), clips, tracks)
     assert stored.familiarity.distances.values == pytest.approx(sorted(distances), abs=1e-4)
     assert set(stored.familiarity.distances.cluster_sizes) == {2}

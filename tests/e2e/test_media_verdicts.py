@@ -38,7 +38,7 @@ FOREIGN = (
 )
 
 # What two ways of running one graph may differ in by rounding.
-COMPUTED = ("score", "logit", "tracks", "p_values", "familiarity")
+COMPUTED = ("score", "logit", "tracks", "p_values", "familiarity", "window", "segments")
 
 
 @pytest.fixture(scope="module")

@@ -95,10 +95,10 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
         text=True,
         timeout=300,
     )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 4, done.stderr
     assert done.stderr == "", "libraries say nothing"
     answers = json.loads(done.stdout)
-    assert [answer["file"] for answer in answers] == [clip, grey, str(text)]
+    assert [answer["name"] for answer in answers] == [clip, grey, str(text)]
     assert 0 < answers[0]["score"] < 1
     assert answers[0]["faces"] == 3
     # Of the newest version: other tests of this workspace push more.
@@ -152,7 +152,8 @@ def test_predict_table_says_what_its_words_mean(workspace, pushed_model, tmp_pat
     path.write_text(json.dumps(metadata))
     rates = ["--false-positive-rate", "0.5", "--miss-rate", "0.5"]
     assert main(["predict", clip, "--model", str(older), *rates]) == 0
-    _, row, meaning = capsys.readouterr().out.splitlines()
+    # At such a rate there may be segments, each with a line of its own.
+    _, row, *_, meaning = capsys.readouterr().out.splitlines()
     assert row.split()[0] in ("fake", "real", "uncertain")
     assert "where at most 50.0% of real clips are" in meaning
     assert main(["predict", clip, "--model", str(older)]) == 0

@@ -20,20 +20,26 @@ from serving_support.starter import PROVENANCE, make_starter
 from serving_support.words import band, conformal
 
 from serving import clients
-from serving.gateway.answer import Answer, Band, Error, Familiarity, Ranks, Track
+from serving.gateway.answer import Error
 from serving.gateway.app import Gateway, GatewayOptions
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import too_late, unavailable
 from serving.gateway.routes import _PATHS
 from serving.gateway.served_versions import refusal
-from serving.model import familiarity
+from serving.model import answer as classes
+from serving.model import familiarity, timeline, windows
+from serving.model.answer import Answer
 from serving.model.conformal import ConformalClips
 from serving.model.familiarity import Unusual
 from serving.model.operating_points import OperatingPoints
 from serving.model.thresholds import Thresholds
-from serving.model.verdict import PValues, TrackScore, Verdict, Wording
+from serving.model.timeline import TrackScore
+from serving.model.verdict import PValues, Verdict, Wording
 from serving.server.process import ServerProcess
 
+WINDOWS = windows.WindowClips.from_dict(
+    windows.window_clips(np.linspace(-2, 0, 99), np.zeros(99), np.arange(99))
+)
 CLIPS = ConformalClips.from_dict(conformal(1.5, -0.5))
 FAMILIAR = familiarity.Familiarity.from_dict(
     familiarity.familiarity(np.linspace(0, 1, 40), np.zeros((40, 1)), np.arange(40), ("contrast",))
@@ -249,17 +255,29 @@ def test_refused_requests_are_refused_before_their_bodies_are_read(app, status, 
         Wording(),
         Wording(band(), points=OperatingPoints()),
         Wording(clips=CLIPS, familiarity=FAMILIAR).at(),
+        Wording(clips=CLIPS, windows=WINDOWS).at(),
         Wording(clips=CLIPS, made_data=True).at(0.001),
     ],
-    ids=["no thresholds", "an earlier version", "thresholds", "made data"],
+    ids=["no thresholds", "an earlier version", "thresholds", "windows", "made data"],
 )
 def test_answers_of_every_kind_of_model_are_as_the_class_says(document, wording):
-    tracks = (TrackScore(0, 0.75, 3), TrackScore(2, 0.5, 1))
+    moments = (timeline.Moment(7, 0.28, 0.75, 1.1), timeline.Moment(9, None, 0.5, 0.0))
+    tracks = (TrackScore(0, 0.75, 3, moments), TrackScore(2, 0.5, 1))
+    places = windows.CropPlaces(np.zeros(5), np.arange(5), np.arange(5) / 25)
+    parts = wording.partly(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
+    assert bool(parts and parts.segments) == bool(wording.windows)
     unusual = wording.unusual(np.array([[9.0, 1.0]]), np.zeros(1))
     word = wording.word(1.1, unusual)
     assert (word == "unfamiliar") == (unusual is not None)
     with_face = Verdict(
-        "file", 0.75, tracks, verdict=word, wording=wording, logit=1.1, unusual=unusual
+        "file",
+        0.75,
+        tracks,
+        verdict=word,
+        wording=wording,
+        logit=1.1,
+        unusual=unusual,
+        partly=parts,
     )
     without = Verdict("file", None, reason="no face", wording=wording)
     about = {"name": "tiny", "version": 7, "backbone": "tiny", "about": ""}
@@ -289,10 +307,13 @@ def test_classes_have_the_keys_of_what_they_describe():
     def names(kind):
         return {field.name for field in dataclasses.fields(kind)}
 
-    assert set(Track.model_fields) == {*names(TrackScore), "crop"}
-    assert set(Band.model_fields) == names(Thresholds)
-    assert set(Ranks.model_fields) == names(PValues)
-    assert set(Familiarity.model_fields) == names(Unusual)
+    assert set(classes.Track.model_fields) == {*names(TrackScore), "crop"}
+    assert set(classes.Band.model_fields) == names(Thresholds)
+    assert set(classes.Ranks.model_fields) == names(PValues)
+    assert set(classes.Familiarity.model_fields) == names(Unusual)
+    assert set(classes.Moment.model_fields) == names(timeline.Moment)
+    assert set(classes.Segment.model_fields) == names(windows.Segment)
+    assert set(classes.Window.model_fields) == names(windows.Window)
 
 
 @pytest.mark.integration

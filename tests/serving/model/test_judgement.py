@@ -140,9 +140,12 @@ def test_clips_beyond_the_precision_of_probabilities_are_told_apart(tmp_path, ca
 @pytest.mark.parametrize("thresholds", [None, band()])
 def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
     from preprocessing.faces.face_cropper import Crop, FaceCounts
+    from preprocessing.media.frame import Frame
 
     fields = [field.name for field in dataclasses.fields(Crop)]
-    crops = [Crop(**{**dict.fromkeys(fields), "jpeg": b"-", "track": t}) for t in (0, 0, 1)]
+    frame = Frame(0, 0, np.empty(0, np.uint8))
+    known = {**dict.fromkeys(fields), "jpeg": b"-", "frame": frame}
+    crops = [Crop(**{**known, "track": track}) for track in (0, 0, 1)]
     with pytest.raises(NonFiniteLogits, match=r"model m version 3 .* 1 of 3 logits .* in clip.mp4"):
         judge(
             "clip.mp4",

@@ -94,7 +94,7 @@ def test_predict_puts_the_warning_where_a_word_would_be(tmp_path, monkeypatch, c
     answers = json.loads(capfd.readouterr().out)
     for answer in answers:
         assert answer["verdict"] == answer["warning"] == NOT_A_VERDICT
-        assert answer["meaning"] == meaning
+        assert f"{answer['meaning']}; {answer['segments_meaning']}" == meaning
 
     table = tmp_path / "scores.parquet"
     for file in files:
@@ -102,7 +102,7 @@ def test_predict_puts_the_warning_where_a_word_would_be(tmp_path, monkeypatch, c
     arguments = ["score", "--data", str(tmp_path / "data"), "--precropped"]
     assert main([*arguments, "--output", str(table)]) == 0
     assert set(pd.read_parquet(table)["verdict"]) == {NOT_A_VERDICT}
-    assert meaning in capfd.readouterr().out.splitlines()
+    assert answers[0]["meaning"] in capfd.readouterr().out.splitlines()
 
 
 def test_score_takes_the_starter_and_says_so(placed, tmp_path, capfd):

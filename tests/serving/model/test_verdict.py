@@ -11,14 +11,20 @@ from serving.model.aggregation import NonFiniteLogits
 from serving.model.card import ModelCard
 from serving.model.familiarity import FEATURES, Familiarity, familiarity
 from serving.model.outputs import CropOutputs
-from serving.model.verdict import TrackScore, Verdict, Wording, judge
+from serving.model.timeline import Moment, TrackScore
+from serving.model.verdict import Verdict, Wording, judge
+from serving.model.windows import NO_WINDOWS, window_clips
 
 BAND = band()
 
 
 def crops(*tracks):
     return [
-        types.SimpleNamespace(jpeg=b"crop %d" % number, track=track)
+        types.SimpleNamespace(
+            jpeg=b"crop %d" % number,
+            track=track,
+            frame=types.SimpleNamespace(index=5 * number, timestamp_ms=200 * number),
+        )
         for number, track in enumerate(tracks)
     ]
 
@@ -76,6 +82,46 @@ def test_logits_that_are_not_finite_name_model_and_file():
     assert str(raised.value) == f"the model m gives no usable scores: {text}"
 
 
+def test_each_face_of_a_track_has_a_moment():
+    (first, second) = judged((0, 3, 0), [-1.0, 4.0, 1.0]).tracks
+    assert [track.track for track in (first, second)] == [3, 0]
+    assert second.timeline == (
+        Moment(0, 0.0, pytest.approx(1 / (1 + np.exp(1.0))), -1.0),
+        Moment(10, 0.4, pytest.approx(1 / (1 + np.exp(-1.0))), 1.0),
+    )
+    (picture,) = judged((0,), [1.0]).tracks
+    assert picture.timeline[0].seconds is None
+
+
+def test_segments_follow_from_the_windows_of_the_card():
+    windows = window_clips(np.linspace(-3, 0, 99), np.zeros(99), np.arange(99))
+    wording = Wording.of(ModelCard.from_dict({**CARD, "windows": windows}))
+    logits = np.array([-2.0] * 6 + [3.0] * 3 + [-2.0] * 6)
+
+    def outputs_of(jpegs):
+        return CropOutputs(logits)
+
+    verdict = judge("f", crops(*[4] * 15), FaceCounts(), outputs_of, wording, "m")
+    answer = verdict.as_dict()
+    assert answer["window"] == {"logit": 3.0, "p_value": pytest.approx(0.01)}
+    assert answer["segments"] == [
+        {
+            "track": 4,
+            "start": pytest.approx(1.1),
+            "end": pytest.approx(1.7),
+            "first_frame": 30,
+            "last_frame": 40,
+            "score": pytest.approx(1 / (1 + np.exp(-3.0))),
+            "logit": 3.0,
+        }
+    ]
+    assert answer["segments_meaning"].startswith("segments: within 20% of a track's frames")
+    # A rate that validation's clips cannot show finds none.
+    stricter = judge("f", crops(*[4] * 15), FaceCounts(), outputs_of, wording.at(0.005), "m")
+    assert stricter.as_dict()["segments"] == []
+    assert "cannot show 0.5%" in stricter.as_dict()["segments_meaning"]
+
+
 def test_the_answer_as_plain_values():
     counts = FaceCounts(
         frames=8,
@@ -91,6 +137,7 @@ def test_the_answer_as_plain_values():
         "clip.mp4", 0.75, (TrackScore(2, 0.75, 3),), counts, "", "uncertain", wording, 1.1
     )
     assert verdict.as_dict() == {
+        "schema_version": 1,
         "verdict": "uncertain",
         "warning": "",
         "score": 0.75,
@@ -103,8 +150,10 @@ def test_the_answer_as_plain_values():
         "faces_found": 5,
         "faces": 3,
         "left_out": {"small": 2},
-        "tracks": [{"track": 2, "score": 0.75, "faces": 3}],
+        "tracks": [{"track": 2, "score": 0.75, "faces": 3, "timeline": []}],
         "p_values": None,
+        "window": None,
+        "segments": None,
         "familiarity": None,
         "thresholds": {
             "false_positive_rate": 0.01,
@@ -120,6 +169,7 @@ def test_the_answer_as_plain_values():
             "real_below": 0.5,
         },
         "meaning": BAND.text(),
+        "segments_meaning": NO_WINDOWS,
     }
     assert Verdict("clip.mp4", None).as_dict()["thresholds"] is None
 

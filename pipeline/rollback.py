@@ -1,0 +1,129 @@
+"""Has servers serve the version before the newest again, for `deepfake rollback`.
+
+TensorFlow Serving's policy `latest` serves the highest number, and Pusher numbers versions by the
+time of the push. So the version to go back to is copied to the number that a push would have now.
+Were the newest renamed or moved instead, the metadata store would keep the address of a push that
+is not there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from preprocessing.support.errors import UsageError
+from preprocessing.support.output_lock import locked
+from serving.model.card import is_version
+
+# In the copy, beside the card; TensorFlow Serving leaves the folder alone.
+MARKER = "assets.extra/deepfake_rollback.json"
+# Between versions, names of what is not finished; no server takes them for a version.
+_UNFINISHED = ".rollback-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollback:
+    """What was done.
+
+    Attributes:
+      served: number of the copy, the highest now.
+      copy_of: number of the version that was copied.
+      instead_of: number of the version that was the highest before.
+    """
+
+    served: int
+    copy_of: int
+    instead_of: int
+
+    def text(self) -> str:
+        """A sentence for people."""
+        return (
+            f"version {self.served}, a copy of version {self.copy_of}, is the highest now and is "
+            f"served instead of version {self.instead_of}, whose folder stays as it is"
+        )
+
+
+def roll_back(model_base: str | Path) -> Rollback:
+    """Copies the version before the newest to a number above all others.
+
+    Where the newest is such a copy itself, the version before the one that it is a copy of.
+
+    Args:
+      model_base: folder of version folders.
+
+    Returns:
+      What was done; the copy is complete when it appears.
+
+    Raises:
+      UsageError: no folder, no version, none before the newest, or the copy cannot be written.
+    """
+    base = Path(model_base)
+    if not base.is_dir():
+        raise UsageError(
+            f"{model_base} is not a folder on this machine; give the folder of versions that "
+            "`deepfake run` pushed to (OUTPUT/models/NAME)"
+        )
+    with locked(base.resolve(), "a rollback"):
+        numbers = _versions(base)
+        if not numbers:
+            raise UsageError(
+                f"{model_base} holds no version of a model; give the folder of versions that "
+                "`deepfake run` pushed to (OUTPUT/models/NAME)"
+            )
+        newest = numbers[-1]
+        shown = _copied(base / str(newest)) or newest
+        before = [number for number in numbers if number < shown]
+        # Copies are versions that are there under their own number, too.
+        before = [number for number in before if _copied(base / str(number)) is None]
+        if not before:
+            raise UsageError(
+                f"{model_base} holds no version before {shown}, so there is none to go back to; "
+                "push another one"
+            )
+        done = Rollback(max(int(time.time()), newest + 1), before[-1], newest)
+        _copy(base, done)
+    return done
+
+
+def _versions(base: Path) -> list[int]:
+    """Numbers of the complete versions, rising: Pusher copies saved_model.pb last."""
+    names = [path.parent.name for path in base.glob("*/saved_model.pb")]
+    return sorted(int(name) for name in names if is_version(name))
+
+
+def _copied(version: Path) -> int | None:
+    """The version that one is a copy of; None for one that was pushed."""
+    path = version / MARKER
+    if not path.exists():
+        return None
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["copy_of"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} does not say which version was copied ({error}); move the folder {version} "
+            "out of the way and call it again"
+        ) from error
+
+
+def _copy(base: Path, done: Rollback) -> None:
+    waiting = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=base))
+    try:
+        copy = waiting / "version"
+        shutil.copytree(base / str(done.copy_of), copy)
+        marker = copy / MARKER
+        marker.parent.mkdir(exist_ok=True)
+        marker.write_text(json.dumps(dataclasses.asdict(done)) + "\n", encoding="utf-8")
+        copy.rename(base / str(done.served))
+    except (OSError, shutil.Error) as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise UsageError(
+            f"version {done.copy_of} in {base} cannot be copied ({reason}); make room, or the "
+            "folder writable, and call it again"
+        ) from error
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)

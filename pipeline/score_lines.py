@@ -1,0 +1,94 @@
+"""Answers of `deepfake score` as lines of JSON, in the schema of `deepfake predict --jsonl`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from preprocessing.datasets.clip import Problem
+from preprocessing.extraction import face_example as names
+from preprocessing.extraction.clip_row import ClipRow
+from preprocessing.faces.face_selection import FaceCounts
+from preprocessing.support.files import replacing
+from serving.model.verdict import Verdict, Wording, judge_logits
+from serving.model.windows import CropPlaces
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_lines(target: Path, verdicts: Iterable[Verdict], about: dict[str, Any]) -> None:
+    """Writes an answer a line; the file is complete when it appears.
+
+    Args:
+      target: the file.
+      verdicts: of the clips.
+      about: the model, see `ModelCard.about`.
+    """
+    with replacing(target) as file:
+        for verdict in verdicts:
+            answer = {"name": verdict.file, **verdict.as_dict(), "model": about}
+            file.write(json.dumps(answer) + "\n")
+
+
+def verdicts_of(
+    rows: Iterable[ClipRow],
+    problems: Iterable[Problem],
+    crops: pd.DataFrame,
+    wording: Wording,
+    broken: str,
+) -> Iterator[Verdict]:
+    """The verdicts on scored clips, by path.
+
+    Args:
+      rows: report rows of the clips.
+      problems: what else was met; each has its reason.
+      crops: table of their crops, see `components.evaluation.scores.CROP_COLUMNS`.
+      wording: of the model.
+      broken: reason of clips with NaN or infinite logits.
+    """
+    by_clip = dict(iter(crops.groupby(names.CLIP_ID, sort=False)))
+    found: dict[str, ClipRow | Problem] = {row.path: row for row in rows}
+    found |= {problem.path: problem for problem in problems}
+    for path in sorted(found):
+        row = found[path]
+        if isinstance(row, Problem):
+            yield Verdict(path, None, reason=row.reason, wording=wording)
+            continue
+        counts = FaceCounts(
+            frames=row.frames,
+            frames_with_face=row.frames_with_face,
+            shots=row.shots,
+            faces=row.faces,
+            tracks=row.tracks,
+            crops=row.crops,
+            dropped=row.dropped,
+            boxes=row.boxes,
+            note=row.note,
+            notes=row.notes,
+        )
+        if path not in by_clip:
+            yield Verdict(path, None, counts=counts, reason=row.reason, wording=wording)
+            continue
+        yield _judged(path, by_clip[path], counts, wording, broken)
+
+
+def _judged(
+    path: str, crops: pd.DataFrame, counts: FaceCounts, wording: Wording, broken: str
+) -> Verdict:
+    logits = crops["logit"].to_numpy(float)
+    if not np.isfinite(logits).all():
+        return Verdict(path, None, counts=counts, reason=broken, wording=wording, failed=True)
+    places = CropPlaces.of(
+        crops[names.TRACK_ID].tolist(),
+        crops[names.FRAME_INDEX].tolist(),
+        crops[names.TIMESTAMP_MS].tolist(),
+    )
+    # Of its track that is furthest out, as `clip_appearance` has it.
+    distance = float(crops.groupby(names.TRACK_ID)["distance"].mean().max())
+    unusual = wording.unusual_distance(distance)
+    return judge_logits(path, logits, places, counts, unusual, wording)

@@ -1,0 +1,205 @@
+"""The answer about one file, as classes: command line and gateway give it, and tests hold it.
+
+Answers are put together as plain values by `serving.model.verdict.Verdict.as_dict`, and go out as
+they are.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.model.provenance import Provenance
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """Base class: strict about types, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _may_be_absent(schema: dict[str, Any]) -> None:
+    """Takes the default away from a schema: the key has no value of its own where it is absent."""
+    del schema["default"]
+
+
+class Moment(Part):
+    """One face of a track."""
+
+    frame: Count = Field(description="Number of its frame within the file.")
+    seconds: float | None = Field(
+        description="When that is shown; null where nothing tells it, as for pictures."
+    )
+    score: Probability = Field(description="P(fake).")
+    logit: float = Field(description="Of the score.")
+
+
+class Track(Part):
+    """A person in one shot."""
+
+    track: Count = Field(description="Its number within the file.")
+    score: Probability = Field(description="P(fake).")
+    faces: Count = Field(description="Faces of it that were judged.")
+    timeline: list[Moment] = Field(description="These, in order of time.")
+    crop: str = Field(
+        "",
+        description="With `crops=1` only: its best face, a small JPEG in base64.",
+        json_schema_extra=_may_be_absent,
+    )
+
+
+class Band(Part):
+    """Between which scores the model is uncertain."""
+
+    false_positive_rate: Probability = Field(
+        description="Share of real clips that may be called fake."
+    )
+    miss_rate: Probability | None = Field(
+        description="Share of fake clips that may be called real; null for a model that an earlier "
+        "version exported."
+    )
+    fake_above_logit: float | None = Field(
+        description="Logits above are fake; null where validation has too few real clips to call "
+        "any fake at that rate."
+    )
+    real_below_logit: float | None = Field(
+        description="Logits below are real; null likewise, for fake clips."
+    )
+    real_clips: Count = Field(description="Of validation, from which the thresholds follow.")
+    real_clusters: Count = Field(
+        description="Persons, or other clusters, of these; 0 where an earlier version exported the "
+        "model."
+    )
+    fake_clips: Count = Field(description="As `real_clips`.")
+    fake_clusters: Count = Field(description="As `real_clusters`.")
+    guaranteed: bool = Field(
+        description="Whether the rates hold for new clips like those of validation; false for a "
+        "model that an earlier version exported."
+    )
+    fake_above: Probability | None = Field(description="P(fake) at `fake_above_logit`, for people.")
+    real_below: Probability | None = Field(description="P(fake) at `real_below_logit`, for people.")
+
+
+class Ranks(Part):
+    """How the score ranks among validation clips: conformal p-values."""
+
+    real: Probability = Field(
+        description="At most so large a share of real clips has so high a score."
+    )
+    fake: Probability = Field(description="At most so large a share of fakes has so low a score.")
+
+
+class Window(Part):
+    """The most suspicious part of a track."""
+
+    logit: float = Field(description="Mean of its faces.")
+    p_value: Probability = Field(
+        description="At most so large a share of real clips has such a part."
+    )
+
+
+class Segment(Part):
+    """A part of a track that is manipulated."""
+
+    track: Count = Field(description="Its number within the file.")
+    start: float | None = Field(description="In seconds; null where the file tells no times.")
+    end: float | None = Field(description="As `start`.")
+    first_frame: Count = Field(description="Number of the first of its frames that was judged.")
+    last_frame: Count = Field(description="Of the last one.")
+    score: Probability = Field(description="P(fake) at `logit`.")
+    logit: float = Field(description="Mean of its faces.")
+
+
+class Familiarity(Part):
+    """How unlike the model's own data the file is."""
+
+    p_value: Probability = Field(
+        description="At most so large a share of clips like validation's lies so far from the "
+        "training's crops."
+    )
+    distance: float = Field(description="To the nearest of these, in no unit.")
+    facts: list[str] = Field(
+        description="What is unusual, a phrase each; empty where the file is not unfamiliar."
+    )
+
+
+class AnsweringModel(Part):
+    """The model that an answer comes from."""
+
+    name: str = Field(description="Its name on the model server.")
+    version: Count | None = Field(
+        description="Of it, that answered; null for a folder without a number, which the command "
+        "line takes."
+    )
+    backbone: str = Field(description="The network below its head.")
+    about: str = Field(description="`provenance` in one line; empty without one.")
+    provenance: Provenance | None = Field(
+        description="What the model comes from; null where its card does not say."
+    )
+
+
+class Answer(Part):
+    """The answer about one file."""
+
+    name: str = Field(
+        description="Of the command line, the path. Of the gateway, what the query calls the file, "
+        "else the form, in at most 200 characters; empty where neither does.",
+    )
+    schema_version: Literal[1] = Field(
+        description="Of this schema; raised when a key changes its meaning or is taken away."
+    )
+    verdict: str = Field(
+        description="`fake`, `real`, `uncertain` or `unfamiliar`; the `warning` where there is "
+        "one; empty without a score, and for a model without thresholds."
+    )
+    warning: str = Field(
+        description="Why there is no verdict whatever the score; empty for a model of real data."
+    )
+    score: Probability | None = Field(
+        description="P(fake), that of the most suspicious track; null where no face was judged."
+    )
+    logit: float | None = Field(
+        description="Of the score; the thresholds are compared with it. Null where no face was "
+        "judged."
+    )
+    reason: str = Field(description="Why there is no score, as in `no face`; empty with one.")
+    note: str = Field(
+        description="On how little the score rests, where every face would have been left out; "
+        "else empty."
+    )
+    notes: list[str] = Field(
+        description="What else should be known of the file, as that it is cut off, or that frames "
+        "could not be decoded."
+    )
+    frames: Count = Field(description="Frames that were looked at.")
+    shots: Count = Field(description="Shots that these frames show.")
+    faces_found: Count = Field(description="Faces that were found in them.")
+    faces: Count = Field(description="Faces that were judged.")
+    left_out: dict[str, Count] = Field(description="Faces that were not judged, by reason.")
+    tracks: list[Track] = Field(description="Those judged, the most suspicious first.")
+    p_values: Ranks | None = Field(
+        description="Null without a score, and for a model that an earlier version exported."
+    )
+    window: Window | None = Field(
+        description="Null without a score, and for a model whose card holds no windows of "
+        "validation clips."
+    )
+    segments: list[Segment] | None = Field(
+        description="Parts that are manipulated, at the false positive rate, in order of track and "
+        "time; null as `window`."
+    )
+    familiarity: Familiarity | None = Field(
+        description="Null without a score, and for a model that does not say."
+    )
+    thresholds: Band | None = Field(
+        description="Null for a model whose card holds no validation clips."
+    )
+    meaning: str = Field(description="What the words of `verdict` mean, in a sentence.")
+    segments_meaning: str = Field(
+        description="What `segments` mean, or why there are none, in a sentence."
+    )
+    model: AnsweringModel

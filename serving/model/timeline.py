@@ -1,0 +1,88 @@
+"""The scores of tracks, and of their faces over time."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from serving.model.aggregation import AggregatedScores, probability
+from serving.model.windows import CropPlaces
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """The score of one face of a track.
+
+    Attributes:
+      frame: number of its frame within the file.
+      seconds: presentation time of that; None where nothing tells it, as for pictures.
+      score: P(fake).
+      logit: of the score.
+    """
+
+    frame: int
+    seconds: float | None
+    score: float
+    logit: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackScore:
+    """The score of one track.
+
+    Attributes:
+      track: its number within the file.
+      score: P(fake).
+      faces: of it that were judged.
+      timeline: their scores in order of time.
+    """
+
+    track: int
+    score: float
+    faces: int
+    timeline: tuple[Moment, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as answers have them."""
+        return {
+            "track": self.track,
+            "score": self.score,
+            "faces": self.faces,
+            "timeline": [dataclasses.asdict(moment) for moment in self.timeline],
+        }
+
+
+def track_scores(
+    scores: AggregatedScores, logits: np.ndarray, places: CropPlaces
+) -> tuple[TrackScore, ...]:
+    """The tracks of one clip, the most suspicious first.
+
+    Args:
+      scores: of that clip alone.
+      logits: float [crops], in order of time.
+      places: of the crops.
+    """
+    by_track = [
+        TrackScore(
+            int(track),
+            float(probability(logit)),
+            int((places.tracks == track).sum()),
+            _timeline(logits, places, places.tracks == track),
+        )
+        for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
+    ]
+    return tuple(sorted(by_track, key=lambda scored: (-scored.score, scored.track)))
+
+
+def _timeline(logits: np.ndarray, places: CropPlaces, chosen: np.ndarray) -> tuple[Moment, ...]:
+    return tuple(
+        Moment(
+            int(places.frames[crop]),
+            None if places.seconds is None else float(places.seconds[crop]),
+            float(probability(logits[crop])),
+            float(logits[crop]),
+        )
+        for crop in np.flatnonzero(chosen)
+    )

@@ -1,0 +1,131 @@
+"""`deepfake rollback`, and what a server and the next push make of it."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+from serving_support.gateway import until
+from serving_support.models import half_plus_two
+
+from pipeline.cli import main
+from pipeline.rollback import MARKER, roll_back
+from preprocessing.support.errors import UsageError
+from serving.server.process import ServerProcess
+
+
+def version(base: Path, number: int, text: str = "") -> Path:
+    """A folder that looks like a version."""
+    folder = base / str(number)
+    (folder / "variables").mkdir(parents=True)
+    (folder / "variables/variables.index").write_text(text)
+    (folder / "saved_model.pb").write_text(text)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_the_version_before_becomes_the_highest_and_nothing_is_deleted(tmp_path, capsys):
+    version(tmp_path, 3, "good")
+    version(tmp_path, 12, "bad")
+    before = contents(tmp_path)
+    assert main(["rollback", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    (new,) = {Path(name).parts[0] for name in after} - {"3", "12"}
+    # A push is numbered by its time, and so comes after it.
+    assert int(new) > 1_700_000_000
+    copied = {name for name in contents(tmp_path / "3")}
+    assert set(contents(tmp_path / new)) == {*copied, MARKER}
+    assert {name: after[f"{new}/{name}"] for name in copied} == contents(tmp_path / "3")
+    assert said == (
+        f"version {new}, a copy of version 3, is the highest now and is served instead of version "
+        "12, whose folder stays as it is\n"
+    )
+
+
+def test_again_goes_further_back_and_a_push_begins_anew(tmp_path):
+    for number in (1, 2, 3):
+        version(tmp_path, number)
+    first, second = roll_back(tmp_path), roll_back(tmp_path)
+    assert (first.copy_of, first.instead_of) == (2, 3)
+    assert (second.copy_of, second.instead_of) == (1, first.served)
+    assert second.served > first.served
+    with pytest.raises(UsageError, match="holds no version before 1"):
+        roll_back(tmp_path)
+    pushed = second.served + 1000
+    version(tmp_path, pushed)
+    # The versions that were pushed count, and not copies of them.
+    assert roll_back(tmp_path).copy_of == 3
+
+
+def test_where_there_is_nothing_to_go_back_to(tmp_path, capsys):
+    version(tmp_path, 7)
+    (tmp_path / "8").mkdir()  # A push that is under way.
+    (tmp_path / "6.old").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert main(["rollback", str(tmp_path)]) == 2
+    assert "holds no version before 7, so there is none to go back to" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock") == before
+    assert main(["rollback", str(tmp_path / "8")]) == 2
+    assert "holds no version of a model" in capsys.readouterr().err
+    assert main(["rollback", "gs://bucket/models/demo"]) == 2
+    assert "gs://bucket/models/demo is not a folder on this machine" in capsys.readouterr().err
+
+
+def test_a_copy_that_fails_leaves_nothing_behind(tmp_path):
+    version(tmp_path, 1)
+    version(tmp_path, 2)
+    shutil.rmtree(tmp_path / "1/variables")
+    (tmp_path / "1/variables").symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match=r"version 1 in .* cannot be copied"):
+        roll_back(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["1", "2"]
+
+
+def test_a_marker_that_says_nothing_is_named(tmp_path):
+    version(tmp_path, 1)
+    broken = version(tmp_path, 2) / MARKER
+    broken.parent.mkdir()
+    broken.write_text("{}")
+    with pytest.raises(UsageError, match="does not say which version was copied"):
+        roll_back(tmp_path)
+
+
+@pytest.mark.integration
+def test_a_server_serves_it_and_then_the_next_push(tmp_path):
+    base = tmp_path / "half"
+    for number, offset in ((1, 1.0), (2, 2.0)):
+        half_plus_two(base / str(number), offset)
+    pushed = half_plus_two(tmp_path / "pushed", 3.0)
+    with ServerProcess(["--model-base", base, "--poll", "0.2"]) as server:
+
+        def answer() -> float:
+            response = httpx.post(
+                f"{server.rest}/v1/models/half:predict", json={"inputs": [[0.0]]}, timeout=60
+            )
+            return response.json()["outputs"][0][0]
+
+        assert answer() == 2.0
+        done = roll_back(base)
+        until(lambda: answer() == 1.0, "the copy is served")
+        states = httpx.get(f"{server.rest}/v1/models/half", timeout=60).json()
+        available = [
+            int(entry["version"])
+            for entry in states["model_version_status"]
+            if entry["state"] == "AVAILABLE"
+        ]
+        assert available == [done.served]
+        # As Pusher does: by the time, complete when it appears.
+        pushed.rename(base / str(done.served + 1))
+        until(lambda: answer() == 3.0, "the push is served")
+    assert json.loads((base / str(done.served) / MARKER).read_text())["copy_of"] == 1

@@ -1,0 +1,163 @@
+"""Windows over the crops of tracks, and the segments that follow from them."""
+
+import numpy as np
+import pytest
+
+from serving.model.aggregation import probability
+from serving.model.windows import (
+    SHARE,
+    CropPlaces,
+    WindowClips,
+    _largest_sum,
+    partly,
+    window_clips,
+    window_maxima,
+)
+
+
+def own(values=None, share=SHARE) -> WindowClips:
+    """Validation's windows: 100 real clips of as many persons."""
+    values = np.linspace(-4.0, 1.0, 100) if values is None else np.asarray(values)
+    section = window_clips(values, np.zeros(len(values)), np.arange(len(values)))
+    return WindowClips.from_dict({**section, "share": share})
+
+
+def places(tracks, frames, seconds=None) -> CropPlaces:
+    return CropPlaces(np.array(tracks), np.array(frames), seconds)
+
+
+def timed(count, fps=10.0) -> CropPlaces:
+    """One track with a face in each of so many frames."""
+    frames = np.arange(count)
+    return places(np.zeros(count), frames, frames / fps)
+
+
+def test_window_maxima_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    clips = rng.integers(0, 5, 200)
+    tracks = rng.integers(0, 3, 200)
+    logits = rng.normal(size=200)
+    for share in (0.01, 0.2, 0.5, 1.0):
+        expected = []
+        for clip in range(5):
+            means = []
+            for track in range(3):
+                values = logits[(clips == clip) & (tracks == track)]
+                length = max(1, round(share * len(values) + 1e-9))
+                means += [
+                    values[start : start + length].mean()
+                    for start in range(len(values) - length + 1)
+                ]
+            expected.append(max(means))
+        np.testing.assert_allclose(window_maxima(logits, clips, tracks, share), expected)
+
+
+def test_the_whole_track_as_a_window_is_the_clip_score():
+    logits, tracks = np.array([1.0, 3.0, -1.0, 0.0]), np.array([0, 0, 1, 1])
+    assert window_maxima(logits, np.zeros(4), tracks, 1.0) == pytest.approx([2.0])
+
+
+def test_only_real_clips_are_kept():
+    section = window_clips(
+        np.array([1.0, 2.0, 3.0]), np.array([0, 1, 0]), np.array(["a", "b", "a"])
+    )
+    clips = WindowClips.from_dict(section)
+    assert clips.real.values == (1.0, 3.0)
+    assert clips.real.cluster_sizes == (2, 2)
+    assert clips.share == SHARE
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2])
+def test_at_most_the_rate_of_real_clips_has_a_segment(rate):
+    """New clips like those of validation, over many calibrations."""
+    rng = np.random.default_rng(1)
+
+    def draw(count):
+        # The crops of a clip resemble each other, as those of a person do.
+        return rng.normal(size=(count, 1)) + rng.normal(size=(count, 20))
+
+    shares = []
+    for _ in range(60):
+        clips, tracks = np.repeat(np.arange(40), 20), np.zeros(800)
+        known = own(window_maxima(draw(40).ravel(), clips, tracks))
+        found = [partly(known, logits, timed(20), rate).segments != () for logits in draw(40)]
+        shares.append(np.mean(found))
+    error = np.std(shares, ddof=1) / np.sqrt(len(shares))
+    assert rate / 3 < np.mean(shares) <= rate + 2 * error
+
+
+def test_a_segment_is_where_the_logits_are_high():
+    logits = np.array([-3.0] * 10 + [4.0, 2.0, 4.0, 3.0, 5.0, 4.0] + [-2.0] * 4)
+    found = partly(own(), logits, timed(20), 0.05)
+    (segment,) = found.segments
+    assert (segment.first_frame, segment.last_frame) == (10, 15)
+    # Up to halfway to the neighbours.
+    assert (segment.start, segment.end) == pytest.approx((0.95, 1.55))
+    assert segment.logit == pytest.approx(logits[10:16].mean())
+    assert segment.score == pytest.approx(float(probability(segment.logit)))
+    assert found.window.logit == pytest.approx(4.0)
+    assert found.window.p_value == pytest.approx(1 / 101)
+
+
+def test_segments_apart_and_of_two_tracks():
+    one = np.array([4.0] * 4 + [-3.0] * 8 + [5.0] * 4 + [-3.0] * 4)
+    other = np.array([-3.0] * 6 + [2.0] * 4)
+    tracks = np.array([1] * 20 + [0] * 10)
+    frames = np.concatenate([np.arange(20), np.arange(10)])
+    found = partly(own(), np.concatenate([one, other]), places(tracks, frames, frames / 5.0), 0.05)
+    assert [(part.track, part.first_frame, part.last_frame) for part in found.segments] == [
+        (0, 6, 9), (1, 0, 3), (1, 12, 15),
+    ]  # fmt: skip
+    assert found.segments[1].start == 0.0
+    assert found.segments[2].end == pytest.approx(3.1)
+
+
+def test_a_forged_clip_is_one_segment():
+    (segment,) = partly(own(), np.full(8, 3.0), timed(8), 0.05).segments
+    assert (segment.first_frame, segment.last_frame) == (0, 7)
+    assert (segment.start, segment.end) == pytest.approx((0.0, 0.75))
+
+
+def test_pictures_have_no_times_and_one_picture_has_no_parts():
+    logits = np.array([-3.0, 4.0, 4.0, -3.0])
+    (segment,) = partly(own(), logits, places([0] * 4, [3, 5, 7, 9]), 0.05).segments
+    assert (segment.start, segment.end) == (None, None)
+    assert (segment.first_frame, segment.last_frame) == (5, 7)
+    alone = partly(own(), np.array([9.0, 9.0]), places([0, 1], [0, 0]), 0.05)
+    assert alone.segments == ()
+    assert alone.window.logit == 9.0
+
+
+def test_too_few_real_clips_show_no_segment():
+    few = own(np.zeros(18))
+    assert partly(few, np.full(8, 99.0), timed(8), 0.05).segments == ()
+    assert "18 clusters of real clips cannot show 5.0%" in few.text(0.05)
+    assert "which at most 5.0% of real clips have" in own().text(0.05)
+    enough = own(np.zeros(19))
+    assert len(partly(enough, np.full(8, 99.0), timed(8), 0.05).segments) == 1
+
+
+def test_a_gap_without_faces_does_not_lengthen_a_segment():
+    frames = np.array([0, 1, 2, 3, 50, 51, 52, 53])
+    logits = np.array([-3.0, -3.0, 4.0, 4.0, -3.0, -3.0, -3.0, -3.0])
+    (segment,) = partly(own(), logits, places([0] * 8, frames, frames / 10.0), 0.05).segments
+    assert (segment.start, segment.end) == pytest.approx((0.15, 0.35))
+
+
+def test_the_largest_sum_is_that_of_all_intervals():
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        values = rng.normal(size=rng.integers(1, 9))
+        low, high = _largest_sum(values)
+        every = [
+            values[start : end + 1].sum()
+            for start in range(len(values))
+            for end in range(start, len(values))
+        ]
+        assert values[low : high + 1].sum() == pytest.approx(max(every))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_that_cannot_be_is_refused(share):
+    with pytest.raises(ValueError, match="share"):
+        own(share=share)
