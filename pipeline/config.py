@@ -26,7 +26,7 @@ from pipeline.config_values import DuplicateKey, override, read_yaml
 from pipeline.kubeflow.config import KubeflowConfig
 from preprocessing.datasets.data_config import DataConfig
 from preprocessing.faces.crop_settings import ExtractionConfig
-from preprocessing.support.beam_args import RUNNER
+from preprocessing.support.beam_args import LOCAL_ARGS
 from preprocessing.support.errors import UsageError
 from preprocessing.support.nearest import nearest
 from preprocessing.support.section import Section, Seed, Text, Texts, validated
@@ -58,7 +58,7 @@ class Config(Section):
     serving: ServingConfig = ServingConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
     beam_args: Texts = Field(
-        (RUNNER,), description="Beam arguments of the TFX components other than FaceExtractor."
+        LOCAL_ARGS, description="Beam arguments of the TFX components other than FaceExtractor."
     )
 
     @field_validator("name")

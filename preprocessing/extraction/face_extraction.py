@@ -29,7 +29,7 @@ from preprocessing.extraction.face_store import (
 )
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import Crop, FaceCropper
-from preprocessing.support.beam_args import RUNNER, worker_args
+from preprocessing.support.beam_args import LOCAL_ARGS, worker_args
 from preprocessing.support.fingerprint import code_digest, settings_digest
 
 __all__ = [
@@ -118,7 +118,7 @@ def local_pipeline(workers: int, arguments: Sequence[str] = ()) -> beam.Pipeline
       workers: worker processes; 1 works in this process.
       arguments: further ones, as for another runner.
     """
-    return beam.Pipeline(options=PipelineOptions([RUNNER, *worker_args(workers), *arguments]))
+    return beam.Pipeline(options=PipelineOptions([*LOCAL_ARGS, *worker_args(workers), *arguments]))
 
 
 def run_extraction(

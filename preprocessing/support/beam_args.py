@@ -4,6 +4,10 @@ from __future__ import annotations
 
 # Named in full: short names mean other runners in other versions of Beam.
 RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+# TFX packs itself for remote workers at each start of a Beam node, 42 MB in the temporary folder
+# that nothing deletes, unless the arguments say where the workers have it from. Those on this
+# machine have it already; the runner does not read the value.
+LOCAL_ARGS = (RUNNER, "--sdk_container_image=none")
 
 
 def worker_args(workers: int) -> list[str]:

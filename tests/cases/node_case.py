@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.cache_keys import ENTRY_POINTS, node_code
+from preprocessing.support.beam_args import LOCAL_ARGS
 
 if TYPE_CHECKING:
     from tfx.dsl.components.base import base_executor
     from tfx.types import artifact as tfx_artifact
 
-_IN_MEMORY = (
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--direct_running_mode=in_memory",
-)
+_IN_MEMORY = (*LOCAL_ARGS, "--direct_running_mode=in_memory")
 
 
 def make_artifact(
