@@ -60,16 +60,16 @@ def _forged(frame: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> Path:
+def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     make_demo_data(folder, DemoConfig(train_identities=7, val_identities=2, test_identities=3))
     return folder
 
 
 @pytest.fixture(scope="module")
-def reals(demo) -> list[Path]:
+def reals(made) -> list[Path]:
     """All real clips, a person each."""
-    return sorted(demo.glob("Celeb-real/*_0000.mp4"))
+    return sorted(made.glob("Celeb-real/*_0000.mp4"))
 
 
 @pytest.fixture(scope="module")
