@@ -31,8 +31,7 @@ def write_lines(target: Path, verdicts: Iterable[Verdict], about: dict[str, Any]
     """
     with replacing(target) as file:
         for verdict in verdicts:
-            answer = {"name": verdict.file, **verdict.as_dict(), "model": about}
-            file.write(json.dumps(answer) + "\n")
+            file.write(json.dumps(verdict.answer(about)) + "\n")
 
 
 def verdicts_of(

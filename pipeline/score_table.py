@@ -24,6 +24,7 @@ from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import problem_lines
 from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import replacing
 from preprocessing.support.output_lock import locked
 from serving.model import card
 from serving.model.verdict import Wording
@@ -96,9 +97,8 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
         about = card.read(saved_model).about(*card.name_and_version(saved_model))
         write_lines(target, verdicts, about)
     else:
-        temporary = target.with_suffix(".parquet.tmp")
-        table.to_parquet(temporary, index=False)
-        temporary.replace(target)
+        with replacing(target, binary=True) as file:
+            table.to_parquet(file, index=False)
     for shard in scored.records:  # Copies of what the face store holds.
         Path(shard).unlink()
     missing = table[table["score"].isna()]

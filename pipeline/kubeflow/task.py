@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.kubeflow.buckets import Buckets, is_remote, texts_changed
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import replacing
 
 # What Kubeflow adds to the metadata of artifacts that it records.
 ADDED_METADATA = ("display_name", "store_session_info")
@@ -109,9 +110,8 @@ class Task:
                     artifact["uri"] = self._buckets.remote(artifact["uri"])
                     if empty := _empty_folders(Path(self._buckets.local(given["uri"]))):
                         artifact["metadata"][EMPTY_FOLDERS] = json.dumps(empty)
-        unfinished = self.output_file.with_name(f"{self.output_file.name}.unfinished")
-        unfinished.write_text(json.dumps(answer), encoding="utf-8")
-        unfinished.replace(self.output_file)
+        with replacing(self.output_file) as file:
+            json.dump(answer, file)
         self._tfx_output_file.unlink()
         return answer
 

@@ -47,10 +47,6 @@ class Output(abc.ABC):
     def end(self) -> None:  # noqa: B027  Likewise.
         """Prints what comes after the last answer."""
 
-    def answer(self, verdict: Verdict) -> dict[str, Any]:
-        """The answer as `serving.model.answer.Answer` describes it."""
-        return {"name": verdict.file, **verdict.as_dict(), "model": self.about}
-
 
 class Table(Output):
     """Lines for people."""
@@ -98,7 +94,7 @@ class Json(Output):
 
     def add(self, verdict: Verdict) -> None:
         """Prints an element of the list."""
-        text = textwrap.indent(json.dumps(self.answer(verdict), indent=1), " ")
+        text = textwrap.indent(json.dumps(verdict.answer(self.about), indent=1), " ")
         sys.stdout.write(f"{self._before}{text}")
         self._before = ",\n"
 
@@ -112,7 +108,7 @@ class JsonLines(Output):
 
     def add(self, verdict: Verdict) -> None:
         """Prints a line."""
-        _print(json.dumps(self.answer(verdict)))
+        _print(json.dumps(verdict.answer(self.about)))
 
 
 class Csv(Output):
@@ -124,7 +120,7 @@ class Csv(Output):
 
     def add(self, verdict: Verdict) -> None:
         """Prints a row."""
-        answer = self.answer(verdict)
+        answer = verdict.answer(self.about)
         ranks, familiarity = answer["p_values"] or {}, answer["familiarity"] or {}
         flat = {
             **answer,

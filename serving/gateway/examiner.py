@@ -221,9 +221,8 @@ class Examiner:
     def _answer(
         self, job: Job, verdict: Verdict, faces: Found, version: ServedVersion
     ) -> dict[str, Any]:
-        answer = {"name": job.name, **verdict.as_dict()}
+        answer = verdict.answer(version.about)
         if job.with_crops:
             for entry in answer["tracks"]:
                 entry["crop"] = base64.b64encode(faces.shown[entry["track"]]).decode("ascii")
-        answer["model"] = version.about
         return answer

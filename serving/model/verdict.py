@@ -242,8 +242,16 @@ class Verdict:
     partly: Partly | None = None
     failed: bool = False
 
+    def answer(self, about: dict[str, Any]) -> dict[str, Any]:
+        """The whole answer as plain values, see `serving.model.answer`.
+
+        Args:
+          about: the model, see `ModelCard.about`.
+        """
+        return {"name": self.file, **self.as_dict(), "model": about}
+
     def as_dict(self) -> dict[str, Any]:
-        """The answer as plain values, see `serving.model.answer`, without file and model."""
+        """The answer without file and model."""
         thresholds = self.wording.thresholds
         p_values = None if self.logit is None else self.wording.p_values(self.logit)
         parts = self.partly

@@ -174,11 +174,10 @@ def window_maxima(
     """
     logits = np.asarray(logits, np.float64)
     names, clip_of = np.unique(clips, return_inverse=True)
-    keys, track_of = np.unique(
-        np.stack([clip_of.reshape(-1), tracks], axis=1), axis=0, return_inverse=True
-    )
-    order = np.argsort(track_of.reshape(-1), kind="stable")
-    counts = np.bincount(track_of.reshape(-1), minlength=len(keys))
+    keys, track_of = np.unique(np.stack([clip_of, tracks], axis=1), axis=0, return_inverse=True)
+    track_of = track_of.reshape(-1)  # NumPy 2.0 gives it another shape.
+    order = np.argsort(track_of, kind="stable")
+    counts = np.bincount(track_of)
     maxima = np.full(len(names), -np.inf)
     for (clip, _), values in zip(keys, np.split(logits[order], np.cumsum(counts)), strict=False):
         maxima[int(clip)] = max(maxima[int(clip)], _means(values, share).max())
@@ -195,7 +194,7 @@ def window_clips(maxima: np.ndarray, labels: np.ndarray, clusters: np.ndarray) -
     """
     real = np.asarray(labels) == 0
     reference = ReferenceClips.of(np.asarray(maxima)[real], np.asarray(clusters)[real])
-    return WindowClips(real=reference, share=SHARE, split="val").to_dict()
+    return WindowClips(real=reference, share=SHARE).to_dict()
 
 
 def partly(own: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float) -> Partly:
