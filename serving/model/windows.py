@@ -273,7 +273,8 @@ def _times(seconds: np.ndarray, crops: np.ndarray) -> tuple[float, float]:
     Where the next frame with a face is far away, for half of the usual time between two.
     """
     times = np.unique(seconds)
-    usual = float(np.median(np.diff(times)))
+    # A damaged file may show all its frames at one time.
+    usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     first, last = float(seconds[crops[0]]), float(seconds[crops[-1]])
     at, to = np.searchsorted(times, (first, last))
     before = min(first - float(times[at - 1]), usual) if at else usual

@@ -128,6 +128,12 @@ def test_pictures_have_no_times_and_one_picture_has_no_parts():
     assert alone.window.logit == 9.0
 
 
+def test_frames_that_are_all_shown_at_one_time_have_a_segment_without_length():
+    same = places([0] * 4, [0, 1, 2, 3], np.full(4, 0.5))
+    (segment,) = partly(own(), np.full(4, 9.0), same, 0.05).segments
+    assert (segment.start, segment.end) == (0.5, 0.5)
+
+
 def test_too_few_real_clips_show_no_segment():
     few = own(np.zeros(18))
     assert partly(few, np.full(8, 99.0), timed(8), 0.05).segments == ()
