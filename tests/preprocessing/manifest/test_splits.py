@@ -230,6 +230,12 @@ def test_the_name_of_a_cluster_is_its_first_person_then_group_then_path():
     assert clusters(clips, persons=False) == ["z"] * 2 + ["x"] * 2 + ["real/e.mp4"] * 3
 
 
+def test_a_group_names_a_cluster_before_a_path_that_sorts_before_it():
+    clips = [real("m", sha256="9"), real("n", group="zz", sha256="9")]
+    assert clusters(clips, persons=False) == ["zz", "zz"]
+    assert clusters(clips[::-1], persons=True) == ["zz", "zz"]
+
+
 def test_a_group_a_person_a_content_and_a_path_of_the_same_text_tie_nothing():
     clips = [
         real("a", group="n"),
