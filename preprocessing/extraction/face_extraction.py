@@ -8,14 +8,15 @@ are then put together from the store.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from preprocessing.datasets.clip import Clip
@@ -142,8 +143,8 @@ def run_extraction(
       outputs: for each split the folder that its shards are written to; empty for none.
       settings: see `preprocessing.faces.crop_settings`.
       workers: worker processes of the pipeline, among which the CPUs are divided.
-      rows_folder: folder for the file that carries the rows from the workers to here, which is
-        gone afterwards.
+      rows_folder: existing folder for the files that carry the rows from the workers to here, a
+        row a line; they are gone afterwards.
       then: further work on each clip, report rows -> report rows; None for none.
 
     Returns:
@@ -152,34 +153,37 @@ def run_extraction(
     Raises:
       RuntimeError: a clip is missing in the rows.
     """
-    rows_path = f"{rows_folder}/rows-{secrets.token_hex(8)}.json.tmp"
-    with pipeline:
-        rows = (
-            pipeline
-            | "Clips" >> beam.Create(clips)
-            | "ExtractFaces"
-            >> ExtractFaces(
-                root=root,
-                store=store,
-                outputs=outputs,
-                clips_per_split={
-                    split: sum(clip.split == split for clip in clips) for split in outputs
-                },
-                settings=settings,
-                threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
-                frames_of=_frames_of_originals(clips) if settings.boxes_of_original else None,
+    # Two processes may extract the same clips into the same folder.
+    row_files = FileSystems.join(rows_folder, f"rows-{secrets.token_hex(8)}")
+    FileSystems.mkdirs(row_files)
+    try:
+        with pipeline:
+            rows = (
+                pipeline
+                | "Clips" >> beam.Create(clips)
+                | "ExtractFaces"
+                >> ExtractFaces(
+                    root=root,
+                    store=store,
+                    outputs=outputs,
+                    clips_per_split={
+                        split: sum(clip.split == split for clip in clips) for split in outputs
+                    },
+                    settings=settings,
+                    threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
+                    frames_of=_frames_of_originals(clips) if settings.boxes_of_original else None,
+                )
             )
-        )
-        if then is not None:
-            rows = rows | "Then" >> then
-        _ = (
-            rows
-            | "Rows" >> beam.combiners.ToList()
-            | "WriteRows" >> beam.Map(_write_json, rows_path)
-        )
-    with Path(rows_path).open(encoding="utf-8") as file:
-        clip_rows = sorted(map(ClipRow.from_dict, json.load(file)), key=lambda row: row.path)
-    Path(rows_path).unlink()
+            if then is not None:
+                rows = rows | "Then" >> then
+            _ = (
+                rows
+                | "AsLine" >> beam.Map(lambda row: json.dumps(row.to_dict()))
+                | "WriteRows" >> beam.io.WriteToText(f"{row_files}/rows", file_name_suffix=".jsonl")
+            )
+        clip_rows = sorted(_read_rows(row_files), key=lambda row: row.path)
+    finally:
+        FileSystems.delete([row_files])
     missing = {clip.path for clip in clips} - {row.path for row in clip_rows}
     if missing or len(clip_rows) != len(clips):
         raise RuntimeError(
@@ -195,9 +199,11 @@ def _frames_of_originals(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
     return {clip.path: clip.frames for clip in clips if clip.frames and clip.path in originals}
 
 
-def _write_json(rows: list[ClipRow], path: str) -> None:
-    with Path(path).open("w", encoding="utf-8") as file:
-        json.dump([row.to_dict() for row in rows], file)
+def _read_rows(folder: str) -> Iterator[ClipRow]:
+    for file in FileSystems.match([f"{folder}/rows*"])[0].metadata_list:
+        with io.TextIOWrapper(FileSystems.open(file.path), encoding="utf-8") as lines:
+            for line in lines:
+                yield ClipRow.from_dict(json.loads(line))
 
 
 class _Extract(beam.DoFn):

@@ -87,6 +87,40 @@ def test_worker_args():
     assert "--direct_num_workers=3" in worker_args(3)
 
 
+def test_no_step_gathers_the_rows_of_all_clips(manifest, tmp_path, monkeypatch):
+    """Rows reach this process as lines of files: no worker needs memory for all of them."""
+    pipelines = []
+
+    class Kept(beam.Pipeline):
+        def __exit__(self, *arguments):
+            super().__exit__(*arguments)
+            pipelines.append(self.to_runner_api())
+
+    monkeypatch.setattr(beam, "Pipeline", Kept)
+    report = tmp_path / "report"
+    fill_face_store(manifest.root, manifest.clips, PRECROPPED, report, tmp_path / "store")
+    (graph,) = pipelines
+    urns = {step.spec.urn for step in graph.components.transforms.values()}
+    assert urns & {"beam:transform:pardo:v1"}
+    assert not urns & {
+        "beam:transform:combine_globally:v1",
+        "beam:transform:combine_per_key:v1",
+    }
+    names = {step.unique_name for step in graph.components.transforms.values()}
+    assert not {name for name in names if name.endswith(("ToList", "ToDict"))}
+
+
+def test_a_failed_run_leaves_no_rows_behind(manifest, tmp_path, monkeypatch):
+    def fails(*_):
+        raise MemoryError("of a worker")
+
+    monkeypatch.setattr(face_extraction, "extract_clip", fails)
+    report = tmp_path / "report"
+    with pytest.raises(Exception, match="of a worker"):
+        fill_face_store(manifest.root, manifest.clips, PRECROPPED, report, tmp_path / "store")
+    assert not list(report.iterdir())
+
+
 def test_the_same_clips_by_two_processes_at_once(manifest, tmp_path, monkeypatch):
     """The second does all its work where the first has written its rows and not read them."""
     report, store = tmp_path / "report", tmp_path / "store"
