@@ -22,6 +22,7 @@ from preprocessing.datasets.pictures import by_clip
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import problem_lines
+from preprocessing.manifest.parts import Part
 from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import replacing
@@ -35,7 +36,9 @@ _TABLE, _LINES = ".parquet", ".jsonl"
 def write_score_table(request: Request) -> int:
     """Writes scores, a row or a line for each file below the folder; labels are not needed.
 
-    Pictures whose names say that they are frames or faces of one clip have one row together.
+    Pictures whose names say that they are frames or faces of one clip have one row together. A part
+    of the clips is scored into the work folder beside the output, from which the call without a
+    part takes it.
 
     Returns:
       0 when every file has a score, INCOMPLETE when one has none (documents such as `notes.txt`
@@ -53,8 +56,32 @@ def write_score_table(request: Request) -> int:
         )
     card.read(request.model)
     work = make_output(str(target.with_suffix(".work")))
+    if (part := request.part) is not None:
+        # Not locked: parts may run at once, also the same part twice.
+        folder = make_output(str(work / "parts" / part.name))
+        return logged(folder, lambda console: _score_part(request, part, work, console))
     with locked(work, f"the scoring by {request.model}"):
         return logged(work / "logs", lambda console: _score(request, target, work, console))
+
+
+def _score_part(request: Request, part: Part, work: Path, console: Console) -> int:
+    """Scores the clips of one part into the work folder; the table is written by a later call."""
+    root = Path(request.data).resolve()
+    listed, problems = _any_files(root, (work, Path(request.output).resolve()))
+    mine = part.of(root, listed)
+    console.say(f"part {part.number} of {part.count}: {len(mine)} of {len(listed)} clips")
+    clips, unreadable = hash_clips(root, mine, work / f"hashes-{part.name}.json")
+    for line in problem_lines(unreadable if part.number > 1 else [*problems, *unreadable]):
+        console.say(line)
+    scored = scored_clips(request, tuple(clips), str(root), work, labelled=False)
+    faceless = [row for row in scored.rows if not row.crops]
+    for row in faceless:
+        console.say(f"  {printable(row.path)}: {row.reason}")
+    console.say(
+        f"{len(clips) - len(faceless)} clips scored, {len(faceless) + len(unreadable)} without a "
+        f"score; when all parts are done, the same command without --part writes {request.output}"
+    )
+    return INCOMPLETE if faceless or unreadable else 0
 
 
 def _score(request: Request, target: Path, work: Path, console: Console) -> int:
@@ -71,7 +98,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
 
     rates = request.false_positive_rate, request.miss_rate
     wording = Wording.of(card.read(request.model), *rates)
-    scored = scored_clips(request, clips, str(root), work, faces_needed=False)
+    scored = scored_clips(request, clips, str(root), work, labelled=False)
     _, clip_table = clip_tables(scored.crops)
     pictures = {clip.path: len(clip.frames) or 1 for clip in clips}
     rows = pd.DataFrame([*map(_score_row, scored.rows), *map(_problem_row, problems)])
@@ -99,8 +126,6 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     else:
         with replacing(target, binary=True) as file:
             table.to_parquet(file, index=False)
-    for shard in scored.records:  # Copies of what the face store holds.
-        Path(shard).unlink()
     missing = table[table["score"].isna()]
     why = " (`reason` says why)" if len(missing) else ""
     console.say(
@@ -154,6 +179,16 @@ def any_clips(
     Raises:
       UsageError: there is no such folder, or no clip in it.
     """
+    listed, problems = _any_files(root, made)
+    clips, unreadable = hash_clips(root, listed, hashes)
+    problems = [*problems, *unreadable]
+    if not clips:
+        raise _nothing_in(root, problems)
+    return tuple(clips), problems
+
+
+def _any_files(root: Path, made: tuple[Path, ...]) -> tuple[list[Clip], list[Problem]]:
+    """`any_clips` without hashes: no file is opened."""
     check_folder(root)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
     paths = [path for path in paths if not _is_within(root / path, made)]
@@ -163,18 +198,14 @@ def any_clips(
         Clip(files.path, 0, "folder", "", frames=files.frames)
         for files in by_clip(paths, "", sure=True)
     ]
-    clips, unreadable = hash_clips(root, listed, hashes)
-    problems = [*problems, *unreadable]
-    if not clips:
-        raise UsageError(
-            "\n".join(
-                [
-                    f"{printable(str(root))} holds no video or picture that can be opened",
-                    *problem_lines(problems),
-                ]
-            )
-        )
-    return tuple(clips), problems
+    if not listed:
+        raise _nothing_in(root, problems)
+    return listed, problems
+
+
+def _nothing_in(root: Path, problems: list[Problem]) -> UsageError:
+    heading = f"{printable(str(root))} holds no video or picture that can be opened"
+    return UsageError("\n".join([heading, *problem_lines(problems)]))
 
 
 def _is_within(path: Path, folders: tuple[Path, ...]) -> bool:

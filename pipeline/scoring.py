@@ -13,6 +13,7 @@ from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from components.clip_evaluator.clip_scoring import Scored
+    from preprocessing.manifest.parts import Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Request:
       all_faces: judge every face that is found, bystanders and short tracks as well.
       false_positive_rate: share of real clips that may be called fake; None for the model's.
       miss_rate: share of fake clips that may be called real; None for the model's.
+      part: which part of the clips to score; None for all.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Request:
     all_faces: bool = False
     false_positive_rate: float | None = None
     miss_rate: float | None = None
+    part: Part | None = None
 
 
 def scored_clips(
@@ -47,7 +50,7 @@ def scored_clips(
     clips: tuple[Clip, ...],
     root: str,
     work: Path,
-    faces_needed: bool = True,
+    labelled: bool = True,
 ) -> Scored:
     """Scores of clips, those of finished clips from the work folder.
 
@@ -56,7 +59,8 @@ def scored_clips(
       clips: with hashes.
       root: folder that their paths start from.
       work: folder of finished clips.
-      faces_needed: whether clips without a single face are wrong usage.
+      labelled: whether the clips have labels: then records of their faces are written as well, and
+        clips without a single face are wrong usage.
 
     Raises:
       UsageError: the model is not one of this project, or no clip gave a face.
@@ -65,9 +69,16 @@ def scored_clips(
 
     policy = ALL if request.all_faces else ANSWER
     scored = score_clips(
-        request.model, clips, root, work, request.precropped, request.workers, policy
+        request.model,
+        clips,
+        root,
+        work,
+        request.precropped,
+        request.workers,
+        policy,
+        with_records=labelled,
     )
-    if faces_needed and scored.crops.empty:
+    if labelled and scored.crops.empty:
         reasons = sorted({row.reason for row in scored.rows})
         raise UsageError(
             f"none of the {len(clips)} clips of {request.data} gave a face ({'; '.join(reasons)}); "

@@ -36,7 +36,7 @@ class Scored:
     Attributes:
       crops: table of crops, see `scores.CROP_COLUMNS`.
       rows: report rows of extraction, sorted by path; each has its clip's split.
-      records: TFRecord files of the faces.
+      records: TFRecord files of the faces; empty where none were asked for.
     """
 
     crops: pd.DataFrame
@@ -52,8 +52,11 @@ def score_clips(
     precropped: bool = False,
     workers: int = 1,
     policy: str = ANSWER,
+    with_records: bool = True,
 ) -> Scored:
     """Scores clips, finished ones from the work folder.
+
+    Several processes may score into one work folder without records, also the same clips.
 
     Args:
       model: folder of a model, see `card.find_saved_model`.
@@ -64,6 +67,7 @@ def score_clips(
       workers: Beam worker processes.
       policy: which faces are judged, see `preprocessing.faces.face_selection`; as `deepfake
         predict` does where training's policy leaves none, an answer judges the best.
+      with_records: whether TFRecords of the faces are wanted as well.
 
     Raises:
       UsageError: see `ModelCard.crop_settings`, or the model is not one of this project.
@@ -72,8 +76,9 @@ def score_clips(
     settings = card.read(model).crop_settings(precropped).replace(policy=policy)
     work = Path(work).resolve()
     records = work / "examples" / f"Split-{_SPLIT}"
-    for shard in records.glob("*"):  # Of other clips: shards are put together anew.
-        shard.unlink()
+    if with_records:
+        for shard in records.glob("*"):  # Of other clips: shards are put together anew.
+            shard.unlink()
     clips = [dataclasses.replace(clip, split=_SPLIT) for clip in clips]
     scores = work / "scores" / model_digest(saved_model)
     rows = run_extraction(
@@ -81,14 +86,15 @@ def score_clips(
         root,
         clips,
         str(work / "face-store"),
-        {_SPLIT: str(records)},
+        {_SPLIT: str(records)} if with_records else {},
         settings,
         workers,
         str(work),
         then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
     )
     crops = [crop for row in rows if row.crops for crop in _read(_scores_file(scores, row))]
-    return Scored(crop_table(crops), rows, tuple(sorted(map(str, records.glob("*.gz")))))
+    shards = sorted(map(str, records.glob("*.gz"))) if with_records else []
+    return Scored(crop_table(crops), rows, tuple(shards))
 
 
 def model_digest(saved_model: Path) -> str:

@@ -1,6 +1,5 @@
 """score, evaluate and extract account for every file: in table, output and exit status."""
 
-import json
 import os
 import shutil
 import struct
@@ -12,10 +11,9 @@ import pandas as pd
 import pytest
 from listings import write_list
 from made_media import portrait, write_image
-from serving_support.models import face_detector
+from serving_support.models import model_of_crops
 
 from pipeline.cli import main
-from preprocessing.faces.crop_settings import CropSettings
 
 pytestmark = pytest.mark.integration
 
@@ -25,19 +23,8 @@ NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """A tiny model whose logit is the picture's brightness, with the metadata of an export."""
-    folder = face_detector(tmp_path_factory.mktemp("model") / "1")
-    metadata = {
-        "version": 1,
-        "input_size": 64,
-        "positive_class": "fake",
-        "temperature": 1.0,
-        "backbone": "tiny",
-        "extraction": CropSettings(precropped=True).to_dict(),
-    }
-    (folder / "assets.extra").mkdir()
-    (folder / "assets.extra" / "deepfake_model.json").write_text(json.dumps(metadata))
-    return folder
+    """Its logit is the picture's brightness."""
+    return model_of_crops(tmp_path_factory.mktemp("model") / "1")
 
 
 def picture(path: Path, number: int = 0) -> Path:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
+
+from preprocessing.faces.crop_settings import CropSettings
+from serving.model.card import FILE
 
 v1 = tf.compat.v1
 _UTILS = v1.saved_model.signature_def_utils
@@ -137,6 +141,22 @@ def echo(folder: Path) -> Path:
             session, [tf.saved_model.SERVING], signature_def_map=signatures
         )
         builder.save()
+    return folder
+
+
+def model_of_crops(folder: Path) -> Path:
+    """`face_detector` with the card of a model that was trained on crops as they come."""
+    face_detector(folder)
+    card = {
+        "version": 1,
+        "input_size": 64,
+        "positive_class": "fake",
+        "temperature": 1.0,
+        "backbone": "tiny",
+        "extraction": CropSettings(precropped=True).to_dict(),
+    }
+    (folder / FILE).parent.mkdir()
+    (folder / FILE).write_text(json.dumps(card))
     return folder
 
 

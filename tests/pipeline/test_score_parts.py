@@ -1,0 +1,95 @@
+"""Parts of `score`: each does its share into one folder, and the table is that of a whole run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_media import portrait, write_image
+from serving_support.models import model_of_crops
+
+from components.clip_evaluator import clip_scoring
+from pipeline.cli import main
+
+pytestmark = pytest.mark.integration
+
+DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
+CLIPS = 5
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return model_of_crops(tmp_path_factory.mktemp("model") / "1")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for number in range(CLIPS):
+        crop = portrait()[number : number + 64, 2 * number : 2 * number + 64]
+        write_image(folder / f"{number}.png", crop)
+    (folder / "broken.png").write_bytes(b"no picture at all")
+    return folder
+
+
+def arguments(model: Path, data: Path, output: Path, *more: str) -> list[str]:
+    names = ["score", "--model", str(model), "--data", str(data), "--precropped"]
+    return [*names, "--output", str(output), *more]
+
+
+def scores_of(output: Path) -> pd.DataFrame:
+    return pd.read_parquet(output).set_index("clip_id")
+
+
+def test_parts_at_once_give_the_table_of_a_whole_run(model, data, tmp_path, capfd, monkeypatch):
+    whole, parts = tmp_path / "whole.parquet", tmp_path / "parts.parquet"
+    assert main(arguments(model, data, whole)) == 4
+    processes = [
+        subprocess.Popen(
+            [DEEPFAKE, *arguments(model, data, parts, "--part", f"{number}/2")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2)
+    ]
+    said = [process.communicate(timeout=600)[0] for process in processes]
+    # The broken picture is in one of them.
+    assert sorted(process.returncode for process in processes) == [0, 4]
+    assert "part 1 of 2: 3 of 6 clips" in said[0]
+    assert "part 2 of 2: 3 of 6 clips" in said[1]
+    assert sum("broken.png: " in text for text in said) == 1
+    assert all("the same command without --part writes" in text for text in said)
+    assert not parts.exists()
+    assert not list(tmp_path.rglob("*.gz"))
+
+    def not_again(*_):
+        raise AssertionError("a clip that a part has scored was scored again")
+
+    monkeypatch.setattr(clip_scoring, "ExampleScorer", not_again)
+    capfd.readouterr()
+    assert main(arguments(model, data, parts)) == 4
+    pd.testing.assert_frame_equal(scores_of(parts), scores_of(whole))
+    assert f"{CLIPS} files scored, 1 without a score" in capfd.readouterr().out
+
+
+def test_a_part_hashes_its_own_clips_only(model, data, tmp_path):
+    output = tmp_path / "scores.jsonl"
+    assert main(arguments(model, data, output, "--part", "1/6")) in (0, 4)
+    hashes = json.loads((tmp_path / "scores.work" / "hashes-1-of-6.json").read_text())
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("3/2", "--part 3/2: part 3 of 2 does not exist"),
+        ("half", "--part half: give a part as 3/8, or auto in a job array"),
+        ("auto", "SLURM_ARRAY_TASK_ID"),
+    ],
+)
+def test_mistakes_end_with_status_2(model, data, tmp_path, capfd, part, words):
+    assert main(arguments(model, data, tmp_path / "scores.parquet", "--part", part)) == 2
+    assert words in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
