@@ -69,7 +69,7 @@ def test_equals_the_golden_file(compiled):
     )
     assert golden == text, (
         f"the compiled pipeline has changed:\n{difference}\nIf that is meant, run "
-        f"UPDATE_GOLDEN=1 python -m pytest {Path(__file__).relative_to(ROOT)} and commit "
+        f"UPDATE_GOLDEN=1 .venv/bin/python -m pytest {Path(__file__).relative_to(ROOT)} and commit "
         f"{GOLDEN.relative_to(ROOT)}"
     )
 
