@@ -169,8 +169,12 @@ def dataset_folder(config: Config) -> Path:
     return Path(root).resolve()
 
 
-def make_output(output: str) -> Path:
+def make_output(output: str, option: str = "--output") -> Path:
     """Creates the output folder and proves that it can be written.
+
+    Args:
+      output: the folder.
+      option: of the command line, that names it.
 
     Raises:
       UsageError: it cannot.
@@ -185,6 +189,6 @@ def make_output(output: str) -> Path:
     except OSError as error:
         raise UsageError(
             f"the output folder {folder} cannot be written ({os.strerror(error.errno or 0)}); "
-            "name another one with --output"
+            f"name another one with {option}"
         ) from error
     return folder

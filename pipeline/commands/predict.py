@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +17,7 @@ from serving.model.starter import named_or_starter
 
 if TYPE_CHECKING:
     from pipeline.prediction.output import Output
+    from pipeline.prediction.saving import Saver
     from serving.model.predictor import FilePredictor
 
 _PRINT, _SERVER = "what is printed", "a running server, instead of loading the model"
@@ -50,6 +53,14 @@ class PredictArguments:
     as_csv: Annotated[
         bool, typer.Option("--csv", rich_help_panel=_PRINT, help="A row for each file, likewise.")
     ] = False
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a folder for each file: the file with its faces marked, the faces, the "
+            "scores over time, and the answer in JSON.",
+        ),
+    ] = None
     server: Annotated[
         str | None,
         typer.Option(
@@ -110,9 +121,11 @@ def predict(arguments: PredictArguments) -> int:
 
         check_address(arguments.server)
         check_files((arguments.server_ca,))
+    from pipeline.inputs import make_output
     from pipeline.prediction.inputs import items_of
 
     items = items_of(arguments.files, lambda: sys.stdin.buffer.read())
+    folder = make_output(arguments.save, "--save") if arguments.save else None
     model = named_or_starter(arguments.model)
 
     from pipeline.prediction.run import FAILED, predict_items
@@ -126,7 +139,9 @@ def predict(arguments: PredictArguments) -> int:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     try:
-        return predict_items(predictor, items, _output(wanted, predictor))
+        with contextlib.ExitStack() as stack:
+            saver = stack.enter_context(_saver(folder, predictor)) if folder else None
+            return predict_items(predictor, items, _output(wanted, predictor), saver)
     finally:
         with quiet():
             predictor.close()
@@ -148,6 +163,12 @@ def _predictor(arguments: PredictArguments, model: str) -> FilePredictor:
         arguments.server_ca,
     )
     return ServedPredictor(server, model, arguments.all_faces, *rates)
+
+
+def _saver(folder: Path, predictor: FilePredictor) -> Saver:
+    from pipeline.prediction.saving import Saver
+
+    return Saver(folder, predictor.about)
 
 
 def _output(wanted: list[str], predictor: FilePredictor) -> Output:

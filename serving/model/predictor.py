@@ -15,6 +15,7 @@ from serving.model.outputs import CropOutputs, NoOutputs
 from serving.model.verdict import Verdict, Wording, judge
 
 if TYPE_CHECKING:
+    from preprocessing.faces.face_cropper import Crop
     from preprocessing.media.frame_folder import Media
 
 # Crops scored at once; more gain nothing on a CPU.
@@ -56,6 +57,12 @@ class FilePredictor(abc.ABC):
     def predict(
         self, file: Media, name: str = "", check: Callable[[], None] | None = None
     ) -> Verdict:
+        """As `examine`, the verdict alone."""
+        return self.examine(file, name, check)[0]
+
+    def examine(
+        self, file: Media, name: str = "", check: Callable[[], None] | None = None
+    ) -> tuple[Verdict, list[Crop]]:
         """Scores one file; what cannot be scored comes back with its reason.
 
         Args:
@@ -64,7 +71,8 @@ class FilePredictor(abc.ABC):
           check: called with each frame.
 
         Returns:
-          The verdict; `Verdict.failed` tells that the model is to blame, and not the file.
+          The verdict, and the crops that it rests on; `Verdict.failed` tells that the model is to
+          blame, and not the file.
         """
         from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
@@ -72,14 +80,15 @@ class FilePredictor(abc.ABC):
         try:
             crops, counts = self._cropper.crops(file, check=check)
         except (UnreadableMedia, DecodingFailed) as error:
-            return Verdict(name, None, reason=str(error), wording=self.wording)
+            return Verdict(name, None, reason=str(error), wording=self.wording), []
         try:
-            return judge(name, crops, counts, self.outputs, self.wording, self._name)
+            verdict = judge(name, crops, counts, self.outputs, self.wording, self._name)
         except (NonFiniteLogits, NoOutputs) as error:
             # The faces are sound, and so are the counts of them; none of them was judged.
-            return Verdict(
+            verdict = Verdict(
                 name, None, counts=counts, reason=str(error), wording=self.wording, failed=True
             )
+        return verdict, crops
 
     @abc.abstractmethod
     def outputs(self, jpegs: Sequence[bytes]) -> CropOutputs:

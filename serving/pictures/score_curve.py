@@ -1,0 +1,55 @@
+"""Draws the scores of tracks over time."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from serving.model.verdict import Verdict
+
+
+def score_curve(verdict: Verdict) -> bytes:
+    """The scores of a file's tracks over time, as PNG, 1200 pixels wide.
+
+    A point for each face that was judged, a line for each track; dashed, the scores beyond which
+    the model says fake or real; shaded, the segments. Where the file tells no times, the axis is
+    the number of the frame.
+
+    Args:
+      verdict: on the file, with at least one track.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    timed = all(moment.seconds is not None for track in verdict.tracks for moment in track.timeline)
+    for track in sorted(verdict.tracks, key=lambda track: track.track):
+        times = np.array(
+            [moment.seconds if timed else moment.frame for moment in track.timeline], np.float64
+        )
+        scores = [moment.score for moment in track.timeline]
+        axes.plot(times, scores, marker="o", markersize=3, label=f"track {track.track}")
+    for part in verdict.partly.segments if verdict.partly else ():
+        limits = (part.start, part.end) if timed else (part.first_frame, part.last_frame)
+        axes.axvspan(*limits, color="tab:red", alpha=0.15)
+    thresholds = verdict.wording.thresholds
+    if thresholds is not None and not verdict.wording.made_data:
+        for name, score in (("fake", thresholds.fake_above), ("real", thresholds.real_below)):
+            if score is not None:
+                axes.axhline(score, linestyle="--", linewidth=1, color="0.4")
+                side = "above" if name == "fake" else "below"
+                axes.annotate(
+                    f"{name} {side}", (0.995, score), xycoords=("axes fraction", "data"),
+                    ha="right", va="bottom", fontsize=8, color="0.3",
+                )  # fmt: skip
+    axes.set(ylim=(-0.03, 1.03), ylabel="P(fake)", xlabel="seconds" if timed else "frame")
+    axes.grid(alpha=0.3)
+    if len(verdict.tracks) > 1:
+        axes.legend(loc="upper left", fontsize=8)
+    with io.BytesIO() as file:
+        FigureCanvasAgg(figure).print_png(file)
+        return file.getvalue()
