@@ -129,9 +129,9 @@ def test_each_line_is_printed_before_the_next_file_is_looked_at(capsys, files, b
     printed = []
 
     class Watched(Predictor):
-        def predict(self, *arguments):
+        def examine(self, *arguments):
             printed.append(capsys.readouterr().out)
-            return super().predict(*arguments)
+            return super().examine(*arguments)
 
     predictor = Watched(base)
     items = items_of([str(files / name) for name in ("b.png", "wall.png", "gone.png")], bytes)
@@ -146,10 +146,10 @@ def test_each_line_is_printed_before_the_next_file_is_looked_at(capsys, files, b
 
 def test_whatever_one_file_does_the_others_are_answered(capsys, files, base):
     class Failing(Predictor):
-        def predict(self, file, *arguments):
+        def examine(self, file, *arguments):
             if file.name == "b.png":
                 raise MemoryError("no room for b.png")
-            return super().predict(file, *arguments)
+            return super().examine(file, *arguments)
 
     predictor = Failing(base)
     items = items_of([str(files / "b.png"), str(files / "a video.mp4")], bytes)
