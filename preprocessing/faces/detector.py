@@ -191,7 +191,8 @@ class FaceDetector:
 
 
 def _compile_proposals(tf: Any, network: Any) -> Callable[..., Any]:
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    # Without a conversion of Python's own control flow, of which there is none.
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
     def propose(level: Any) -> Any:
         offsets, classes = network(_normalise(tf, level))
         cells = tf.where(classes[..., 1] > _THRESHOLDS[0])
@@ -211,7 +212,8 @@ def _compile_refinement(tf: Any, network: Any, size: int) -> Callable[..., Any]:
             tf.TensorSpec([None, None, None, 3], tf.uint8),
             tf.TensorSpec([None, 4], tf.float32),
             tf.TensorSpec([None], tf.int32),
-        ]
+        ],
+        autograph=False,
     )
     def refine(frames: Any, boxes: Any, index: Any) -> Any:
         shape = tf.cast(tf.shape(frames)[1:3], tf.float32)
