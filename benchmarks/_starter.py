@@ -86,6 +86,8 @@ def refresh(model: Path, target: Path, crops: list[Crops]) -> None:
 def restored(model: Path, transform_graph: Path) -> Detector:
     """The module that a SavedModel was exported from, with its weights and calibration.
 
+    Batch normalisation stays folded where it was exported so.
+
     Args:
       model: the SavedModel.
       transform_graph: of its image size.
@@ -96,12 +98,15 @@ def restored(model: Path, transform_graph: Path) -> Detector:
     from components.trainer.calibration import Calibration
     from components.trainer.config import ModelConfig
     from components.trainer.export import Detector
+    from components.trainer.folding import folded
     from components.trainer.model import build_model
 
     model_card = card.read(model)
     config = ModelConfig.from_dict({**model_card.model, "weights": "none"}, key="model")
     network = build_model(config)
     stored = tf.saved_model.load(str(model)).model_variables
+    if len(stored) < len(network.variables):
+        network = folded(network)
     for variable, value in zip(network.variables, stored, strict=True):
         variable.assign(value.numpy())
     detector = Detector(network, tft.TFTransformOutput(str(transform_graph)), config.mirror)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from preprocessing.support.fingerprint import code_digest
 
 # Module of the executor, or of the function that TFX's executor calls. Behind it what TFX's
-# executor works with, where ours does not import it.
+# executor works with, where ours does not import it, and the package whose weights ours reads.
 ENTRY_POINTS: dict[str, tuple[str, ...]] = {
-    "FaceExtractor": ("components.face_extractor.executor",),
+    "FaceExtractor": ("components.face_extractor.executor", "mtcnn"),
     "ExampleValidator": ("components.example_validator.executor", "tensorflow_data_validation"),
     "Transform": ("components.transform.preprocessing", "tensorflow_transform", "tfx"),
     "Tuner": ("components.tuner.tuner_fn", "tfx"),

@@ -104,16 +104,18 @@ def make_transform_graph(folder: Path, size: int) -> str:
     return target
 
 
-def load_network(folder: Path | str, config: ModelConfig) -> keras.Model:
-    """The network of an exported model, with layers that know training from inference."""
-    import tensorflow as tf
+def load_network(model_run: Path | str, config: ModelConfig) -> keras.Model:
+    """The network of a training, with layers that know training from inference.
 
+    Args:
+      model_run: the folder of what the Trainer says about the training.
+      config: of the training.
+    """
     from components.trainer.model import build_model
+    from components.trainer.training import WEIGHTS
 
-    network = build_model(config)
-    stored = tf.saved_model.load(str(folder)).model_variables
-    for variable, value in zip(network.variables, stored, strict=True):
-        variable.assign(value.numpy())
+    network = build_model(config.replace(weights="none"))
+    network.load_weights(Path(model_run) / WEIGHTS)
     return network
 
 

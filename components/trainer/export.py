@@ -10,6 +10,7 @@ import tensorflow_transform as tft
 
 from components.trainer.calibration import Calibration
 from components.trainer.familiarity import Familiarity
+from components.trainer.folding import folded
 from components.trainer.image_facts import image_facts
 from components.trainer.model import logits_and_features
 from components.transform.preprocessing import PIXELS
@@ -34,7 +35,6 @@ class Detector(tf.Module):
       temperature: float32 scalar variable; the sums are divided by it.
       size: side of the network's input in pixels.
       network: float32 [batch, size, size, 3] -> logits [batch] and features [batch, features].
-      raw_logits: the logits alone.
       familiarity: what `appearance` holds the distance to; None leaves that output out. Set before
         the signatures are traced.
 
@@ -61,11 +61,10 @@ class Detector(tf.Module):
             )
 
         with_features = logits_and_features(model)
-        spec = [tf.TensorSpec(shape, tf.float32, PIXELS)]
 
-        # One graph of the network, shared by validation and all signatures: tracing NASNet once
-        # takes several seconds.
-        @tf.function(input_signature=spec)
+        # One graph of the network, shared by all that calls it: tracing NASNet once takes several
+        # seconds.
+        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, PIXELS)])
         def network(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             if mirror:
                 pixels = tf.concat([pixels, tf.reverse(pixels, [2])], 0)
@@ -80,13 +79,21 @@ class Detector(tf.Module):
 
         self.size = shape[1]
         self.network = network
-        self.raw_logits = tf.function(lambda pixels: network(pixels)[0], input_signature=spec)
         self.familiarity: Familiarity | None = None
+        self._fold = lambda: Detector(folded(model), transform_output, mirror)
 
     def calibrate(self, calibration: Calibration) -> None:
         """Sets offset and temperature."""
         self.offset.assign(calibration.offset)
         self.temperature.assign(calibration.temperature)
+
+    def optimised(self) -> Detector:
+        """What is served: the same, with batch normalisation folded into the convolutions."""
+        served = self._fold()
+        served.offset.assign(self.offset)
+        served.temperature.assign(self.temperature)
+        served.familiarity = self.familiarity
+        return served
 
     def pixels(self, encoded: tf.Tensor) -> tf.Tensor:
         """The Transform graph: string [batch] -> float32 [batch, size, size, 3]."""
@@ -127,10 +134,10 @@ class Detector(tf.Module):
 
 
 def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
-    """Writes the SavedModel, and beside it the metadata and warm-up requests.
+    """Writes the SavedModel, optimised for inference, and the metadata and warm-up requests.
 
     Args:
-      detector: the calibrated module.
+      detector: the calibrated module; its signatures need not be traced.
       folder: where `saved_model.pb` will be.
       metadata: keys of `serving.model.card.ModelCard`; version, input size, positive
         class, offset and temperature are filled in here.
@@ -146,13 +153,14 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
             "temperature": float(detector.temperature),
         }
     )
+    served = detector.optimised()
     tf.saved_model.save(
-        detector,
+        served,
         folder,
         signatures={
-            "serving_default": detector.serving_default,
-            "serving_examples": detector.serving_examples,
-            "transform_features": detector.transform_features,
+            "serving_default": served.serving_default,
+            "serving_examples": served.serving_examples,
+            "transform_features": served.transform_features,
         },
     )
     path = f"{folder}/{card.FILE}"

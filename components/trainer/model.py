@@ -31,7 +31,7 @@ class HighPass(keras.layers.Layer):
     """
 
     def __init__(self, sigma: float = 2.0, unit: float = 10.0, **kwargs: Any):
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         self.sigma = sigma
         self.unit = unit
         # Beyond three standard deviations a Gaussian holds 0.3% of its weight.

@@ -62,6 +62,7 @@ def run_fn(fn_args: FnArgs) -> None:
         )
         logits = training.run()
         write_history(training.rows, fn_args.model_run_dir)
+        training.save_weights(fn_args.model_run_dir)
 
         clips = calibrate(detector, logits, val.table)
         validation = Validation.of(clips.calibration(logits), val.table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +34,8 @@ from components.trainer.training_state import TrainingState
 
 _LOG = logging.getLogger(__name__)
 
+# The file of the network's weights as they were trained.
+WEIGHTS = "network.weights.h5"
 # The largest batch of inference: what follows from it is memory, not the result.
 _EVALUATION_BATCH = 32
 _SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}
@@ -110,8 +113,22 @@ class Training:
         """Logits of the validation crops, float64 [crops], in the store's order."""
         self._sync()
         crops = evaluation_dataset(self._val, self._detector.pixels, _EVALUATION_BATCH)
-        logits = [self._detector.raw_logits(pixels).numpy() for pixels in crops]
+        logits = [self._detector.network(pixels)[0].numpy() for pixels in crops]
         return np.concatenate(logits).astype(np.float64)
+
+    def save_weights(self, folder: str) -> None:
+        """Writes the network's weights as they were trained, before they are folded for serving.
+
+        Args:
+          folder: gets `network.weights.h5`, which a model of `build_model` with the same
+            configuration loads; may be remote.
+        """
+        self._sync()
+        with tempfile.TemporaryDirectory() as local:
+            path = f"{local}/{WEIGHTS}"
+            (self._twin or self._model).save_weights(path)
+            tf.io.gfile.makedirs(folder)
+            tf.io.gfile.copy(path, f"{folder}/{WEIGHTS}", overwrite=True)
 
     def _sync(self) -> None:
         if self._twin is not None:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 
-def doctor() -> int:
+import typer
+
+Imports = Annotated[
+    bool,
+    typer.Option(
+        "--imports", help="Show instead where the start of programs goes: seconds by library."
+    ),
+]
+
+
+def doctor(imports: Imports = False) -> int:
     """Check this machine: versions, imports, disk, memory, GPU, Docker, Java.
 
     Exit status: 0 a run can work here, 1 something that it needs is broken.
     """
+    if imports:
+        from pipeline.import_times import import_times
+
+        print("\n".join(import_times()))
+        return 0
     from pipeline.doctor import examine
 
     broken = 0

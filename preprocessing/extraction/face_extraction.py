@@ -47,6 +47,8 @@ _CLIPS_PER_SHARD = 32
 STORE_ENTRY_POINTS = (
     "preprocessing.extraction.clip_extraction",
     "preprocessing.extraction.face_store",
+    # Its weights find the faces, and are read without importing it.
+    "mtcnn",
 )
 
 

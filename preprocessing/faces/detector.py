@@ -1,9 +1,9 @@
 """MTCNN as compiled graphs over batches of equal frames.
 
-The networks and their weights are those of the `mtcnn` package; the cascade around them is
-Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
-Networks" (2016): proposals on an image pyramid (P-Net), refinement (R-Net), output with five
-landmarks (O-Net), non-maximum suppression after each.
+The networks are those of the `mtcnn` package (`preprocessing.faces.mtcnn_networks`); the cascade
+around them is Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded
+Convolutional Networks" (2016): proposals on an image pyramid (P-Net), refinement (R-Net), output
+with five landmarks (O-Net), non-maximum suppression after each.
 
 Why not `MTCNN.detect_faces`: it scales the full float frame once per pyramid level, calls the
 networks layer by layer, and its `min_face_size` cannot be raised (the number of levels does not
@@ -14,16 +14,13 @@ answered with "no faces").
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
-import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
+from preprocessing.support.without_keras import without_keras
 
 # Values of the original implementation, which the mtcnn package also uses.
 _WINDOW = 12
@@ -82,17 +79,17 @@ class FaceDetector:
             raise ValueError(
                 f"min_face_size is {min_face_size}; MTCNN sees no face below 12 pixels"
             )
-        import tensorflow as tf
-        from mtcnn.network.onet import ONet
-        from mtcnn.network.pnet import PNet
-        from mtcnn.network.rnet import RNet
+        with without_keras():
+            import tensorflow as tf
+
+            from preprocessing.faces.mtcnn_networks import Network
 
         self._min_face_size = min_face_size
         self._min_score = min_score
         self._to_tensor = tf.constant
-        self._propose = _compile_proposals(tf, _with_weights(PNet(), "pnet"))
-        self._refine = _compile_refinement(tf, _with_weights(RNet(), "rnet"), size=24)
-        self._output = _compile_refinement(tf, _with_weights(ONet(), "onet"), size=48)
+        self._propose = _compile_proposals(tf, Network("pnet"))
+        self._refine = _compile_refinement(tf, Network("rnet"), size=24)
+        self._output = _compile_refinement(tf, Network("onet"), size=48)
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -193,24 +190,9 @@ class FaceDetector:
         return boxes, scores, index
 
 
-def _with_weights(network: Any, name: str) -> Any:
-    """Builds one of mtcnn's networks and loads the weights that its package ships.
-
-    mtcnn's own stages hand the compressed file's name to joblib, which prints "Exception ignored
-    ... I/O operation on closed file" on Python 3.13, and prefer a file of that name in the working
-    directory.
-    """
-    import joblib
-    import lz4.frame
-
-    file = importlib.resources.files("mtcnn.assets.weights") / f"{name}.lz4"
-    network.build()
-    network.set_weights(joblib.load(io.BytesIO(lz4.frame.decompress(file.read_bytes()))))
-    return network
-
-
 def _compile_proposals(tf: Any, network: Any) -> Callable[..., Any]:
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    # Without a conversion of Python's own control flow, of which there is none.
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
     def propose(level: Any) -> Any:
         offsets, classes = network(_normalise(tf, level))
         cells = tf.where(classes[..., 1] > _THRESHOLDS[0])
@@ -230,7 +212,8 @@ def _compile_refinement(tf: Any, network: Any, size: int) -> Callable[..., Any]:
             tf.TensorSpec([None, None, None, 3], tf.uint8),
             tf.TensorSpec([None, 4], tf.float32),
             tf.TensorSpec([None], tf.int32),
-        ]
+        ],
+        autograph=False,
     )
     def refine(frames: Any, boxes: Any, index: Any) -> Any:
         shape = tf.cast(tf.shape(frames)[1:3], tf.float32)

@@ -81,6 +81,8 @@ class FaceCropper:
     def __init__(self, settings: CropSettings, threads: int = 0, limits: Limits | None = None):
         self.settings = settings
         self._decoder = Decoder(threads, limits=limits)
+        # While this process imports TensorFlow, which takes longer.
+        self._decoder.start()
         self._search: FaceSearch | None = None
         self._filter = QualityFilter(
             min_size=settings.min_face_size,

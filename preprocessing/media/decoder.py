@@ -96,6 +96,10 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Starts a child and does not wait for it, so that it is ready when a file comes."""
+        self._idle.append(_Child(self._command or _COMMAND, self._timeout))
+
     def frames(
         self,
         path: str | Path,
@@ -207,8 +211,11 @@ class Decoder:
             try:
                 child = self._idle.pop()
             except IndexError:
-                return _Child(self._command or _COMMAND, self._timeout, deadline)
+                child = _Child(self._command or _COMMAND, self._timeout)
+                child.wait_until_ready(deadline)
+                return child
             if child.alive:
+                child.wait_until_ready(deadline)
                 return child
             child.kill()
 
@@ -216,13 +223,15 @@ class Decoder:
 class _Child:
     """One child process and the conversation with it."""
 
-    def __init__(self, command: Sequence[str], timeout: float, deadline: float | None = None):
+    def __init__(self, command: Sequence[str], timeout: float):
         environment = dict(os.environ, **_ENVIRONMENT)
         paths = [str(_ROOT), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        self._timeout = max(timeout, _START_SECONDS)
+        self._command = command
+        self._ready = False
+        self._timeout = timeout
         self._worked = 0.0
-        self._deadline = deadline
+        self._deadline: float | None = None
         self._limits = Limits()
         self._socket, child_socket = socket.socketpair()
         with child_socket:
@@ -239,15 +248,27 @@ class _Child:
             fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)
+
+    def wait_until_ready(self, deadline: float | None) -> None:
+        """Waits until the child takes requests; at once when it was waited for before.
+
+        Raises:
+          DecodingFailed: it did not start.
+          DeadlinePassed: the deadline passed.
+        """
+        if self._ready:
+            return
+        timeout, self._timeout = self._timeout, max(self._timeout, _START_SECONDS)
+        self._deadline = deadline
         try:
-            ready = bytes(self._read(1)) == b"R"
+            self._ready = bytes(self._read(1)) == b"R"
         except DeadlinePassed:
             raise
         except DecodingFailed:
-            ready = False
-        if not ready:
+            pass
+        if not self._ready:
             self.kill()
-            raise DecodingFailed(f"the decoder process did not start: {' '.join(command)}")
+            raise DecodingFailed(f"the decoder process did not start: {' '.join(self._command)}")
         self._timeout = timeout
 
     @property

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from preprocessing.support.without_keras import without_keras
+
 # A variable that, when set, lets everything through: for a library that ends the process while it
 # loads, its last words are the reason.
 VERBOSE = "DEEPFAKE_VERBOSE"
@@ -36,14 +38,14 @@ def quiet() -> Iterator[None]:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and lets it look for devices without its notes on what it lacks.
+    """Imports TensorFlow without Keras, and lets it look for devices without its notes.
 
     On a machine without a GPU these are errors of CUDA that nobody needs to act on, and on Python
     3.10 other packages' notes on its end of life. TensorFlow's later errors are still printed, its
     warnings and notes only when `TF_CPP_MIN_LOG_LEVEL` asks for them.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with quiet():
+    with quiet(), without_keras():
         import tensorflow as tf
 
         tf.config.list_physical_devices()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.parse
 
 from preprocessing.support.errors import UsageError
+from preprocessing.support.without_keras import without_keras
 from serving.clients.base import ClientSettings, Scorer
 
 
@@ -45,7 +46,8 @@ def connect(
     parts = urllib.parse.urlsplit(url)
     settings = settings or ClientSettings()
     if parts.scheme.startswith("grpc"):
-        from serving.clients.grpc_scorer import GrpcScorer
+        with without_keras():
+            from serving.clients.grpc_scorer import GrpcScorer
 
         return GrpcScorer(parts.netloc, model, settings, version, tls=parts.scheme == "grpcs")
     from serving.clients.rest_scorer import RestScorer

@@ -62,7 +62,6 @@ def run(arguments: GatewayArguments) -> int:
     _check(arguments)
     token, server_token = read_token(arguments.token_file), read_token(arguments.server_token_file)
     base = Path(named_or_starter(arguments.model_base, "--model-base"))
-    load_tensorflow()
 
     from serving import clients
     from serving.gateway.served_versions import ModelOptions, Versions
@@ -80,7 +79,7 @@ def run(arguments: GatewayArguments) -> int:
     stop = stop_on_signals()
     thread_failures = end_with_threads(stop)
     examiner, gateway, server = _parts(arguments, model, token, stop)
-    _start(examiner, gateway, server, newest.settings)
+    _start(examiner, gateway, server, newest.settings, model.server)
     ready = {
         "http": f"{'https' if arguments.tls_cert else 'http'}://{arguments.host}:{server.port}",
         "model": model.model,
@@ -103,12 +102,14 @@ def run(arguments: GatewayArguments) -> int:
 
 
 def _start(
-    examiner: Examiner, gateway: Gateway, server: HttpServer, settings: CropSettings
+    examiner: Examiner, gateway: Gateway, server: HttpServer, settings: CropSettings, asked: str
 ) -> None:
-    """Starts workers and server; what has begun is ended where the rest fails."""
+    """Starts workers, connection and server; what has begun is ended where the rest fails."""
     try:
-        # They import TensorFlow at the same time as this process.
         examiner.start(settings)
+        if asked.startswith("grpc"):
+            # At the same time as the workers do; REST needs none.
+            load_tensorflow()
         examiner.versions.connect()
         examiner.wait()
         server.start()

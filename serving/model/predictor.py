@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
+from preprocessing.support.without_keras import without_keras
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.outputs import CropOutputs, NoOutputs
@@ -129,9 +130,10 @@ class Predictor(FilePredictor):
         settings = model_card.answer_settings()
         wording = Wording.of(model_card, false_positive_rate, miss_rate)
         about = model_card.about(*card.name_and_version(self.model))
-        import tensorflow as tf
-
         super().__init__(str(self.model), settings, wording, about, all_faces)
+        with without_keras():
+            import tensorflow as tf
+
         loaded = tf.saved_model.load(str(self.model))
         self._score = loaded.signatures["serving_default"]
         # The function does not keep its model alive.

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from components.trainer.backbones.base import Backbone, backbone_of
 from components.trainer.config import ModelConfig
+from components.trainer.folding import folded
 from components.trainer.model import (
     LOGIT,
     batch_norms,
@@ -95,6 +96,21 @@ class BackboneCase:
         model(pixels, training=True)
         for layer, mean in zip(batch_norms(model), before, strict=True):
             np.testing.assert_array_equal(layer.moving_mean.numpy(), mean)
+
+    def test_folding_batch_normalization_keeps_the_logits(self, model, pixels):
+        """For the statistics of the images, and scales and offsets of their own."""
+        # Of a momentum of 0 the moving statistics are those of the last batch.
+        prepare_phase(model, head_only=False, batch_norm="momentum", momentum=0.0)
+        rng = np.random.default_rng(0)
+        for layer in batch_norms(model):
+            layer.gamma.assign(rng.uniform(0.8, 1.2, layer.gamma.shape[0]))
+            layer.beta.assign(rng.normal(0, 0.1, len(layer.beta)))
+        model(pixels, training=True)
+        expected = model(pixels, training=False)
+        assert np.std(expected) > 1e-3
+        optimised = folded(model)
+        assert len(optimised.variables) < len(model.variables) or not batch_norms(model)
+        np.testing.assert_allclose(optimised(pixels), expected, rtol=1e-4, atol=1e-4)
 
     def test_what_there_is_of_imagenet_is_known(self):
         """Without weights of its own it says so; with them they have a checksum."""

@@ -32,7 +32,8 @@ def test_losses_in_training_and_inference_mode_agree(demo):
     """
     config, _, summary = demo
     examples = Path(summary["report"]).parents[1] / "examples"
-    network = load_network(summary["pushed"], config.model)
+    (model_run,) = Path(summary["report"]).parents[2].glob("Trainer/model_run/*")
+    network = load_network(model_run, config.model)
     with CropStore([str(examples / "*" / "Split-train" / "*.gz")], "train") as store:
         rng, labels = np.random.default_rng(0), store.table.labels
         sides = [rng.choice(np.flatnonzero(labels == label), (4, 8), False) for label in (0, 1)]

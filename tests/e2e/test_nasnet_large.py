@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from e2e.workspace import Workspace
+from trainer_workbench import load_network
 
+from components.trainer.model import batch_norms
 from preprocessing.datasets.demo import make_demo_data
 from serving.model import card
 
@@ -46,8 +48,14 @@ def test_trains_exports_loads_and_scores(tmp_path, capsys):
     model = tf.saved_model.load(str(pushed))
     loading = time.monotonic() - began
     parameters = sum(int(np.prod(v.shape)) for v in model.model_variables)
+    artifacts = Path(summary["report"]).parents[2]
+    (model_run,) = artifacts.glob("Trainer/model_run/*")
+    network = load_network(model_run, space.config().model)
     # 84,916,818 of the network without its top, 4,032 features and one bias of the head.
-    assert parameters == 84_916_818 + 4_032 + 1
+    assert network.count_params() == 84_916_818 + 4_032 + 1
+    # Of the four values a channel of batch normalisation one is left, the bias that it became.
+    normalised = sum(layer.gamma.shape[0] for layer in batch_norms(network))
+    assert parameters == network.count_params() - 3 * normalised
 
     examples = Path(summary["report"]).parents[1] / "examples"
     files = sorted(map(str, examples.glob("*/Split-test/*.gz")))

@@ -50,7 +50,7 @@ def test_both_signatures_and_plain_python_agree(pushed_model, records):
     by_example = loaded.signatures["serving_examples"](examples=tf.constant(records))
     metadata = json.loads(next(pushed_model.rglob("deepfake_model.json")).read_text())
     pixels = decode_images(jpegs, metadata["input_size"])
-    logits = (loaded.raw_logits(pixels).numpy() + metadata["offset"]) / metadata["temperature"]
+    logits = (loaded.network(pixels)[0].numpy() + metadata["offset"]) / metadata["temperature"]
     plain = 1 / (1 + np.exp(-logits.astype(np.float64)))
     assert len(by_image) == len(records) > 8
     assert np.std(by_image) > 0

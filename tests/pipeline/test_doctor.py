@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import doctor
+from pipeline import doctor, import_times
 from pipeline.commands.doctor import doctor as doctor_command
 from pipeline.doctor import Finding
 from preprocessing.support.versions import supported_tfx
@@ -152,6 +152,23 @@ def test_exit_status_follows_from_the_findings(monkeypatch, capsys, states, stat
     assert said.splitlines()[-1] == last
     for finding in findings:
         assert re.search(rf"^{finding.state} +{finding.name} ", said, re.M)
+
+
+@pytest.mark.integration
+def test_imports_are_shown_by_library(monkeypatch, capsys):
+    programs = {"small": ("json",), "predict": import_times.PROGRAMS["predict"]}
+    monkeypatch.setattr(import_times, "PROGRAMS", programs)
+    assert doctor_command(imports=True) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[-2:] == ["small", "predict"]
+    seconds = {name: [float(value) for value in values] for name, *values in map(str.split, rows)}
+    assert list(seconds)[-2:] == ["others", "all"]
+    # It is imported for every program.
+    assert min(seconds["tensorflow"]) > 0
+    for column in (0, 1):
+        *parts, total = (row[column] for row in seconds.values())
+        assert sum(parts) == pytest.approx(total, abs=0.1)
+    assert not {"keras", "apache_beam", "tfx"} & set(seconds)
 
 
 def test_full_disk_is_broken(monkeypatch):

@@ -1,8 +1,16 @@
+import importlib
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 from made_media import face_frame, portrait
 
+from preprocessing.faces import mtcnn_networks
 from preprocessing.faces.detector import FaceDetector, _suppress, overlap
+
+# Sides of the windows that the networks read.
+SIDES = {"pnet": 12, "rnet": 24, "onet": 48}
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +35,42 @@ def test_finds_what_mtcnn_finds(detector):
     names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
     points = np.array([expected["keypoints"][name] for name in names])
     assert np.abs(face.landmarks - points).max() < 0.06 * height
+
+
+def network_of_mtcnn(name):
+    """The network as the package builds it, of Keras layers."""
+    import joblib
+    import lz4.frame
+    import mtcnn
+
+    module = importlib.import_module(f"mtcnn.network.{name}")
+    network = getattr(module, {"pnet": "PNet", "rnet": "RNet", "onet": "ONet"}[name])()
+    network.build()
+    file = Path(mtcnn.__file__).parent / "assets" / "weights" / f"{name}.lz4"
+    network.set_weights(joblib.load(io.BytesIO(lz4.frame.decompress(file.read_bytes()))))
+    return network
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_networks_are_those_of_mtcnn(name):
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform(-1, 1, (5, SIDES[name], SIDES[name], 3)).astype(np.float32)
+    ours, theirs = mtcnn_networks.Network(name)(pixels), network_of_mtcnn(name)(pixels)
+    assert len(ours) == len(theirs) == (3 if name == "onet" else 2)
+    for output, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
+def test_boxes_are_those_of_the_networks_of_mtcnn(detector, monkeypatch):
+    frames = np.stack([face_frame([(0, 60, 0.8), (160, 60, 0.8)]), face_frame([(30, 30, 0.9)])])
+    monkeypatch.setattr(mtcnn_networks, "Network", network_of_mtcnn)
+    expected = FaceDetector(min_face_size=40, min_score=0.8).detect(frames)
+    assert [len(faces) for faces in expected] == [2, 1]
+    for faces, of_mtcnn in zip(detector.detect(frames), expected, strict=True):
+        for face, other in zip(faces, of_mtcnn, strict=True):
+            np.testing.assert_allclose(face.box, other.box, atol=1e-3)
+            np.testing.assert_allclose(face.landmarks, other.landmarks, atol=1e-3)
+            assert face.score == pytest.approx(other.score, abs=1e-5)
 
 
 def test_each_frame_gets_its_own_faces(detector, frame):

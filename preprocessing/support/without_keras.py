@@ -1,0 +1,36 @@
+"""Importing TensorFlow without Keras, for processes that run models and build none."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def without_keras() -> Iterator[None]:
+    """Keeps the first import of TensorFlow from importing Keras, which takes as long again.
+
+    TensorFlow imports Keras' optimizers, where Keras is installed, so that their state in a
+    SavedModel can be restored. A module without anything in it stands in Keras' place meanwhile;
+    TensorFlow then goes on as it does without Keras. Afterwards `import keras` and `tf.keras` work
+    as ever. Nothing changes where TensorFlow or Keras are imported already.
+
+    As in:
+
+        with without_keras():
+            import tensorflow as tf
+    """
+    if "tensorflow" in sys.modules or "keras" in sys.modules:
+        yield
+        return
+    placeholder = types.ModuleType("keras")
+    # TensorFlow also asks for the folder of Keras, without importing it.
+    placeholder.__spec__ = importlib.util.find_spec("keras")
+    sys.modules["keras"] = placeholder
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
