@@ -12,7 +12,7 @@ from components.trainer.calibration import Calibration
 from components.trainer.familiarity import Familiarity
 from components.trainer.folding import folded
 from components.trainer.image_facts import image_facts
-from components.trainer.model import logits_and_features
+from components.trainer.model import cell_logits, logits_and_map
 from components.transform.preprocessing import PIXELS
 from preprocessing.extraction import face_example as names
 from preprocessing.support.errors import UsageError
@@ -34,7 +34,8 @@ class Detector(tf.Module):
       offset: float32 scalar variable; added to the network's logits.
       temperature: float32 scalar variable; the sums are divided by it.
       size: side of the network's input in pixels.
-      network: float32 [batch, size, size, 3] -> logits [batch] and features [batch, features].
+      network: float32 [batch, size, size, 3] -> logits [batch], features [batch, features], and
+        the logits of places [batch, rows, columns], see `cell_logits`.
       familiarity: what `appearance` holds the distance to; None leaves that output out. Set before
         the signatures are traced.
 
@@ -60,22 +61,21 @@ class Detector(tf.Module):
                 "both the same model.image_size"
             )
 
-        with_features = logits_and_features(model)
+        with_map = logits_and_map(model)
 
         # One graph of the network, shared by all that calls it: tracing NASNet once takes several
         # seconds.
         @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, PIXELS)])
-        def network(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def network(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             if mirror:
                 pixels = tf.concat([pixels, tf.reverse(pixels, [2])], 0)
-            logits, features = with_features(pixels, training=False)
+            logits, last_map = with_map(pixels, training=False)
+            outputs = logits[:, 0], tf.reduce_mean(last_map, [1, 2]), cell_logits(model, last_map)
             if not mirror:
-                return logits[:, 0], features
-            sides = [2, -1, features.shape[1]]
-            return (
-                tf.reduce_mean(tf.reshape(logits, sides[:2]), 0),
-                tf.reduce_mean(tf.reshape(features, sides), 0),
-            )
+                return outputs
+            logits, features, cells = (tf.split(output, 2) for output in outputs)
+            cells[1] = tf.reverse(cells[1], [2])
+            return tuple(tf.reduce_mean(sides, 0) for sides in (logits, features, cells))
 
         self.size = shape[1]
         self.network = network
@@ -107,8 +107,8 @@ class Detector(tf.Module):
         and the `image_facts`.
         """
         pixels = self.pixels(image)
-        raw, features = self.network(pixels)
-        logit = (raw + self.offset) / self.temperature
+        raw, features, _ = self.network(pixels)
+        logit = self._calibrated(raw)
         outputs = {"score": tf.sigmoid(logit), "logit": logit}
         if self.familiarity is None:
             return outputs
@@ -123,10 +123,23 @@ class Detector(tf.Module):
         parsed = tf.io.parse_example(examples, spec)
         return self.serving_default(tf.reshape(parsed[names.IMAGE], [-1]))
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
+    def explain(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Face crops [batch] -> `logit` [batch], and `cells` [batch, rows, columns], float32.
+
+        Cells are the logits of places, from the top left; their mean is the crop's logit. See
+        `components.trainer.model.cell_logits`.
+        """
+        raw, _, cells = self.network(self.pixels(image))
+        return {"logit": self._calibrated(raw), "cells": self._calibrated(cells)}
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized tf.Examples [batch] -> all transformed features (`image` and `label`)."""
         return dict(self.transform_layer(tf.io.parse_example(examples, self._raw_spec)))
+
+    def _calibrated(self, logits: tf.Tensor) -> tf.Tensor:
+        return (logits + self.offset) / self.temperature
 
     def _shaped(self, name: str, values: tf.Tensor) -> tf.Tensor:
         """Gives a column [batch] the shape in which the schema has it."""
@@ -160,6 +173,7 @@ def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:
         signatures={
             "serving_default": served.serving_default,
             "serving_examples": served.serving_examples,
+            "explain": served.explain,
             "transform_features": served.transform_features,
         },
     )

@@ -96,18 +96,41 @@ def network_of(model: keras.Model) -> keras.Model:
     return network
 
 
-def logits_and_features(model: keras.Model) -> keras.Model:
+def logits_and_map(model: keras.Model) -> keras.Model:
     """The detector with a second output, sharing all layers.
 
     Args:
       model: of `build_model`.
 
     Returns:
-      A model from pixels to logits [batch, 1] and features [batch, channels], the means over the
-      places of the backbone's last map.
+      A model from pixels to logits [batch, 1] and the backbone's last map [batch, rows, columns,
+      channels].
     """
     (head,) = (layer for layer in model.layers if layer.name in ("pool", "flatten"))
-    return keras.Model(model.input, [model.output, ops.mean(head.input, (1, 2))])
+    return keras.Model(model.input, [model.output, head.input])
+
+
+def cell_logits(model: keras.Model, features: Any) -> Any:
+    """What each place of the backbone's last map says: class activation maps.
+
+    The head is linear, so that its logit is the mean of logits of places, each the head applied to
+    the features of that place alone (Zhou et al., "Learning Deep Features for Discriminative
+    Localization", 2016). A place sees more of the picture than what lies below it.
+
+    Args:
+      model: of `build_model`.
+      features: float [batch, rows, columns, channels], see `logits_and_map`.
+
+    Returns:
+      float32 [batch, rows, columns], whose mean is the logit.
+    """
+    kernel, bias = (variable.value for variable in model.get_layer(LOGIT).weights)
+    features = ops.cast(features, "float32")
+    shape = features.shape[1:]
+    if kernel.shape[0] == shape[-1]:  # Behind a mean over places.
+        return ops.matmul(features, kernel)[..., 0] + bias[0]
+    places = shape[0] * shape[1]
+    return ops.sum(features * ops.reshape(kernel, shape), -1) * places + bias[0]
 
 
 def prepare_phase(

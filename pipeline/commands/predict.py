@@ -168,7 +168,7 @@ def _predictor(arguments: PredictArguments, model: str) -> FilePredictor:
 def _saver(folder: Path, predictor: FilePredictor) -> Saver:
     from pipeline.prediction.saving import Saver
 
-    return Saver(folder, predictor.about)
+    return Saver(folder, predictor)
 
 
 def _output(wanted: list[str], predictor: FilePredictor) -> Output:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +14,11 @@ from preprocessing.faces.face_cropper import Crop
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import MediaInfo
 from preprocessing.support.files import replacing
+from serving.model.predictor import FilePredictor
 from serving.model.verdict import Verdict
 from serving.pictures.annotation import annotate, score_bar
 from serving.pictures.film import FilmWriter
+from serving.pictures.heat_map import heat_map
 from serving.pictures.marks import JudgedFace, Marks, judged_faces
 from serving.pictures.score_curve import score_curve
 
@@ -29,19 +30,19 @@ class Saver:
     """Writes a folder for each answered file; a context manager.
 
     A folder is named after its file, with a number where two files have one name. It gets
-    `answer.json` (see `serving.model.answer`), `crops/` (the faces as the model was shown them,
-    by track and frame), `scores.png` where the file has several frames, and `annotated.png` or
-    `annotated.mp4`. What an earlier call wrote there is replaced. Clips that are given as several
-    pictures have no annotated file.
+    `answer.json` (see `serving.model.answer`), `crops/` (the faces as the model was shown them, by
+    track, frame and score, and a heat map of each where the model tells it), `scores.png` where the
+    file has several frames, and `annotated.png` or `annotated.mp4`. What an earlier call wrote
+    there is replaced. Clips that are given as several pictures have no annotated file.
 
     Args:
       folder: existing folder.
-      about: the model, see `ModelCard.about`.
+      predictor: that answers.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any]):
+    def __init__(self, folder: Path, predictor: FilePredictor):
         self._folder = folder
-        self._about = about
+        self._predictor = predictor
         self._decoder = Decoder()
         self._names: set[str] = set()
 
@@ -67,9 +68,14 @@ class Saver:
         for old in (*folder.glob("annotated.*"), *folder.glob("crops/*"), folder / "scores.png"):
             old.unlink(missing_ok=True)
         faces = judged_faces(verdict, crops)
-        for face in faces:
-            name = f"track{face.track}-frame{face.frame:06d}-{face.score:.3f}.jpg"
-            (folder / "crops" / name).write_bytes(face.jpeg)
+        cells = self._predictor.cells([face.jpeg for face in faces])
+        for number, face in enumerate(faces):
+            name = f"track{face.track}-frame{face.frame:06d}-{face.score:.3f}"
+            (folder / "crops" / f"{name}.jpg").write_bytes(face.jpeg)
+            if cells is not None:
+                _write_png(
+                    folder / "crops" / f"{name}-heat.png", heat_map(face.jpeg, cells[number])
+                )
         if len({face.frame for face in faces}) > 1:
             with replacing(folder / "scores.png", binary=True) as file:
                 file.write(score_curve(verdict))
@@ -77,7 +83,7 @@ class Saver:
             self._annotate(item.media, folder, verdict, faces)
         # The last, so that a folder with it is complete.
         with replacing(folder / "answer.json") as file:
-            json.dump(verdict.answer(self._about), file, indent=1)
+            json.dump(verdict.answer(self._predictor.about), file, indent=1)
         return folder
 
     def _name(self, item: Item) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from preprocessing.support.without_keras import without_keras
 from serving.model import card
@@ -99,6 +101,13 @@ class FilePredictor(abc.ABC):
           NoOutputs: the model could not be asked.
         """
 
+    def cells(self, jpegs: Sequence[bytes]) -> np.ndarray | None:
+        """The logits of places of encoded crops: float [crops, rows, columns].
+
+        None where the model cannot tell, as those that earlier versions exported.
+        """
+        return None
+
     def close(self) -> None:
         """Ends the processes that decode files."""
         self._cropper.close()
@@ -136,21 +145,34 @@ class Predictor(FilePredictor):
 
         loaded = tf.saved_model.load(str(self.model))
         self._score = loaded.signatures["serving_default"]
+        self._explain = loaded.signatures.get("explain")
         # The function does not keep its model alive.
         self._loaded = loaded
 
     def outputs(self, jpegs: Sequence[bytes]) -> CropOutputs:
         """The model's outputs for encoded crops."""
-        import tensorflow as tf
-
-        parts = [
-            self._score(image=tf.constant(jpegs[start : start + _BATCH]))
-            for start in range(0, len(jpegs), _BATCH)
-        ]
+        parts = _in_batches(self._score, jpegs)
         return CropOutputs.joined(parts, self.wording.familiarity is not None)
+
+    def cells(self, jpegs: Sequence[bytes]) -> np.ndarray | None:
+        """See `FilePredictor.cells`."""
+        if self._explain is None or not jpegs:
+            return None
+        parts = _in_batches(self._explain, jpegs)
+        cells: np.ndarray = np.concatenate([part["cells"].numpy() for part in parts])
+        return cells
 
     def close(self) -> None:
         """Frees the graphs; TensorFlow prints errors when the interpreter ends before that."""
         super().close()
-        del self._score, self._loaded, self._cropper
+        del self._score, self._explain, self._loaded, self._cropper
         gc.collect()
+
+
+def _in_batches(signature: Callable[..., Any], jpegs: Sequence[bytes]) -> list[Any]:
+    import tensorflow as tf
+
+    return [
+        signature(image=tf.constant(jpegs[start : start + _BATCH]))
+        for start in range(0, len(jpegs), _BATCH)
+    ]

@@ -13,6 +13,8 @@ from components.trainer.model import (
     HighPass,
     batch_norms,
     build_model,
+    cell_logits,
+    logits_and_map,
     network_of,
     prepare_phase,
 )
@@ -23,6 +25,31 @@ def test_model_maps_pixels_to_one_logit():
     model = build_model(ModelConfig(**MODEL))
     assert model.input_shape == (None, SIZE, SIZE, 3)
     assert model(np.zeros((2, SIZE, SIZE, 3), np.float32)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("head", ["pool", "flatten"])
+def test_the_logit_is_the_mean_of_the_logits_of_places(head):
+    model = build_model(ModelConfig(**MODEL, head=head))
+    model.get_layer("logit").bias.assign([0.7])
+    pixels = np.random.default_rng(0).uniform(-1, 1, (3, SIZE, SIZE, 3)).astype(np.float32)
+    logits, last_map = logits_and_map(model)(pixels, training=False)
+    cells = np.asarray(cell_logits(model, last_map))
+    assert cells.shape == (3, *last_map.shape[1:3])
+    assert cells.shape[1] > 1
+    assert cells.std() > 1e-4
+    np.testing.assert_allclose(cells.mean((1, 2)), np.asarray(logits)[:, 0], atol=1e-5)
+    np.testing.assert_allclose(logits, model(pixels), atol=1e-6)
+
+
+def test_a_place_is_told_by_the_features_there():
+    """Features of one place changed, and nothing else but its logit changes."""
+    model = build_model(ModelConfig(**MODEL))
+    features = np.random.default_rng(0).normal(size=(1, 4, 5, 32)).astype(np.float32)
+    features = features[..., : model.get_layer("logit").kernel.shape[0]]
+    changed = features.copy()
+    changed[0, 1, 3] += 1.0
+    difference = np.asarray(cell_logits(model, changed)) - np.asarray(cell_logits(model, features))
+    assert np.flatnonzero(np.abs(difference) > 1e-6).tolist() == [1 * 5 + 3]
 
 
 def test_image_size_can_be_chosen():

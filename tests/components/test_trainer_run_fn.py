@@ -69,6 +69,28 @@ def test_signatures_and_plain_python_agree(workbench, trained):
     np.testing.assert_array_equal(features["label"], labels)
 
 
+def test_the_signature_explain_tells_the_logit_by_place(workbench, trained):
+    crops, _, _ = workbench.crops("test")
+    model = tf.saved_model.load(str(trained))
+    explained = model.signatures["explain"](image=tf.constant(crops))
+    assert set(explained) == {"cells", "logit"}
+    expected = model.signatures["serving_default"](image=tf.constant(crops))["logit"]
+    np.testing.assert_allclose(explained["logit"], expected, atol=1e-5)
+    np.testing.assert_allclose(np.mean(explained["cells"], (1, 2)), expected, atol=1e-4)
+    assert np.std(explained["cells"], (1, 2)).min() > 0
+
+
+def test_cells_of_a_mirrored_picture_are_mirrored(workbench):
+    import tensorflow_transform as tft
+
+    model = build_model(ModelConfig(**MODEL))
+    mirrored = Detector(model, tft.TFTransformOutput(workbench.transform_graph), True)
+    pixels = tf.random.stateless_uniform((3, SIZE, SIZE, 3), (1, 2), -1.0, 1.0)
+    cells, others = (mirrored.network(view)[2] for view in (pixels, pixels[:, :, ::-1]))
+    np.testing.assert_allclose(others, cells[:, :, ::-1], atol=1e-5)
+    assert np.abs(others - cells).max() > 1e-4
+
+
 def test_a_mirrored_score_is_the_mean_of_both_sides(workbench):
     import tensorflow_transform as tft
 

@@ -15,6 +15,7 @@ from serving.model.verdict import Verdict, Wording, judge_logits
 from serving.model.windows import CropPlaces, Partly, Segment, Window
 from serving.pictures.annotation import HIGH, LOW, annotate, colour_of, score_bar
 from serving.pictures.film import LONGEST_SIDE, FilmWriter
+from serving.pictures.heat_map import heat_map
 from serving.pictures.marks import JudgedFace, Mark, Marks
 from serving.pictures.score_curve import score_curve
 
@@ -79,6 +80,26 @@ class TestAnnotation:
             JudgedFace(0, track, np.zeros(4), score, b"") for track, score in ((0, 0.2), (1, 0.8))
         ]
         assert tuple(score_bar(Marks(faces, 1.0), 1, 1)[0, 0]) == colour_of(0.8)
+
+
+class TestHeatMap:
+    def crop(self) -> bytes:
+        return cv2.imencode(".png", frame(60, 90, 128))[1].tobytes()
+
+    def test_places_have_the_colours_of_their_scores(self):
+        drawn = heat_map(self.crop(), np.array([[40.0, 0.0, -40.0]]))
+        assert drawn.shape == (60, 90, 3)
+        red, blue = drawn[30, 0].astype(int), drawn[30, -1].astype(int)
+        expected = np.rint(0.4 * 128 + 0.6 * np.array([HIGH, LOW]))
+        assert red == pytest.approx(expected[0], abs=1)
+        assert blue == pytest.approx(expected[1], abs=1)
+
+    def test_undecided_places_have_no_colour(self):
+        assert (heat_map(self.crop(), np.zeros((5, 5))) == 128).all()
+
+    def test_rows_come_from_the_top(self):
+        drawn = heat_map(self.crop(), np.array([[40.0], [-40.0]]))
+        assert drawn[0, 45, 0] > drawn[-1, 45, 0]
 
 
 class TestFilm:
