@@ -1,0 +1,102 @@
+"""Whether heat maps show what a logit rests on: deletion of the hottest places.
+
+    python -m benchmarks.heat_maps [--quick] [--model DIR]
+
+For fakes of Celeb-DF v2's test in the folder that DEEPFAKE_TEST_MEDIA names, the places whose
+logits are highest, a fifth of them, are blurred until nothing is seen there, and as many places at
+random, five times. A heat map that tells the truth finds places whose loss lowers the crop's logit
+more (the deletion metric of Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of
+Black-box Models", 2018).
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks._harness import Figure, finish, parser, spread
+from benchmarks._real_crops import folder_of
+from preprocessing.faces.given_crops import encode_jpeg
+from preprocessing.support.errors import UsageError
+from serving.model.predictor import Predictor
+from serving.model.starter import named_or_starter
+
+_SHARE = 0.2
+_DRAWS = 5
+_QUALITY = 95
+
+
+def main() -> None:
+    """Measures, and prints what was found."""
+    arguments = parser(str(__doc__).splitlines()[0])
+    arguments.add_argument("--model", help="a model of crops; the starter where none is named")
+    options = arguments.parse_args()
+    predictor = Predictor(named_or_starter(options.model))
+    files = spread(_test_fakes(), 40 if options.quick else 400)
+    rng = np.random.default_rng(0)
+    drops = np.array([_drops(predictor, file.read_bytes(), rng) for file in files])
+    predictor.close()
+    hottest, random = drops[:, 0], drops[:, 1]
+    means = [np.mean(rng.choice(hottest - random, len(drops))) for _ in range(2000)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    print(
+        f"{len(drops)} crops; a logit falls by {hottest.mean():.3f} without its hottest places and "
+        f"by {random.mean():.3f} without others: {(hottest - random).mean():.3f} more, 95% "
+        f"[{low:.3f}, {high:.3f}]"
+    )
+    finish(
+        "heat_maps",
+        {
+            "logit_drop_hottest": Figure(float(hottest.mean())),
+            "logit_drop_random": Figure(float(random.mean())),
+            "drop_difference_low": Figure(float(low), ">= 0.0"),
+            "share_of_crops_where_hottest_matter_more": Figure(
+                float((hottest > random).mean()), ">= 0.5"
+            ),
+        },
+    )
+
+
+def _test_fakes() -> list[Path]:
+    """A crop of each fake clip of the test split, then further ones."""
+    root = folder_of("celeb_df")
+    with (root / "clips.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    return [root / row["path"] for row in rows if row["label"] == "fake"]
+
+
+def _drops(predictor: Predictor, encoded: bytes, rng: np.random.Generator) -> tuple[float, float]:
+    """How far the logit falls without the hottest places, and in the mean without random ones."""
+    cells = predictor.cells([encoded])
+    if cells is None:
+        raise UsageError("the model has no signature `explain`; export it with this version")
+    (cells,) = cells
+    number = max(1, round(_SHARE * cells.size))
+    chosen = [np.argsort(cells, axis=None)[-number:]]
+    chosen += [rng.choice(cells.size, number, replace=False) for _ in range(_DRAWS)]
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    changed = [_without(pixels, cells.shape, places) for places in chosen]
+    # The whole crop is encoded anew, too, so that encoding is no difference.
+    whole, hottest, *others = predictor.outputs(
+        [encode_jpeg(picture, _QUALITY) for picture in (pixels, *changed)]
+    ).logits
+    return float(whole - hottest), float(whole - np.mean(others))
+
+
+def _without(pixels: np.ndarray, shape: tuple[int, ...], places: np.ndarray) -> np.ndarray:
+    """The crop with places blurred, softly at their edges."""
+    height, width = pixels.shape[:2]
+    mask = np.zeros(shape, np.float32)
+    mask.flat[places] = 1.0
+    mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+    blurred = cv2.GaussianBlur(pixels, (0, 0), max(height, width) / 12)
+    mixed: np.ndarray = np.rint((1.0 - mask) * pixels + mask * blurred).astype(np.uint8)
+    return mixed
+
+
+if __name__ == "__main__":
+    main()
