@@ -20,7 +20,7 @@ class Page:
       token: whether the page must ask for a token.
 
     Attributes:
-      headers: that allow nothing but its own script and style.
+      headers: that allow nothing but its own script and style, and the file that was chosen.
     """
 
     def __init__(self, max_bytes: int, token: bool):
@@ -29,8 +29,8 @@ class Page:
         self._text = text.replace("{{token}}", str(token).lower())
         policy = (
             f"default-src 'none'; script-src {_hash(text, 'script')};"
-            f" style-src {_hash(text, 'style')}; img-src data:; connect-src 'self';"
-            " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            f" style-src {_hash(text, 'style')}; img-src data:; media-src blob:;"
+            " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         self.headers = (
             (b"content-security-policy", policy.encode()),

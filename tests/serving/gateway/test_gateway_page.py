@@ -10,6 +10,7 @@ from serving_support.models import face_detector
 from serving_support.starter import PROVENANCE, TOLD, make_starter
 
 from serving.model.verdict import NOT_A_VERDICT
+from serving.pictures.film import FilmWriter
 from serving.server.process import ServerProcess
 
 pytestmark = pytest.mark.integration
@@ -53,7 +54,11 @@ def files(tmp_path_factory):
     assert cv2.imwrite(str(wall), np.full((240, 320, 3), 127, np.uint8))
     (folder / "text.mp4").write_text("no video")
     (folder / "large.mp4").write_bytes(bytes(1_000_001))
+    with FilmWriter(folder / "playable.mp4") as film:
+        for number, frame in enumerate(frames):
+            film.add(frame, 500 * number)
     return {
+        "playable": folder / "playable.mp4",
         # A name that would be code if it were not text, and is long without a space.
         "video": write_video(folder / f"<b>{'long' * 20}.mp4", frames),
         "behind": write_video(folder / "behind.mp4", behind),
@@ -110,6 +115,52 @@ def test_verdict_is_shown_whole(chrome, gateway, files, width):
     assert "0.970" in label
     # A screen reader is taken to the verdict.
     assert chrome.run("document.activeElement.id") == "verdict"
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_moments_of_the_curve_are_shown_by_the_film(chrome, gateway, files, width):
+    opened(chrome, gateway, width)
+    chrome.choose("#file", files["playable"])
+    shown(chrome, "over-time")
+    until(lambda: not chrome.run("document.getElementById('film').hidden"), "the film is shown")
+    assert not chrome.faults()
+    _, answer = gateway.verdict(files["playable"].read_bytes(), token="secret")
+    moments = [moment for track in answer["tracks"] for moment in track["timeline"]]
+    assert len(moments) == 8
+    # The most suspicious one first.
+    told = "document.getElementById('told').textContent"
+    highest = max(moments, key=lambda moment: moment["score"])
+    assert chrome.run(told).startswith(f"{highest['seconds']:.2f} s")
+    # By the slider, which keys move.
+    chrome.run("document.getElementById('moment').focus()")
+    for _ in range(8):
+        chrome.key("ArrowLeft", 37)
+    earliest = min(moment["seconds"] for moment in moments)
+    assert chrome.run(told).startswith(f"{earliest:.2f} s")
+    time = "document.getElementById('film').currentTime"
+    until(lambda: chrome.run(time) == pytest.approx(earliest, abs=0.01), "the film shows it")
+    # By a click at the right end.
+    chrome.run(
+        "(() => { const box = document.getElementById('curve').getBoundingClientRect();"
+        " document.getElementById('curve').dispatchEvent(new MouseEvent('click', {bubbles: true,"
+        " clientX: box.right - 1, clientY: box.top + box.height / 2})); })()"
+    )
+    latest = max(moment["seconds"] for moment in moments)
+    assert chrome.run(told).startswith(f"{latest:.2f} s")
+    until(lambda: chrome.run(time) == pytest.approx(latest, abs=0.01), "the film shows it")
+    assert chrome.run("document.getElementById('moment').getAttribute('aria-valuetext')") == (
+        chrome.run(told)
+    )
+
+
+def test_pictures_and_films_that_the_browser_cannot_play(chrome, gateway, files):
+    opened(chrome, gateway, 400)
+    chrome.choose("#file", files["video"])
+    shown(chrome, "over-time")
+    # MPEG-4 part 2: the curve alone.
+    assert chrome.run("document.getElementById('film').hidden")
+    chrome.choose("#file", files["wall"])
+    until(lambda: chrome.run("document.getElementById('over-time').hidden"), "no curve is left")
 
 
 def test_a_model_of_made_data_shows_a_score_and_neither_word_nor_colour(chrome, tmp_path, files):
