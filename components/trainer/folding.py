@@ -1,9 +1,9 @@
 """Batch normalisation folded into the convolutions before it, for a network that only infers.
 
-In inference batch normalisation is an affine map of each channel, and so is what follows from it
-when it comes right after a convolution: kernel and bias can take it over (Jacob et al.,
-"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
-2018, section 3.2). Two passes over each feature map, and two variables a layer, are saved.
+In inference batch normalisation is an affine map of each channel. Right after a convolution its
+scale can go into the kernel, and what is left is a bias (Jacob et al., "Quantization and Training
+of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018, section 3.2), which
+TensorFlow computes in one operation with the convolution and the activation behind it.
 """
 
 from __future__ import annotations
@@ -12,19 +12,35 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
 
 
+class Bias(keras.layers.Layer):
+    """Adds a value to each channel, [..., channels]; what is left of batch normalisation.
+
+    Keras' convolutions add their own bias by another operation, which TensorFlow does not fuse.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the bias."""
+        self.bias = self.add_weight(shape=(input_shape[-1],), name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        """The sum."""
+        return tf.nn.bias_add(inputs, self.bias)
+
+
 class _Affine(NamedTuple):
-    """What batch normalisation does to channels, in inference: x * scale + offset."""
+    """What batch normalisation does to channels, in inference: x * scale + offset, float64."""
 
     scale: np.ndarray
     offset: np.ndarray
 
     @classmethod
     def of(cls, layer: keras.layers.BatchNormalization) -> _Affine:
-        """Of a layer, in float64."""
+        """Of a layer."""
         mean = np.asarray(layer.moving_mean, np.float64)
         variance = np.asarray(layer.moving_variance, np.float64)
         scale = 1.0 / np.sqrt(variance + layer.epsilon)
@@ -49,34 +65,41 @@ def folded(model: keras.Model) -> keras.Model:
     Returns:
       A model of its own variables; in inference its outputs are those of `model` but for rounding.
     """
-    convolutions: dict[str, _Affine] = {}
-    normalisations: set[str] = set()
+    weights: dict[str, list[np.ndarray]] = {}
+    convolutions: set[str] = set()
+    biases: set[str] = set()
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization) and (parts := _parts(layer)):
-            affine, begin = _Affine.of(layer), 0
-            for part in parts:
-                channels = slice(begin, begin := begin + part.output.shape[-1])
-                convolutions[part.name] = _Affine(affine.scale[channels], affine.offset[channels])
-            normalisations.add(layer.name)
+            scale, offset = _Affine.of(layer)
+            ends = np.cumsum([part.output.shape[-1] for part in parts])[:-1]
+            of_parts = np.split(scale, ends)
+            before = np.concatenate(list(map(_bias, parts)))
+            weights[layer.name] = [offset + before * scale]
+            biases.add(layer.name)
+            for part, part_scale in zip(parts, of_parts, strict=True):
+                weights[part.name] = _scaled(part, part_scale)
+                convolutions.add(part.name)
+        elif not isinstance(layer, keras.Model):
+            weights.setdefault(layer.name, layer.get_weights())
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.Model):
             return folded(layer)
+        if layer.name in biases:
+            return Bias(name=layer.name)
         config = layer.get_config()
         if layer.name in convolutions:
-            config["use_bias"] = True
+            config["use_bias"] = False
         return type(layer).from_config(config)
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if layer.name in normalisations else layer(*args, **kwargs)
+        # The calls of batch normalisation have a mask, which is None, as an argument.
+        return layer(args[0]) if isinstance(layer, Bias) else layer(*args, **kwargs)
 
     copied = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for layer in copied.layers:
-        if layer.name in convolutions:
-            original = model.get_layer(layer.name)
-            layer.set_weights(_weights(original, convolutions[layer.name]))
-        elif layer.weights and not isinstance(layer, keras.Model):
-            layer.set_weights(model.get_layer(layer.name).get_weights())
+        if layer.weights and not isinstance(layer, keras.Model):
+            layer.set_weights(weights[layer.name])
     return copied
 
 
@@ -112,14 +135,15 @@ def _has_one_reader(layer: keras.layers.Layer) -> bool:
     return len(layer._inbound_nodes) == len(layer._outbound_nodes) == 1
 
 
-def _weights(layer: keras.layers.Layer, affine: _Affine) -> list[np.ndarray]:
-    """A convolution's weights and bias with the affine map behind them."""
+def _bias(layer: keras.layers.Layer) -> np.ndarray:
+    """The bias of a convolution, zeros where it has none."""
+    return np.asarray(layer.bias if layer.use_bias else np.zeros(layer.output.shape[-1]))
+
+
+def _scaled(layer: keras.layers.Layer, scale: np.ndarray) -> list[np.ndarray]:
+    """The kernels of a convolution whose outputs are multiplied by `scale`, [channels]."""
     *others, kernel = layer.get_weights()[: -1 if layer.use_bias else None]
-    scale = affine.scale
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         # [rows, columns, in, multiplier]; the output counts multipliers first.
         scale = scale.reshape(kernel.shape[2:])
-    offset = affine.offset
-    if layer.use_bias:
-        offset = offset + layer.get_weights()[-1] * affine.scale
-    return [*others, kernel * scale, offset]
+    return [*others, kernel * scale]

@@ -104,7 +104,7 @@ class BackboneCase:
         rng = np.random.default_rng(0)
         for layer in batch_norms(model):
             layer.gamma.assign(rng.uniform(0.8, 1.2, layer.gamma.shape[0]))
-            layer.beta.assign(rng.normal(0, 0.1, len(layer.beta)))
+            layer.beta.assign(rng.normal(0, 0.1, layer.beta.shape[0]))
         model(pixels, training=True)
         expected = model(pixels, training=False)
         assert np.std(expected) > 1e-3
