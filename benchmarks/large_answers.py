@@ -3,10 +3,10 @@
     python -m benchmarks.large_answers [--quick] [--baseline FOLDER]
 
 A client in a process of its own asks a model for answers of 50 MB (float32), one after the other,
-while another asks a second model for one number, every 5 ms. Both are also asked alone. With
-`--baseline`, the source of an earlier version (`git archive VERSION | tar -x -C FOLDER`), a server
-of that version is asked in turn, so that both see the same machine. `--quick` takes 5 MB and few
-rounds.
+while another asks a second model for one number, with pauses of 5 ms. Both are also asked alone.
+With `--baseline`, the source of an earlier version (`git archive VERSION | tar -x -C FOLDER`), a
+server of that version is asked in turn, so that both see the same machine. `--quick` takes 5 MB and
+few rounds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GOALS = {
     "others_p99_over_idle": "<= 3",
     "unequal_answers": "<= 0",
 }
-_SMALL_EVERY = 0.005
+_SMALL_PAUSE = 0.005
 _TURNS = 3
 
 
@@ -83,9 +83,10 @@ def measure(addresses: dict[str, str], values: int, rounds: int) -> dict[str, fl
                 unequal += wrong
                 # The first turn warms up.
                 large[name] += seconds if turn else []
-            alone, wrong = _order(of_small, statistics.median(large["now"] or seconds) * rounds)
+            duration = statistics.median(large["now"] or seconds) * rounds
+            alone, wrong = _order(of_small, duration)
             of_large["now"].send(rounds)
-            beside, wrong_beside = _order(of_small, len(alone) * _SMALL_EVERY)
+            beside, wrong_beside = _order(of_small, duration)
             unequal += wrong + wrong_beside + of_large["now"].recv()[1]
             idle += alone if turn else []
             busy += beside if turn else []
@@ -144,19 +145,17 @@ def _ask_large(address: str, values: int, orders: Connection) -> None:
 
 
 def _ask_small(address: str, values: int, orders: Connection) -> None:
-    """Asks for few numbers at a fixed rate, for as many seconds as each order says."""
+    """Asks for few numbers now and then, for as many seconds as each order says."""
     expected = np.arange(values, dtype="<f4").tobytes()
     with grpc.insecure_channel(address) as channel:
         ask = _predict(channel, "small", values)
         for duration in _orders(orders):
             seconds, wrong = [], 0
-            due = begin = time.perf_counter()
-            while due < begin + duration:
-                time.sleep(max(0.0, due - time.perf_counter()))
+            end = time.perf_counter() + duration
+            while (start := time.perf_counter()) < end:
                 wrong += expected not in ask()
-                # From when it was due: else a long wait would count as one slow request.
-                seconds.append(time.perf_counter() - due)
-                due += _SMALL_EVERY
+                seconds.append(time.perf_counter() - start)
+                time.sleep(_SMALL_PAUSE)
             orders.send((seconds, wrong))
 
 

@@ -119,6 +119,11 @@ class ServerProcess:
         fields = Path(f"/proc/{self.process.pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time that the child has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _wait(self) -> dict[str, Any]:
         end = time.monotonic() + self._timeout
         with selectors.DefaultSelector() as selector:
