@@ -8,15 +8,21 @@ import time
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
+    predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from preprocessing.support.errors import UsageError
@@ -29,16 +35,6 @@ from serving.server.metrics import Metrics
 from serving.server.profiler import add_profiler
 from serving.server.runner import Admission
 from serving.server.status_codes import Code, ServingError
-
-if TYPE_CHECKING:
-    from tensorflow_serving.apis import (
-        classification_pb2,
-        get_model_metadata_pb2,
-        get_model_status_pb2,
-        inference_pb2,
-        predict_pb2,
-        regression_pb2,
-    )
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,7 +63,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._metrics = metrics
 
     def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> Any:
-        """Any signature, on tensors."""
+        """Any signature, on tensors; the answer is serialized already."""
         return self._infer("Predict", protos.predict, protos.target_of, request, context)
 
     def Classify(
@@ -121,6 +117,30 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             self._metrics.request_latency.observe(model, api, "GRPC", value=elapsed)
 
         return _answer(context, work, count)
+
+
+def _prediction_handler(service: PredictionService) -> grpc.GenericRpcHandler:
+    """What the generated code makes of a servicer, but for answers that are serialized already."""
+    requests = {
+        "Predict": predict_pb2.PredictRequest,
+        "Classify": classification_pb2.ClassificationRequest,
+        "Regress": regression_pb2.RegressionRequest,
+        "MultiInference": inference_pb2.MultiInferenceRequest,
+        "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest,
+    }
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(
+            getattr(service, name),
+            request_deserializer=request.FromString,
+            response_serializer=_serialized,
+        )
+        for name, request in requests.items()
+    }
+    return grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", handlers)
+
+
+def _serialized(answer: Any) -> bytes:
+    return answer if isinstance(answer, bytes) else cast("bytes", answer.SerializeToString())
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -195,9 +215,8 @@ class GrpcServer:
             # Beyond the threads gRPC would queue without bound; it answers RESOURCE_EXHAUSTED.
             maximum_concurrent_rpcs=threads + options.max_in_flight,
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(inference, admission, metrics), self._server
-        )
+        service = PredictionService(inference, admission, metrics)
+        self._server.add_generic_rpc_handlers((_prediction_handler(service),))
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(inference, _why_no_reload(options)), self._server
         )

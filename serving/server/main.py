@@ -32,6 +32,7 @@ from serving.http.lifetime import (
     wait_for_end,
 )
 from serving.model.starter import named_or_starter
+from serving.server.allocator import keep_memory
 from serving.server.arguments import ServerArguments
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def run(arguments: ServerArguments) -> int:
     for port in (options.port, options.rest_port):
         check_free(options.host, port or 0, "--host, --port or --rest-port")
     set_up_log()
+    keep_memory()
+    if options.batching:
+        _choose_kernels()
     load_tensorflow()
     _set_threads(arguments)
 
@@ -100,6 +104,17 @@ def _ready(options: ServerOptions, server: Server) -> dict[str, Any]:
         "rest": rest,
         "models": server.manager.summary(),
     }
+
+
+def _choose_kernels() -> None:
+    """Has TensorFlow compute with oneDNN's kernels, before it is imported.
+
+    By itself TensorFlow takes them on processors with AVX512-VNNI or better. They gain from batches
+    what TensorFlow's own do not: a crop in a batch of 16 costs NASNetMobile half of what it costs
+    alone, and not nine tenths. What they answer differs in the last bits. `TF_ENABLE_ONEDNN_OPTS`
+    in the environment decides otherwise.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def _set_threads(arguments: ServerArguments) -> None:

@@ -28,6 +28,7 @@ class ServerProcess:
       log: file for what the server prints; a temporary one by default.
       timeout: seconds until it must answer; importing TensorFlow alone can take 30.
       environment: variables that the child gets besides this process's.
+      root: folder of another version's code, to compare with; the child works there.
 
     Attributes:
       grpc: `host:port` of gRPC.
@@ -45,6 +46,7 @@ class ServerProcess:
         log: str | Path | None = None,
         timeout: float = 180.0,
         environment: dict[str, str] | None = None,
+        root: str | Path | None = None,
     ):
         self._own_log = log is None
         if log is None:
@@ -56,7 +58,12 @@ class ServerProcess:
             "--port", "0", "--rest-port", "0", *map(str, arguments),
         ]  # fmt: skip
         self._timeout = timeout
-        self._environment = {**os.environ, "PYTHONPATH": _path(), **(environment or {})}
+        self._root = root
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": _path(root or _ROOT),
+            **(environment or {}),
+        }
         self.grpc = self.rest = ""
         self.models: dict[str, list[int]] = {}
         self.process: subprocess.Popen[bytes]
@@ -69,6 +76,7 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self._environment,
+                cwd=self._root,
             )
         self._input = cast("IO[bytes]", self.process.stdin)
         self._output = cast("IO[bytes]", self.process.stdout)
@@ -111,6 +119,11 @@ class ServerProcess:
         fields = Path(f"/proc/{self.process.pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time that the child has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _wait(self) -> dict[str, Any]:
         end = time.monotonic() + self._timeout
         with selectors.DefaultSelector() as selector:
@@ -124,6 +137,6 @@ class ServerProcess:
         return ready
 
 
-def _path() -> str:
+def _path(root: str | Path) -> str:
     inherited = os.environ.get("PYTHONPATH")
-    return f"{_ROOT}{os.pathsep}{inherited}" if inherited else str(_ROOT)
+    return f"{root}{os.pathsep}{inherited}" if inherited else str(root)

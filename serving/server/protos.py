@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -21,6 +20,7 @@ from tensorflow_serving.apis import (
 
 from serving.server.inference import Classifications, Inference, as_strings
 from serving.server.manager import ModelManager
+from serving.server.predict_answer import VALUE_FIELDS, predict_response
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
 from serving.server.served_model import Target
 from serving.server.status_codes import Code, ServingError, from_tensorflow, invalid
@@ -55,18 +55,16 @@ def predict(
     servable: Servable,
     request: predict_pb2.PredictRequest,
     deadline: float,
-) -> predict_pb2.PredictResponse:
-    """PredictionService.Predict on a version."""
+) -> bytes:
+    """PredictionService.Predict on a version; a serialized PredictResponse."""
     inputs = {alias: _array(alias, tensor) for alias, tensor in request.inputs.items()}
     signature_name = request.model_spec.signature_name
     outputs = inference.predict(
         servable, signature_name, inputs, deadline, list(request.output_filter)
     )
-    response = predict_pb2.PredictResponse()
-    _set_spec(response.model_spec, servable, signature_name or DEFAULT_SIGNATURE)
-    for alias, value in outputs.items():
-        fill_tensor(response.outputs[alias], value)
-    return response
+    spec = model_pb2.ModelSpec()
+    _set_spec(spec, servable, signature_name or DEFAULT_SIGNATURE)
+    return predict_response(spec, outputs)
 
 
 def classify(
@@ -202,7 +200,7 @@ def _array(alias: str, tensor: Any) -> np.ndarray:
             )
         if dtype == tf.string:
             return _strings(tensor, elements).reshape(shape)
-        values = getattr(tensor, _VALUE_FIELDS.get(dtype, "half_val"))
+        values = getattr(tensor, VALUE_FIELDS.get(dtype, "half_val"))
         few = elements <= _VALUES_AT_ONCE
         if tensor.tensor_content or (few and len(values) == elements):
             return tf.make_ndarray(tensor)
@@ -218,62 +216,6 @@ def _strings(tensor: Any, elements: int) -> np.ndarray:
     values = list(tensor.string_val[:elements])
     last = values[-1:] or [b""]
     return as_strings(values + last * (elements - len(values)))
-
-
-def fill_tensor(proto: tensor_pb2.TensorProto, value: np.ndarray) -> None:
-    """Fills an empty TensorProto with typed values, as TensorFlow Serving answers.
-
-    Args:
-      proto: where it stands in the answer: copying a large one takes longer than filling it.
-      value: an array of any type of TensorFlow.
-    """
-    dtype = tf.as_dtype(value.dtype)
-    field = _VALUE_FIELDS.get(dtype)
-    if field is None:
-        proto.CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
-        return
-    proto.dtype = dtype.as_datatype_enum
-    for size in value.shape:
-        proto.tensor_shape.dim.add(size=size)
-    # An answer of no dimensions has a shape too, and an unset field would say nothing.
-    proto.tensor_shape.SetInParent()
-    flat = value.ravel()
-    if dtype in (tf.float32, tf.float64) and flat.size:
-        # On the wire the values are the array's own bytes (packed fields of fixed width), which
-        # merge far faster than Python's numbers and without a list of them under the GIL.
-        data = flat.astype(flat.dtype.newbyteorder("<"), copy=False).tobytes()
-        tag = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | 2
-        proto.MergeFromString(b"".join((_varint(tag), _varint(len(data)), data)))
-        return
-    values = getattr(proto, field)
-    # Other threads get the GIL in between.
-    for start in range(0, flat.size, _VALUES_AT_ONCE):
-        values.extend(flat[start : start + _VALUES_AT_ONCE].tolist())
-
-
-def _varint(number: int) -> bytes:
-    """A number as the wire format of protocol buffers writes it, seven bits a byte."""
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*parts, number])
-
-
-_VALUE_FIELDS = {
-    tf.float32: "float_val",
-    tf.float64: "double_val",
-    tf.int32: "int_val",
-    tf.int16: "int_val",
-    tf.int8: "int_val",
-    tf.uint8: "int_val",
-    tf.uint16: "int_val",
-    tf.int64: "int64_val",
-    tf.uint32: "uint32_val",
-    tf.uint64: "uint64_val",
-    tf.bool: "bool_val",
-    tf.string: "string_val",
-}
 
 
 def _set_spec(spec: model_pb2.ModelSpec, servable: Servable, signature_name: str) -> None:

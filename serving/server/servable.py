@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import logging
 import threading
 import time
@@ -17,6 +15,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as v1_session
 
+from serving.server.allocator import give_memory_back
 from serving.server.status_codes import Code, ServingError, from_tensorflow
 
 _LOG = logging.getLogger(__name__)
@@ -134,10 +133,7 @@ class Servable:
         self._session.close()
         # Graphs are cycles of Python objects.
         self._session = None
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # glibc keeps freed arenas, and swaps would add up.
-            trim(0)
+        give_memory_back()
 
 
 class _Pools:

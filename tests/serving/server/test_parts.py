@@ -8,16 +8,14 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import parser
-from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from preprocessing.support.errors import UsageError
-from serving.server import json_answer, json_request, protos
+from serving.server import json_answer, json_request
 from serving.server.batching import MOST_LEFT
 from serving.server.config import VersionPolicy, models_from_proto, read_models_config
 from serving.server.json_tensor import to_array
@@ -201,20 +199,3 @@ def test_large_arrays_are_written_in_parts_and_are_the_same(shape, dtype):
     assert json.loads(json_answer.predictions({"y": array}, by_rows=False)) == {
         "outputs": array.tolist()
     }
-
-
-@pytest.mark.parametrize(
-    ("dtype", "field"),
-    [("float32", "float_val"), ("float64", "double_val"), ("int32", "int_val"),
-     ("int64", "int64_val"), ("bool", "bool_val"), ("uint8", "int_val")],
-)  # fmt: skip
-@pytest.mark.parametrize("shape", [(), (0,), (3, 2), (40_000,)])
-def test_tensors_hold_typed_values(dtype, field, shape):
-    array = (np.arange(math.prod(shape)) % 100).reshape(shape).astype(dtype)
-    message = tensor_pb2.TensorProto()
-    protos.fill_tensor(message, array)
-    assert len(getattr(message, field)) == array.size
-    assert not message.tensor_content
-    back = tensor_pb2.TensorProto.FromString(message.SerializeToString())
-    assert tf.make_ndarray(back).tobytes() == array.tobytes()
-    assert tf.make_ndarray(back).shape == shape

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from preprocessing.support.errors import UsageError
+from serving.http.http_server import HttpServer
 from serving.server.arguments import ServerArguments
 from serving.server.main import _options
 
@@ -89,3 +90,14 @@ def test_a_token_for_what_is_switched_off_is_refused(tmp_path):
     arguments = ServerArguments(reload_config="off", reload_token_file=str(tmp_path / "token"))
     with pytest.raises(UsageError, match="--reload-token-file needs --reload-config on"):
         _options(arguments)
+
+
+def test_idle_connections_are_kept_as_long_as_libevent_keeps_them():
+    """A proxy that keeps connections for longer than the server gets resets."""
+    options = _options(ServerArguments(model_base="."))
+    assert options.http.keep_alive == 50.0
+    server = HttpServer(dataclasses.replace(options.http, port=0), lambda *_: None)
+    try:
+        assert server._server.config.timeout_keep_alive == 50.0
+    finally:
+        server._socket.close()
