@@ -9,6 +9,11 @@ import types
 from collections.abc import Iterator
 
 
+# Which of the two TensorFlow imports, TF_USE_LEGACY_KERAS in the environment decides; importing
+# tensorflow_transform sets it, so that what a TFX node starts has it as well.
+_KERAS = ("keras", "tf_keras")
+
+
 @contextlib.contextmanager
 def without_keras() -> Iterator[None]:
     """Keeps the first import of TensorFlow from importing Keras, which takes as long again.
@@ -23,14 +28,16 @@ def without_keras() -> Iterator[None]:
         with without_keras():
             import tensorflow as tf
     """
-    if "tensorflow" in sys.modules or "keras" in sys.modules:
+    if any(name in sys.modules for name in ("tensorflow", *_KERAS)):
         yield
         return
-    placeholder = types.ModuleType("keras")
-    # TensorFlow also asks for the folder of Keras, without importing it.
-    placeholder.__spec__ = importlib.util.find_spec("keras")
-    sys.modules["keras"] = placeholder
+    for name in _KERAS:
+        placeholder = types.ModuleType(name)
+        # TensorFlow also asks for the folder of Keras, without importing it.
+        placeholder.__spec__ = importlib.util.find_spec(name)
+        sys.modules[name] = placeholder
     try:
         yield
     finally:
-        del sys.modules["keras"]
+        for name in _KERAS:
+            del sys.modules[name]

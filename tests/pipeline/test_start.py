@@ -1,5 +1,6 @@
 """Programs that run models import what they use, and neither Keras, Beam nor TFX."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,16 +32,29 @@ assert main.run(GatewayArguments(server="grpc://127.0.0.1:9", port=0, workers=1)
 WITHOUT = {"keras", "tf_keras", "apache_beam", "tfx", "tensorflow_transform", "mtcnn"}
 
 
+def python(code: str, legacy: str) -> subprocess.CompletedProcess[str]:
+    # Other tests of this process may have set it.
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": legacy}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+
+
 @pytest.mark.integration
-@pytest.mark.parametrize("program", [PREDICT, SERVE, GATEWAY], ids=["predict", "serve", "gateway"])
-def test_a_program_that_runs_a_model_imports_what_it_uses(program):
+@pytest.mark.parametrize(
+    ("program", "legacy"),
+    [(PREDICT, ""), (SERVE, "1"), (GATEWAY, "")],
+    ids=["predict", "serve", "gateway"],
+)
+def test_a_program_that_runs_a_model_imports_what_it_uses(program, legacy):
+    """With either Keras that TensorFlow may import: ServingCheck has the server use the old one."""
     look = (
         "import sys\n"
         "def look():\n"
         "    assert 'tensorflow' in sys.modules\n"
         f"    print('imported:', sorted({WITHOUT} & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", look + program], capture_output=True, text=True)
+    done = python(look + program, legacy)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "imported: []"
 
@@ -59,5 +73,5 @@ def test_keras_can_be_imported_afterwards():
         "from tensorflow.keras import layers\n"
         "assert layers.Dense is keras.layers.Dense\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python(code, "")
     assert done.returncode == 0, done.stderr
