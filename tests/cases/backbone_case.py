@@ -99,7 +99,10 @@ class BackboneCase:
 
     def test_folding_batch_normalization_keeps_the_logits(self, model, pixels):
         """For the statistics of the images, and scales and offsets of their own."""
-        # Of a momentum of 0 the moving statistics are those of the last batch.
+        # Other tests have frozen layers. Of a momentum of 0 the moving statistics are those of the
+        # last batch.
+        for layer in network_of(model).layers:
+            layer.trainable = True
         prepare_phase(model, head_only=False, batch_norm="momentum", momentum=0.0)
         rng = np.random.default_rng(0)
         for layer in batch_norms(model):
