@@ -8,7 +8,6 @@ import sys
 import types
 from collections.abc import Iterator
 
-
 # Which of the two TensorFlow imports, TF_USE_LEGACY_KERAS in the environment decides; importing
 # tensorflow_transform sets it, so that what a TFX node starts has it as well.
 _KERAS = ("keras", "tf_keras")
