@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _test_fakes() -> list[Path]:
-    """A crop of each fake clip of the test split, then further ones."""
+    """All crops of fake clips of the test split."""
     root = folder_of("celeb_df")
     with (root / "clips.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]

@@ -6,14 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from pipeline.prediction.inputs import Item
 from preprocessing.faces.face_cropper import Crop
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import MediaInfo
 from preprocessing.support.files import replacing
+from preprocessing.support.png_file import write_png
 from serving.model.predictor import FilePredictor
 from serving.model.verdict import Verdict
 from serving.pictures.annotation import annotate, score_bar
@@ -52,16 +50,13 @@ class Saver:
     def __exit__(self, *_: object) -> None:
         self._decoder.close()
 
-    def save(self, item: Item, verdict: Verdict, crops: Sequence[Crop]) -> Path:
+    def save(self, item: Item, verdict: Verdict, crops: Sequence[Crop]) -> None:
         """Writes the folder of one file.
 
         Args:
           item: the file.
           verdict: on it.
           crops: that it was judged by; empty where it was not.
-
-        Returns:
-          The folder.
         """
         folder = self._folder / self._name(item)
         (folder / "crops").mkdir(parents=True, exist_ok=True)
@@ -73,9 +68,8 @@ class Saver:
             name = f"track{face.track}-frame{face.frame:06d}-{face.score:.3f}"
             (folder / "crops" / f"{name}.jpg").write_bytes(face.jpeg)
             if cells is not None:
-                _write_png(
-                    folder / "crops" / f"{name}-heat.png", heat_map(face.jpeg, cells[number])
-                )
+                drawn = heat_map(face.jpeg, cells[number])
+                write_png(folder / "crops" / f"{name}-heat.png", drawn)
         if len({face.frame for face in faces}) > 1:
             with replacing(folder / "scores.png", binary=True) as file:
                 file.write(score_curve(verdict))
@@ -84,7 +78,6 @@ class Saver:
         # The last, so that a folder with it is complete.
         with replacing(folder / "answer.json") as file:
             json.dump(verdict.answer(self._predictor.about), file, indent=1)
-        return folder
 
     def _name(self, item: Item) -> str:
         name = Path(item.name).name or "file"
@@ -104,7 +97,7 @@ class Saver:
         heading = f"{verdict.verdict or 'no verdict'}, P(fake) {verdict.score:.3f}"
         if total == 1:
             drawn = annotate(first.pixels, marks.at(first.index), heading)
-            _write_png(folder / "annotated.png", drawn)
+            write_png(folder / "annotated.png", drawn)
             return
         bar = score_bar(marks, total, first.pixels.shape[1])
         with FilmWriter(folder / "annotated.mp4") as film:
@@ -112,11 +105,3 @@ class Saver:
                 position = frame.index / max(1, total - 1)
                 drawn = annotate(frame.pixels, marks.at(frame.index), heading, bar, position)
                 film.add(drawn, frame.timestamp_ms)
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    ok, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-    if not ok:
-        raise RuntimeError(f"{path} could not be encoded")
-    with replacing(path, binary=True) as file:
-        file.write(data.tobytes())

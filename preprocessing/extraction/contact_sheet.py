@@ -14,7 +14,7 @@ from preprocessing.extraction import face_example
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_store import read_examples
 from preprocessing.media.frame import middles
-from preprocessing.support.files import replacing
+from preprocessing.support.png_file import write_png
 
 _CELL = 128
 _COLUMNS = 8
@@ -41,11 +41,7 @@ def write(path: str | Path, rows: Iterable[ClipRow]) -> bool:
     if not groups:
         return False
     sheet = np.vstack([_group(key, groups[key]) for key in sorted(groups)])
-    ok, data = cv2.imencode(".png", sheet)
-    if not ok:
-        raise RuntimeError("the contact sheet could not be encoded")
-    with replacing(Path(path), binary=True) as file:
-        file.write(data.tobytes())
+    write_png(path, cv2.cvtColor(sheet, cv2.COLOR_BGR2RGB))
     return True
 
 

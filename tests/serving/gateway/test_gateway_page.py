@@ -1,5 +1,7 @@
 """The gateway's page in a real browser, against a real gateway."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -151,6 +153,19 @@ def test_moments_of_the_curve_are_shown_by_the_film(chrome, gateway, files, widt
     assert chrome.run("document.getElementById('moment').getAttribute('aria-valuetext')") == (
         chrome.run(told)
     )
+
+
+def test_parts_are_told_where_the_score_says_something(chrome, gateway, files):
+    opened(chrome, gateway, 400)
+    _, answer = gateway.verdict(files["playable"].read_bytes(), token="secret")
+    times = [moment["seconds"] for moment in answer["tracks"][0]["timeline"]]
+    segment = {"track": 0, "start": times[0], "end": times[-1], "first_frame": 0, "last_frame": 7}
+    for change, told in (({}, True), ({"warning": "w"}, False), ({"verdict": "unfamiliar"}, False)):
+        changed = json.dumps({**answer, "segments": [segment], **change})
+        chrome.run(f"drawTime({changed}, new File(['x'], 'a.mp4'))")
+        text = chrome.run("document.getElementById('parts').textContent")
+        assert text.startswith("Manipulated parts: ") == told
+        assert bool(chrome.run("document.querySelectorAll('#curve .part').length")) == told
 
 
 def test_pictures_and_films_that_the_browser_cannot_play(chrome, gateway, files):

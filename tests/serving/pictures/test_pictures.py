@@ -183,6 +183,10 @@ class TestCurve:
         segment = Segment(0, 0.06, 0.14, 1, 2, 0.9, 2.2)
         shaded = dataclasses.replace(verdict, partly=Partly(Window(2.2, 0.01), (segment,)))
         assert score_curve(verdict) != score_curve(shaded)
+        # Not of a model of made data, whose segments say nothing.
+        made = Wording(made_data=True)
+        of_made_data = [dataclasses.replace(shown, wording=made) for shown in (verdict, shaded)]
+        assert score_curve(of_made_data[0]) == score_curve(of_made_data[1])
 
     def test_files_without_times(self):
         verdict = verdict_of([0.1, 0.9], [0.0, 0.0], [0, 0])
