@@ -35,6 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from benchmarks._calibration import chance_error
 from benchmarks._harness import Figure, finish, parser
 from benchmarks._real_crops import SETS, jittered, make_records, trivial_features
 from benchmarks._training import logits_of, start, train, write_result
@@ -101,6 +102,20 @@ class Scores(NamedTuple):
         """Expected calibration error per clip."""
         labels, logits = self.by_clip()
         return calibration_error(labels, probability(logits))
+
+    def clip_error_at_share(self) -> tuple[float, float]:
+        """Calibration error per clip of scores that know these clips' share of fakes.
+
+        Scores are probabilities where half of the clips are fake. By Bayes' rule their logits are
+        moved by the logarithm of this set's odds of being fake.
+
+        Returns:
+          The error, and `chance_error` of the same scores.
+        """
+        labels, logits = self.by_clip()
+        share = labels.mean()
+        moved = logits + np.log(share / (1 - share))
+        return calibration_error(labels, probability(moved)), chance_error(moved)
 
     def interval(self) -> tuple[float, float]:
         """95% of the AUC per clip, over resampled clips."""
@@ -182,11 +197,22 @@ def figures(results: dict[str, list[Result]]) -> dict[str, Figure]:
     def mean(row: str, measure: Any) -> float:
         return float(np.mean([measure(result.on) for result in results[row]]))
 
+    def at_share(on: dict[str, Scores]) -> tuple[float, float]:
+        return on["celeb_df"].clip_error_at_share()
+
     measures = {
         "celeb_df_auc_per_clip": (lambda on: on["celeb_df"].clip_auc(), ">= 0.94"),
         "celeb_df_auc_per_crop": (lambda on: on["celeb_df"].auc, ">= 0.90"),
         "dfdc_auc_per_clip": (lambda on: on["dfdc"].clip_auc(), ">= 0.85"),
         "expected_calibration_error": (lambda on: on["celeb_df"].clip_error, "<= 0.08"),
+        "expected_calibration_error_at_share": (
+            lambda on: on["celeb_df"].clip_error_at_share()[0],
+            "",
+        ),
+        "expected_calibration_error_by_chance": (
+            lambda on: on["celeb_df"].clip_error_at_share()[1],
+            "",
+        ),
         "margin_shift_auc_loss": (
             lambda on: on["celeb_df"].clip_auc() - on["celeb_df"].clip_auc(moved=True),
             "<= 0.02",

@@ -31,6 +31,7 @@ import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from benchmarks._calibration import chance_error
 from benchmarks._crops import Crops, make_crops
 from benchmarks._harness import Figure, finish, parser
 from benchmarks._sharpness import two_energy_auc
@@ -188,18 +189,6 @@ def figures(runs: dict[tuple[str, str], list[Scored]]) -> dict[str, Figure]:
             "expected_calibration_error_per_clip": Figure(_mean(hard, "clip_error")),
         }
     return goals | {name: Figure(value) for name, value in means.items()}
-
-
-def chance_error(logits: np.ndarray, draws: int = 200) -> float:
-    """The calibration error that scores show by chance if they are perfectly calibrated.
-
-    Args:
-      logits: float [n].
-      draws: of labels, each by its score.
-    """
-    rng, scores = np.random.default_rng(0), probability(logits)
-    labels = rng.random((draws, len(scores))) < scores
-    return float(np.mean([calibration_error(drawn, scores) for drawn in labels]))
 
 
 def recipe(name: str, data: str, seed: int) -> Config:

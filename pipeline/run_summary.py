@@ -30,6 +30,8 @@ class RunSummary:
 
     Attributes:
       nodes: node id to "executed" or "cached".
+      seconds: node id to the time from its registration to its outcome in the metadata store, of
+        the nodes that were executed, in the order of their starts.
       extraction: summary of the extraction report.
       metrics: TFMA's overall metrics on the test split, by name.
       clips: overall metrics of the test split's clips, by name.
@@ -48,6 +50,7 @@ class RunSummary:
     """
 
     nodes: dict[str, str]
+    seconds: dict[str, float]
     extraction: dict[str, Any]
     metrics: dict[str, float]
     clips: dict[str, dict[str, Any]]
@@ -74,7 +77,6 @@ class RunSummary:
             f"; {number} reported: {reason}" for reason, number in counts["reasons"].items()
         )
         bounds = f"\n{'':<14}".join(Row.from_json(row).text() for row in self.gate)
-        executed = [node for node, state in self.nodes.items() if state == "executed"]
         failed = counts.get("clips_failed", 0)
         warning = (
             f"WITHOUT {failed} clips that could not be read now; the same command tries them again"
@@ -93,7 +95,7 @@ class RunSummary:
             "gate": f"{'passed' if self.blessed else 'REFUSED'}\n{'':<14}{bounds}",
             "serving check": self._serving_check().replace("\n", f"\n{'':<14}"),
             "pushed": self.pushed or self._not_pushed(),
-            "executed": ", ".join(executed) or "nothing: all from the cache",
+            "executed": f"\n{'':<14}".join(self._seconds()) or "nothing: all from the cache",
             "model": self.model,
             "evaluation": self.evaluation,
             "clip scores": self.clip_evaluation,
@@ -102,6 +104,14 @@ class RunSummary:
             **({"warning": self.warning} if self.warning else {}),
         }
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+    def _seconds(self) -> list[str]:
+        """A line a node that was executed, and their sum."""
+        if not self.seconds:
+            return []
+        by_node = {**self.seconds, "together": sum(self.seconds.values())}
+        width = max(map(len, by_node))
+        return [f"{node:<{width}}{seconds:>9.1f} s" for node, seconds in by_node.items()]
 
     def _serving_check(self) -> str:
         result = ServingResult(**self.serving_check)
@@ -160,21 +170,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     from components.evaluation import frame_gate, results
     from components.evaluation.measurement import find
 
-    nodes: dict[str, str] = {}
-    outputs: dict[tuple[str, str], Any] = {}
-    for execution in sorted(store.get_executions_by_context(run), key=lambda e: e.id):
-        node = _node_id(store, execution, config.name)
-        state = "cached" if execution.last_known_state == _CACHED else "executed"
-        if not execution.type.endswith("Resolver"):
-            nodes[node] = state
-        events = store.get_events_by_execution_ids([execution.id])
-        output_keys = {
-            e.artifact_id: e.path.steps[0].key
-            for e in events
-            if e.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.PENDING_OUTPUT)
-        }
-        for artifact in store.get_artifacts_by_id(list(output_keys)):
-            outputs[node, output_keys[artifact.id]] = artifact
+    nodes, seconds, outputs = _executions(store, run, config.name)
     evaluation = outputs["Evaluator", "evaluation"].uri
     clip_evaluation = outputs["ClipEvaluator", "evaluation"].uri
     blessing = outputs["ClipEvaluator", "blessing"]
@@ -187,6 +183,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     wording = Wording.of(card.read(model))
     return RunSummary(
         nodes=nodes,
+        seconds=seconds,
         extraction=extraction_report.read(report).summary,
         metrics=frame_gate.metrics_by_slice(evaluation).get("", {}),
         clips=find(results.read(clip_evaluation).splits["test"].clips).to_dict()["metrics"],
@@ -204,6 +201,34 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
         page=f"{outputs['Report', 'report'].uri}/report.html",
         warning=wording.meaning() if wording.warning else "",
     )
+
+
+def _executions(
+    store: mlmd.MetadataStore, run: int, pipeline: str
+) -> tuple[dict[str, str], dict[str, float], dict[tuple[str, str], Any]]:
+    """The `nodes` and `seconds` of a RunSummary, and the artifact of each node and output key."""
+    nodes: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    outputs: dict[tuple[str, str], Any] = {}
+    for execution in sorted(store.get_executions_by_context(run), key=lambda e: e.id):
+        node = _node_id(store, execution, pipeline)
+        state = "cached" if execution.last_known_state == _CACHED else "executed"
+        if not execution.type.endswith("Resolver"):
+            nodes[node] = state
+            if state == "executed":
+                milliseconds = (
+                    execution.last_update_time_since_epoch - execution.create_time_since_epoch
+                )
+                seconds[node] = milliseconds / 1000
+        events = store.get_events_by_execution_ids([execution.id])
+        output_keys = {
+            e.artifact_id: e.path.steps[0].key
+            for e in events
+            if e.type in (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.PENDING_OUTPUT)
+        }
+        for artifact in store.get_artifacts_by_id(list(output_keys)):
+            outputs[node, output_keys[artifact.id]] = artifact
+    return nodes, seconds, outputs
 
 
 def _blessed(blessing: Any) -> bool:

@@ -54,13 +54,6 @@ def test_figures_are_means_over_seeds_and_the_gain_is_on_the_hard_set():
     assert not any("easy" in name for name in found)
 
 
-def test_chance_error_is_that_of_labels_drawn_by_their_scores():
-    logits = np.random.default_rng(0).normal(0, 2, 100_000)
-    assert recipe.chance_error(logits, draws=3) < 0.01
-    few = recipe.chance_error(logits[:300])
-    assert 0.03 < few < 0.08, "few scores err by chance"
-
-
 def test_picture_shows_each_dataset(tmp_path):
     shifts = dict(zip(recipe.RECIPES, (2.0, 0.0), strict=True))
     runs = {(data, name): [made(shifts[name])] for data in ("hard", "easy") for name in shifts}

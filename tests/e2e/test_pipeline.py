@@ -50,6 +50,9 @@ def test_first_run_executes_all_and_pushes_a_complete_model(workspace, first_run
     assert status == 0
     assert set(summary["nodes"]) == NODES
     assert executed(summary) == NODES
+    assert set(summary["seconds"]) == NODES
+    # Steps of gradient descent take longer than copying a model.
+    assert summary["seconds"]["Trainer"] > summary["seconds"]["Pusher"] > 0
     pushed = Path(summary["pushed"])
     assert pushed.parent == models_folder(workspace.config())
     assert (pushed / "saved_model.pb").stat().st_size > 0
