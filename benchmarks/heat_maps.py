@@ -35,17 +35,17 @@ def main() -> None:
     arguments.add_argument("--model", help="a model of crops; the starter where none is named")
     options = arguments.parse_args()
     predictor = Predictor(named_or_starter(options.model))
-    files = spread(_test_fakes(), 40 if options.quick else 400)
+    crops = spread(_test_fakes(), 40 if options.quick else 400)
     rng = np.random.default_rng(0)
-    drops = np.array([_drops(predictor, file.read_bytes(), rng) for file in files])
+    drops = np.array([_drops(predictor, file.read_bytes(), rng) for file, _ in crops])
     predictor.close()
     hottest, random = drops[:, 0], drops[:, 1]
-    means = [np.mean(rng.choice(hottest - random, len(drops))) for _ in range(2000)]
-    low, high = np.quantile(means, [0.025, 0.975])
+    persons = np.unique([person for _, person in crops], return_inverse=True)[1]
+    low, high = interval(hottest - random, persons, rng)
     print(
-        f"{len(drops)} crops; a logit falls by {hottest.mean():.3f} without its hottest places and "
-        f"by {random.mean():.3f} without others: {(hottest - random).mean():.3f} more, 95% "
-        f"[{low:.3f}, {high:.3f}]"
+        f"{len(drops)} crops of {persons.max() + 1} persons; a logit falls by {hottest.mean():.3f} "
+        f"without its hottest places and by {random.mean():.3f} without others: "
+        f"{(hottest - random).mean():.3f} more, 95% over persons [{low:.3f}, {high:.3f}]"
     )
     finish(
         "heat_maps",
@@ -60,12 +60,34 @@ def main() -> None:
     )
 
 
-def _test_fakes() -> list[Path]:
-    """All crops of fake clips of the test split."""
+def interval(
+    values: np.ndarray, persons: np.ndarray, rng: np.random.Generator, draws: int = 2000
+) -> tuple[float, float]:
+    """95% of the mean of crops' values when persons are drawn with replacement.
+
+    Args:
+      values: float [crops].
+      persons: int [crops], from 0.
+      rng: draws the persons.
+      draws: of as many persons as there are.
+    """
+    sums, counts = np.bincount(persons, values), np.bincount(persons)
+    drawn = rng.integers(len(counts), size=(draws, len(counts)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _test_fakes() -> list[tuple[Path, str]]:
+    """All crops of fake clips of the test split, each with the person who is shown."""
     root = folder_of("celeb_df")
     with (root / "clips.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    return [root / row["path"] for row in rows if row["label"] == "fake"]
+    return [
+        (root / row["path"], row["identities"].partition("|")[0])
+        for row in rows
+        if row["label"] == "fake"
+    ]
 
 
 def _drops(predictor: Predictor, encoded: bytes, rng: np.random.Generator) -> tuple[float, float]:
