@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,6 +20,15 @@ from preprocessing.support.errors import UsageError
 from serving.model import card
 from serving.model.outputs import APPEARANCE
 from serving.model.warmup_requests import write_warmup_requests
+
+
+def _graph(spec: tf.TensorSpec) -> Callable[[Callable[..., Any]], Any]:
+    """A `tf.function` of one tensor.
+
+    Without AutoGraph, which would rewrite the source of the libraries that are called: that takes
+    longer than all of the tracing, and no control flow depends on a tensor.
+    """
+    return tf.function(input_signature=[spec], autograph=False)
 
 
 class Detector(tf.Module):
@@ -50,8 +60,11 @@ class Detector(tf.Module):
         self.offset = tf.Variable(0.0, trainable=False, name="offset")
         self.temperature = tf.Variable(1.0, trainable=False, name="temperature")
         self.model_variables = [variable.value for variable in model.variables]
-        # A tf_keras layer, which a Keras 3 model cannot hold; a tf.function can.
-        self.transform_layer = transform_output.transform_features_layer()
+        # A tf_keras layer, which a Keras 3 model cannot hold; a tf.function can. In a lambda it is
+        # not tracked: exported with the module, it would bring functions of its own, traced for
+        # half a minute. A Transform graph with tables would have to be; saving it would fail.
+        transform_layer = transform_output.transform_features_layer()
+        self._transform = lambda features: transform_layer(features)
         self._raw_spec = transform_output.raw_feature_spec()
         shape = (None, *model.input_shape[1:])
         transformed = tuple(transform_output.transformed_feature_spec()[PIXELS].shape)
@@ -63,9 +76,14 @@ class Detector(tf.Module):
 
         with_map = logits_and_map(model)
 
-        # One graph of the network, shared by all that calls it: tracing NASNet once takes several
-        # seconds.
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, PIXELS)])
+        # One graph of Transform's and one of the network, shared by all that calls them: reading
+        # the one takes seconds, and so does tracing NASNet.
+        @_graph(tf.TensorSpec([None], tf.string, names.IMAGE))
+        def decoded(encoded: tf.Tensor) -> tf.Tensor:
+            shaped = tf.reshape(encoded, [-1, *self._raw_spec[names.IMAGE].shape])
+            return self._transform({names.IMAGE: shaped})[PIXELS]
+
+        @_graph(tf.TensorSpec(shape, tf.float32, PIXELS))
         def network(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             if mirror:
                 pixels = tf.concat([pixels, tf.reverse(pixels, [2])], 0)
@@ -78,6 +96,8 @@ class Detector(tf.Module):
             return tuple(tf.reduce_mean(sides, 0) for sides in (logits, features, cells))
 
         self.size = shape[1]
+        # string [batch] -> float32 [batch, size, size, 3]
+        self.pixels = decoded
         self.network = network
         self.familiarity: Familiarity | None = None
         self._fold = lambda: Detector(folded(model), transform_output, mirror)
@@ -95,11 +115,7 @@ class Detector(tf.Module):
         served.familiarity = self.familiarity
         return served
 
-    def pixels(self, encoded: tf.Tensor) -> tf.Tensor:
-        """The Transform graph: string [batch] -> float32 [batch, size, size, 3]."""
-        return self.transform_layer({names.IMAGE: self._shaped(names.IMAGE, encoded)})[PIXELS]
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
+    @_graph(tf.TensorSpec([None], tf.string, "image"))
     def serving_default(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """JPEG or PNG face crops [batch] -> `score` = P(fake) and `logit`, float32 [batch].
 
@@ -116,14 +132,14 @@ class Detector(tf.Module):
         distances = self.familiarity.distances(features, facts)
         return {**outputs, APPEARANCE: tf.concat([distances[:, None], facts], 1)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    @_graph(tf.TensorSpec([None], tf.string, "examples"))
     def serving_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized tf.Examples [batch] -> as `serving_default`; only the image is read."""
         spec = {names.IMAGE: self._raw_spec[names.IMAGE]}
         parsed = tf.io.parse_example(examples, spec)
         return self.serving_default(tf.reshape(parsed[names.IMAGE], [-1]))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image")])
+    @_graph(tf.TensorSpec([None], tf.string, "image"))
     def explain(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Face crops [batch] -> `logit` [batch], and `cells` [batch, rows, columns], float32.
 
@@ -133,17 +149,13 @@ class Detector(tf.Module):
         raw, _, cells = self.network(self.pixels(image))
         return {"logit": self._calibrated(raw), "cells": self._calibrated(cells)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    @_graph(tf.TensorSpec([None], tf.string, "examples"))
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized tf.Examples [batch] -> all transformed features (`image` and `label`)."""
-        return dict(self.transform_layer(tf.io.parse_example(examples, self._raw_spec)))
+        return dict(self._transform(tf.io.parse_example(examples, self._raw_spec)))
 
     def _calibrated(self, logits: tf.Tensor) -> tf.Tensor:
         return (logits + self.offset) / self.temperature
-
-    def _shaped(self, name: str, values: tf.Tensor) -> tf.Tensor:
-        """Gives a column [batch] the shape in which the schema has it."""
-        return tf.reshape(values, [-1, *self._raw_spec[name].shape])
 
 
 def export(detector: Detector, folder: str, metadata: dict[str, Any]) -> None:

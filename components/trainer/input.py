@@ -62,6 +62,8 @@ def training_dataset(
         landmarks = store.landmarks(crops)
         return encoded, landmarks, labels.astype(np.float32), weights.astype(np.float32)
 
+    # AutoGraph would rewrite the source of all libraries that are called, for half a minute.
+    @tf.autograph.experimental.do_not_convert
     def load(step: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
         encoded, landmarks, labels, weights = tf.numpy_function(
             _calls.count(fetch), [step, batch], [tf.string, tf.float32, tf.float32, tf.float32]
@@ -89,6 +91,7 @@ def evaluation_dataset(store: CropStore, transform: Transform, batch_size: int) 
     def fetch(batch: np.ndarray) -> np.ndarray:
         return np.array(store.read(batch), object)
 
+    @tf.autograph.experimental.do_not_convert
     def load(batch: tf.Tensor) -> tf.Tensor:
         return transform(
             tf.ensure_shape(tf.numpy_function(_calls.count(fetch), [batch], tf.string), [None])

@@ -108,7 +108,7 @@ def looks(
     """
 
     # As a graph, because eagerly the crops would be decoded one after the other.
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def look(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = detector.pixels(encoded)
         return image_facts(pixels), detector.network(pixels)[1]
