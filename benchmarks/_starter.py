@@ -13,7 +13,7 @@ from serving.model import card
 from serving.model.aggregation import aggregate
 from serving.model.provenance import Provenance, StatedFigure, TrainedOn
 from serving.model.rates import Rates
-from serving.model.windows import window_maxima
+from serving.model.windows import least_crops, window_maxima
 
 if TYPE_CHECKING:
     from benchmarks._crops import Crops
@@ -64,13 +64,15 @@ def refresh(model: Path, target: Path, crops: list[Crops]) -> None:
     with CropStore(val, "val") as store:
         table = store.table
         logits = logits_of(model, store)
+        least = least_crops(model_card.crop_settings().frames_per_clip)
         joined = aggregate(logits, table.clips, table.tracks)
         clips = CalibratedClips(
             Calibration(model_card.temperature, model_card.offset),
             joined.logits,
             table.clip_labels[joined.clips],
             table.clip_clusters[joined.clips],
-            window_maxima(logits, table.clips, table.tracks),
+            window_maxima(logits, table.clips, table.tracks, least=least),
+            least,
         )
         references = clips.references(detector, store)
     values = model_card.to_dict()

@@ -183,7 +183,7 @@ class Workbench:
                     "model": {**MODEL, **dict(model)},
                     "training": {**TRAINING, **dict(training)},
                     "seed": 3,
-                    "metadata": {"extraction": {"margin": 1.3}},
+                    "metadata": {"extraction": {"margin": 1.3, "frames_per_clip": 2}},
                     "code": "0123",
                     "state_dir": str(state_dir),
                 },

@@ -17,7 +17,7 @@ from components.trainer.image_facts import FACTS, image_facts
 from serving.model.aggregation import aggregate
 from serving.model.conformal import conformal_clips
 from serving.model.familiarity import clip_appearance, familiarity
-from serving.model.windows import window_clips, window_maxima
+from serving.model.windows import least_crops, window_clips, window_maxima
 
 # Of inference: what follows from it is memory, not the result.
 _BATCH = 32
@@ -32,7 +32,9 @@ class CalibratedClips:
       logits: float64 [clips], calibrated.
       labels: int64 [clips], 1 = fake.
       clusters: strings [clips].
-      windows: float64 [clips], the largest window means, see `serving.model.windows`.
+      windows: float64 [clips], the largest window means, see `serving.model.windows`; NaN for
+        clips without windows.
+      least_crops: of a track that has windows.
     """
 
     calibration: Calibration
@@ -40,29 +42,36 @@ class CalibratedClips:
     labels: np.ndarray
     clusters: np.ndarray
     windows: np.ndarray
+    least_crops: int
 
     def references(self, detector: Detector, val: CropStore) -> dict[str, Any]:
         """The sections `conformal`, `windows` and `familiarity` of the model card.
+
+        Without `windows` where no real clip has any.
 
         Args:
           detector: after `learn_appearance`.
           val: the crops of the clips.
         """
         distances, facts = _appearance(detector, val)
-        return {
+        sections = {
             "conformal": conformal_clips(self.logits, self.labels, self.clusters),
-            "windows": window_clips(self.windows, self.labels, self.clusters),
+            "windows": window_clips(self.windows, self.labels, self.clusters, self.least_crops),
             "familiarity": familiarity(distances, facts, self.clusters, FACTS),
         }
+        return {name: section for name, section in sections.items() if section is not None}
 
 
-def calibrate(detector: Detector, logits: np.ndarray, table: CropTable) -> CalibratedClips:
+def calibrate(
+    detector: Detector, logits: np.ndarray, table: CropTable, frames: int
+) -> CalibratedClips:
     """Fits the calibration on clips, and sets it.
 
     Args:
       detector: gets offset and temperature.
       logits: float64 [crops], of val, not calibrated.
       table: of val.
+      frames: that will be looked at of a clip, which says how many windows clips have.
     """
     # One affine map with a slope above 0 may be applied before or after the means and maxima of
     # `aggregate`: fitted on clips, it is exported for crops.
@@ -71,8 +80,9 @@ def calibrate(detector: Detector, logits: np.ndarray, table: CropTable) -> Calib
     calibration = fit_calibration(clips.logits, labels)
     detector.calibrate(calibration)
     clusters = table.clip_clusters[clips.clips]
-    windows = window_maxima(calibration(logits), table.clips, table.tracks)
-    return CalibratedClips(calibration, calibration(clips.logits), labels, clusters, windows)
+    least = least_crops(frames)
+    windows = window_maxima(calibration(logits), table.clips, table.tracks, least=least)
+    return CalibratedClips(calibration, calibration(clips.logits), labels, clusters, windows, least)
 
 
 def learn_appearance(detector: Detector, train: CropStore) -> None:

@@ -18,6 +18,7 @@ from components.trainer.history import write_history
 from components.trainer.reference_clips import calibrate, learn_appearance
 from components.trainer.setup import make_training, open_crops, read_config
 from components.trainer.training_state import TrainingState
+from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support import progress
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def run_fn(fn_args: FnArgs) -> None:
         write_history(training.rows, fn_args.model_run_dir)
         training.save_weights(fn_args.model_run_dir)
 
-        clips = calibrate(detector, logits, val.table)
+        extraction = settings.get("metadata", {}).get("extraction", {})
+        frames = extraction.get("frames_per_clip", CropSettings().frames_per_clip)
+        clips = calibrate(detector, logits, val.table, frames)
         validation = Validation.of(clips.calibration(logits), val.table)
         _LOG.info("%s: %s", clips.calibration, validation)
         progress.report("train", 0, 0, "looking at how training and val crops appear")
@@ -75,6 +78,7 @@ def run_fn(fn_args: FnArgs) -> None:
             0,
             f"exporting; val AUC per clip {validation.clip_auc:.4f}, loss {validation.loss:.4f}",
         )
+        references = clips.references(detector, val)
         metadata = {
             **settings.get("metadata", {}),
             "backbone": model_config.backbone,
@@ -90,9 +94,9 @@ def run_fn(fn_args: FnArgs) -> None:
                 "fake": int((clips.labels == 1).sum()),
                 # Share of fakes at which the scores are probabilities.
                 "prior": 0.5,
-                "shares_split_with": ["epoch", "conformal", "windows", "familiarity"],
+                "shares_split_with": ["epoch", *references],
             },
-            **clips.references(detector, val),
+            **references,
             "libraries": {name: _version(name) for name in _LIBRARIES},
         }
         export(detector, fn_args.serving_model_dir, metadata)

@@ -177,7 +177,9 @@ class Wording:
         return PValues(self.clips.real.p_high(logit), self.clips.fake.p_low(logit))
 
     def partly(self, logits: np.ndarray, places: CropPlaces) -> Partly | None:
-        """Which parts of a clip are manipulated; None where the model does not say.
+        """Which parts of a clip are manipulated.
+
+        None where the model does not say, or the clip's tracks are too short for windows.
 
         Args:
           logits: float [crops], finite, in order of time.
@@ -225,7 +227,7 @@ class Verdict:
       wording: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
       unusual: how unlike the model's own data the file is; None where the model does not say.
-      partly: which parts are manipulated; None without a score, and where the model does not say.
+      partly: which parts are manipulated; None without a score, and as `Wording.partly`.
       failed: whether there is no score because the model or its server failed, and not because of
         the file.
     """

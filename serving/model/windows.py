@@ -10,6 +10,19 @@ The card keeps W of val's real clips, and a clip's own W is ranked among these a
 `serving.model.conformal`): at most the chosen share of real clips like val's has a window beyond
 the limit, however many windows were looked at.
 
+That holds for clips with as many windows as val's. A window is a share of a track and not a number
+of crops, so tracks of any length have 1 / share windows side by side; but those of fewer than
+1 / share crops have fewer, and a single crop has one, whose W is its logit. Films would stand out
+among such clips without being forged, for theirs is the largest of many. So tracks of fewer crops
+than
+
+    least = min(ceil(1 / share), frames that are looked at of a clip)
+
+are left out, of val's clips and of new ones alike: ranks are among clips of one kind (conformal
+prediction by category: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005,
+section 4.5). Where val has no other real clips, as where it was made of single crops, the card has
+no windows, and there are no segments.
+
 Where a segment begins and ends, the logits tell: calibrated for classes of the same weight they are
 logarithms of likelihood ratios, so the interval with the largest sum is the most likely one to be
 forged, given that what is around it is real (a maximal scoring segment: Karlin and Altschul,
@@ -22,6 +35,7 @@ estimates; that there is a segment holds at the rate.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +51,8 @@ from serving.model.conformal import ReferenceClips
 SHARE = 0.2
 NO_WINDOWS = (
     "no segments: the model's card holds no windows of validation clips that those of a clip could "
-    "be ranked among, because an older version exported it"
+    "be ranked among, because an older version exported it, or because the real clips of "
+    "validation have too few faces each, as single crops"
 )
 
 
@@ -48,16 +63,20 @@ class WindowClips(Record):
       real: the largest window means of val's real clips, calibrated logits.
       share: of a track's crops that a window has.
       split: that the clips are from.
+      least_crops: of a track; shorter ones have no windows. 1 in cards of earlier versions.
     """
 
     real: ReferenceClips
     share: float
     split: str = "val"
+    least_crops: int = 1
 
     @model_validator(mode="after")
     def _check(self) -> WindowClips:
         if not 0.0 < self.share <= 1.0:
             raise SectionError("share", f"{self.share} is not above 0 and at most 1")
+        if self.least_crops < 1:
+            raise SectionError("least_crops", f"{self.least_crops} is below 1")
         return self
 
     def text(self, rate: float) -> str:
@@ -68,9 +87,14 @@ class WindowClips(Record):
                 f"no clip has segments, for {self.real.clusters} clusters of real clips cannot "
                 f"show {rate:.1%}"
             )
+        short = (
+            f"; tracks of fewer than {self.least_crops} faces have none"
+            if self.least_crops > 1
+            else ""
+        )
         return (
             f"segments: within {self.share:.0%} of a track's frames or more whose mean is above "
-            f"{float(probability(limit)):.3f}, which at most {rate:.1%} of real clips have"
+            f"{float(probability(limit)):.3f}, which at most {rate:.1%} of real clips have{short}"
         )
 
 
@@ -155,8 +179,21 @@ class Partly:
     segments: tuple[Segment, ...]
 
 
+def least_crops(frames: int) -> int:
+    """Crops that a track needs to have windows, see the module.
+
+    Args:
+      frames: that are looked at of a clip.
+    """
+    return max(1, min(math.ceil(1.0 / SHARE - 1e-9), frames))
+
+
 def window_maxima(
-    logits: np.ndarray, clips: np.ndarray, tracks: np.ndarray, share: float = SHARE
+    logits: np.ndarray,
+    clips: np.ndarray,
+    tracks: np.ndarray,
+    share: float = SHARE,
+    least: int = 1,
 ) -> np.ndarray:
     """The largest window mean of each clip.
 
@@ -165,9 +202,10 @@ def window_maxima(
       clips: [crops], id of the clip of each crop.
       tracks: int [crops], number of the crop's track within its clip.
       share: of a track's crops that a window has.
+      least: crops of a track; shorter ones are left out.
 
     Returns:
-      float64 [clips], in sorted order of the ids.
+      float64 [clips], in sorted order of the ids; NaN for clips without a track that is left.
 
     >>> window_maxima(np.array([0.0, 2.0, 4.0, 1.0]), np.array([5, 5, 5, 3]), np.zeros(4), 0.5)
     array([1., 3.])
@@ -178,26 +216,32 @@ def window_maxima(
     track_of = track_of.reshape(-1)  # NumPy 2.0 gives it another shape.
     order = np.argsort(track_of, kind="stable")
     counts = np.bincount(track_of)
-    maxima = np.full(len(names), -np.inf)
+    maxima = np.full(len(names), np.nan)
     for (clip, _), values in zip(keys, np.split(logits[order], np.cumsum(counts)), strict=False):
-        maxima[int(clip)] = max(maxima[int(clip)], _means(values, share).max())
+        if len(values) >= least:
+            maxima[int(clip)] = np.fmax(maxima[int(clip)], _means(values, share).max())
     return maxima
 
 
-def window_clips(maxima: np.ndarray, labels: np.ndarray, clusters: np.ndarray) -> dict[str, Any]:
-    """What `WindowClips` reads.
+def window_clips(
+    maxima: np.ndarray, labels: np.ndarray, clusters: np.ndarray, least: int = 1
+) -> dict[str, Any] | None:
+    """What `WindowClips` reads; None where no real clip has windows.
 
     Args:
-      maxima: float [clips], see `window_maxima`.
+      maxima: float [clips], see `window_maxima`; NaN for clips without windows.
       labels: int [clips], 1 = fake.
       clusters: [clips], name of each clip's cluster, as of its person.
+      least: crops of a track that has windows.
     """
-    real = np.asarray(labels) == 0
-    reference = ReferenceClips.of(np.asarray(maxima)[real], np.asarray(clusters)[real])
-    return WindowClips(real=reference, share=SHARE).to_dict()
+    kept = (np.asarray(labels) == 0) & ~np.isnan(maxima)
+    if not kept.any():
+        return None
+    reference = ReferenceClips.of(np.asarray(maxima)[kept], np.asarray(clusters)[kept])
+    return WindowClips(real=reference, share=SHARE, least_crops=least).to_dict()
 
 
-def partly(own: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float) -> Partly:
+def partly(own: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float) -> Partly | None:
     """The windows of one clip among those of val.
 
     Args:
@@ -205,9 +249,15 @@ def partly(own: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float
       logits: float [crops], finite, at least one, in order of time.
       places: of the crops.
       rate: share of real clips that may have a segment.
+
+    Returns:
+      None where each track is too short for windows, as that of a picture.
     """
     logits = np.asarray(logits, np.float64)
-    (largest,) = window_maxima(logits, np.zeros(len(logits)), places.tracks, own.share)
+    least = own.least_crops
+    (largest,) = window_maxima(logits, np.zeros(len(logits)), places.tracks, own.share, least)
+    if np.isnan(largest):
+        return None
     window = Window(float(largest), own.real.p_high(float(largest)))
     limit = own.real.highest_kept(rate)
     # A picture has no parts.
@@ -216,6 +266,8 @@ def partly(own: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float
     segments = []
     for track in np.unique(places.tracks):
         crops = np.flatnonzero(places.tracks == track)
+        if len(crops) < least:
+            continue
         for first, last in _runs(logits[crops], limit, own.share):
             segments.append(_segment(int(track), crops[first : last + 1], logits, places))
     return Partly(window, tuple(segments))

@@ -145,7 +145,7 @@ def test_only_the_network_and_the_places_of_crops_are_exported(workbench, traine
 
 def test_metadata_stands_beside_the_model(trained):
     metadata = card.read(trained).to_dict()
-    assert metadata["extraction"] == {"margin": 1.3}
+    assert metadata["extraction"] == {"margin": 1.3, "frames_per_clip": 2}
     assert metadata["input_size"] == SIZE
     assert metadata["positive_class"] == "fake"
     assert metadata["backbone"] == "tiny"
@@ -208,6 +208,8 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
         assert ours.clusters == theirs.clusters == len(set(clusters))
     windows = window_maxima(outputs["logit"].numpy(), clips, tracks)[clip_labels == 0]
     assert stored.windows.real.values == pytest.approx(sorted(windows), abs=1e-3)
+    # Two frames of a clip are looked at.
+    assert stored.windows.least_crops == 2
     distances, facts = clip_appearance(outputs["appearance"].numpy(), clips, tracks)
     assert stored.familiarity.distances.values == pytest.approx(sorted(distances), abs=1e-4)
     assert set(stored.familiarity.distances.cluster_sizes) == {2}
@@ -308,6 +310,8 @@ def test_without_a_class_in_val_the_lowest_loss_decides(workbench, tmp_path):
     metadata = card.read(folder).to_dict()
     assert math.isnan(metadata["validation"]["clip_auc"])
     assert (metadata["temperature"], metadata["offset"]) == (1.0, 0.0)
+    assert "windows" not in metadata
+    assert metadata["calibration"]["shares_split_with"] == ["epoch", "conformal", "familiarity"]
     with next((tmp_path / "out").rglob("history.csv")).open() as file:
         losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
     assert metadata["validation"]["loss"] == pytest.approx(min(losses), abs=1e-4)

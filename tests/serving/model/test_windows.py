@@ -9,6 +9,7 @@ from serving.model.windows import (
     CropPlaces,
     WindowClips,
     _largest_sum,
+    least_crops,
     partly,
     window_clips,
     window_maxima,
@@ -84,6 +85,53 @@ def test_at_most_the_rate_of_real_clips_has_a_segment(rate):
         shares.append(np.mean(found))
     error = np.std(shares, ddof=1) / np.sqrt(len(shares))
     assert rate / 3 < np.mean(shares) <= rate + 2 * error
+
+
+def films(rng, count, frames):
+    """Logits of real clips [count, frames]: a person each, in five poses one after another."""
+    poses = np.repeat(rng.normal(size=(count, 5)), -(-frames // 5), axis=1)[:, :frames]
+    return 0.3 * rng.normal(size=(count, 1)) + poses + 0.1 * rng.normal(size=(count, frames))
+
+
+@pytest.mark.parametrize(("crops", "frames"), [(1, 32), (2, 20), (5, 32), (32, 32)])
+def test_the_rate_holds_for_films_whatever_crops_validation_has(crops, frames):
+    """The largest of many windows is not ranked among clips that have but one or two."""
+    rng, rate, least = np.random.default_rng(3), 0.05, least_crops(32)
+    shares = []
+    for _ in range(60):
+        # One crop of each pose, of as many as there are.
+        val = films(rng, 40, 5)[:, :crops] if crops < 5 else films(rng, 40, crops)
+        clips = np.repeat(np.arange(40), crops)
+        maxima = window_maxima(val.ravel(), clips, np.zeros(len(clips)), least=least)
+        section = window_clips(maxima, np.zeros(40), np.arange(40), least)
+        if section is None:
+            shares.append(0.0)
+            continue
+        known = WindowClips.from_dict(section)
+        found = [partly(known, logits, timed(frames), rate) for logits in films(rng, 40, frames)]
+        shares.append(np.mean([part.segments != () for part in found]))
+    error = np.std(shares, ddof=1) / np.sqrt(len(shares))
+    assert np.mean(shares) <= rate + 2 * error
+    assert (np.mean(shares) > 0) == (crops >= 5)
+
+
+def test_tracks_with_few_crops_have_no_windows():
+    assert [least_crops(frames) for frames in (1, 4, 5, 32)] == [1, 4, 5, 5]
+    logits, tracks = np.array([9.0, 9.0, 1.0, 2.0, 3.0]), np.array([0, 0, 1, 1, 1])
+    clips = np.array([0, 0, 0, 0, 0])
+    assert window_maxima(logits, clips, tracks, least=3) == pytest.approx([3.0])
+    assert np.isnan(window_maxima(logits, clips, tracks, least=4)).all()
+    section = window_clips(np.array([1.0, np.nan]), np.zeros(2), np.array(["a", "a"]), 5)
+    clips = WindowClips.from_dict(section)
+    assert (clips.real.values, clips.real.cluster_sizes, clips.least_crops) == ((1.0,), (1,), 5)
+    assert window_clips(np.full(2, np.nan), np.zeros(2), np.arange(2), 5) is None
+
+    known = WindowClips.from_dict(window_clips(np.zeros(30), np.zeros(30), np.arange(30), 5))
+    assert "; tracks of fewer than 5 faces have none" in known.text(0.05)
+    assert partly(known, np.full(4, 9.0), timed(4), 0.05) is None
+    both = places([0] * 4 + [1] * 5, [*range(4), *range(5)])
+    (segment,) = partly(known, np.full(9, 9.0), both, 0.05).segments
+    assert segment.track == 1
 
 
 def test_a_segment_is_where_the_logits_are_high():
@@ -167,3 +215,8 @@ def test_the_largest_sum_is_that_of_all_intervals():
 def test_a_share_that_cannot_be_is_refused(share):
     with pytest.raises(ValueError, match="share"):
         own(share=share)
+
+
+def test_a_track_of_no_crops_is_refused():
+    with pytest.raises(ValueError, match="least_crops: 0 is below 1"):
+        WindowClips.from_dict({**own().to_dict(), "least_crops": 0})
