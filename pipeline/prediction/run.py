@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 ANSWERED, FAILED = 0, 1
+NO_HEAT_MAPS = (
+    "note: no heat maps, for the model has no signature `explain`: an earlier version exported it"
+)
 
 
 def predict_items(
@@ -54,6 +57,8 @@ def predict_items(
             failed = failed or verdict.failed
             missing = missing or (verdict.score is None and item.counts)
     output.end()
+    if saver is not None and saver.without_heat_maps:
+        print(NO_HEAT_MAPS, file=sys.stderr)
     return FAILED if failed else INCOMPLETE if missing else ANSWERED
 
 

@@ -9,19 +9,14 @@ from pathlib import Path
 from pipeline.prediction.inputs import Item
 from preprocessing.faces.face_cropper import Crop
 from preprocessing.media.decoder import Decoder
-from preprocessing.media.frame import MediaInfo
 from preprocessing.support.files import replacing
 from preprocessing.support.png_file import write_png
 from serving.model.predictor import FilePredictor
 from serving.model.verdict import Verdict
-from serving.pictures.annotation import annotate, score_bar
-from serving.pictures.film import FilmWriter
+from serving.pictures.annotated_file import annotate_file
 from serving.pictures.heat_map import heat_map
-from serving.pictures.marks import JudgedFace, Marks, judged_faces
+from serving.pictures.marks import heading_of, judged_faces
 from serving.pictures.score_curve import score_curve
-
-# More than any film has.
-_ALL_FRAMES = 1 << 30
 
 
 class Saver:
@@ -36,9 +31,13 @@ class Saver:
     Args:
       folder: existing folder.
       predictor: that answers.
+
+    Attributes:
+      without_heat_maps: whether there were faces of which the model tells no heat map.
     """
 
     def __init__(self, folder: Path, predictor: FilePredictor):
+        self.without_heat_maps = False
         self._folder = folder
         self._predictor = predictor
         self._decoder = Decoder()
@@ -64,6 +63,7 @@ class Saver:
             old.unlink(missing_ok=True)
         faces = judged_faces(verdict, crops)
         cells = self._predictor.cells([face.jpeg for face in faces])
+        self.without_heat_maps = self.without_heat_maps or (bool(faces) and cells is None)
         for number, face in enumerate(faces):
             name = f"track{face.track}-frame{face.frame:06d}-{face.score:.3f}"
             (folder / "crops" / f"{name}.jpg").write_bytes(face.jpeg)
@@ -74,7 +74,14 @@ class Saver:
             with replacing(folder / "scores.png", binary=True) as file:
                 file.write(score_curve(verdict))
         if faces and isinstance(item.media, Path) and item.media.is_file():
-            self._annotate(item.media, folder, verdict, faces)
+            annotate_file(
+                self._decoder,
+                item.media,
+                folder,
+                faces,
+                verdict.counts.frames,
+                heading_of(verdict),
+            )
         # The last, so that a folder with it is complete.
         with replacing(folder / "answer.json") as file:
             json.dump(verdict.answer(self._predictor.about), file, indent=1)
@@ -86,22 +93,3 @@ class Saver:
             number += 1
         self._names.add(unique)
         return unique
-
-    def _annotate(
-        self, path: Path, folder: Path, verdict: Verdict, faces: Sequence[JudgedFace]
-    ) -> None:
-        infos: list[MediaInfo] = []
-        (first,) = self._decoder.frames(path, 1, tell=infos.append)
-        total = infos[0].frames
-        marks = Marks(faces, max(1.0, total / verdict.counts.frames))
-        heading = f"{verdict.verdict or 'no verdict'}, P(fake) {verdict.score:.3f}"
-        if total == 1:
-            drawn = annotate(first.pixels, marks.at(first.index), heading)
-            write_png(folder / "annotated.png", drawn)
-            return
-        bar = score_bar(marks, total, first.pixels.shape[1])
-        with FilmWriter(folder / "annotated.mp4") as film:
-            for frame in self._decoder.frames(path, _ALL_FRAMES):
-                position = frame.index / max(1, total - 1)
-                drawn = annotate(frame.pixels, marks.at(frame.index), heading, bar, position)
-                film.add(drawn, frame.timestamp_ms)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from preprocessing.support.errors import UsageError
 from serving import clients
@@ -76,19 +79,30 @@ class ServedPredictor(FilePredictor):
     def outputs(self, jpegs: Sequence[bytes]) -> CropOutputs:
         """See `FilePredictor.outputs`."""
         appearance = self.wording.familiarity is not None
-        try:
-            scores = self._versions.connect().score(
-                jpegs, version=self._number, appearance=appearance
-            )
-        except clients.ScoringError as error:
-            again = "; ask again" if error.code == "NOT_FOUND" else ""
-            raise NoOutputs(f"the model {self._name} gave no scores ({error}){again}") from error
+        with self._asked("scores") as scorer:
+            scores = scorer.score(jpegs, version=self._number, appearance=appearance)
         return CropOutputs(scores.logits, scores.appearance)
+
+    def cells(self, jpegs: Sequence[bytes]) -> np.ndarray | None:
+        """See `FilePredictor.cells`."""
+        if not jpegs:
+            return None
+        with self._asked("heat maps") as scorer:
+            return scorer.cells(jpegs, version=self._number)
 
     def close(self) -> None:
         """Closes the connection, and ends the processes that decode files."""
         super().close()
         self._versions.close()
+
+    @contextlib.contextmanager
+    def _asked(self, what: str) -> Iterator[clients.Scorer]:
+        """The scorer; its errors become `NoOutputs`, which say what was asked for."""
+        try:
+            yield self._versions.connect()
+        except clients.ScoringError as error:
+            again = "; ask again" if error.code == "NOT_FOUND" else ""
+            raise NoOutputs(f"the model {self._name} gave no {what} ({error}){again}") from error
 
     def _served(self, number: int | None, name: str) -> ServedVersion:
         try:

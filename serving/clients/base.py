@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tenacity
 
 from serving.clients.upright import upright
+
+# Of TensorFlow Serving, over gRPC and over REST.
+_NO_SIGNATURE = re.compile(r"signature (key|name).*not found")
 
 
 class ScoringError(RuntimeError):
@@ -44,6 +48,8 @@ class ClientSettings:
       output_name: that holds logits.
       score_name: that holds P(fake).
       appearance_name: that holds what crops look like, where it is asked for.
+      explain_signature: of the model, that tells the logits of places of a crop.
+      cells_name: that holds these.
     """
 
     batch_size: int = 16
@@ -59,6 +65,8 @@ class ClientSettings:
     output_name: str = "logit"
     score_name: str = "score"
     appearance_name: str = "appearance"
+    explain_signature: str = "explain"
+    cells_name: str = "cells"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,13 +119,12 @@ class Scorer(abc.ABC):
         Raises:
           ScoringError: the server refused, failed, or was not there in time.
         """
-        crops = [upright(crop) for crop in crops]
-        size = self.settings.batch_size
-        version = self.version if version is None else version
-        end = time.monotonic() + (self.settings.deadline if deadline is None else deadline)
+        settings = self.settings
+        names = [settings.score_name, settings.output_name]
+        names += [settings.appearance_name] if appearance else []
         parts = [
-            self._with_retries(list(crops[start : start + size]), end, version, appearance)
-            for start in range(0, len(crops), size)
+            self._scores(outputs, count, appearance)
+            for outputs, count in self._batches(crops, settings.signature, names, deadline, version)
         ]
         if not parts:
             return CropScores(np.zeros(0, np.float32), np.zeros(0, np.float32))
@@ -126,6 +133,39 @@ class Scorer(abc.ABC):
             np.concatenate([part.logits for part in parts]),
             np.concatenate([part.appearance for part in parts]) if appearance else None,
         )
+
+    def cells(
+        self, crops: Sequence[bytes], deadline: float | None = None, version: int | None = None
+    ) -> np.ndarray | None:
+        """Which places of encoded crops their logits come from.
+
+        Args:
+          crops: see `score`; at least one.
+          deadline: see `score`.
+          version: see `score`.
+
+        Returns:
+          The logits of places, float32 [crops, rows, columns]; None where the model has no
+          signature that tells them.
+
+        Raises:
+          ScoringError: see `score`.
+        """
+        name, signature = self.settings.cells_name, self.settings.explain_signature
+        try:
+            batches = self._batches(crops, signature, [name], deadline, version)
+        except ScoringError as error:
+            if _NO_SIGNATURE.search(str(error)):
+                return None
+            raise
+        for outputs, count in batches:
+            if outputs[name].ndim != 3 or len(outputs[name]) != count:
+                raise ScoringError(
+                    "INTERNAL",
+                    f"the server gave places of shape {outputs[name].shape} for {count} crops",
+                )
+        cells: np.ndarray = np.concatenate([outputs[name] for outputs, _ in batches])
+        return cells
 
     @abc.abstractmethod
     def versions(self, deadline: float | None = None) -> list[int]:
@@ -150,13 +190,42 @@ class Scorer(abc.ABC):
 
     @abc.abstractmethod
     def _request(
-        self, crops: list[bytes], seconds: float, version: int | None, appearance: bool
-    ) -> CropScores:
-        """One request, one attempt."""
+        self,
+        crops: list[bytes],
+        signature: str,
+        names: Sequence[str],
+        seconds: float,
+        version: int | None,
+    ) -> dict[str, np.ndarray]:
+        """One request, one attempt: the outputs of these names, float32."""
+
+    def _batches(
+        self,
+        crops: Sequence[bytes],
+        signature: str,
+        names: Sequence[str],
+        deadline: float | None,
+        version: int | None,
+    ) -> list[tuple[dict[str, np.ndarray], int]]:
+        """The outputs of a signature, and the number of crops, of each batch."""
+        crops = [upright(crop) for crop in crops]
+        size = self.settings.batch_size
+        version = self.version if version is None else version
+        end = time.monotonic() + (self.settings.deadline if deadline is None else deadline)
+        batches = [list(crops[start : start + size]) for start in range(0, len(crops), size)]
+        return [
+            (self._with_retries(batch, signature, names, end, version), len(batch))
+            for batch in batches
+        ]
 
     def _with_retries(
-        self, crops: list[bytes], end: float, version: int | None, appearance: bool
-    ) -> CropScores:
+        self,
+        crops: list[bytes],
+        signature: str,
+        names: Sequence[str],
+        end: float,
+        version: int | None,
+    ) -> dict[str, np.ndarray]:
         settings, half = self.settings, self.settings.first_wait / 2
         longest = settings.longest_wait / 2
         retrying = tenacity.Retrying(
@@ -168,29 +237,30 @@ class Scorer(abc.ABC):
             | tenacity.stop_before_delay(end - time.monotonic()),
             reraise=True,
         )
-        return retrying(self._attempt, crops, end, version, appearance)
 
-    def _attempt(
-        self, crops: list[bytes], end: float, version: int | None, appearance: bool
+        def attempt() -> dict[str, np.ndarray]:
+            seconds = end - time.monotonic()
+            if seconds <= 0:
+                raise ScoringError("DEADLINE_EXCEEDED", "there was no time left for the request")
+            return self._request(crops, signature, names, seconds, version)
+
+        return retrying(attempt)
+
+    def _scores(
+        self, outputs: Mapping[str, np.ndarray], crops: int, appearance: bool
     ) -> CropScores:
-        seconds = end - time.monotonic()
-        if seconds <= 0:
-            raise ScoringError("DEADLINE_EXCEEDED", "there was no time left for the request")
-        scores = self._request(crops, seconds, version, appearance)
-        return self._checked(scores, len(crops), appearance)
-
-    @staticmethod
-    def _checked(scores: CropScores, crops: int, appearance: bool) -> CropScores:
-        if scores.scores.shape != (crops,) or scores.logits.shape != (crops,):
+        settings = self.settings
+        scores, logits = outputs[settings.score_name], outputs[settings.output_name]
+        if scores.shape != (crops,) or logits.shape != (crops,):
             raise ScoringError(
                 "INTERNAL",
-                f"the server gave {scores.scores.shape} scores for {crops} crops; is it a model "
-                "of this project?",
+                f"the server gave {scores.shape} scores for {crops} crops; is it a model of this "
+                "project?",
             )
-        shape = None if scores.appearance is None else scores.appearance.shape
-        if appearance and (shape is None or len(shape) != 2 or shape[0] != crops):
-            raise ScoringError("INTERNAL", f"the server gave an appearance of shape {shape}")
-        return scores
+        looks = outputs[settings.appearance_name] if appearance else None
+        if looks is not None and (looks.ndim != 2 or len(looks) != crops):
+            raise ScoringError("INTERNAL", f"the server gave an appearance of shape {looks.shape}")
+        return CropScores(scores, logits, looks)
 
 
 def _is_unavailable(error: BaseException) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.clients.base import ClientSettings, CropScores, Scorer, ScoringError
+from serving.clients.base import ClientSettings, Scorer, ScoringError
 
 
 class GrpcScorer(Scorer):
@@ -78,28 +79,25 @@ class GrpcScorer(Scorer):
         self._channel.close()
 
     def _request(
-        self, crops: list[bytes], seconds: float, version: int | None, appearance: bool
-    ) -> CropScores:
-        settings = self.settings
-        request = predict_pb2.PredictRequest(output_filter=[settings.score_name])
-        if settings.output_name != settings.score_name:
-            request.output_filter.append(settings.output_name)
-        if appearance:
-            request.output_filter.append(settings.appearance_name)
+        self,
+        crops: list[bytes],
+        signature: str,
+        names: Sequence[str],
+        seconds: float,
+        version: int | None,
+    ) -> dict[str, np.ndarray]:
+        # A name that is there twice is refused.
+        request = predict_pb2.PredictRequest(output_filter=dict.fromkeys(names))
         request.model_spec.name = self.model
-        request.model_spec.signature_name = settings.signature
+        request.model_spec.signature_name = signature
         if version is not None:
             request.model_spec.version.value = version
-        tensor = request.inputs[settings.input_name]
+        tensor = request.inputs[self.settings.input_name]
         tensor.dtype = types_pb2.DT_STRING
         tensor.tensor_shape.dim.add(size=len(crops))
         tensor.string_val.extend(crops)
         outputs = self._call(self._predict, request, seconds).outputs
-        return CropScores(
-            _floats(outputs[settings.score_name]),
-            _floats(outputs[settings.output_name]),
-            _rows(outputs[settings.appearance_name], len(crops)) if appearance else None,
-        )
+        return {name: _array(outputs[name]) for name in names}
 
     def _call(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
         try:
@@ -108,14 +106,12 @@ class GrpcScorer(Scorer):
             raise ScoringError(error.code().name, error.details() or "") from error
 
 
-def _rows(tensor: tensor_pb2.TensorProto, rows: int) -> np.ndarray:
-    """The numbers in so many rows; in one where they cannot be divided, which is then refused."""
-    numbers = _floats(tensor)
-    return numbers.reshape(rows if numbers.size % rows == 0 else 1, -1)
-
-
-def _floats(tensor: tensor_pb2.TensorProto) -> np.ndarray:
+def _array(tensor: tensor_pb2.TensorProto) -> np.ndarray:
+    """The numbers in their shape; in one row where that is not theirs, which is then refused."""
     # TensorFlow Serving fills either field.
     if tensor.tensor_content:
-        return np.frombuffer(tensor.tensor_content, "<f4")
-    return np.array(tensor.float_val, np.float32)
+        numbers = np.frombuffer(tensor.tensor_content, "<f4")
+    else:
+        numbers = np.array(tensor.float_val, np.float32)
+    shape = [dimension.size for dimension in tensor.tensor_shape.dim]
+    return numbers.reshape(shape) if math.prod(shape) == numbers.size and shape else numbers

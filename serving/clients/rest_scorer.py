@@ -7,12 +7,13 @@ import json
 import ssl
 import time
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import numpy as np
 
-from serving.clients.base import ClientSettings, CropScores, Scorer, ScoringError
+from serving.clients.base import ClientSettings, Scorer, ScoringError
 from serving.clients.deadline_transport import DeadlineTransport, Exchange
 
 # The reverse of model_servers/http_server.cc, where one HTTP status stands for several codes.
@@ -74,24 +75,24 @@ class RestScorer(Scorer):
         self._client.close()
 
     def _request(
-        self, crops: list[bytes], seconds: float, version: int | None, appearance: bool
-    ) -> CropScores:
-        settings = self.settings
+        self,
+        crops: list[bytes],
+        signature: str,
+        names: Sequence[str],
+        seconds: float,
+        version: int | None,
+    ) -> dict[str, np.ndarray]:
         values = [{"b64": base64.b64encode(crop).decode("ascii")} for crop in crops]
         body = json.dumps(
-            {"signature_name": settings.signature, "inputs": {settings.input_name: values}}
+            {"signature_name": signature, "inputs": {self.settings.input_name: values}}
         ).encode()
         version_path = f"/versions/{version}" if version is not None else ""
         answer = self._call("POST", f"{self._url}{version_path}:predict", body, seconds)
         outputs = answer["outputs"]
-        if not isinstance(outputs, dict):  # A model with one output drops its name.
-            outputs = {settings.score_name: outputs, settings.output_name: outputs}
         try:
-            return CropScores(
-                np.array(outputs[settings.score_name], np.float32),
-                np.array(outputs[settings.output_name], np.float32),
-                np.array(outputs[settings.appearance_name], np.float32) if appearance else None,
-            )
+            if not isinstance(outputs, dict):  # A model with one output drops its name.
+                outputs = dict.fromkeys(names, outputs)
+            return {name: np.array(outputs[name], np.float32) for name in names}
         except (KeyError, ValueError, TypeError) as error:
             raise ScoringError("INTERNAL", f"the answer holds no scores ({error})") from error
 

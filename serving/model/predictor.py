@@ -104,7 +104,10 @@ class FilePredictor(abc.ABC):
     def cells(self, jpegs: Sequence[bytes]) -> np.ndarray | None:
         """The logits of places of encoded crops: float [crops, rows, columns].
 
-        None where the model cannot tell, as those that earlier versions exported.
+        None where the model cannot tell, as those that earlier versions exported, and for no crop.
+
+        Raises:
+          NoOutputs: the model could not be asked.
         """
         return None
 

@@ -12,15 +12,34 @@ from serving.pictures.annotation import HIGH, LOW
 _MOST = 0.6
 
 
-def heat_map(encoded: bytes, cells: np.ndarray) -> np.ndarray:
-    """A crop with the logits of its places in colour.
+def heat_layer(cells: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The logits of a crop's places in colour, to be laid over the crop.
 
     Places whose P(fake) is 0 are blue and those where it is 1 vermilion; the nearer it is to a
     half, the less colour there is.
 
     Args:
-      encoded: the crop, JPEG or PNG.
       cells: float [rows, columns], the output `cells` of the signature `explain`.
+      width: of the crop as it is shown, in pixels.
+      height: likewise.
+
+    Returns:
+      uint8 [height, width, 4], RGB and opacity.
+    """
+    logits = cv2.resize(cells.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    scores = probability(logits)[..., None]
+    colours = np.where(scores > 0.5, np.array(HIGH), np.array(LOW))
+    opacity = np.rint(255.0 * _MOST * np.abs(2.0 * scores - 1.0))
+    layer: np.ndarray = np.concatenate([colours, opacity], axis=2).astype(np.uint8)
+    return layer
+
+
+def heat_map(encoded: bytes, cells: np.ndarray) -> np.ndarray:
+    """A crop with its `heat_layer` over it.
+
+    Args:
+      encoded: the crop, JPEG or PNG.
+      cells: see `heat_layer`.
 
     Returns:
       uint8 [height, width, 3], RGB, of the crop's size.
@@ -28,10 +47,7 @@ def heat_map(encoded: bytes, cells: np.ndarray) -> np.ndarray:
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.float32)
     height, width = pixels.shape[:2]
-    logits = cv2.resize(cells.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    scores = probability(logits)[..., None].astype(np.float32)
-    low, high = np.array(LOW, np.float32), np.array(HIGH, np.float32)
-    strength = _MOST * np.abs(2.0 * scores - 1.0)
-    colours = np.where(scores > 0.5, high, low)
-    drawn: np.ndarray = np.rint((1.0 - strength) * pixels + strength * colours).astype(np.uint8)
-    return drawn
+    layer = heat_layer(cells, width, height).astype(np.float32)
+    opacity = layer[..., 3:] / 255.0
+    drawn: np.ndarray = np.rint((1.0 - opacity) * pixels + opacity * layer[..., :3])
+    return drawn.astype(np.uint8)

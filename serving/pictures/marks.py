@@ -67,6 +67,11 @@ def judged_faces(verdict: Verdict, crops: Sequence[Crop]) -> list[JudgedFace]:
     ]
 
 
+def heading_of(verdict: Verdict) -> str:
+    """The line above annotated frames, ASCII."""
+    return f"{verdict.verdict or 'no verdict'}, P(fake) {verdict.score:.3f}"
+
+
 class Marks:
     """The marks of each frame of a film.
 

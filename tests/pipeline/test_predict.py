@@ -19,7 +19,7 @@ from serving_support.models import face_detector
 from pipeline.cli import main
 from pipeline.prediction.inputs import items_of
 from pipeline.prediction.output import CSV_COLUMNS, JsonLines
-from pipeline.prediction.run import FAILED, predict_items
+from pipeline.prediction.run import FAILED, NO_HEAT_MAPS, predict_items
 from pipeline.prediction.served_predictor import ServedPredictor, ServerOptions
 from serving.model.answer import Answer
 from serving.model.predictor import Predictor
@@ -192,19 +192,36 @@ def test_a_server_gives_the_same_logits(capsys, files, base, server, scheme):
             assert own[key] == other[key]
 
 
-def test_the_starter_gives_the_same_logits_from_a_server(capsys, server, tmp_path):
+def test_the_starter_gives_the_same_logits_and_heat_maps_from_a_server(capsys, server, tmp_path):
     capture = cv2.VideoCapture(str(MEDIA / "fake122.mp4"))
     read, frame = capture.read()
     assert read
     picture = tmp_path / "frame.png"
     cv2.imwrite(str(picture), frame)
-    (local,) = answers(capsys, picture)
-    (served,) = answers(capsys, picture, "--server", f"grpc://{server.grpc}")
-    assert served["logit"] == pytest.approx(local["logit"], abs=1e-5)
-    assert served["familiarity"]["distance"] == pytest.approx(
-        local["familiarity"]["distance"], abs=1e-4
-    )
-    assert served["model"] == local["model"]
+    (local,) = answers(capsys, picture, "--save", tmp_path / "local")
+    (drawn,) = (tmp_path / "local").rglob("*-heat.png")
+    for url in (f"grpc://{server.grpc}", server.rest):
+        folder = tmp_path / url.partition(":")[0]
+        (served,) = answers(capsys, picture, "--server", url, "--save", folder)
+        assert served["logit"] == pytest.approx(local["logit"], abs=1e-5)
+        assert served["familiarity"]["distance"] == pytest.approx(
+            local["familiarity"]["distance"], abs=1e-4
+        )
+        assert served["model"] == local["model"]
+        (other,) = folder.rglob("*-heat.png")
+        difference = cv2.imread(str(other)).astype(int) - cv2.imread(str(drawn))
+        assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http", ""])
+def test_a_model_without_heat_maps_is_said_and_no_error(
+    capsys, files, base, server, tmp_path, scheme
+):
+    url = {"grpc": f"grpc://{server.grpc}", "http": server.rest}.get(scheme)
+    command = ["predict", str(files / "b.png"), "--model", str(base), "--save", str(tmp_path)]
+    assert main([*command, *(["--server", url] if url else [])]) == 0
+    assert capsys.readouterr().err == f"{NO_HEAT_MAPS}\n"
+    assert [path.suffix for path in (tmp_path / "b.png" / "crops").iterdir()] == [".jpg"]
 
 
 def test_a_batch_run_gives_the_same_answers(capsys, files, base, tmp_path):

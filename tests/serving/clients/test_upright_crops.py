@@ -8,7 +8,7 @@ import tensorflow as tf
 from made_media import portrait
 from PIL import Image
 
-from serving.clients.base import ClientSettings, CropScores, Scorer
+from serving.clients.base import ClientSettings, Scorer
 from serving.clients.upright import upright
 
 PIXELS = portrait()[20:148, 130:226]
@@ -27,9 +27,9 @@ class Recorder(Scorer):
     def close(self):
         pass
 
-    def _request(self, crops, *_):
+    def _request(self, crops, signature, names, *_):
         self.sent += crops
-        return CropScores(np.zeros(len(crops), np.float32), np.zeros(len(crops), np.float32))
+        return {name: np.zeros(len(crops), np.float32) for name in names}
 
 
 def encoded(orientation, file_format, turn=None):
