@@ -137,6 +137,11 @@ EXTRAS_REQUIRE = {
         # Is the OpenAPI document of the gateway one, and are its answers as it says?
         "openapi-spec-validator==0.9.0",
         "jsonschema==4.26.0",
+        # Requests made at random from that document.
+        "schemathesis==4.30.1",
+        # axe-core 4.4, which looks for what people without sight or mouse cannot use on a page;
+        # no newer package of it comes without a browser's driver.
+        "axe-core-python==0.1.0",
         # What the tests read certificates and manifests with.
         "cryptography==50.0.2",
         "kubernetes==26.1.0",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from serving.model.answer import Count, Part
+from serving.model.answer import Answer, Count, Part
 
 
 class Alive(Part):
@@ -26,3 +26,34 @@ class Error(Part):
     """Why there is no answer."""
 
     error: str = Field(min_length=1, description="A sentence for people.")
+
+
+class Progress(Part):
+    """How far a running job is: first the faces are found, then the film is written."""
+
+    frames: Count = Field(description="Frames that are done.")
+    of: Count | None = Field(description="Frames that there are; null while that is not known.")
+
+
+class JobStatus(Part):
+    """A job, and what it came to."""
+
+    id: str = Field(description="Its path ends with it; nobody can guess it.")
+    name: str = Field(description="As in `Answer`.")
+    state: Literal["waiting", "running", "done", "failed"] = Field(
+        description="`done` with an `answer`, `failed` with an `error`."
+    )
+    progress: Progress | None = Field(description="Of a running job; else null.")
+    answer: Answer | None = Field(description="As of `/v1/verdict`; null until it is done.")
+    error: str = Field(description="Why there is no answer, for people; empty until it failed.")
+    status: int | None = Field(
+        description="That `/v1/verdict` would have answered such a failure with; null until it "
+        "failed."
+    )
+    overlay: str = Field(
+        description="Path of the film with its faces marked; empty until it is there, and where "
+        "there is none: it was not asked for, no face was judged, or the file is a picture."
+    )
+    expires_in: float | None = Field(
+        description="Seconds until the job is forgotten; null until it ended."
+    )

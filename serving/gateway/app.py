@@ -13,27 +13,29 @@ import json
 import logging
 import threading
 import time
-import urllib.parse
-from collections.abc import Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from concurrent import futures
 from typing import Any, cast
 
 from preprocessing.support.errors import UsageError
 from serving.gateway.examiner import Examiner, Job
+from serving.gateway.jobs import Jobs, StoredJob
+from serving.gateway.limits import JobLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.page import Page
 from serving.gateway.refusals import Disconnected, Refused, too_late, unavailable
+from serving.gateway.request_query import RequestQuery
 from serving.gateway.routes import make_api
 from serving.gateway.spool import Spool
-from serving.gateway.upload import uploaded
+from serving.gateway.upload import Upload, uploaded
 from serving.http.bearer import authorized
-from serving.model.rates import Rates
 
 _LOG = logging.getLogger(__name__)
 
 # A client that waited this long for a worker had better come again later.
 _LONGEST_WAIT = 30.0
-_LONGEST_NAME = 200
+# For jobs that run when the gateway ends.
+_STOP_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class GatewayOptions:
       waiting: further requests that may upload or wait; one more is refused.
       timeout: seconds for the upload, and again from there to the answer.
       token: what `Authorization: Bearer` must hold; empty asks for none.
+      jobs: limits of these.
     """
 
     max_bytes: int
@@ -53,6 +56,7 @@ class GatewayOptions:
     waiting: int
     timeout: float
     token: str = dataclasses.field(default="", repr=False)
+    jobs: JobLimits = dataclasses.field(default_factory=JobLimits)
 
 
 class Gateway:
@@ -62,6 +66,9 @@ class Gateway:
       options: limits.
       examiner: looks at files.
       metrics: what the metrics page shows.
+
+    Attributes:
+      jobs: that clients come back for.
     """
 
     def __init__(self, options: GatewayOptions, examiner: Examiner, metrics: GatewayMetrics):
@@ -77,7 +84,9 @@ class Gateway:
         self._turns: asyncio.Semaphore | None = None
         self._admitted = 0
         self._running: set[Job] = set()
+        self._stored: set[Job] = set()
         self._lock = threading.Lock()
+        self.jobs = Jobs(self._folder, options.jobs, self._job_examined, metrics)
         self._api = make_api(self)
 
     def close(self) -> bool:
@@ -86,6 +95,12 @@ class Gateway:
             left = list(self._running)
         for job in left:
             job.abandoned.set()
+        # Jobs are no requests, and so the server's drain did not wait for them.
+        end = time.monotonic() + _STOP_SECONDS
+        while self._running & self._stored and time.monotonic() < end:
+            time.sleep(0.02)
+        with self._lock:
+            left = list(self._running)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._probes.shutdown(wait=False, cancel_futures=True)
         self._spool.close()
@@ -146,7 +161,7 @@ class Gateway:
         try:
             with self._admission():
                 answer = await self._verdict(scope, receive)
-            outcome = _outcome(answer)
+            outcome = self._metrics.answered(answer)
             return json.dumps(answer).encode()
         except Refused as error:
             outcome = error.outcome
@@ -156,6 +171,23 @@ class Gateway:
             raise
         finally:
             self._metrics.requests.labels(outcome).inc()
+
+    async def add_job(self, scope: MutableMapping[str, Any], receive: Any) -> StoredJob:
+        """Takes the file of a request in as a job.
+
+        Args:
+          scope: of ASGI.
+          receive: of ASGI; nothing of the body was read.
+
+        Raises:
+          Refused: there is no room for it, or the request cannot be read.
+          Disconnected: the client went away.
+        """
+        query = RequestQuery(scope["query_string"])
+        with self.jobs.admission(), self._admission():
+            async with self._uploaded(scope, receive) as upload:
+                job = query.job(upload.path, upload.name, self.jobs.limits.seconds)
+                return self.jobs.add(upload.path, job, query.asks("overlay"))
 
     def _page_now(self) -> bytes:
         """The page with what the card of the newest version says."""
@@ -182,24 +214,10 @@ class Gateway:
             self._metrics.in_flight.set(self._admitted)
 
     async def _verdict(self, scope: MutableMapping[str, Any], receive: Any) -> dict[str, Any]:
-        query = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"))
-        options = self._options
         # Before the body, which may be long.
-        rates = _rates(query)
-        start = time.monotonic()
-        async with uploaded(
-            receive, dict(scope["headers"]), self._folder, options.max_bytes, options.timeout
-        ) as upload:
-            self._metrics.seconds.labels("upload").observe(time.monotonic() - start)
-            job = Job(
-                upload.path,
-                query.get("name", [upload.name])[-1][:_LONGEST_NAME],
-                time.monotonic() + options.timeout,
-                with_crops=query.get("crops", ["0"])[-1] == "1",
-                all_faces=query.get("all_faces", ["0"])[-1] == "1",
-                false_positive_rate=rates.get("false_positive_rate"),
-                miss_rate=rates.get("miss_rate"),
-            )
+        query = RequestQuery(scope["query_string"])
+        async with self._uploaded(scope, receive) as upload:
+            job = query.job(upload.path, upload.name, self._options.timeout)
             answer = asyncio.create_task(self._examined(job))
             gone = asyncio.create_task(_gone(receive))
             try:
@@ -213,59 +231,58 @@ class Gateway:
                     task.cancel()
                 await asyncio.gather(answer, gone, return_exceptions=True)
 
+    @contextlib.asynccontextmanager
+    async def _uploaded(
+        self, scope: MutableMapping[str, Any], receive: Any
+    ) -> AsyncIterator[Upload]:
+        options, start = self._options, time.monotonic()
+        async with uploaded(
+            receive, dict(scope["headers"]), self._folder, options.max_bytes, options.timeout
+        ) as upload:
+            self._metrics.seconds.labels("upload").observe(time.monotonic() - start)
+            yield upload
+
     async def _examined(self, job: Job) -> dict[str, Any]:
-        if self._turns is None:  # Belongs to the loop, which is not there when this is made.
-            self._turns = asyncio.Semaphore(self._options.workers)
-        loop = asyncio.get_running_loop()
         start = time.monotonic()
         try:
-            await asyncio.wait_for(self._turns.acquire(), min(_LONGEST_WAIT, job.seconds_left))
+            await asyncio.wait_for(self._turn().acquire(), min(_LONGEST_WAIT, job.seconds_left))
         except asyncio.TimeoutError:
             raise unavailable("too many files wait to be looked at", "busy") from None
         self._metrics.seconds.labels("wait").observe(time.monotonic() - start)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(self._begun(job)), job.seconds_left)
+        except asyncio.TimeoutError:
+            raise too_late("looking at the file took too long") from None
+
+    async def _job_examined(self, stored: StoredJob) -> dict[str, Any]:
+        """As `_examined`, of a job, which waits for its turn as long as it takes."""
+        await self._turn().acquire()
+        job = self.jobs.begin(stored)
+        with self._lock:
+            self._stored.add(job)
+        # The job itself ends the thread in time.
+        return await asyncio.wrap_future(self._begun(job))
+
+    def _turn(self) -> asyncio.Semaphore:
+        if self._turns is None:  # Belongs to the loop, which is not there when this is made.
+            self._turns = asyncio.Semaphore(self._options.workers)
+        return self._turns
+
+    def _begun(self, job: Job) -> futures.Future[dict[str, Any]]:
+        """Begins to look at a file whose turn it is; the turn ends with the thread."""
+        loop = asyncio.get_running_loop()
         with self._lock:
             self._running.add(job)
         running = self._threads.submit(self._examiner.examine, job)
-        # The turn ends with the thread, which an answer in time does not wait for.
         running.add_done_callback(lambda _: self._end_turn(loop, job))
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(running), job.seconds_left)
-        except asyncio.TimeoutError:
-            raise too_late("looking at the file took too long") from None
+        return running
 
     def _end_turn(self, loop: asyncio.AbstractEventLoop, job: Job) -> None:
         with self._lock:
             self._running.discard(job)
+            self._stored.discard(job)
         with contextlib.suppress(RuntimeError):  # The loop has ended.
             loop.call_soon_threadsafe(cast("asyncio.Semaphore", self._turns).release)
-
-
-def _rates(query: dict[str, list[str]]) -> dict[str, float]:
-    """The rates that a request asks for, by name.
-
-    Raises:
-      Refused: one is no number, or out of range.
-    """
-    rates: dict[str, float] = {}
-    for name in ("false_positive_rate", "miss_rate"):
-        if name in query:
-            try:
-                rates[name] = float(query[name][-1])
-            except ValueError:
-                message = f"{name} is {query[name][-1][:40]!r}; give a number, as in 0.01"
-                raise Refused(400, message, "usage") from None
-    try:
-        Rates().replace(**rates)
-    except UsageError as error:
-        raise Refused(400, str(error), "usage") from error
-    return rates
-
-
-def _outcome(answer: dict[str, Any]) -> str:
-    """The word that the metrics count an answer under."""
-    if answer["score"] is None:
-        return "no_face"
-    return "made_data" if answer["warning"] else answer["verdict"] or "no_band"
 
 
 async def _gone(receive: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from serving.gateway.limits import FileLimits
+from serving.gateway.limits import FileLimits, JobLimits
 from serving.http.arguments import (
     HOW,
     WHERE,
@@ -23,7 +23,8 @@ from serving.http.arguments import (
 )
 
 _MODEL, _LIMITS = "which model", "what a file may need; beyond it is refused"
-_FILE = FileLimits()
+_JOBS = "jobs, which clients come back for"
+_FILE, _JOB = FileLimits(), JobLimits()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,23 @@ class GatewayArguments:
             help="For the upload, and again from there to the answer, which also ends the work.",
         ),
     ] = 120.0
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=_JOBS,
+            help="That may wait or run; one more gets 503. All workers but one run them, or the "
+            "only one.",
+        ),
+    ] = _JOB.unfinished
+    job_timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", rich_help_panel=_JOBS, help="For one, once it runs."),
+    ] = _JOB.seconds
+    job_keep: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", rich_help_panel=_JOBS, help="For which results are kept."),
+    ] = _JOB.keep
     head_timeout: HeadTimeout = 10.0
     max_connections: MaxConnections = 512
     drain: Drain = 120.0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import itertools
 import logging
 import os
 import queue
@@ -16,11 +18,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from serving.gateway import messages
 from serving.gateway.limits import FileLimits
+from serving.gateway.messages import Shown
 
 if TYPE_CHECKING:
     from preprocessing.faces.crop_settings import CropSettings
@@ -31,6 +35,8 @@ _LOG = logging.getLogger(__name__)
 
 # Longer side of the faces that an answer carries: enough to tell who is meant.
 _SHOWN_PIXELS = 128
+# Between messages on how far the work is.
+_TELL_SECONDS = 0.5
 
 
 class _Dropped(Exception):
@@ -92,7 +98,7 @@ def serve() -> None:
     first = inbox.next()
     limits = FileLimits(**first["limits"])
     _confine(limits)
-    worker = _Worker(inbox, limits)
+    worker = _Worker(inbox, limits, lambda message: _send(output, message))
     worker.prepare(_settings(first))
     _send(output, messages.pack({"ready": True}))
     while True:
@@ -114,9 +120,11 @@ def _confine(limits: FileLimits) -> None:
 class _Worker:
     """A cropper whose settings can change, and answers from it."""
 
-    def __init__(self, inbox: _Inbox, limits: FileLimits):
+    def __init__(self, inbox: _Inbox, limits: FileLimits, send: Callable[[bytes], None]):
         self._inbox = inbox
         self._limits = limits
+        self._send = send
+        self._told = 0.0
         self._cropper: FaceCropper | None = None
 
     def prepare(self, settings: CropSettings) -> None:
@@ -134,15 +142,8 @@ class _Worker:
         """The message that answers a request."""
         from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
-        end = time.monotonic() + request["seconds"]
         try:
-            self.prepare(_settings(request))
-            crops, counts = cast("FaceCropper", self._cropper).crops(
-                request["path"],
-                check=lambda: self._inbox.check(end),
-                policy=request["policy"],
-            )
-            return _answer(crops, counts, request["shown"])
+            return self._annotate(request) if "annotate" in request else self._find(request)
         except UnreadableMedia as error:
             return messages.pack({"failure": "unreadable", "message": str(error)})
         except DecodingFailed as error:
@@ -154,10 +155,53 @@ class _Worker:
         except MemoryError:
             return messages.pack({"failure": "memory"})
         except Exception as error:
-            memory = _is_out_of_memory(error)
-            if not memory:
+            failure = _failure(error)
+            if failure == "error":
                 _LOG.exception("a file could not be looked at")
-            return messages.pack({"failure": "memory" if memory else "error"})
+            return messages.pack({"failure": failure})
+
+    def _find(self, request: dict[str, Any]) -> bytes:
+        end = time.monotonic() + request["seconds"]
+        frames = itertools.count(1)
+        self.prepare(_settings(request))
+        crops, counts = cast("FaceCropper", self._cropper).crops(
+            request["path"],
+            check=lambda: self._check(end, next(frames)),
+            policy=request["policy"],
+        )
+        return _answer(crops, counts, request["shown"])
+
+    def _annotate(self, request: dict[str, Any]) -> bytes:
+        import numpy as np
+
+        from preprocessing.media.decoder import Decoder
+        from serving.pictures.annotated_file import annotate_file
+        from serving.pictures.marks import JudgedFace
+
+        end = time.monotonic() + request["seconds"]
+        faces = [
+            JudgedFace(face["frame"], face["track"], np.array(face["box"]), face["score"], b"")
+            for face in request["annotate"]
+        ]
+        with Decoder(limits=self._limits.of_decoder()) as decoder:
+            written = annotate_file(
+                decoder,
+                Path(request["path"]),
+                Path(request["folder"]),
+                faces,
+                request["frames"],
+                request["heading"],
+                lambda done, total: self._check(end, done, total),
+            )
+        return messages.pack({"annotated": written.name})
+
+    def _check(self, end: float, done: int, total: int = 0) -> None:
+        """Tells how far the work is, and ends it where it is of no more use."""
+        self._inbox.check(end)
+        now = time.monotonic()
+        if now - self._told > _TELL_SECONDS:
+            self._told = now
+            self._send(messages.pack({"progress": done, "of": total}))
 
 
 def _settings(request: dict[str, Any]) -> CropSettings:
@@ -166,12 +210,16 @@ def _settings(request: dict[str, Any]) -> CropSettings:
     return CropSettings.from_dict(request["settings"], key="settings")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of TensorFlow or OpenCV means that memory ran out."""
-    return type(error).__name__ == "ResourceExhaustedError" or "Insufficient memory" in str(error)
+def _failure(error: Exception) -> str:
+    """The word for an error that the file may not be to blame for."""
+    # Of TensorFlow and of OpenCV.
+    if type(error).__name__ == "ResourceExhaustedError" or "Insufficient memory" in str(error):
+        return "memory"
+    no_room = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "room" if no_room else "error"
 
 
-def _answer(crops: list[Crop], counts: FaceCounts, shown: bool) -> bytes:
+def _answer(crops: list[Crop], counts: FaceCounts, shown: str) -> bytes:
     entries = [
         {
             "track": int(crop.track),
@@ -183,18 +231,22 @@ def _answer(crops: list[Crop], counts: FaceCounts, shown: bool) -> bytes:
         }
         for crop in crops
     ]
-    best: dict[int, Crop] = {}
-    if shown:
-        for crop in crops:
-            if crop.track not in best or crop.score > best[crop.track].score:
-                best[crop.track] = crop
-    header = {
-        "crops": entries,
-        "counts": dataclasses.asdict(counts),
-        "shown": [int(track) for track in best],
-    }
-    pictures = [_small(crop.jpeg) for crop in best.values()]
+    numbers = _shown(crops, shown)
+    header = {"crops": entries, "counts": dataclasses.asdict(counts), "shown": numbers}
+    pictures = [_small(crops[number].jpeg) for number in numbers]
     return messages.pack(header, [*(crop.jpeg for crop in crops), *pictures])
+
+
+def _shown(crops: list[Crop], shown: str) -> list[int]:
+    """Numbers of the crops of which pictures are wanted, see `Shown`."""
+    if shown == Shown.FACES:
+        return list(range(len(crops)))
+    best: dict[int, int] = {}
+    if shown == Shown.TRACKS:
+        for number, crop in enumerate(crops):
+            if crop.track not in best or crop.score > crops[best[crop.track]].score:
+                best[crop.track] = number
+    return list(best.values())
 
 
 def _small(jpeg: bytes) -> bytes:

@@ -17,9 +17,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 
@@ -29,7 +29,8 @@ from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.media.frame import Frame
 from serving.gateway import messages
 from serving.gateway.limits import FileLimits
-from serving.gateway.refusals import Refused, too_late
+from serving.gateway.messages import Shown
+from serving.gateway.refusals import Refused, too_late, unavailable
 from serving.gateway.spool import Spool
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,9 @@ _STOP_SECONDS = 2.0
 # Before the deadline, so that a worker which can still end by itself does.
 _EARLY_SECONDS = 0.5
 _READ_BYTES = 1 << 20
+_Answer = TypeVar("_Answer")
+# Told how many frames are done, and how many there are; 0 where that is not known.
+Tell = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Found:
     Attributes:
       crops: the faces.
       counts: what `FaceCropper.crops` counted.
-      shown: a small JPEG of each track's best face, by the track; empty when none were asked for.
+      shown: small JPEGs of those crops that were asked for, by the crop's number.
     """
 
     crops: list[Crop]
@@ -138,8 +142,9 @@ class CropWorker:
         settings: CropSettings,
         seconds: float,
         check: Callable[[], None],
-        shown: bool = False,
+        shown: Shown = Shown.NONE,
         policy: str = ANSWER,
+        tell: Tell = lambda _, __: None,
     ) -> Found:
         """Looks at one file.
 
@@ -148,8 +153,9 @@ class CropWorker:
           settings: of the crops.
           seconds: after which `check` will raise.
           check: called now and then; what it raises ends the work, with the process if need be.
-          shown: whether small pictures of the tracks are wanted.
+          shown: of which faces small pictures are wanted.
           policy: which faces are kept, see `preprocessing.faces.face_selection`.
+          tell: called now and then with the number of frames that were looked at, and 0.
 
         Raises:
           Refused: the file is unreadable or beyond a limit, or looking at it ended the process.
@@ -163,11 +169,68 @@ class CropWorker:
             "shown": shown,
             "policy": policy,
         }
+        return self._ask(request, check, tell, "crops", _unpack)
+
+    def annotate(
+        self,
+        path: Path,
+        folder: Path,
+        faces: Sequence[dict[str, Any]],
+        frames: int,
+        heading: str,
+        seconds: float,
+        check: Callable[[], None],
+        tell: Tell,
+    ) -> str:
+        """Writes a file with its faces marked, see `serving.pictures.annotated_file`.
+
+        Args:
+          path: the file.
+          folder: that it is written to.
+          faces: that were judged, with the keys `frame`, `track`, `box` and `score`.
+          frames: that were looked at.
+          heading: above the frames.
+          seconds: see `find`.
+          check: see `find`.
+          tell: called now and then with the number of frames that were drawn, and of all.
+
+        Returns:
+          The name of what was written.
+
+        Raises:
+          Refused: see `find`.
+        """
+        self.wait(check)
+        request = {
+            "annotate": list(faces),
+            "path": str(path),
+            "folder": str(folder),
+            "frames": frames,
+            "heading": heading,
+            "seconds": max(0.0, seconds - _EARLY_SECONDS),
+        }
+        return self._ask(
+            request, check, tell, "annotated", lambda header, _: str(header["annotated"])
+        )
+
+    def _ask(
+        self,
+        request: dict[str, Any],
+        check: Callable[[], None],
+        tell: Tell,
+        key: str,
+        unpack: Callable[[dict[str, Any], list[bytes]], _Answer],
+    ) -> _Answer:
+        """Sends a request, and unpacks the answer that has the key."""
         try:
             self._send(request)
-            header, parts = messages.receive(self._reader(check))
-            if "crops" in header:
-                return _unpack(header, parts)
+            while True:
+                header, parts = messages.receive(self._reader(check))
+                if "progress" not in header:
+                    break
+                tell(_count(header["progress"]), _count(header.get("of")))
+            if key in header:
+                return unpack(header, parts)
         except (_Ended, messages.BrokenMessage, BrokenPipeError) as error:
             self.kill()
             raise Refused(
@@ -202,7 +265,8 @@ class CropWorker:
 
         try:
             self._send({"cancel": True})
-            messages.receive(self._reader(check))
+            while "progress" in messages.receive(self._reader(check))[0]:
+                pass
         except (_Ended, messages.BrokenMessage, BrokenPipeError):
             self.kill()
 
@@ -258,6 +322,8 @@ def _refused(header: dict[str, Any]) -> Exception:
         return Refused(500, f"the picture or video was not read: {message}; try again", "failed")
     if failure == "late":
         return too_late("looking at the file took too long")
+    if failure == "room":
+        return unavailable("there is no room for the film", "busy")
     if failure == "memory":
         return Refused(413, "looking at the file takes more memory than is allowed", "too_large")
     return Refused(500, "looking at the file failed; the gateway's log says how", "error")
@@ -270,15 +336,26 @@ def _unpack(header: dict[str, Any], parts: list[bytes]) -> Found:
       BrokenMessage: it is not of the agreed form.
     """
     try:
-        entries, tracks = header["crops"], header["shown"]
+        entries, numbers = header["crops"], header["shown"]
         counts = _counts(header["counts"])
         crops = [_crop(entry, jpeg) for entry, jpeg in zip(entries, parts, strict=False)]
-        shown = dict(zip(map(_integer, tracks), parts[len(entries) :], strict=True))
+        shown = dict(zip(map(_integer, numbers), parts[len(entries) :], strict=True))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise messages.BrokenMessage(f"crops of another form: {error}") from error
-    if len(crops) != len(entries):
+    if len(crops) != len(entries) or not set(shown) <= set(range(len(crops))):
         raise messages.BrokenMessage("crops of another form")
     return Found(crops, counts, shown)
+
+
+def _count(value: Any) -> int:
+    """A number of frames.
+
+    Raises:
+      BrokenMessage: it is none.
+    """
+    if type(value) is not int or not 0 <= value < 1 << 31:
+        raise messages.BrokenMessage(f"{value!r} is no number of frames")
+    return value
 
 
 def _counts(values: dict[str, Any]) -> FaceCounts:

@@ -13,19 +13,22 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from preprocessing.support.errors import UsageError
 from serving import clients
-from serving.gateway.crop_worker import CropWorker, Found
+from serving.gateway import face_strips
+from serving.gateway.crop_worker import CropWorker, Found, Tell
 from serving.gateway.limits import FileLimits
+from serving.gateway.messages import Shown
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected, Refused, too_late
 from serving.gateway.served_versions import ModelOptions, ServedVersion, Versions, refusal
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.outputs import CropOutputs
 from serving.model.verdict import Verdict, judge
+from serving.pictures.marks import heading_of, judged_faces
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,9 +45,12 @@ class Job:
       name: what the client calls it.
       end: `time.monotonic` after which nobody waits for the answer.
       with_crops: whether the answer shows a crop of each track.
+      explain: whether the answer shows faces with heat maps.
       all_faces: whether every face that is found is judged.
       false_positive_rate: of this answer; None for the gateway's.
       miss_rate: of this answer; None for the gateway's.
+      overlay: folder that the file is written to with its faces marked; None for none.
+      tell: see `CropWorker.find` and `CropWorker.annotate`.
       abandoned: set when nobody waits any more.
     """
 
@@ -52,9 +58,12 @@ class Job:
     name: str
     end: float
     with_crops: bool = False
+    explain: bool = False
     all_faces: bool = False
     false_positive_rate: float | None = None
     miss_rate: float | None = None
+    overlay: Path | None = None
+    tell: Tell = lambda _, __: None
     abandoned: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     @property
@@ -176,6 +185,7 @@ class Examiner:
                 cut_for = version.settings
             try:
                 verdict = self._judge(job, faces, version)
+                shown = self._explain(job, verdict, faces, version) if job.explain else {}
             except clients.ScoringError as error:
                 # The server changed versions meanwhile; the new one may want other crops.
                 if error.code == "NOT_FOUND" and not last:
@@ -183,13 +193,20 @@ class Examiner:
                 if error.code == "DEADLINE_EXCEEDED":
                     raise too_late("the model server took too long") from error
                 raise refusal(error) from error
-            return self._answer(job, verdict, faces, version)
+            if job.overlay and verdict.tracks:
+                self._annotate(job, worker, verdict, faces)
+            return self._answer(job, verdict, faces, version, shown)
         raise AssertionError("unreachable")
 
     def _find(self, job: Job, worker: CropWorker, settings: CropSettings) -> Found:
         start = time.monotonic()
         policy = ALL if job.all_faces else ANSWER
-        faces = worker.find(job.path, settings, job.seconds_left, job.check, job.with_crops, policy)
+        shown = Shown.TRACKS if job.with_crops else Shown.NONE
+        if job.explain:
+            shown = Shown.FACES
+        faces = worker.find(
+            job.path, settings, job.seconds_left, job.check, shown, policy, job.tell
+        )
         self._metrics.seconds.labels("faces").observe(time.monotonic() - start)
         return faces
 
@@ -218,11 +235,64 @@ class Examiner:
         self._metrics.seconds.labels("scores").observe(time.monotonic() - start)
         return verdict
 
-    def _answer(
+    def _explain(
         self, job: Job, verdict: Verdict, faces: Found, version: ServedVersion
     ) -> dict[str, Any]:
+        """What the answer shows of faces: `strips` by track, and why they have no heat map."""
+        job.check()
+        chosen = face_strips.strip_faces(verdict, faces)
+        jpegs = [faces.crops[number].jpeg for numbers in chosen.values() for number in numbers]
+        if not jpegs:
+            return {"strips": {}, "no_heat_maps": ""}
+        start = time.monotonic()
+        cells = self.versions.connect().cells(
+            jpegs, deadline=job.seconds_left, version=version.number
+        )
+        self._metrics.seconds.labels("heat_maps").observe(time.monotonic() - start)
+        return {
+            "strips": face_strips.strips(verdict, faces, chosen, cells),
+            "no_heat_maps": face_strips.NO_HEAT_MAPS if cells is None else "",
+        }
+
+    def _annotate(self, job: Job, worker: CropWorker, verdict: Verdict, faces: Found) -> None:
+        start = time.monotonic()
+        judged = [
+            {
+                "frame": face.frame,
+                "track": face.track,
+                "box": face.box.tolist(),
+                "score": face.score,
+            }
+            for face in judged_faces(verdict, faces.crops)
+        ]
+        worker.annotate(
+            job.path,
+            cast("Path", job.overlay),
+            judged,
+            verdict.counts.frames,
+            heading_of(verdict),
+            job.seconds_left,
+            job.check,
+            job.tell,
+        )
+        self._metrics.seconds.labels("overlay").observe(time.monotonic() - start)
+
+    def _answer(
+        self,
+        job: Job,
+        verdict: Verdict,
+        faces: Found,
+        version: ServedVersion,
+        shown: dict[str, Any],
+    ) -> dict[str, Any]:
         answer = verdict.answer(version.about)
-        if job.with_crops:
-            for entry in answer["tracks"]:
-                entry["crop"] = base64.b64encode(faces.shown[entry["track"]]).decode("ascii")
+        best = face_strips.best_faces(faces) if job.with_crops else {}
+        for entry in answer["tracks"]:
+            if job.with_crops:
+                picture = faces.shown[best[entry["track"]]]
+                entry["crop"] = base64.b64encode(picture).decode("ascii")
+            if job.explain:
+                entry["strip"] = shown["strips"][entry["track"]]
+        if job.explain:
+            answer["no_heat_maps"] = shown["no_heat_maps"]
         return answer

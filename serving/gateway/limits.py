@@ -1,4 +1,4 @@
-"""Limits on the resources that one file may take."""
+"""Limits on the resources that files and jobs may take."""
 
 from __future__ import annotations
 
@@ -32,3 +32,20 @@ class FileLimits:
         return Limits(
             pixels=self.pixels, packets=self.packets, seconds=self.seconds, bytes=self.bytes
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class JobLimits:
+    """What jobs may take.
+
+    Attributes:
+      unfinished: jobs that may wait or run; one more is refused.
+      seconds: for one, once it runs.
+      keep: seconds for which a result is kept.
+      at_once: jobs that may run at once.
+    """
+
+    unfinished: int = 8
+    seconds: float = 3600.0
+    keep: float = 3600.0
+    at_once: int = 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import load_tensorflow
 from serving.gateway.arguments import GatewayArguments
-from serving.gateway.limits import FileLimits
+from serving.gateway.limits import FileLimits, JobLimits
 from serving.http.arguments import (
     check_cors,
     check_files,
@@ -144,6 +144,12 @@ def _parts(
         waiting=arguments.waiting,
         timeout=arguments.timeout,
         token=token,
+        jobs=JobLimits(
+            unfinished=arguments.jobs,
+            seconds=arguments.job_timeout,
+            keep=arguments.job_keep,
+            at_once=max(1, arguments.workers - 1),
+        ),
     )
     listening = HttpOptions(
         host=arguments.host,
@@ -180,7 +186,7 @@ def _check(arguments: GatewayArguments) -> None:
         arguments,
         (
             "max_bytes", "workers", "timeout", "head_timeout", "max_connections", "max_pixels",
-            "max_packets", "max_seconds", "worker_memory_mb",
+            "max_packets", "max_seconds", "worker_memory_mb", "jobs", "job_timeout", "job_keep",
         ),
     )  # fmt: skip
     for name in ("waiting", "drain"):

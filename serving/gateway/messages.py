@@ -10,6 +10,7 @@ nothing else: no pickle, no sizes that are believed without a bound.
 
 from __future__ import annotations
 
+import enum
 import json
 import struct
 from collections.abc import Callable, Sequence
@@ -18,6 +19,20 @@ from typing import Any
 _LENGTH = struct.Struct(">I")
 _MOST_HEADER = 8 << 20
 _MOST_BYTES = 512 << 20
+
+
+class Shown(str, enum.Enum):
+    """Of which faces an answer to the gateway has small pictures.
+
+    Attributes:
+      NONE: of none.
+      TRACKS: of the best face of each track.
+      FACES: of all that are judged.
+    """
+
+    NONE = "none"
+    TRACKS = "tracks"
+    FACES = "faces"
 
 
 class BrokenMessage(ValueError):

@@ -6,6 +6,8 @@ The server's page is not made so: TensorFlow Serving's names do not fit promethe
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -19,6 +21,8 @@ from prometheus_client import (
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 # From 50 ms, a picture, to some 7 minutes.
 _BUCKETS = [0.05 * 2**step for step in range(14)]
+
+_TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
 
 # Times of creation, one more series for each counter, which no rule or panel asks for.
 disable_created_metrics()
@@ -37,7 +41,7 @@ class GatewayMetrics:
         )
         self.seconds = Histogram(
             "deepfake_gateway_seconds",
-            "Seconds of each part of a request: upload, wait, faces, scores.",
+            "Seconds of each part of a request: upload, wait, faces, scores, heat_maps, overlay.",
             ["part"],
             buckets=_BUCKETS,
             registry=self._registry,
@@ -53,6 +57,57 @@ class GatewayMetrics:
             registry=self._registry,
         )
 
+        self.jobs = Gauge(
+            "deepfake_gateway_jobs",
+            "Jobs by state: waiting, running, and done or failed with their result kept.",
+            ["state"],
+            registry=self._registry,
+        )
+        self.jobs_ended = Counter(
+            "deepfake_gateway_jobs_ended",
+            "Jobs by what they ended with.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self.answers = Counter(
+            "deepfake_gateway_answers",
+            "Answers of requests and jobs, by version of the model and verdict.",
+            ["version", "verdict"],
+            registry=self._registry,
+        )
+        self.scores = Histogram(
+            "deepfake_gateway_score",
+            "Scores, by version of the model.",
+            ["version"],
+            buckets=_TENTHS,
+            registry=self._registry,
+        )
+        self.familiarity = Histogram(
+            "deepfake_gateway_familiarity",
+            "p-values of files being like the model's own data, by version of the model; of such "
+            "files they are spread evenly.",
+            ["version"],
+            buckets=(0.01, 0.05, *_TENTHS),
+            registry=self._registry,
+        )
+
+    def answered(self, answer: dict[str, Any]) -> str:
+        """Counts an answer by what it says.
+
+        Args:
+          answer: see `serving.model.answer.Answer`.
+
+        Returns:
+          The word that requests and jobs with this answer are counted under.
+        """
+        version, outcome = str(answer["model"]["version"]), _outcome(answer)
+        self.answers.labels(version, outcome).inc()
+        if answer["score"] is not None:
+            self.scores.labels(version).observe(answer["score"])
+        if answer["familiarity"]:
+            self.familiarity.labels(version).observe(answer["familiarity"]["p_value"])
+        return outcome
+
     def page(self) -> bytes:
         """The page that Prometheus reads."""
         return generate_latest(self._registry)
@@ -64,3 +119,9 @@ class GatewayMetrics:
             parts = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
             names |= {f"{family.name}{part}" for part in parts.get(family.type, ("",))}
         return names
+
+
+def _outcome(answer: dict[str, Any]) -> str:
+    if answer["score"] is None:
+        return "no_face"
+    return "made_data" if answer["warning"] else answer["verdict"] or "no_band"

@@ -52,7 +52,7 @@ def project_version() -> str:
         return "unknown"
 
 
-def _failure(when: str, error: str, **headers: str) -> dict[str, Any]:
+def failure(when: str, error: str, **headers: str) -> dict[str, Any]:
     """One status of a path.
 
     Args:
@@ -75,11 +75,13 @@ def _failure(when: str, error: str, **headers: str) -> dict[str, Any]:
     return response
 
 
-def _answer(what: str, example: dict[str, Any]) -> dict[str, Any]:
-    return {"description": what, "content": {_JSON: {"example": example}}}
+def answer(what: str, example: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A status with an answer in JSON."""
+    return {"description": what, "content": {_JSON: {"example": example} if example else {}}}
 
 
-def _query(name: str, description: str, **schema: Any) -> dict[str, Any]:
+def query(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    """A parameter of the query."""
     return {
         "name": name,
         "in": "query",
@@ -119,7 +121,7 @@ _MODEL = {
         },
     },
 }
-_ANSWER = {
+ANSWER = {
     "name": "clip.mp4",
     "schema_version": 1,
     "verdict": "fake",
@@ -177,16 +179,52 @@ _ANSWER = {
     "model": _MODEL,
 }
 
-_UNAUTHORIZED = _failure(
+UNAUTHORIZED = failure(
     "The token is missing or wrong.", "a bearer token is needed", WWW_Authenticate="Bearer"
 )
-_FAILED = _failure("The gateway failed; its log says why.", failed().message)
-_NO_SCORES = _failure(
+FAILED = failure("The gateway failed; its log says why.", failed().message)
+_NO_SCORES = failure(
     "The model server failed, or gave no numbers.",
     "the model server failed; the gateway's log says how",
 )
 _UNAVAILABLE = "The model server does not answer, or serves no version that can be used."
-_AGAIN = str(RETRY_AFTER)
+AGAIN = str(RETRY_AFTER)
+
+# How a file is sent, for a verdict and for a job alike.
+SENDING: dict[str, Any] = {
+    "parameters": [
+        query("name", "What the answer calls the file; 200 characters of it are kept."),
+        query("crops", "1: each track comes with a small picture.", enum=["0", "1"]),
+        query(
+            "explain",
+            "1: each track comes with small pictures of faces, and heat maps to be laid over them.",
+            enum=["0", "1"],
+        ),
+        query("all_faces", "1: no face that was found is left out.", enum=["0", "1"]),
+        query(
+            "false_positive_rate",
+            "Share of real clips that may be called fake; the gateway's where it is absent.",
+            **_RATE,
+        ),
+        query("miss_rate", "Share of fake clips that may be called real.", **_RATE),
+        {
+            "name": "Content-Encoding",
+            "in": "header",
+            "required": False,
+            "description": "Of the body, a form's, too.",
+            "schema": {"type": "string", "enum": ["identity", "gzip", "x-gzip"]},
+        },
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": _FILE,
+            "image/*": _FILE,
+            "video/*": _FILE,
+            "multipart/form-data": {"schema": _FORM},
+        },
+    },
+}
 
 PAGE: dict[str, Any] = {
     "operation_id": "page",
@@ -204,17 +242,17 @@ ALIVE: dict[str, Any] = {
     "operation_id": "alive",
     "summary": "Whether the gateway answers",
     "response_model": Alive,
-    "responses": {200: _answer("It does.", {"status": "alive"})},
+    "responses": {200: answer("It does.", {"status": "alive"})},
 }
 READY: dict[str, Any] = {
     "operation_id": "ready",
     "summary": "Whether a file would get a verdict",
     "response_model": Ready,
     "responses": {
-        200: _answer("It would.", {"status": "ready", "version": 1}),
-        500: _FAILED,
+        200: answer("It would.", {"status": "ready", "version": 1}),
+        500: FAILED,
         502: _NO_SCORES,
-        503: _failure(_UNAVAILABLE, "the model server does not answer", Retry_After=_AGAIN),
+        503: failure(_UNAVAILABLE, "the model server does not answer", Retry_After=AGAIN),
     },
 }
 METRICS: dict[str, Any] = {
@@ -222,7 +260,7 @@ METRICS: dict[str, Any] = {
     "summary": "Counts and times for Prometheus",
     "responses": {
         200: {"description": "In the text format of Prometheus."},
-        401: {**_UNAUTHORIZED, "model": None},
+        401: {**UNAUTHORIZED, "model": None},
     },
 }
 VERDICT: dict[str, Any] = {
@@ -232,62 +270,34 @@ VERDICT: dict[str, Any] = {
     "content says. A file without a face is answered, too, with a `score` of null.",
     "response_model": Answer,
     "responses": {
-        200: _answer("The verdict, or why there is none.", _ANSWER),
-        400: _failure(
+        200: answer("The verdict, or why there is none.", ANSWER),
+        400: failure(
             "The body is empty, its file cannot be read or is beyond another limit, or the query "
             "asks for a rate that cannot be.",
             f"the file is empty; {HOW_TO_SEND}",
         ),
-        401: _UNAUTHORIZED,
-        408: _failure(
+        401: UNAUTHORIZED,
+        408: failure(
             "The body did not come within `--timeout`.",
             "the file did not arrive in time",
             Connection="close",
         ),
-        413: _failure(
+        413: failure(
             "The file is beyond `--max-bytes`, or takes more than `--worker-memory-mb`.",
             too_large(FileLimits().bytes).message,
         ),
-        415: _failure(
+        415: failure(
             "The headers tell of a body that holds no picture or video.",
             f"application/json is no picture or video; {HOW_TO_SEND}",
         ),
-        500: _FAILED,
+        500: FAILED,
         502: _NO_SCORES,
-        503: _failure(
+        503: failure(
             f"{_UNAVAILABLE} Or too many files wait.",
             "8 files are being looked at or wait already",
-            Retry_After=_AGAIN,
+            Retry_After=AGAIN,
         ),
-        504: _failure("`--timeout` has passed.", "looking at the file took too long"),
+        504: failure("`--timeout` has passed.", "looking at the file took too long"),
     },
-    "openapi_extra": {
-        "parameters": [
-            _query("name", "What the answer calls the file; 200 characters of it are kept."),
-            _query("crops", "1: each track comes with a small picture.", enum=["0", "1"]),
-            _query("all_faces", "1: no face that was found is left out.", enum=["0", "1"]),
-            _query(
-                "false_positive_rate",
-                "Share of real clips that may be called fake; the gateway's where it is absent.",
-                **_RATE,
-            ),
-            _query("miss_rate", "Share of fake clips that may be called real.", **_RATE),
-            {
-                "name": "Content-Encoding",
-                "in": "header",
-                "required": False,
-                "description": "Of the body, a form's, too.",
-                "schema": {"type": "string", "enum": ["identity", "gzip", "x-gzip"]},
-            },
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/octet-stream": _FILE,
-                "image/*": _FILE,
-                "video/*": _FILE,
-                "multipart/form-data": {"schema": _FORM},
-            },
-        },
-    },
+    "openapi_extra": SENDING,
 }

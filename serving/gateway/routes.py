@@ -11,15 +11,16 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 
-from serving.gateway import openapi
+from serving.gateway import openapi, openapi_jobs
 from serving.gateway.metrics import CONTENT_TYPE
 from serving.gateway.refusals import Disconnected, Refused, failed
 
 if TYPE_CHECKING:
     from serving.gateway.app import Gateway
+    from serving.gateway.jobs import StoredJob
 
 _JSON = b"application/json"
 _HTML = b"text/html; charset=utf-8"
@@ -48,7 +49,10 @@ def make_api(gateway: Gateway) -> FastAPI:
     api.state.gateway = gateway
     api.include_router(_PATHS)
     # Made once, and not while requests wait.
-    api.openapi()
+    document = api.openapi()
+    for path, method, status, example in openapi_jobs.EXAMPLES:
+        content = document["paths"][path][method]["responses"][status]["content"]
+        content["application/json"]["example"] = example
     return api
 
 
@@ -113,15 +117,64 @@ async def _verdict(request: Request) -> Response:
     return _answer(_JSON, await _gateway(request).verdict(request.scope, request.receive))
 
 
+@_PATHS.post("/v1/jobs", dependencies=_TOKEN, status_code=202, **openapi_jobs.NEW_JOB)
+async def _new_job(request: Request) -> Response:
+    gateway = _gateway(request)
+    stored = await gateway.add_job(request.scope, request.receive)
+    location = ((b"location", f"/v1/jobs/{stored.name}".encode()),)
+    return _answer(_JSON, _status(gateway, stored), 202, location)
+
+
+@_PATHS.head("/v1/jobs/{job}", include_in_schema=False, dependencies=_TOKEN)
+@_PATHS.get("/v1/jobs/{job}", dependencies=_TOKEN, **openapi_jobs.JOB)
+async def _job(request: Request) -> Response:
+    gateway = _gateway(request)
+    return _answer(_JSON, _status(gateway, gateway.jobs.get(request.path_params["job"])))
+
+
+@_PATHS.delete("/v1/jobs/{job}", dependencies=_TOKEN, status_code=204, **openapi_jobs.END_JOB)
+async def _end_job(request: Request) -> Response:
+    _gateway(request).jobs.drop(request.path_params["job"])
+    response = Response(status_code=204)
+    response.raw_headers = [(b"cache-control", b"no-store")]
+    return response
+
+
+@_PATHS.head("/v1/jobs/{job}/overlay.mp4", include_in_schema=False, dependencies=_TOKEN)
+@_PATHS.get(
+    "/v1/jobs/{job}/overlay.mp4",
+    dependencies=_TOKEN,
+    response_class=FileResponse,
+    **openapi_jobs.OVERLAY,
+)
+async def _overlay(request: Request) -> Response:
+    film = _gateway(request).jobs.get(request.path_params["job"]).film
+    if film is None:
+        raise Refused(
+            404,
+            "there is no film, or none yet; ask for one with overlay=1, and when the job is done",
+            "not_found",
+        )
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return FileResponse(film, media_type="video/mp4", headers=headers)
+
+
+def _status(gateway: Gateway, stored: StoredJob) -> bytes:
+    return json.dumps(stored.status(gateway.jobs.limits.keep)).encode()
+
+
 def _methods_of(path: str) -> list[str]:
     """Those that a path takes, sorted; empty where there is no such path."""
     routes = [route for route in _PATHS.routes if isinstance(route, APIRoute)]
-    methods = [route.methods or () for route in routes if route.path == path]
+    # Not `match`, which also takes a path with a newline behind it.
+    methods = [route.methods or () for route in routes if route.path_regex.fullmatch(path)]
     return sorted(itertools.chain.from_iterable(methods))
 
 
 def _not_found() -> Refused:
-    return Refused(404, "there is nothing here; POST the file to /v1/verdict", "not_found")
+    return Refused(
+        404, "there is nothing here; POST the file to /v1/verdict or /v1/jobs", "not_found"
+    )
 
 
 def _answer(

@@ -7,7 +7,7 @@ from typing import Any
 
 # What pages may send; everything else that they need is allowed without asking.
 _HEADERS = b"Authorization, Content-Type, Content-Encoding"
-_METHODS = b"GET, HEAD, POST"
+_METHODS = b"GET, HEAD, POST, DELETE"
 # Seconds for which a browser need not ask again; Chrome takes no more.
 _MAX_AGE = b"7200"
 
@@ -46,7 +46,7 @@ class Cors:
         await self._app(scope, receive, send_with_headers)
 
     def _headers(self, origin: bytes) -> list[tuple[bytes, bytes]]:
-        exposed = (b"access-control-expose-headers", b"Retry-After")
+        exposed = (b"access-control-expose-headers", b"Retry-After, Location")
         if b"*" in self._origins:
             return [(b"access-control-allow-origin", b"*"), exposed]
         # The answer depends on who asks, which caches must know of every answer.

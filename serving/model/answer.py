@@ -38,6 +38,22 @@ class Moment(Part):
     logit: float = Field(description="Of the score.")
 
 
+class ShownFace(Part):
+    """One face of a track, as a picture."""
+
+    frame: Count = Field(description="Number of its frame within the file.")
+    seconds: float | None = Field(description="See `timeline`.")
+    score: Probability = Field(description="P(fake).")
+    picture: str = Field(description="A small JPEG in base64.")
+    heat: str = Field(
+        "",
+        description="A PNG in base64 to be laid over the picture, stretched to its size: places "
+        "that speak for fake are vermilion, those that speak for real blue. Absent where the model "
+        "does not tell.",
+        json_schema_extra=_may_be_absent,
+    )
+
+
 class Track(Part):
     """A person in one shot."""
 
@@ -48,6 +64,12 @@ class Track(Part):
     crop: str = Field(
         "",
         description="With `crops=1` only: its best face, a small JPEG in base64.",
+        json_schema_extra=_may_be_absent,
+    )
+    strip: list[ShownFace] = Field(
+        [],
+        description="With `explain=1` only: some of its faces in order of time, the most "
+        "suspicious among them; at most 6, and 24 in an answer.",
         json_schema_extra=_may_be_absent,
     )
 
@@ -185,8 +207,8 @@ class Answer(Part):
         description="Null without a score, and for a model that an earlier version exported."
     )
     window: Window | None = Field(
-        description="Null without a score, and for a model whose card holds no windows of "
-        "validation clips."
+        description="Null without a score, where each track has too few faces, as that of a "
+        "picture, and for a model whose card holds no windows of validation clips."
     )
     segments: list[Segment] | None = Field(
         description="Parts that are manipulated, at the false positive rate, in order of track and "
@@ -203,3 +225,9 @@ class Answer(Part):
         description="What `segments` mean, or why there are none, in a sentence."
     )
     model: AnsweringModel
+    no_heat_maps: str = Field(
+        "",
+        description="With `explain=1` only: why faces come without a heat map; empty where they "
+        "have one.",
+        json_schema_extra=_may_be_absent,
+    )

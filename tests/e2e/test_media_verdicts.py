@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from serving_support.gateway import GatewayProcess
+from serving_support.gateway import GatewayProcess, until
 
 from pipeline.score_table import write_score_table
 from pipeline.scoring import Request
@@ -72,6 +72,20 @@ def files(tmp_path_factory):
     return folder
 
 
+def job_of(gateway, file):
+    """The answer of a job, which is waited for."""
+    status, headers, job = gateway.request("POST", "/v1/jobs", file.read_bytes())
+    assert status == 202, job
+
+    def done():
+        job = gateway.request("GET", headers["location"])[2]
+        assert job["state"] != "failed", job
+        return job["answer"]
+
+    until(done, f"{file.name} is looked at", 600)
+    return done()
+
+
 @pytest.fixture(scope="module")
 def answers(model, files, tmp_path_factory):
     """What each way says of each file: `{way: {name: answer}}`."""
@@ -88,11 +102,13 @@ def answers(model, files, tmp_path_factory):
     ) as gateway:  # fmt: skip
         asked = {name: gateway.verdict((files / name).read_bytes()) for name in names}
         everyone = gateway.verdict((files / FILES[3]).read_bytes(), "?all_faces=1")
+        jobs = {name: job_of(gateway, files / name) for name in FILES}
     assert {status for status, _ in [*asked.values(), everyone]} == {200}
     return {
         "predict": predicted,
         "score": {name: rows.loc[name].to_dict() for name in names},
         "gateway": {name: answer for name, (_, answer) in asked.items()},
+        "job": jobs,
         "everyone": everyone[1],
     }
 
@@ -124,6 +140,8 @@ def test_all_ways_agree_on_every_file(answers):
             len(answer["tracks"]),
         )
         assert row["faces_found"] == answer["faces_found"]
+    for name, answer in answers["job"].items():
+        assert answer["logit"] == pytest.approx(answers["gateway"][name]["logit"], abs=1e-5), name
 
 
 def is_fake(answer):

@@ -88,11 +88,11 @@ class Chrome:
         ready = f"location.href.startsWith({url!r}) && document.readyState == 'complete'"
         until(lambda: self.run(ready), f"{url} is open")
 
-    def choose(self, selector: str, file: Path) -> None:
-        """Chooses a file, as a person does in the dialog."""
+    def choose(self, selector: str, *files: Path) -> None:
+        """Chooses files, as a person does in the dialog."""
         handle = self.ask("Runtime.evaluate", expression=f"document.querySelector({selector!r})")
         place = handle["result"]["objectId"]
-        self.ask("DOM.setFileInputFiles", files=[str(file)], objectId=place)
+        self.ask("DOM.setFileInputFiles", files=list(map(str, files)), objectId=place)
 
     def key(self, key: str, code: int) -> None:
         """Presses a key."""

@@ -129,7 +129,9 @@ class GatewayProcess:
 
     def uploads(self) -> list[Path]:
         """The files of uploads that are there now."""
-        return [path for path in self.folder.glob("deepfake-gateway-*/*") if path.is_file()]
+        spools = self.folder.glob("deepfake-gateway-*")
+        files = [path for spool in spools for path in spool.rglob("*") if path.is_file()]
+        return [path for path in files if "tmp" not in path.relative_to(self.folder).parts]
 
     def request(self, method: str, path: str, body=None, token: str = "", timeout: float = 240):
         """Status, headers, and body: JSON where it is that, else text.
@@ -152,7 +154,7 @@ class GatewayProcess:
             text = response.read().decode()
         finally:
             connection.close()
-        kind = response.headers["content-type"]
+        kind = response.headers["content-type"] or ""
         return response.status, response.headers, json.loads(text) if "json" in kind else text
 
     def verdict(self, body, query: str = "", token: str = ""):

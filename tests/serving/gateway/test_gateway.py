@@ -1,5 +1,6 @@
 """The gateway against a real server: the scores of `deepfake predict`, and wrong inputs."""
 
+import io
 import json
 import re
 import socket
@@ -9,7 +10,9 @@ import urllib.parse
 from concurrent import futures
 from pathlib import Path
 
+import av
 import cv2
+import httpx
 import numpy as np
 import pytest
 from made_media import face_frame, write_video
@@ -17,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving_support.gateway import ROOT, GatewayProcess, add_version, until, write_metadata
 from serving_support.models import face_detector
 
+from serving.gateway.answer import JobStatus
 from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 
@@ -84,8 +88,8 @@ def predictor(base):
     predictor.close()
 
 
-def agree(answer, expected):
-    """Asserts that an answer is what `deepfake predict` says."""
+def agree(answer, expected, asked=frozenset()):
+    """Asserts that an answer is what `deepfake predict` says, and has the keys asked for."""
     assert answer["score"] == pytest.approx(expected.score, abs=1e-5)
     assert answer["verdict"] == expected.verdict
     counts = expected.counts
@@ -96,7 +100,7 @@ def agree(answer, expected):
     wanted = {track.track: track.score for track in expected.tracks}
     assert tracks == pytest.approx(wanted, abs=1e-5)
     # One schema; the gateway adds the model and knows the file by another name.
-    assert set(answer) - {"name", "model"} == set(expected.as_dict())
+    assert set(answer) - {"name", "model", *asked} == set(expected.as_dict())
 
 
 @pytest.mark.parametrize("name", ["video", "picture"])
@@ -113,6 +117,47 @@ def test_answers_are_those_of_predict(gateway, predictor, files, name):
         (entry["score"] for entry in answer["tracks"]), reverse=True
     )
     assert len(answer["tracks"]) == (2 if name == "picture" else 1)
+
+
+@pytest.mark.parametrize("name", ["video", "picture"])
+def test_a_job_answers_as_predict_does_and_writes_the_film(gateway, predictor, files, name):
+    status, headers, begun = gateway.request(
+        "POST", "/v1/jobs?overlay=1&explain=1", files[name].read_bytes()
+    )
+    assert status == 202, begun
+    path = headers["location"]
+
+    def done():
+        answer = gateway.request("GET", path)[2]
+        JobStatus.model_validate(answer)
+        return answer["state"] in ("done", "failed") and answer
+
+    until(done, "the job is done")
+    job = done()
+    assert job["state"] == "done", job
+    agree({**job["answer"], "name": ""}, predictor.predict(files[name]), {"no_heat_maps"})
+    assert all(track["strip"] for track in job["answer"]["tracks"])
+    film = httpx.get(f"{gateway.url}{path}/overlay.mp4", timeout=240)
+    if name == "picture":
+        assert (job["overlay"], film.status_code) == ("", 404)
+    else:
+        assert job["overlay"] == f"{path}/overlay.mp4"
+        with av.open(io.BytesIO(film.content)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert len(frames) == 12
+        # With a heading and a bar.
+        assert frames[0].shape[0] > 240
+        part = httpx.get(film.url, headers={"Range": "bytes=4-7"}, timeout=240)
+        assert (part.status_code, part.content) == (206, b"ftyp")
+    assert gateway.request("DELETE", path)[0] == 204
+    assert gateway.request("GET", path)[0] == 404
+
+
+def test_a_job_ends_soon_when_it_is_cancelled(gateway, files):
+    _, headers, _ = gateway.request("POST", "/v1/jobs?overlay=1", files["video"].read_bytes())
+    assert gateway.request("DELETE", headers["location"])[0] == 204
+    until(lambda: not gateway.uploads(), "its files are gone")
+    assert gateway.verdict(files["wall"].read_bytes())[0] == 200
 
 
 def test_a_frame_that_cannot_be_decoded_is_told_beside_the_score(gateway, predictor, files):

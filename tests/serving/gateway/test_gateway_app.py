@@ -4,128 +4,12 @@ import asyncio
 import gzip
 import json
 import os
-import threading
-import types
 
 import pytest
-from serving_support.gateway import until
+from serving_support.asgi import ANSWER, Client, soon
 
-from preprocessing.support.errors import UsageError
 from serving.gateway import spool
-from serving.gateway.app import Gateway, GatewayOptions
-from serving.gateway.metrics import GatewayMetrics
-from serving.gateway.refusals import Disconnected
 from serving.model.verdict import NOT_A_VERDICT, Wording
-
-ANSWER = {"score": 0.5, "verdict": "uncertain", "warning": ""}
-
-
-class Versions:
-    """The newest version is `about` something, or cannot be read."""
-
-    about, wording = "", Wording()
-
-    def newest(self):
-        if self.about is None:
-            raise UsageError("there is none")
-        return types.SimpleNamespace(about={"about": self.about}, wording=self.wording)
-
-
-class Examiner:
-    """Looks at a file until it is let go, as long as somebody waits."""
-
-    def __init__(self):
-        self.versions = Versions()
-        self.jobs = []
-        self.files = []
-        self.go = threading.Event()
-        self.failure = None
-
-    def examine(self, job):
-        self.jobs.append(job)
-        self.files.append(job.path.read_bytes())
-        assert self.files[-1]
-        self.go.wait(60)
-        if job.abandoned.is_set():
-            raise Disconnected
-        if self.failure:
-            raise self.failure
-        return ANSWER
-
-
-class Client:
-    """One request for a verdict, spoken in ASGI."""
-
-    def __init__(self, app, body=b"x", token="", headers=(), method="POST", path="/v1/verdict"):
-        self.sent = []
-        self._inbox = asyncio.Queue()
-        if body is not None:
-            self._inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
-        scope = self._scope(token, headers, method, path)
-        self.task = asyncio.create_task(app(scope, self._inbox.get, self._send))
-
-    def leave(self):
-        self._inbox.put_nowait({"type": "http.disconnect"})
-
-    async def answer(self):
-        """Status, headers and JSON."""
-        await asyncio.wait_for(self.task, 60)
-        start, body = self.sent
-        return start["status"], dict(start["headers"]), json.loads(body["body"])
-
-    async def _send(self, message):
-        self.sent.append(message)
-
-    @staticmethod
-    def _scope(token, headers, method, path):
-        path, _, query = path.partition("?")
-        given = [(b"authorization", token.encode())] if token else []
-        given += [(name.lower().encode(), value.encode()) for name, value in headers]
-        return {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "query_string": query.encode(),
-            "headers": given,
-        }
-
-
-async def soon(true, what):
-    """Lets the loop run until a condition holds."""
-    await asyncio.to_thread(until, true, what, 60)
-
-
-@pytest.fixture
-def examiner():
-    examiner = Examiner()
-    yield examiner
-    examiner.go.set()
-
-
-@pytest.fixture
-def gateway(examiner, monkeypatch, tmp_path):
-    """Makes the application, and sees to it that no file is left at the end."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = []
-
-    def make(**changed):
-        options = {"max_bytes": 100, "workers": 1, "waiting": 0, "timeout": 60.0, **changed}
-        metrics = GatewayMetrics()
-        app = Gateway(GatewayOptions(**options), examiner, metrics)
-        app.files = lambda: list(app._folder.iterdir())
-        app.outcomes = lambda: {
-            tuple(sample.labels.values()): sample.value
-            for family in metrics.requests.collect()
-            for sample in family.samples
-        }
-        made.append(app)
-        return app
-
-    yield make
-    examiner.go.set()
-    for app in made:
-        until(app.close, "the workers have ended")
-    assert not list(tmp_path.iterdir())
 
 
 def test_one_more_than_there_is_room_for_is_told_to_come_again(gateway, examiner):
@@ -346,7 +230,7 @@ def test_the_page_says_which_model_answers(gateway, examiner):
 
 
 def test_answers_of_a_model_of_made_data_are_counted_as_such(gateway, examiner, monkeypatch):
-    answer = {"score": 0.9, "verdict": NOT_A_VERDICT, "warning": NOT_A_VERDICT}
+    answer = {**ANSWER, "score": 0.9, "verdict": NOT_A_VERDICT, "warning": NOT_A_VERDICT}
     monkeypatch.setattr(examiner, "examine", lambda job: answer)
 
     async def steps():

@@ -1,5 +1,6 @@
 """What the examiner does when the model server misbehaves; with given crops, so it is quick."""
 
+import base64
 import dataclasses
 import os
 import re
@@ -22,15 +23,17 @@ from serving_support.words import conformal
 from preprocessing.faces.face_selection import FaceCounts
 from serving.clients import ClientSettings, CropScores, ScoringError
 from serving.gateway import crop_worker, messages
-from serving.gateway.app import _rates
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.limits import FileLimits
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected, Refused
+from serving.gateway.request_query import rates_of
 from serving.gateway.served_versions import ModelOptions, ServedVersion
+from serving.model.answer import Answer
 from serving.model.conformal import ConformalClips
 from serving.model.operating_points import OperatingPoints
 from serving.model.verdict import NOT_A_VERDICT, Wording
+from serving.pictures.annotation import HIGH, LOW
 
 WORDS = Wording(clips=ConformalClips.from_dict(conformal(0.9, 0.5))).at()
 ABOUT = {"name": "m", "backbone": "tiny", "about": "", "provenance": None}
@@ -64,7 +67,7 @@ def examiner(tmp_path_factory):
 def examine(examiner, picture, monkeypatch):
     """Runs the examiner against versions that a plan serves, and a scorer that it answers for."""
 
-    def run(versions, score, path=picture, **job):
+    def run(versions, score, path=picture, cells=None, **job):
         asked = []
 
         class Scorer:
@@ -73,6 +76,10 @@ def examine(examiner, picture, monkeypatch):
                 asked.append((version, sides))
                 logits = np.array([score(version)] * len(jpegs), np.float32)
                 return CropScores(logits, logits)
+
+            def cells(self, jpegs, deadline, version):
+                asked.append((version, len(jpegs)))
+                return None if cells is None else np.array([cells] * len(jpegs), np.float32)
 
             def close(self):
                 pass
@@ -111,7 +118,7 @@ def test_a_model_of_made_data_gives_no_word_whatever_its_score(examine):
     assert "fake" not in answer["meaning"]
 
 
-def test_a_request_chooses_its_rates(examine):
+def test_a_request_chooses_itsrates_of(examine):
     answer, _ = examine([version(1, 64)], always)
     assert (answer["verdict"], answer["thresholds"]["false_positive_rate"]) == ("fake", 0.01)
     # A hundred persons of validation cannot show 0.1%.
@@ -134,9 +141,9 @@ def test_a_request_chooses_its_rates(examine):
 )
 def test_rates_that_cannot_be_are_refused(query, message):
     with pytest.raises(Refused, match=message) as raised:
-        _rates(urllib.parse.parse_qs(query))
+        rates_of(urllib.parse.parse_qs(query))
     assert raised.value.status == 400
-    assert _rates(urllib.parse.parse_qs("miss_rate=0.2&name=a")) == {"miss_rate": 0.2}
+    assert rates_of(urllib.parse.parse_qs("miss_rate=0.2&name=a")) == {"miss_rate": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -346,3 +353,33 @@ def test_a_file_that_needs_more_memory_than_a_worker_may_have_is_refused(picture
         assert crops_of(worker, picture) == 1
     finally:
         worker.kill()
+
+
+def test_faces_come_with_heat_maps_where_the_model_tells_them(examine):
+    told, asked = examine([version(1, 64)], always, cells=[[9.0, -9.0]], explain=True)
+    assert asked == [(1, [64]), (1, 1)]
+    assert told["no_heat_maps"] == ""
+    (face,) = told["tracks"][0]["strip"]
+    (moment,) = told["tracks"][0]["timeline"]
+    assert {key: face[key] for key in ("frame", "seconds", "score")} == {
+        key: moment[key] for key in ("frame", "seconds", "score")
+    }
+    layer = cv2.imdecode(
+        np.frombuffer(base64.b64decode(face["heat"]), np.uint8), cv2.IMREAD_UNCHANGED
+    )
+    # The left speaks for fake, the right for real, and the face is seen below.
+    assert tuple(layer[32, 2, 2::-1]) == HIGH
+    assert tuple(layer[32, -2, 2::-1]) == LOW
+    assert 0 < layer[32, 2, 3] < 200
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(face["picture"]), np.uint8), 1)
+    assert picture.shape == (64, 64, 3)
+
+    silent, _ = examine([version(1, 64)], always, explain=True)
+    assert "signature `explain`" in silent["no_heat_maps"]
+    assert "heat" not in silent["tracks"][0]["strip"][0]
+    for answer in (told, silent):
+        assert Answer.model_validate(answer)
+    plain, asked = examine([version(1, 64)], always, cells=[[0.0]])
+    assert len(asked) == 1
+    assert "no_heat_maps" not in plain
+    assert "strip" not in plain["tracks"][0]

@@ -2,21 +2,17 @@
 
 import asyncio
 import dataclasses
-import gzip
 import itertools
 import re
 
-import cv2
 import httpx
 import numpy as np
-import pydantic
 import pytest
 from fastapi.routing import APIRoute
-from jsonschema import Draft202012Validator
-from made_media import face_frame
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from serving_support.gateway import ROOT, GatewayProcess
-from serving_support.starter import PROVENANCE, make_starter
+from serving_support.gateway import ROOT
+from serving_support.openapi import VERDICT, agree, faults, operations
+from serving_support.starter import PROVENANCE
 from serving_support.words import band, conformal
 
 from serving import clients
@@ -35,7 +31,6 @@ from serving.model.operating_points import OperatingPoints
 from serving.model.thresholds import Thresholds
 from serving.model.timeline import TrackScore
 from serving.model.verdict import PValues, Verdict, Wording
-from serving.server.process import ServerProcess
 
 WINDOWS = windows.WindowClips.from_dict(
     windows.window_clips(np.linspace(-2, 0, 99), np.zeros(99), np.arange(99))
@@ -46,8 +41,6 @@ FAMILIAR = familiarity.Familiarity.from_dict(
 )
 
 TOKEN = "let me in"
-VERDICT = "/v1/verdict"
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 
 
 class Examiner:
@@ -69,57 +62,13 @@ def app(tmp_path, monkeypatch):
     app.close()
 
 
-@pytest.fixture
-def document(app):
-    return app._api.openapi()
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("openapi")
-    base = make_starter(folder / "tiny")
-    (folder / "token").write_text(TOKEN)
-    with ServerProcess(["--model-base", base]) as server, GatewayProcess(
-        folder / "run", "--server", server.rest, "--model-base", base,
-        "--token-file", folder / "token",
-    ) as process:  # fmt: skip
-        yield process
-
-
-@pytest.fixture(scope="module")
-def client(gateway):
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=gateway.url, headers=headers, timeout=240) as client:
-        yield client
-
-
-def png(pixels):
-    return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
-
-
-def operations(document):
-    """(path, method in capitals) -> operation."""
-    return {
-        (path, method.upper()): operation
-        for path, item in document["paths"].items()
-        for method, operation in item.items()
-    }
-
-
 def examples(document):
     """(path, method, status, schema, example) of each answer that has an example."""
     for (path, method), operation in operations(document).items():
         for status, response in operation["responses"].items():
-            for content in response["content"].values():
+            for content in response.get("content", {}).values():
                 if "example" in content:
                     yield path, method, int(status), content["schema"], content["example"]
-
-
-def faults(document, schema, value):
-    """What a schema of the document has against a value."""
-    whole = {**schema, "components": document["components"]}
-    Draft202012Validator.check_schema(whole)
-    return [error.message for error in Draft202012Validator(whole).iter_errors(value)]
 
 
 def test_document_is_openapi_of_this_version_of_the_project(document):
@@ -150,6 +99,7 @@ def test_request_is_described_as_it_is_read(document):
     assert named == {
         ("query", "name"),
         ("query", "crops"),
+        ("query", "explain"),
         ("query", "all_faces"),
         ("query", "false_positive_rate"),
         ("query", "miss_rate"),
@@ -288,106 +238,17 @@ def test_answers_of_every_kind_of_model_are_as_the_class_says(document, wording)
         agree(document, answer)
 
 
-def agree(document, answer):
-    """Asserts that an answer is one by class and by schema, and would not be with other keys."""
-    schema = {"$ref": "#/components/schemas/Answer"}
-    assert Answer.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
-    assert faults(document, schema, answer) == []
-    missing = [{k: v for k, v in answer.items() if k != key} for key in answer]
-    for wrong in ({**answer, "more": 1}, *missing):
-        with pytest.raises(pydantic.ValidationError):
-            Answer.model_validate(wrong)
-        assert faults(document, schema, wrong)
-
-
 def test_classes_have_the_keys_of_what_they_describe():
     verdict = Verdict("file", None).as_dict()
-    assert list(Answer.model_fields) == ["name", *verdict, "model"]
+    assert list(Answer.model_fields) == ["name", *verdict, "model", "no_heat_maps"]
 
     def names(kind):
         return {field.name for field in dataclasses.fields(kind)}
 
-    assert set(classes.Track.model_fields) == {*names(TrackScore), "crop"}
+    assert set(classes.Track.model_fields) == {*names(TrackScore), "crop", "strip"}
     assert set(classes.Band.model_fields) == names(Thresholds)
     assert set(classes.Ranks.model_fields) == names(PValues)
     assert set(classes.Familiarity.model_fields) == names(Unusual)
     assert set(classes.Moment.model_fields) == names(timeline.Moment)
     assert set(classes.Segment.model_fields) == names(windows.Segment)
     assert set(classes.Window.model_fields) == names(windows.Window)
-
-
-@pytest.mark.integration
-def test_document_is_there_without_a_token(client, document):
-    open_to_all = {"Authorization": ""}
-    answer = client.get("/openapi.json", headers=open_to_all)
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.json() == document
-    head = client.head("/openapi.json", headers=open_to_all)
-    assert (head.status_code, head.content) == (200, b"")
-    assert head.headers == answer.headers
-
-
-@pytest.mark.integration
-def test_paths_answer_as_listed(client, document):
-    listed = operations(document)
-    for path, method in itertools.product(document["paths"], METHODS):
-        allowed = sorted(name for name in METHODS if (path, name) in listed)
-        allowed += ["HEAD"] if "GET" in allowed else []
-        answer = client.request(method, path, headers={"Authorization": "Bearer wrong"})
-        if method not in allowed:
-            assert answer.status_code == 405
-            assert answer.headers["allow"] == ", ".join(allowed)
-            continue
-        operation = listed[(path, "GET" if method == "HEAD" else method)]
-        assert (answer.status_code == 401) == ("security" in operation), (method, path)
-        assert str(answer.status_code) in operation["responses"]
-    for path in ("/docs", "/redoc", "/v1", "/healthz/", "/healthz%0A", "/v1/verdict%0A"):
-        for method in METHODS:
-            assert client.request(method, path).status_code == 404, (method, path)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("crops", [False, True])
-def test_real_answers_are_as_the_document_says(client, document, crops):
-    face, wall = face_frame([(60, 40, 1.0)]), np.full((240, 320, 3), 127, np.uint8)
-    for pixels, tracks in ((face, 1), (wall, 0)):
-        query = {"name": "x" * 300, **({"crops": "1"} if crops else {})}
-        answer = client.post(VERDICT, params=query, content=png(pixels))
-        assert answer.status_code == 200, answer.text
-        agree(document, answer.json())
-        assert Answer.model_validate_json(answer.content).name == "x" * 200
-        assert len(answer.json()["tracks"]) == tracks
-        assert all(("crop" in track) == crops for track in answer.json()["tracks"])
-    ready = client.get("/readyz").json()
-    assert faults(document, {"$ref": "#/components/schemas/Ready"}, ready) == []
-    assert (
-        faults(document, {"$ref": "#/components/schemas/Alive"}, client.get("/healthz").json())
-        == []
-    )
-
-
-@pytest.mark.integration
-def test_bodies_are_taken_as_the_document_says(client, document):
-    picture = png(face_frame([(60, 40, 1.0)]))
-    content = document["paths"][VERDICT]["post"]["requestBody"]["content"]
-    answers = []
-    for kind in content:
-        if kind.startswith("multipart/"):
-            sent = {"files": {"file": ("face.png", picture)}}
-        else:
-            sent = {"content": picture, "headers": {"Content-Type": kind.replace("*", "png")}}
-        plain = client.build_request("POST", VERDICT, **sent)
-        packed = client.build_request(
-            "POST",
-            VERDICT,
-            content=gzip.compress(plain.read()),
-            headers={"Content-Type": plain.headers["content-type"], "Content-Encoding": "gzip"},
-        )
-        for request in (plain, packed):
-            answer = client.send(request)
-            assert answer.status_code == 200, (kind, answer.text)
-            assert answer.json()["name"] == ("face.png" if "files" in sent else "")
-            answers.append(answer.json()["score"])
-    assert len(set(answers)) == 1

@@ -1,7 +1,11 @@
 """The gateway's page in a real browser, against a real gateway."""
 
+import base64
 import json
+from pathlib import Path
 
+import av
+import axe_core_python
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from serving_support.gateway import GatewayProcess, add_version, until
 from serving_support.models import face_detector
 from serving_support.starter import PROVENANCE, TOLD, make_starter
 
+from serving.model.answer import Answer
 from serving.model.verdict import NOT_A_VERDICT
 from serving.pictures.film import FilmWriter
 from serving.server.process import ServerProcess
@@ -101,7 +106,14 @@ def test_verdict_is_shown_whole(chrome, gateway, files, width):
     assert f"version {answer['model']['version']}" in text
     assert "not proof" in chrome.run("document.body.innerText")
     images = "[...document.images].map(one => one.naturalWidth > 0 && one.alt)"
-    assert chrome.run(images) == ["Face 1", "Face 2"]
+    assert chrome.run(images) == [
+        f"Face {number}, {moment['seconds']:.2f} s, score {moment['score']:.3f}"
+        for number, track in enumerate(answer["tracks"], 1)
+        for moment in track["timeline"]
+    ]
+    # A model without heat maps is said to have none.
+    assert "No heat maps, for the model has no signature `explain`" in text
+    assert chrome.run("document.getElementById('heat-row').hidden")
     # The mark stands where the score is, and the band where the thresholds are.
     places = chrome.run(
         "['.mark', '.zone.uncertain'].map(name => { const box ="
@@ -153,6 +165,109 @@ def test_moments_of_the_curve_are_shown_by_the_film(chrome, gateway, files, widt
     assert chrome.run("document.getElementById('moment').getAttribute('aria-valuetext')") == (
         chrome.run(told)
     )
+
+
+def test_heat_maps_are_shown_and_taken_away(chrome, gateway, files):
+    opened(chrome, gateway, 400)
+    _, answer = gateway.verdict(files["playable"].read_bytes(), "?explain=1", token="secret")
+    layer = cv2.imencode(".png", np.full((8, 8, 4), (0, 94, 213, 150), np.uint8))[1].tobytes()
+    for track in answer["tracks"]:
+        assert track["strip"]
+        for face in track["strip"]:
+            face["heat"] = base64.b64encode(layer).decode()
+    told = "document.getElementById('heat-told').textContent"
+    for change, means in (
+        ({}, True),
+        ({"warning": "w"}, False),
+        ({"verdict": "unfamiliar"}, False),
+    ):
+        changed = json.dumps({**answer, "no_heat_maps": "", **change})
+        chrome.run(f"draw({changed}, new File(['x'], 'a.mp4'))")
+        assert ("says nothing about this file" not in chrome.run(told)) == means
+    seen = "[...document.querySelectorAll('.heat')].map(one => one.checkVisibility())"
+    assert chrome.run(seen) == [True] * sum(len(track["strip"]) for track in answer["tracks"])
+    assert not chrome.faults()
+    chrome.run("document.getElementById('heat').focus()")
+    chrome.key(" ", 32)
+    assert set(chrome.run(seen)) == {False}
+    # A face shows its moment.
+    face = answer["tracks"][0]["strip"][-1]
+    chrome.run("[...document.querySelectorAll('.strip')][0].lastChild.click()")
+    moment = chrome.run("document.getElementById('told').textContent")
+    assert moment == f"{face['seconds']:.2f} s: face 1, score {face['score']:.3f}"
+
+
+def test_several_files_are_answered_one_after_the_other(chrome, gateway, files):
+    opened(chrome, gateway, 400)
+    chrome.choose("#file", files["playable"], files["text"], files["wall"])
+    rows = "[...document.querySelectorAll('#files button')].map(one => one.innerText)"
+    assert "playable.mp4" in shown(chrome, "result")
+    assert not chrome.faults()
+    told = [row.replace("\n", " ") for row in chrome.run(rows)]
+    assert told == ["playable.mp4 Uncertain", "text.mp4 Error", "wall.png No score"]
+    current = "[...document.querySelectorAll('#files button')].map(one => one.ariaCurrent)"
+    assert chrome.run(current) == ["true", "false", "false"]
+    # The others are opened by key.
+    chrome.run("document.querySelectorAll('#files button')[1].focus()")
+    chrome.key(*ENTER)
+    assert "cannot be read" in shown(chrome, "failed")
+    chrome.run("document.querySelectorAll('#files button')[2].focus()")
+    chrome.key(*ENTER)
+    assert "No face found" in shown(chrome, "result")
+    assert chrome.run(current) == ["false", "false", "true"]
+
+
+def test_answer_and_film_are_downloaded(chrome, gateway, files, tmp_path):
+    opened(chrome, gateway, 400)
+    chrome.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    chrome.choose("#file", files["playable"])
+    shown(chrome, "result")
+    # The second one cancels the film, the third asks for it once more.
+    for button, text in (
+        ("json", ""),
+        ("film", "Cancel"),
+        ("film", "Download"),
+        ("film", "Cancel"),
+    ):
+        chrome.run(f"document.getElementById('save-{button}').focus()")
+        chrome.key(*ENTER)
+        assert text in chrome.run(f"document.getElementById('save-{button}').textContent")
+    told = "document.getElementById('film-told').textContent"
+    until(lambda: chrome.run(told) == "Done.", "the film is written")
+    whole = {"playable.mp4.json", "playable.mp4.marked.mp4"}
+    until(lambda: {path.name for path in tmp_path.iterdir()} == whole, "both are there")
+    answer = Answer.model_validate_json((tmp_path / "playable.mp4.json").read_bytes())
+    assert answer.name == "playable.mp4"
+    with av.open(str(tmp_path / "playable.mp4.marked.mp4")) as film:
+        assert len(list(film.decode(video=0))) == 8
+    # The server keeps nothing of it.
+    until(lambda: not gateway.uploads(), "the job is dropped")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1300])
+def test_axe_finds_nothing(chrome, gateway, files, width, dark, tmp_path):
+    axe = Path(axe_core_python.__file__).with_name("axe.min.js").read_text()
+
+    def violations():
+        chrome.run(axe + ";0")
+        found = chrome.run("axe.run().then(found => JSON.stringify(found.violations))")
+        return [
+            (rule["id"], node["html"][:120]) for rule in json.loads(found) for node in rule["nodes"]
+        ]
+
+    chrome.open(f"{gateway.url}/", width, dark=dark)
+    chrome.run("document.getElementById('token').value = 'secret'")
+    assert violations() == []
+    chrome.choose("#file", files["playable"], files["text"])
+    shown(chrome, "over-time")
+    until(lambda: chrome.run("document.getElementById('working').hidden"), "all are answered")
+    assert violations() == []
+    assert not chrome.faults()
+    chrome.picture(tmp_path / "result.png")
+    chrome.run("document.querySelectorAll('#files button')[1].click()")
+    shown(chrome, "failed")
+    assert violations() == []
 
 
 def test_parts_are_told_where_the_score_says_something(chrome, gateway, files):
@@ -236,8 +351,9 @@ def test_other_answers_are_said(chrome, gateway, files, name, part, words):
     chrome.choose("#file", files[name])
     assert words in shown(chrome, part)
     assert not chrome.faults()
-    # No scale, and no number that could be taken for a score.
+    # No scale, no number that could be taken for a score, and no film to be marked.
     assert not chrome.run("document.querySelector('.mark')")
+    assert not chrome.run("document.getElementById('save-film').checkVisibility()")
 
 
 def test_wrong_token_is_said_and_can_be_mended(chrome, gateway, files):

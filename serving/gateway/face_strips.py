@@ -1,0 +1,102 @@
+"""Small pictures of faces in answers, with heat maps to be laid over them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from serving.gateway.crop_worker import Found
+from serving.model.verdict import Verdict
+
+# Faces that an answer shows at most: of a track, and of all.
+TRACK_FACES, ANSWER_FACES = 6, 24
+NO_HEAT_MAPS = (
+    "no heat maps, for the model has no signature `explain`: an earlier version exported it"
+)
+# Of a heat map, whose cells are far fewer.
+_SIDE = 64
+
+
+def best_faces(faces: Found) -> dict[int, int]:
+    """The crop that the detector is surest of, among those with a picture, by track."""
+    best: dict[int, int] = {}
+    for number in sorted(faces.shown):
+        crop = faces.crops[number]
+        if crop.track not in best or crop.score > faces.crops[best[crop.track]].score:
+            best[crop.track] = number
+    return best
+
+
+def strip_faces(verdict: Verdict, faces: Found) -> dict[int, list[int]]:
+    """The crops that the strips of an answer show, by track.
+
+    Of each track the most suspicious, and others evenly over its time; fewer of each where the
+    tracks are many, and none of the least suspicious tracks where they are more than the faces.
+
+    Args:
+      verdict: on the file.
+      faces: that it rests on.
+
+    Returns:
+      Numbers of crops in order of time, at most TRACK_FACES a track and ANSWER_FACES in all.
+    """
+    most = max(1, min(TRACK_FACES, ANSWER_FACES // max(1, len(verdict.tracks))))
+    chosen = {}
+    for track in verdict.tracks[:ANSWER_FACES]:
+        # Those of a track are in order of time, here as there.
+        numbers = [i for i, crop in enumerate(faces.crops) if crop.track == track.track]
+        logits = [moment.logit for moment in track.timeline]
+        highest = int(np.argmax(logits))
+        even = np.linspace(0, len(numbers) - 1, min(most, len(numbers))).round().astype(int)
+        nearest = int(np.argmin(np.abs(even - highest)))
+        even[nearest] = highest
+        chosen[track.track] = [numbers[place] for place in sorted(set(even.tolist()))]
+    return chosen
+
+
+def strips(
+    verdict: Verdict,
+    faces: Found,
+    chosen: dict[int, list[int]],
+    cells: np.ndarray | None,
+) -> dict[int, list[dict[str, Any]]]:
+    """The strips, see `serving.model.answer.ShownFace`, by track.
+
+    Args:
+      verdict: on the file.
+      faces: that it rests on, with a picture of each.
+      chosen: see `strip_faces`.
+      cells: float [crops, rows, columns], of the chosen crops one track after the other; None
+        where the model does not tell.
+    """
+    layers = None if cells is None else iter(cells)
+    made = {}
+    for track in verdict.tracks:
+        moments = {moment.frame: moment for moment in track.timeline}
+        made[track.track] = [
+            {
+                "frame": moment.frame,
+                "seconds": moment.seconds,
+                "score": moment.score,
+                "picture": _text(faces.shown[number]),
+                **({} if layers is None else {"heat": _layer(next(layers))}),
+            }
+            for number in chosen.get(track.track, ())
+            for moment in (moments[faces.crops[number].frame.index],)
+        ]
+    return made
+
+
+def _layer(cells: np.ndarray) -> str:
+    import cv2
+
+    from serving.pictures.heat_map import heat_layer
+
+    layer = cv2.cvtColor(heat_layer(cells, _SIDE, _SIDE), cv2.COLOR_RGBA2BGRA)
+    return _text(cv2.imencode(".png", layer)[1].tobytes())
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
