@@ -13,6 +13,7 @@ from pipeline.prediction.output import Output
 from pipeline.prediction.progress_line import ProgressLine
 from preprocessing.datasets.clip import printable
 from preprocessing.support.quiet import quiet
+from serving.model.outputs import NO_HEAT_MAPS
 from serving.model.predictor import FilePredictor
 from serving.model.verdict import Verdict
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 ANSWERED, FAILED = 0, 1
-NO_HEAT_MAPS = (
-    "note: no heat maps, for the model has no signature `explain`: an earlier version exported it"
-)
 
 
 def predict_items(
@@ -58,7 +56,7 @@ def predict_items(
             missing = missing or (verdict.score is None and item.counts)
     output.end()
     if saver is not None and saver.without_heat_maps:
-        print(NO_HEAT_MAPS, file=sys.stderr)
+        print(f"note: {NO_HEAT_MAPS}", file=sys.stderr)
     return FAILED if failed else INCOMPLETE if missing else ANSWERED
 
 

@@ -97,7 +97,7 @@ class Gateway:
             job.abandoned.set()
         # Jobs are no requests, and so the server's drain did not wait for them.
         end = time.monotonic() + _STOP_SECONDS
-        while self._running & self._stored and time.monotonic() < end:
+        while self._stored and time.monotonic() < end:
             time.sleep(0.02)
         with self._lock:
             left = list(self._running)

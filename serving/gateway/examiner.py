@@ -26,7 +26,7 @@ from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected, Refused, too_late
 from serving.gateway.served_versions import ModelOptions, ServedVersion, Versions, refusal
 from serving.model.aggregation import NonFiniteLogits
-from serving.model.outputs import CropOutputs
+from serving.model.outputs import NO_HEAT_MAPS, CropOutputs
 from serving.model.verdict import Verdict, judge
 from serving.pictures.marks import heading_of, judged_faces
 
@@ -251,7 +251,7 @@ class Examiner:
         self._metrics.seconds.labels("heat_maps").observe(time.monotonic() - start)
         return {
             "strips": face_strips.strips(verdict, faces, chosen, cells),
-            "no_heat_maps": face_strips.NO_HEAT_MAPS if cells is None else "",
+            "no_heat_maps": NO_HEAT_MAPS if cells is None else "",
         }
 
     def _annotate(self, job: Job, worker: CropWorker, verdict: Verdict, faces: Found) -> None:

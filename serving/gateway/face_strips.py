@@ -12,9 +12,6 @@ from serving.model.verdict import Verdict
 
 # Faces that an answer shows at most: of a track, and of all.
 TRACK_FACES, ANSWER_FACES = 6, 24
-NO_HEAT_MAPS = (
-    "no heat maps, for the model has no signature `explain`: an earlier version exported it"
-)
 # Of a heat map, whose cells are far fewer.
 _SIDE = 64
 

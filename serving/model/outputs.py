@@ -10,6 +10,10 @@ import numpy as np
 
 # Name of the output in the signatures.
 APPEARANCE = "appearance"
+# Said where heat maps were asked for.
+NO_HEAT_MAPS = (
+    "no heat maps, for the model has no signature `explain`: an earlier version exported it"
+)
 
 
 class NoOutputs(Exception):

@@ -19,9 +19,10 @@ from serving_support.models import face_detector
 from pipeline.cli import main
 from pipeline.prediction.inputs import items_of
 from pipeline.prediction.output import CSV_COLUMNS, JsonLines
-from pipeline.prediction.run import FAILED, NO_HEAT_MAPS, predict_items
+from pipeline.prediction.run import FAILED, predict_items
 from pipeline.prediction.served_predictor import ServedPredictor, ServerOptions
 from serving.model.answer import Answer
+from serving.model.outputs import NO_HEAT_MAPS
 from serving.model.predictor import Predictor
 from serving.model.starter import FOLDER
 from serving.server.process import ServerProcess
@@ -220,7 +221,7 @@ def test_a_model_without_heat_maps_is_said_and_no_error(
     url = {"grpc": f"grpc://{server.grpc}", "http": server.rest}.get(scheme)
     command = ["predict", str(files / "b.png"), "--model", str(base), "--save", str(tmp_path)]
     assert main([*command, *(["--server", url] if url else [])]) == 0
-    assert capsys.readouterr().err == f"{NO_HEAT_MAPS}\n"
+    assert capsys.readouterr().err == f"note: {NO_HEAT_MAPS}\n"
     assert [path.suffix for path in (tmp_path / "b.png" / "crops").iterdir()] == [".jpg"]
 
 

@@ -315,6 +315,7 @@ def test_page_readiness_and_metrics(gateway, files):
     status, headers, text = gateway.request("GET", "/")
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert f'data-max-bytes="{MOST_BYTES}"' in text
+    assert "<noscript>" in text
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "http://" not in text
     assert "https://" not in text
@@ -336,6 +337,8 @@ def test_page_readiness_and_metrics(gateway, files):
     for outcome in ("no_face", "unreadable"):
         key = ("deepfake_gateway_requests_total", outcome)
         assert after[key] == before.get(key, 0) + 1
+    key = ("deepfake_gateway_answers_total", "no_face", "7")
+    assert after[key] == before.get(key, 0) + 1
     key = ("deepfake_gateway_seconds_count", "faces")
     assert after[key] == before.get(key, 0) + 1
     assert after[("deepfake_gateway_in_flight",)] == 0

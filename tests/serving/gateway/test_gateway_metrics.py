@@ -1,0 +1,43 @@
+"""What answers are counted by, so that drift is seen."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from serving.gateway.metrics import GatewayMetrics
+
+
+def answer(version, verdict, score, p_value=None, warning=""):
+    return {
+        "score": score,
+        "verdict": verdict,
+        "warning": warning,
+        "familiarity": None if p_value is None else {"p_value": p_value},
+        "model": {"version": version},
+    }
+
+
+def test_answers_are_counted_by_version_verdict_score_and_familiarity():
+    metrics = GatewayMetrics()
+    given = [
+        answer(3, "fake", 0.97, 0.4),
+        answer(3, "unfamiliar", 0.55, 0.02),
+        answer(4, "", 0.3),
+        answer(4, "not a verdict", 0.9, 0.04, "not a verdict"),
+        answer(4, "", None),
+    ]
+    words = [metrics.answered(one) for one in given]
+    assert words == ["fake", "unfamiliar", "no_band", "made_data", "no_face"]
+    values = {
+        # Labels come in the order of their names.
+        (sample.name.removeprefix("deepfake_gateway_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(metrics.page().decode())
+        for sample in family.samples
+    }
+    for version, word in zip((3, 3, 4, 4, 4), words, strict=True):
+        assert values["answers_total", word, str(version)] == 1
+    assert values["score_count", "3"] == values["score_count", "4"] == 2
+    assert values["score_bucket", "0.6", "3"] == 1
+    assert values["score_sum", "4"] == pytest.approx(1.2)
+    # What the alert rule asks for.
+    assert values["familiarity_bucket", "0.05", "3"] == values["familiarity_count", "4"] == 1
+    assert values["familiarity_count", "3"] == 2
