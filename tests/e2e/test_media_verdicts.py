@@ -74,7 +74,7 @@ def files(tmp_path_factory):
 
 def job_of(gateway, file):
     """The answer of a job, which is waited for."""
-    status, headers, job = gateway.request("POST", "/v1/jobs", file.read_bytes())
+    status, headers, job = gateway.request("POST", "/v1/jobs?explain=1", file.read_bytes())
     assert status == 202, job
 
     def done():
@@ -142,6 +142,10 @@ def test_all_ways_agree_on_every_file(answers):
         assert row["faces_found"] == answer["faces_found"]
     for name, answer in answers["job"].items():
         assert answer["logit"] == pytest.approx(answers["gateway"][name]["logit"], abs=1e-5), name
+        assert answer["no_heat_maps"] == ""
+        for track in answer["tracks"]:
+            assert track["strip"]
+            assert all(face["heat"] for face in track["strip"])
 
 
 def is_fake(answer):
