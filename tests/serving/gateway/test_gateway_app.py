@@ -261,11 +261,14 @@ def test_folders_of_dead_gateways_are_swept_and_those_of_living_ones_are_not(tmp
     living, dead = spool.Spool(), spool.Spool()
     (living.folder / "upload").write_bytes(b"x")
     (dead.folder / "upload").write_bytes(b"x")
+    (dead.folder / "job").mkdir()
+    (dead.folder / "job" / "file").write_bytes(b"x")
     os.close(dead._lock)  # As it is when its process ends in any way.
     other = tmp_path / "deepfake-gateway-file"
     other.write_bytes(b"no folder")
     (tmp_path / "deepfake-gateway-link").symlink_to(tmp_path)
     assert spool.sweep() == [dead.folder]
+    assert not dead.folder.exists()
     assert (living.folder / "upload").exists()
     assert other.exists()
     living.close()
