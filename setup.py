@@ -124,7 +124,7 @@ TFX_1_16 = [
 ]
 
 
-def of_both(common, newest, older):
+def of_both(common: list[str], newest: list[str], older: list[str]) -> list[str]:
     """Requirements of one list for every Python, and of the other two for the Python of each."""
     return [
         *common,

@@ -17,9 +17,10 @@ Imports = Annotated[
 def doctor(imports: Imports = False) -> int:
     """Check this machine: versions, imports, disk, memory, GPU, Docker, Java.
 
-    Where the extra `pipeline` is not installed, as in the image `serve`, it looks at what answers need.
+    Where the extra `pipeline` is not installed, as in the image `serve`, what answers need is
+    looked at, and not what runs need.
 
-    Exit status: 0 a run can work here, 1 something that it needs is broken.
+    Exit status: 0 a run (or answers alone) can work here, 1 something that it needs is broken.
     """
     if imports:
         from pipeline.import_times import import_times
@@ -33,6 +34,8 @@ def doctor(imports: Imports = False) -> int:
     for finding in examine():
         print(f"{finding.state:<8} {finding.name:<55} {finding.detail}", flush=True)
         broken += finding.state == "broken"
-    can = "a run can work here" if has_pipeline() else "answers can be given here, and nothing be run"
+    can = (
+        "a run can work here" if has_pipeline() else "answers can be given here, and nothing be run"
+    )
     print(f"\n{broken} broken" if broken else f"\n{can}")
     return 1 if broken else 0

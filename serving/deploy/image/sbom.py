@@ -1,4 +1,4 @@
-"""Writes the bill of materials of an image, in CycloneDX 1.5: sbom.py FILE
+"""Writes the bill of materials of an image, in CycloneDX 1.5: sbom.py FILE.
 
 Components are Debian's packages and the Python packages of /opt/deepfake, with versions, package
 URLs (https://github.com/package-url/purl-spec) and licences as they declare them. Where the texts
