@@ -34,8 +34,6 @@ def doctor(imports: Imports = False) -> int:
     for finding in examine():
         print(f"{finding.state:<8} {finding.name:<55} {finding.detail}", flush=True)
         broken += finding.state == "broken"
-    can = (
-        "a run can work here" if has_pipeline() else "answers can be given here, and nothing be run"
-    )
+    can = "a run can work here" if has_pipeline() else "answers can be given here, but nothing run"
     print(f"\n{broken} broken" if broken else f"\n{can}")
     return 1 if broken else 0

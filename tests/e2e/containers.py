@@ -36,12 +36,15 @@ class Podman:
     """
 
     def __init__(self, folder: Path):
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        files = min(4096, hard)
-        # crun refuses version 1 of control groups beside version 2; podman's own limits may be
-        # above those of this process, which it cannot raise.
+        # podman's own limits may be above those of this process, which it cannot raise; crun
+        # refuses version 1 of control groups beside version 2.
+        limits = [
+            f'"{name}={most}:{most}"'
+            for name, kind in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+            for most in [_at_most(4096, kind)]
+        ]
         lines = [
-            *("[containers]", f'default_ulimits = ["nofile={files}:{files}"]'),
+            *("[containers]", f"default_ulimits = [{', '.join(limits)}]"),
             *("[engine]", f'runtime = "{"runc" if shutil.which("runc") else "crun"}"'),
         ]
         path = folder / "containers.conf"
@@ -92,12 +95,18 @@ class Podman:
         return image
 
     def inside(
-        self, image: str, *command: Any, options: Sequence[Any] = (), check: bool = True
+        self,
+        image: str,
+        *command: Any,
+        options: Sequence[Any] = (),
+        check: bool = True,
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command in a confined container without a network, to its end."""
         return self(
             *("run", "--rm", "--network", "none", *CONFINED, *options, image, *command),
             check=check,
+            timeout=timeout,
         )
 
     @contextlib.contextmanager
@@ -146,6 +155,11 @@ class Container:
         return int(self.podman("wait", self.name, timeout=seconds).stdout.split()[-1])
 
 
+def _at_most(most: int, kind: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return most if hard == resource.RLIM_INFINITY else min(most, hard)
+
+
 def request(url: str, data: bytes | None = None, timeout: float = 120) -> tuple[int, Any]:
     """Status and body, of JSON its value, of an answer over HTTP; 0 where nobody answers."""
     try:
@@ -171,6 +185,12 @@ def until(holds: Callable[[], Any], why: Callable[[], str], seconds: float = 180
         assert time.monotonic() < end, why()
         time.sleep(0.3)
     return value
+
+
+def own(folder: Path, user: int = USER) -> None:
+    """Gives a folder and what is in it to a user, as on a volume that this user wrote."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, user)
 
 
 def reason_not_to_run() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from e2e.containers import ROOT, USER, Container, Podman, request, until
+from e2e.containers import ROOT, Container, Podman, own, request, until
 
 from serving.model import starter
 
@@ -27,12 +27,6 @@ pytestmark = [
 CLIP = (ROOT / "tests" / "media" / "anareal121.mp4").read_bytes()
 DEPLOY = ROOT / "serving" / "deploy"
 MOUNT = "/models"
-
-
-def own(folder: Path, user: int = USER) -> None:
-    """Gives a folder and what is in it to a user, as on a volume that this user wrote."""
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, user, user)
 
 
 def push(base: Path, version: int) -> None:

@@ -130,6 +130,22 @@ def test_broken_versions_are_found(pins):
     assert "pip" not in findings, "extras are for developers"
 
 
+def test_extra_of_the_pipeline_counts_where_it_is_installed(pins, monkeypatch):
+    pins("numpy==0.0.1", "no-such-package==1.2 ; extra == 'pipeline'")
+    assert cheap_findings()["no-such-package"].state == "broken"
+    monkeypatch.setattr(doctor, "has_pipeline", lambda: False)
+    findings = cheap_findings()
+    assert {"memory", "numpy"} <= set(findings)
+    assert "no-such-package" not in findings
+    assert "server and gateway want 2 GB" in findings["memory"].detail
+
+
+def test_memory_of_a_container_is_its_limit(monkeypatch):
+    monkeypatch.setattr(doctor, "memory_limit", lambda: 1 << 30)
+    memory = cheap_findings()["memory"]
+    assert (memory.state, memory.detail.split(";")[0]) == ("broken", "1.1 GB available")
+
+
 def test_right_version_with_extra_is_well(pins):
     from importlib.metadata import version
 
