@@ -4,6 +4,7 @@ Runs share one process and its imports.
 """
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,4 +78,8 @@ def serve(podman) -> str:
 @pytest.fixture(scope="session")
 def pipeline_image(podman) -> str:
     """Name of the image `pipeline`, likewise."""
+    if os.environ.get("DEEPFAKE_TEST_IMAGES") not in ("all", "built"):
+        pytest.skip(
+            "a quarter of an hour of downloads and runs: DEEPFAKE_TEST_IMAGES=all asks for it"
+        )
     return podman.build("pipeline")

@@ -24,7 +24,8 @@ pytestmark = [
     pytest.mark.timeout(1200),
 ]
 
-CLIP = (ROOT / "tests" / "media" / "anareal121.mp4").read_bytes()
+MEDIA = ROOT / "tests" / "media"
+CLIP = (MEDIA / "anareal121.mp4").read_bytes()
 DEPLOY = ROOT / "serving" / "deploy"
 MOUNT = "/models"
 
@@ -134,12 +135,11 @@ def test_start_that_cannot_succeed_ends_with_a_sentence(podman, serve, volume, t
         ("may not be read by the user 10001 ", closed): (
             *("gateway", "--server", "grpc://127.0.0.1:9", "--model-base", MOUNT),
         ),
-        ("the user 10001 of this process", closed): ("predict", "/work", "--model", MOUNT),
+        ("the user 10001 of this process", closed): ("predict", "/clips", "--model", MOUNT),
     }
     for (words, folder), command in cases.items():
-        done = podman.inside(
-            serve, *command, options=("--volume", f"{folder}:{MOUNT}:ro"), check=False
-        )
+        volumes = ("--volume", f"{folder}:{MOUNT}:ro", "--volume", f"{MEDIA}:/clips:ro")
+        done = podman.inside(serve, *command, options=volumes, check=False)
         assert done.returncode == 2, done.stderr
         assert words in done.stderr
         assert "Traceback" not in done.stderr

@@ -72,12 +72,7 @@ def test_volume_of_another_user_and_a_full_one_end_with_a_sentence(
     done = run(podman, pipeline_image, other, check=False)
     assert done.returncode == 2
     assert "the output folder /work/run cannot be written (Permission denied)" in done.stdout
-    options = (
-        "--volume",
-        f"{volume}/data:/work/data:ro",
-        "--tmpfs",
-        "/work/run:size=64k,mode=1777",
-    )
+    full = ("--tmpfs", "/work/run:size=64k,mode=1777")
     done = podman.inside(
         *(pipeline_image, "run", "--preset", "demo", "--data", "/work/data"),
         *("--output", "/work/run"),

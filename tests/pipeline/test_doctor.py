@@ -89,8 +89,9 @@ def test_every_pinned_package_is_compared():
         for node in ast.parse((ROOT / "setup.py").read_text()).body
         if isinstance(node, ast.Assign)
     }
-    own = f"TFX_{supported_tfx().replace('.', '_')}"
-    pins = [*ast.literal_eval(lists["COMMON"]), *ast.literal_eval(lists[own])]
+    own = supported_tfx().replace(".", "_")
+    names = ("COMMON", "PIPELINE_COMMON", f"SERVING_{own}", f"TFX_{own}")
+    pins = [pin for name in names for pin in ast.literal_eval(lists[name])]
     pinned = dict(re.split(r"(?:\[\w+\])?==", pin) for pin in pins)
     findings = cheap_findings()
     assert set(findings) == {"python", "disk", "memory", *pinned}, "none of the other environment"
