@@ -79,7 +79,5 @@ def serve(podman) -> str:
 def pipeline_image(podman) -> str:
     """Name of the image `pipeline`, likewise."""
     if os.environ.get("DEEPFAKE_TEST_IMAGES") not in ("all", "built"):
-        pytest.skip(
-            "a quarter of an hour of downloads and runs: DEEPFAKE_TEST_IMAGES=all asks for it"
-        )
+        pytest.skip("a quarter of an hour: asked for by DEEPFAKE_TEST_IMAGES=all")
     return podman.build("pipeline")

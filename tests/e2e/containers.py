@@ -23,7 +23,7 @@ BASE_IMAGE = "docker.io/library/debian:trixie-slim"
 USER = 10001
 # What manifests and compose file ask for.
 CONFINED = (
-    *("--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp:size=1g,mode=1777"),
+    *("--read-only", "--read-only-tmpfs=false"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
 
@@ -104,20 +104,31 @@ class Podman:
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command in a confined container without a network, to its end."""
         return self(
-            *("run", "--rm", "--network", "none", *CONFINED, *options, image, *command),
+            *(
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                *CONFINED,
+                *_tmp("1g"),
+                *options,
+                image,
+                *command,
+            ),
             check=check,
             timeout=timeout,
         )
 
     @contextlib.contextmanager
     def started(
-        self, image: str, *command: Any, options: Sequence[Any] = ()
+        self, image: str, *command: Any, options: Sequence[Any] = (), tmp: str = "1g"
     ) -> Iterator[Container]:
-        """A confined container that runs meanwhile, and is removed."""
+        """A confined container that runs meanwhile, and is removed; `tmp` is the size of /tmp."""
         name = f"deepfake-test-{uuid.uuid4().hex[:8]}"
         container = Container(self, name)
         try:
-            self("run", "--detach", "--name", name, *CONFINED, *options, image, *command)
+            confined = (*CONFINED, *_tmp(tmp))
+            self("run", "--detach", "--name", name, *confined, *options, image, *command)
             yield container
         finally:
             self("rm", "--force", "--time", "0", name, check=False)
@@ -150,9 +161,13 @@ class Container:
         where = self.podman("port", self.name, f"{port}/tcp").stdout.split()[0]
         return f"http://127.0.0.1:{where.rpartition(':')[2]}"
 
-    def ends(self, seconds: float = 120) -> int:
+    def ends(self, seconds: float = 300) -> int:
         """Waits for its end; returns the exit status."""
         return int(self.podman("wait", self.name, timeout=seconds).stdout.split()[-1])
+
+
+def _tmp(size: str) -> tuple[str, str]:
+    return "--tmpfs", f"/tmp:size={size},mode=1777"
 
 
 def _at_most(most: int, kind: int) -> int:
@@ -160,7 +175,7 @@ def _at_most(most: int, kind: int) -> int:
     return most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
-def request(url: str, data: bytes | None = None, timeout: float = 120) -> tuple[int, Any]:
+def request(url: str, data: bytes | None = None, timeout: float = 300) -> tuple[int, Any]:
     """Status and body, of JSON its value, of an answer over HTTP; 0 where nobody answers."""
     try:
         with urllib.request.urlopen(
@@ -178,7 +193,7 @@ def request(url: str, data: bytes | None = None, timeout: float = 120) -> tuple[
         return status, body.decode(errors="replace")
 
 
-def until(holds: Callable[[], Any], why: Callable[[], str], seconds: float = 180) -> Any:
+def until(holds: Callable[[], Any], why: Callable[[], str], seconds: float = 600) -> Any:
     """Waits until something holds, and returns it."""
     end = time.monotonic() + seconds
     while not (value := holds()):

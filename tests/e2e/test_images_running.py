@@ -72,7 +72,7 @@ def uploading(address: str, answers: list):
         until(lambda: "deepfake_gateway_in_flight 1" in in_flight(address), lambda: "not admitted")
         yield
     finally:
-        thread.join(180)
+        thread.join(600)
 
 
 def in_flight(address: str) -> str:
@@ -111,8 +111,8 @@ def test_server_that_does_not_answer_is_said(podman, serve):
 
 def test_full_folder_for_uploads_is_said(podman, serve):
     """Room for what the gateway needs itself, and none for a file."""
-    options = ("--publish", "127.0.0.1::8080", "--tmpfs", "/tmp:size=3m,mode=1777")
-    with podman.started(serve, options=options) as container:
+    options = ("--publish", "127.0.0.1::8080")
+    with podman.started(serve, options=options, tmp="3m") as container:
         address = container.address(8080)
         until(lambda: ready(address), container.log)
         podman("exec", container.name, "sh", "-c", "head -c 9m /dev/zero >/tmp/full || true")
@@ -216,7 +216,7 @@ def test_compose_file_comes_up_swaps_and_recovers(composed, volume):
         until(lambda: answers and answers[-1][1].get("model", {}).get("version") == 2, composed.log)
     finally:
         swapped.set()
-        asking.join(180)
+        asking.join(600)
     assert {status for status, _ in answers} == {200}, "no request is lost"
 
     for service in ("serving", "gateway"):
