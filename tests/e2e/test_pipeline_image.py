@@ -76,6 +76,7 @@ def test_volume_of_another_user_and_a_full_one_end_with_a_sentence(
     done = run(
         *(podman, pipeline_image, "--volume", f"{volume}/data:/work/data:ro", *full), check=False
     )
-    assert done.returncode != 0
-    assert "No space left on device" in done.stdout
+    assert done.returncode == 1
+    # What is written first, TFX's database or a file, is not the same on every machine.
+    assert re.search(r"^error: .*(database or disk is full|No space left)", done.stdout, re.M)
     assert "Traceback" not in done.stdout
