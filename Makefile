@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing but make, a C++ compiler and a supported Python.
 # The default target explains the others.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-unit test-slow mutation lint starter docs lock clean
+.PHONY: help env demo test test-unit test-slow mutation lint starter images docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,6 +52,9 @@ lint: env  ## Check format, style, types, and which folder imports which.
 
 starter: env  ## Train the starter on the crops in the folder that DEEPFAKE_TEST_MEDIA names.
 	@$(BIN)/python -m benchmarks.real_faces --rows ours --seeds 1 --starter serving/starter/1
+
+images:  ## Build the images with podman or docker, and print their sizes.
+	@bash .ci/images
 
 docs: env  ## Write the configuration reference anew from the classes.
 	@$(BIN)/python -m pipeline.config_reference > docs/configuration.md.new

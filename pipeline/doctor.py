@@ -14,11 +14,21 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from preprocessing.support.memory_limit import memory_limit
 from preprocessing.support.quiet import quiet
-from preprocessing.support.versions import TFX, supported_tfx
+from preprocessing.support.versions import TFX, has_pipeline, supported_tfx, tensorflow_build
 
+# What answers: all that there is without the extra `pipeline`.
+_ANSWERING = (
+    "serving.gateway.app",
+    "serving.gateway.examiner",
+    "serving.server.server",
+    "serving.pictures.annotation",
+    "preprocessing.faces.face_cropper",
+    "pipeline.prediction.run",
+)
 # Every node of the DAG, ours and TFX's, and the runners.
-_MODULES = (
+_RUNNING = (
     "components.face_extractor.component",
     "tfx.components.statistics_gen.component",
     "tfx.components.schema_gen.import_schema_gen.component",
@@ -41,8 +51,9 @@ _MODULES = (
     "tfx.orchestration.local.local_dag_runner",
     "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner",
 )
+# To run, and to answer.
 _FREE_DISK_GB = 5
-_FREE_MEMORY_GB = 6
+_FREE_MEMORY_GB = {True: 6, False: 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +74,8 @@ class Finding:
 def examine() -> Iterator[Finding]:
     """Looks at everything, cheap things first."""
     yield _python()
-    yield _disk()
+    if has_pipeline():
+        yield _disk()
     yield _memory()
     yield from _packages()
     yield from _programs()
@@ -97,10 +109,12 @@ def _memory() -> Finding:
         free = int(values["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):
         pass
-    gigabytes = free / 1e9
-    state = "ok" if gigabytes >= _FREE_MEMORY_GB else "broken"
-    detail = f"{gigabytes:.0f} GB available; training NASNetMobile wants {_FREE_MEMORY_GB} GB"
-    return Finding(state, "memory", detail)
+    gigabytes = min(free, memory_limit() or free) / 1e9
+    running = has_pipeline()
+    wanted = _FREE_MEMORY_GB[running]
+    state = "ok" if gigabytes >= wanted else "broken"
+    what = "training NASNetMobile wants" if running else "server and gateway want"
+    return Finding(state, "memory", f"{gigabytes:.1f} GB available; {what} {wanted} GB")
 
 
 def _packages() -> Iterator[Finding]:
@@ -110,14 +124,17 @@ def _packages() -> Iterator[Finding]:
     except importlib.metadata.PackageNotFoundError:
         yield Finding("broken", "deepfake-detection", "is not installed: run `make env`")
         return
+    extra = "pipeline" if has_pipeline() else ""
     for text in requirements:
         requirement = Requirement(text)
-        # Extras are for developers, and each Python has its own pins.
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        # The other extras are for developers, and each Python has its own pins.
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
         name, pinned = requirement.name, str(requirement.specifier).removeprefix("==")
         try:
-            installed = importlib.metadata.version(name)
+            installed = importlib.metadata.version(
+                tensorflow_build() if name == "tensorflow" else name
+            )
         except importlib.metadata.PackageNotFoundError:
             yield Finding("broken", name, f"is not installed; {pinned} is pinned: run `make env`")
             continue
@@ -154,7 +171,7 @@ def _programs() -> Iterator[Finding]:
 
 
 def _imports() -> Iterator[Finding]:
-    for module in _MODULES:
+    for module in (*_ANSWERING, *(_RUNNING if has_pipeline() else ())):
         try:
             # TensorFlow's log lines and libraries' notes on each other's futures are no findings.
             with quiet():

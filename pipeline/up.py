@@ -17,14 +17,19 @@ from typing import IO, Any, cast
 
 from preprocessing.support.command_line import WRONG_USAGE
 from preprocessing.support.errors import UsageError
+from preprocessing.support.readable import check_readable
+from serving.gateway.arguments import GatewayArguments
 from serving.http.arguments import check_free
 from serving.http.lifetime import stop_on_signals, tell_ready
+from serving.http.memory_need import check_memory_for
 from serving.model.card import is_version
 from serving.model.starter import named_or_starter
 
 ENDED, FAILED = 0, 1
 
 _ROOT = Path(__file__).resolve().parents[1]
+# Of the gateway, by default.
+_WORKERS = GatewayArguments.workers
 # Between looks for a signal and for the end of a child.
 _LOOK_SECONDS = 0.2
 # Importing TensorFlow takes half a minute on a busy machine, and the gateway's workers do so, too.
@@ -128,6 +133,7 @@ def serve_here(model_base: str | None, host: str, port: int, grpc_port: int, res
       UsageError: the folder holds no version, or a port is taken.
     """
     base = _versions(named_or_starter(model_base, "deepfake up"))
+    check_memory_for(server=True, workers=_WORKERS)
     check_free(host, port, "--host or --port")
     for number, option in ((grpc_port, "--grpc-port"), (rest_port, "--rest-port")):
         check_free("127.0.0.1", number, option)
@@ -183,6 +189,8 @@ def _start(
 
 def _versions(folder: str) -> Path:
     base = Path(folder).resolve()
+    if base.is_dir():
+        check_readable(base)
     if is_version(base.name) and (base / "saved_model.pb").is_file():
         raise UsageError(
             f"{folder} is one version; give the folder of versions, {base.parent}, of which the "

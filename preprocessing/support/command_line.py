@@ -220,6 +220,17 @@ def _status(app: typer.Typer, name: str, arguments: list[str]) -> int:
     except typer.TyperException as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return WRONG_USAGE
+    except ModuleNotFoundError as error:
+        from preprocessing.support.versions import has_pipeline, image_name
+
+        if has_pipeline():
+            raise
+        print(
+            f"error: this needs the package {error.name}, which is not installed here: the extra "
+            f"`pipeline` brings it (`make env`, or the image {image_name()})",
+            file=sys.stderr,
+        )
+        return WRONG_USAGE
     except typer.Exit as end:  # --help
         return end.exit_code
     except KeyboardInterrupt:

@@ -7,9 +7,11 @@ else. What code must heed to need no such place is listed in docs/versions.md.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import sys
 from typing import Any
@@ -97,9 +99,27 @@ def json_with_defaults() -> dict[str, bool]:
     raise RuntimeError("json_format has no argument to print fields with default values")
 
 
-def image_name() -> str:
-    """The image that serving/deploy/Dockerfile builds, named after the project and its version."""
-    return f"{PROJECT}:{importlib.metadata.version(PROJECT)}"
+def image_name(target: str = "") -> str:
+    """An image that serving/deploy/Dockerfile builds, named after the project and its version.
+
+    Args:
+      target: `serve`; without it the image of the pipeline.
+    """
+    name = f"{PROJECT}-{target}" if target else PROJECT
+    return f"{name}:{importlib.metadata.version(PROJECT)}"
+
+
+def tensorflow_build() -> str:
+    """The distribution that TensorFlow comes from: `tensorflow`, or an image's `tensorflow-cpu`."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("tensorflow-cpu")
+        return "tensorflow-cpu"
+    return "tensorflow"
+
+
+def has_pipeline() -> bool:
+    """Whether the extra `pipeline` of setup.py is installed, and not only what a verdict needs."""
+    return importlib.util.find_spec("tfx") is not None
 
 
 def supported_tfx() -> str | None:

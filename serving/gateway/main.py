@@ -31,6 +31,7 @@ from serving.http.lifetime import (
     tell_ready,
     wait_for_end,
 )
+from serving.http.memory_need import check_memory_for
 from serving.model.starter import named_or_starter
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def run(arguments: GatewayArguments) -> int:
         client=clients.ClientSettings(token=server_token, tls_ca=arguments.server_ca),
     )
     newest = Versions(model).newest()
+    check_memory_for(workers=arguments.workers)
     set_up_log()
     stop = stop_on_signals()
     thread_failures = end_with_threads(stop)

@@ -10,6 +10,7 @@ from typing import Any
 
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.errors import UsageError
+from preprocessing.support.readable import check_readable
 from serving import clients
 from serving.gateway.refusals import Refused, unavailable
 from serving.model import card
@@ -100,6 +101,7 @@ class Versions:
           UsageError: there is none, or its crops or thresholds cannot be had here.
         """
         base = self._options.base
+        check_readable(base)
         names = [path.parent.name for path in base.glob("*/saved_model.pb")]
         numbers = [int(name) for name in names if card.is_version(name)]
         if not numbers:

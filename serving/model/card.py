@@ -13,6 +13,7 @@ from typing import Any
 
 from preprocessing.faces.crop_settings import BOX, LANDMARKS, CropSettings
 from preprocessing.support.errors import UsageError
+from preprocessing.support.readable import check_readable
 from preprocessing.support.record import Record
 from serving.model.conformal import ConformalClips
 from serving.model.familiarity import Familiarity
@@ -48,6 +49,7 @@ def find_saved_model(model_dir: str | Path) -> Path:
     root = Path(model_dir)
     if not root.is_dir():
         raise UsageError(f"{model_dir} is not a folder; give the folder of an exported model")
+    check_readable(root)
     versions = [path for path in root.iterdir() if is_version(path.name)]
     versions.sort(key=lambda path: int(path.name), reverse=True)
     for folder in (root, root / "Format-Serving", *versions):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import load_tensorflow
+from preprocessing.support.readable import check_readable
 from serving.http.arguments import (
     check_cors,
     check_files,
@@ -31,6 +32,7 @@ from serving.http.lifetime import (
     tell_ready,
     wait_for_end,
 )
+from serving.http.memory_need import check_memory_for
 from serving.model.starter import named_or_starter
 from serving.server.allocator import keep_memory
 from serving.server.arguments import ServerArguments
@@ -61,6 +63,7 @@ def run(arguments: ServerArguments) -> int:
     """
     options = _options(arguments)
     models = _models(arguments)
+    check_memory_for(server=True)
     # Now, and not after the seconds that importing TensorFlow takes.
     for port in (options.port, options.rest_port):
         check_free(options.host, port or 0, "--host, --port or --rest-port")
@@ -242,6 +245,7 @@ def _models(arguments: ServerArguments) -> list:
     base = Path(named_or_starter(arguments.model_base, "--model-base")).resolve()
     if not base.is_dir():
         raise UsageError(f"{arguments.model_base} is not a folder; give the folder of versions")
+    check_readable(base)
     if (base / "saved_model.pb").is_file():
         raise UsageError(
             f"{arguments.model_base} is one version; give the folder that it is in ({base.parent})"

@@ -202,8 +202,10 @@ def main() -> int:
 def _tell_version() -> int:
     from importlib.metadata import version
 
+    from preprocessing.support.versions import tensorflow_build
+
     print(f"TensorFlow ModelServer: deepfake-detection {version('deepfake-detection')}")
-    print(f"TensorFlow Library: {version('tensorflow')}")
+    print(f"TensorFlow Library: {version(tensorflow_build())}")
     return 0
 
 

@@ -4,9 +4,11 @@ Runs share one process and its imports.
 """
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from e2e.containers import BASE_IMAGE, ROOT, Podman, reason_not_to_run
 from e2e.workspace import Workspace
 
 from pipeline.config import Config, load_config
@@ -50,3 +52,32 @@ def demo_model(demo) -> Path:
     _, status, summary = demo
     assert status == 0
     return Path(summary["pushed"])
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory) -> Podman:
+    """The engine, with the images' base; tests skip where containers cannot run."""
+    if reason := reason_not_to_run():
+        pytest.skip(reason)
+    engine = Podman(tmp_path_factory.mktemp("podman"))
+    base = engine.program("bash", ROOT / ".ci" / "debian_image", check=False, timeout=600)
+    if base.returncode == 2:
+        pytest.skip(base.stderr.strip())
+    trial = engine("run", "--rm", BASE_IMAGE, "true", check=False)
+    if trial.returncode:
+        pytest.skip(f"no container runs here: {trial.stderr.strip()}")
+    return engine
+
+
+@pytest.fixture(scope="session")
+def serve(podman) -> str:
+    """Name of the image `serve`, built as `make images` does."""
+    return podman.build("serve")
+
+
+@pytest.fixture(scope="session")
+def pipeline_image(podman) -> str:
+    """Name of the image `pipeline`, likewise."""
+    if os.environ.get("DEEPFAKE_TEST_IMAGES") not in ("all", "built"):
+        pytest.skip("a quarter of an hour: asked for by DEEPFAKE_TEST_IMAGES=all")
+    return podman.build("pipeline")

@@ -89,8 +89,9 @@ def test_every_pinned_package_is_compared():
         for node in ast.parse((ROOT / "setup.py").read_text()).body
         if isinstance(node, ast.Assign)
     }
-    own = f"TFX_{supported_tfx().replace('.', '_')}"
-    pins = [*ast.literal_eval(lists["COMMON"]), *ast.literal_eval(lists[own])]
+    own = supported_tfx().replace(".", "_")
+    names = ("COMMON", "PIPELINE_COMMON", f"SERVING_{own}", f"TFX_{own}")
+    pins = [pin for name in names for pin in ast.literal_eval(lists[name])]
     pinned = dict(re.split(r"(?:\[\w+\])?==", pin) for pin in pins)
     findings = cheap_findings()
     assert set(findings) == {"python", "disk", "memory", *pinned}, "none of the other environment"
@@ -128,6 +129,22 @@ def test_broken_versions_are_found(pins):
     assert findings["no-such-package"].state == "broken"
     assert "is not installed" in findings["no-such-package"].detail
     assert "pip" not in findings, "extras are for developers"
+
+
+def test_extra_of_the_pipeline_counts_where_it_is_installed(pins, monkeypatch):
+    pins("numpy==0.0.1", "no-such-package==1.2 ; extra == 'pipeline'")
+    assert cheap_findings()["no-such-package"].state == "broken"
+    monkeypatch.setattr(doctor, "has_pipeline", lambda: False)
+    findings = cheap_findings()
+    assert {"memory", "numpy"} <= set(findings)
+    assert "no-such-package" not in findings
+    assert "server and gateway want 2 GB" in findings["memory"].detail
+
+
+def test_memory_of_a_container_is_its_limit(monkeypatch):
+    monkeypatch.setattr(doctor, "memory_limit", lambda: 1 << 30)
+    memory = cheap_findings()["memory"]
+    assert (memory.state, memory.detail.split(";")[0]) == ("broken", "1.1 GB available")
 
 
 def test_right_version_with_extra_is_well(pins):

@@ -9,6 +9,7 @@ import yaml
 from compiled_pipeline import make_volume
 
 from pipeline.cli import main
+from preprocessing.support.versions import image_name
 
 pytestmark = pytest.mark.integration
 
@@ -51,6 +52,7 @@ def test_named_files_and_images_exist(page):
         files = [words[place + 1] for place, word in enumerate(words) if word == "-f"]
         assert all((ROOT / file).is_file() for file in files)
     (configuration,) = (yaml.safe_load(block) for block in blocks(page, "yaml"))
-    built, pushed = commands(page, "docker")
-    assert built[built.index("-t") + 1] == pushed[1] == configuration["kubeflow"]["image"]
-    assert (ROOT / built[built.index("-f") + 1]).is_file()
+    assert commands(page, "make") == [["images"]]
+    tagged, pushed = commands(page, "docker")
+    assert tagged[1] == image_name(), "that is what it builds"
+    assert tagged[2] == pushed[1] == configuration["kubeflow"]["image"]

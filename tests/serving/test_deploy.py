@@ -1,7 +1,9 @@
 """Production files, as far as they can be judged without Docker and without a cluster."""
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from serving.server.metrics import Metrics
 from serving.server.text_config import METRICS_PATH, read_batching_config
 
 DEPLOY = Path(serving.__file__).parent / "deploy"
+ROOT = DEPLOY.parents[1]
 # Of the volume that tasks and servers share.
 VOLUME = Path(pipeline.__file__).parent / "deploy" / "kubernetes" / "volume.yaml"
 KUBERNETES = [*sorted((DEPLOY / "kubernetes").glob("*.yaml")), VOLUME]
@@ -50,6 +53,16 @@ def claim():
     pod = job["spec"]["template"]["spec"]
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == name
     return name
+
+
+def composed():
+    """The two compose files as one."""
+    both = [
+        yaml.safe_load((DEPLOY / name).read_text())
+        for name in ("compose.yaml", "compose.monitoring.yaml")
+    ]
+    services = {**both[0]["services"], **both[1]["services"]}
+    return {"services": services, "volumes": both[1]["volumes"]}
 
 
 def model_of(document):
@@ -170,14 +183,44 @@ def test_servers_read_where_pusher_writes(name):
     assert mounts["models"]["mountPath"] == "/models"
 
 
-def test_image_is_the_one_that_tasks_run_in():
-    texts = [DEPLOY / "Dockerfile", DEPLOY / "compose.yaml", *KUBERNETES]
-    named = {
-        image
-        for path in texts
-        for image in re.findall(r"deepfake-detection:[\w.]+", path.read_text())
-    }
-    assert named == {image_name()}
+def test_images_are_those_that_are_built():
+    """Their names and tags are copies of setup.py's."""
+    jobs = sorted(VOLUME.parent.glob("*.yaml"))
+    for paths, image in (
+        ([DEPLOY / "compose.yaml", *(DEPLOY / "kubernetes").glob("*.yaml")], image_name("serve")),
+        (jobs, image_name()),
+    ):
+        named = {
+            name
+            for path in paths
+            for name in re.findall(r"deepfake-detection[\w-]*:[\w.]+", path.read_text())
+        }
+        assert named == {image}
+
+
+def test_script_builds_the_images_that_are_named(tmp_path):
+    """With a program in the engine's place that notes what it was asked."""
+    engine = tmp_path / "podman"
+    engine.write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n[ "$1" != image ] || echo 1234567890\n'
+    )
+    engine.chmod(0o755)
+    done = subprocess.run(
+        ["bash", ROOT / ".ci" / "images"],
+        env={**os.environ, "ENGINE": str(engine), "EXTRA_CA": "/ca.pem"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    builds = [
+        line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("build ")
+    ]
+    for line, target in zip(builds, ("serve", "pipeline"), strict=True):
+        image = image_name("serve" if target == "serve" else "")
+        assert f"--target {target} --tag {image} " in line
+        assert "--secret id=ca,src=/ca.pem" in line, "a secret stays out of the image"
+        assert f"{image}: 1234 MB" in done.stdout
+    assert f"VERSION={image_name().rpartition(':')[2]}" in builds[0]
 
 
 def test_config_map_holds_the_files_of_this_folder(tmp_path):
@@ -217,7 +260,7 @@ def test_kserve_service():
 
 
 def test_compose_mounts_files_that_exist_and_pins_images():
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    compose = composed()
     for name, service in compose["services"].items():
         assert re.search(r":v?\d", service["image"]), name
         for volume in service.get("volumes", ()):
@@ -275,7 +318,7 @@ def test_prometheus_scrapes_the_pages_of_server_and_gateway():
     assert paths == {"serving": METRICS_PATH, "gateway": "/metrics"}
     assert f'path: "{METRICS_PATH}"' in (DEPLOY / "monitoring.config").read_text()
     assert all((DEPLOY / name).is_file() for name in prometheus["rule_files"])
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    compose = composed()
     for name, job in jobs.items():
         host, port = job["static_configs"][0]["targets"][0].split(":")
         assert host == name

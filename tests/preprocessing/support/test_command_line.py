@@ -6,6 +6,7 @@ from typing import Annotated
 import pytest
 import typer
 
+from preprocessing.support import versions
 from preprocessing.support.command_line import (
     add_command,
     call,
@@ -112,3 +113,14 @@ def test_arguments_are_those_of_the_process_by_default(monkeypatch, capsys):
 def test_nearest(name, words):
     said = nearest(name, ["--model", "--output"])
     assert said == (f"; did you mean {words!r}?" if words else "")
+
+
+def test_package_of_the_extra_that_is_not_installed_is_named(monkeypatch, capsys):
+    app = ends_with(ModuleNotFoundError("No module named 'tfx'", name="tfx"))
+    with pytest.raises(ModuleNotFoundError):
+        call(app, "test", [])
+    monkeypatch.setattr(versions, "has_pipeline", lambda: False)
+    assert call(app, "test", []) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("error: this needs the package tfx, which is not installed here")
+    assert versions.image_name() in sentence
