@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from google.protobuf import text_format
 from kubernetes import client
+from kubernetes.utils import parse_quantity
 from tensorflow_serving.config import model_server_config_pb2
 
 import pipeline
@@ -253,10 +255,54 @@ def test_kserve_service():
     model = document["spec"]["predictor"]["model"]
     assert model["modelFormat"] == {"name": "tensorflow"}
     assert model["storageUri"] == f"pvc://{claim()}/models/{NAME}"
-    check(model["resources"], "V1ResourceRequirements", "resources")
-    # Of the runtime kserve-tensorflow-serving; what is not set here is taken from there.
-    limits = {"cpu": "1", "memory": "2Gi", **model["resources"]["limits"]}
-    assert float(limits["cpu"]) >= float(model["resources"]["requests"]["cpu"])
+
+
+def merged(base, overlay):
+    """Strategic merge of what a container has: maps are merged, all else is replaced."""
+    if not (isinstance(base, dict) and isinstance(overlay, dict)):
+        return overlay
+    return {
+        key: merged(base[key], overlay[key])
+        if key in base and key in overlay
+        else {**base, **overlay}[key]
+        for key in base | overlay
+    }
+
+
+# config/runtimes/kserve-tensorflow-serving.yaml of kserve/kserve at 1a104a2d.
+RUNTIME_CONTAINER = {
+    "name": "kserve-container",
+    "image": "tensorflow/serving",
+    "command": ["/usr/bin/tensorflow_model_server"],
+    "args": ["--model_name=deepfake", "--port=9000", "--rest_api_port=8080"],
+    "securityContext": {"runAsUser": 1000, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}},
+    "resources": {
+        "requests": {"cpu": "1", "memory": "2Gi"},
+        "limits": {"cpu": "1", "memory": "2Gi"},
+    },
+}
+
+
+def test_kserve_pod_is_valid_with_the_defaults_of_its_runtime():
+    """As pkg/utils/container_merge.go of KServe makes it; Kubernetes refuses it otherwise."""
+    predictor = dict(find("kserve", "InferenceService")["spec"]["predictor"])
+    model = predictor.pop("model")
+    # What the container does not have is the model's.
+    overlay = {key: model[key] for key in model if key in client.V1Container.attribute_map.values()}
+    container = merged(RUNTIME_CONTAINER, overlay)
+    # What scales the predictor is KServe's, the rest a pod's.
+    for key in ("minReplicas", "maxReplicas", "timeout"):
+        del predictor[key]
+    check({**predictor, "containers": [container]}, "V1PodSpec", "pod")
+    requests, limits = (container["resources"][key] for key in ("requests", "limits"))
+    assert set(requests) == {"cpu", "memory"}
+    for name, amount in requests.items():
+        assert parse_quantity(amount) <= parse_quantity(limits[name]), name
+    del overlay["resources"]["limits"]["cpu"]
+    resources = merged(RUNTIME_CONTAINER, overlay)["resources"]
+    assert float(resources["limits"]["cpu"]) < float(resources["requests"]["cpu"]), (
+        "the limit is needed: without it the runtime's applies"
+    )
 
 
 def test_compose_mounts_files_that_exist_and_pins_images():
@@ -309,6 +355,16 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist():
         assert _queried(expression), expression
         assert _queried(expression) <= _metric_names(), expression
         assert expression.count("(") == expression.count(")")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize("what", [("config", "prometheus.yaml"), ("rules", "alerts.yaml")])
+def test_prometheus_accepts_configuration_and_rules(what):
+    kind, name = what
+    command = ["promtool", "check", kind, "--lint-fatal", str(DEPLOY / name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCESS" in done.stdout
 
 
 def test_prometheus_scrapes_the_pages_of_server_and_gateway():
