@@ -19,6 +19,7 @@ from e2e.kubeflow_store import (
     Run,
     Store,
     in_a_process,
+    local_path,
 )
 
 OUR_NAME = "pipeline.kubeflow.entry_point"
@@ -55,6 +56,7 @@ class KubeflowInterpreter:
         self._entry_point = entry_point
         self._run = run
         self.store = Store()
+        self._drivers = 0
         self._pods = 0
         self._ids = 0
         self._cache: dict[str, dict[str, Any]] = {}
@@ -83,25 +85,37 @@ class KubeflowInterpreter:
         """Runs one task on the latest outputs of those before it; returns its outputs.
 
         Raises:
-          LauncherError: the task has failed.
+          LauncherError: the task has failed, as often as it may be tried.
         """
-        self._pods += 1
-        folder = self._folder / f"{self._pods}-{name}"
-        invocation = self._invocation(name, folder)
+        self._drivers += 1
+        invocation = self._invocation(name)
         key = self._cache_key(name, invocation)
         if self.tasks[name].get("cachingOptions", {}).get("enableCache") and key in self._cache:
             self.outputs[name] = self._cache[key]
             return self.outputs[name]
         self.executed.append(name)
-        temporary = folder / "tmp"
-        temporary.mkdir(parents=True, exist_ok=True)
-        places = {"DEEPFAKE_BUCKETS": str(folder), "TMPDIR": str(temporary)}
-        environment = {**os.environ, **places}
-        pod = Pod(folder, self.store, self.habits, environment, self._run)
-        made = pod.execute(invocation, self._command(name))
+        made = self._execute(name, invocation)
         self.outputs[name] = {key: self._recorded(key, made[key]) for key in made}
         self._cache[key] = self.outputs[name]
         return self.outputs[name]
+
+    def _execute(self, name: str, invocation: dict[str, Any]) -> dict[str, Any]:
+        """Starts a new pod for each attempt; the driver is not asked again."""
+        last = self.tasks[name].get("retryPolicy", {}).get("maxRetryCount", 0)
+        for attempt in range(last + 1):
+            self._pods += 1
+            folder = self._folder / f"{self._pods}-{name}"
+            temporary = folder / "tmp"
+            temporary.mkdir(parents=True, exist_ok=True)
+            places = {"DEEPFAKE_BUCKETS": str(folder), "TMPDIR": str(temporary)}
+            environment = {**os.environ, **places}
+            pod = Pod(folder, self.store, self.habits, environment, self._run)
+            try:
+                return pod.execute(invocation, self._command(name), attempt)
+            except LauncherError:
+                if attempt == last:
+                    raise
+        raise AssertionError(last)
 
     def forget(self, name: str) -> None:
         """Drops what the cache has of a task."""
@@ -122,7 +136,7 @@ class KubeflowInterpreter:
             command[command.index(OUR_NAME)] = self._entry_point
         return command
 
-    def _invocation(self, name: str, folder: Path) -> dict[str, Any]:
+    def _invocation(self, name: str) -> dict[str, Any]:
         """The ExecutorInput, as driver/driver.go, resolveInputs and provisionOutputs make it."""
         task = self.tasks[name]
         inputs = task.get("inputs", {})
@@ -135,7 +149,7 @@ class KubeflowInterpreter:
             key: value["runtimeValue"]["constant"]
             for key, value in inputs.get("parameters", {}).items()
         }
-        salt = [f"salt-{self._pods}"] if self.habits.salted else []
+        salt = [f"salt-{self._drivers}"] if self.habits.salted else []
         task_root = "/".join([self._root, name, *salt])
         outputs = {}
         component = self._components[task["componentRef"]["name"]]
@@ -143,18 +157,16 @@ class KubeflowInterpreter:
         if self.habits.logs:
             declared["executor-logs"] = {"artifactType": {"schemaTitle": "system.Artifact"}}
         for key, output in declared.items():
-            suffix = self.habits.log_suffix if key == "executor-logs" else ""
-            artifact = {"uri": f"{task_root}/{key}{suffix}", "type": output["artifactType"]}
+            artifact = {"uri": f"{task_root}/{key}", "type": output["artifactType"]}
             if self.habits.named_outputs:
                 artifact["name"] = key
             outputs[key] = {"artifacts": [artifact]}
-        output_file = folder / FIXED_OUTPUT_FILE
+        output_file = FIXED_OUTPUT_FILE
         if self.habits.task_output_file:
-            pod = Pod(folder, self.store, self.habits, {})
-            output_file = pod.local(task_root) / "output_metadata.json"
+            output_file = f"{local_path(task_root)}/output_metadata.json"
         return {
             "inputs": {"artifacts": artifacts, "parameterValues": parameters},
-            "outputs": {"artifacts": outputs, "outputFile": str(output_file)},
+            "outputs": {"artifacts": outputs, "outputFile": output_file},
         }
 
     def _recorded(self, key: str, artifact: dict[str, Any]) -> dict[str, Any]:

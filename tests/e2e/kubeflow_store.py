@@ -4,6 +4,7 @@ Each habit is followed by where it was read, in kubeflow/pipelines at 7b70c7b95 
 version is named (paths below backend/src/v2), and by "seen" where KFP's own programs did it.
 """
 
+import copy
 import dataclasses
 import json
 import posixpath
@@ -28,7 +29,7 @@ class Habits:
     Attributes:
       logs: the driver adds the output `executor-logs` (driver/driver.go, provisionOutputs; seen in
         2.5.0 and 2.17.0; read for 2.0.5, which does not).
-      log_suffix: the retry index, appended to its URI (component/launcher_v2.go,
+      log_of_attempt: the number of the attempt is appended to its URI (component/launcher_v2.go,
         qualifyExecutorLogsURI; seen in 2.17.0).
       task_output_file: the output file lies beside the artifacts (driver/driver.go,
         provisionOutputs; read) instead of at one fixed place for all tasks.
@@ -40,16 +41,16 @@ class Habits:
     """
 
     logs: bool
-    log_suffix: str
+    log_of_attempt: bool
     task_output_file: bool
     salted: bool
     named_outputs: bool
     bare_prefix: bool
 
 
-KFP_2_0 = Habits(False, "", False, False, False, True)
-KFP_2_5 = Habits(True, "", False, True, False, True)
-KFP_NEWEST = Habits(True, "-0", True, True, True, False)
+KFP_2_0 = Habits(False, False, False, False, False, True)
+KFP_2_5 = Habits(True, False, False, True, False, True)
+KFP_NEWEST = Habits(True, True, True, True, True, False)
 VERSIONS = {"2.0": KFP_2_0, "2.5": KFP_2_5, "newest": KFP_NEWEST}
 
 
@@ -123,14 +124,22 @@ class Pod:
     run: Run = in_a_process
 
     def local(self, uri: str) -> Path:
-        """component/launcher_v2.go, LocalPathForURI."""
-        for scheme, name in FOLDERS.items():
-            if uri.startswith(scheme):
-                return self.folder / name / uri.removeprefix(scheme)
-        raise LauncherError(f"failed to generate local path for URI {uri}")
+        """The path of a URI for the command."""
+        return self.path(local_path(uri))
 
-    def execute(self, invocation: dict[str, Any], command: list[str]) -> dict[str, Any]:
+    def path(self, path: str) -> Path:
+        """Where a path of the container is here."""
+        return self.folder / path.lstrip("/")
+
+    def execute(
+        self, invocation: dict[str, Any], command: list[str], attempt: int = 0
+    ) -> dict[str, Any]:
         """Downloads, runs, reads the answer, uploads (component/launcher_v2.go, execute; seen).
+
+        Args:
+          invocation: the ExecutorInput.
+          command: of the container.
+          attempt: how often the task was started before.
 
         Returns:
           The outputs of the invocation with what the command has answered.
@@ -138,6 +147,11 @@ class Pod:
         Raises:
           LauncherError: the launcher would end with an error.
         """
+        invocation = copy.deepcopy(invocation)
+        log = invocation["outputs"]["artifacts"].get("executor-logs")
+        if log and self.habits.log_of_attempt:
+            log["artifacts"][0]["uri"] += f"-{attempt}"
+        invocation["outputs"]["outputFile"] = str(self.path(invocation["outputs"]["outputFile"]))
         for artifact in artifacts_of(invocation["inputs"]):
             uri = artifact["uri"]
             self.store.download(uri, self.local(uri), self.habits.bare_prefix)
@@ -148,9 +162,13 @@ class Pod:
         text = json.dumps(invocation)
         words = [word.replace("{{$}}", text) for word in command]
         assert words[0] == "python"
+        self._write_log(outputs, "")
         status, said = self.run([sys.executable, *words[1:]], self.environment, self.folder)
         self._write_log(outputs, said)
         if status:
+            if log:
+                uri = log["artifacts"][0]["uri"]
+                self.store.upload(self.local(uri), uri)
             raise LauncherError(f"exit status {status}: {said[-4000:]}")
         answer = self._answer(outputs)
         made = {}
@@ -161,6 +179,7 @@ class Pod:
         return made
 
     def _write_log(self, outputs: dict[str, Any], said: str) -> None:
+        """getLogWriter: the file is there while the command runs; kept if it fails."""
         if log := outputs["artifacts"].get("executor-logs"):
             self.local(log["artifacts"][0]["uri"]).write_text(said)
 
@@ -174,6 +193,14 @@ class Pod:
             return {}
         json_format.Parse(path.read_text(), pipeline_spec_pb2.ExecutorOutput())
         return json.loads(path.read_text()).get("artifacts", {})
+
+
+def local_path(uri: str) -> str:
+    """The path in the container (component/launcher_v2.go, LocalPathForURI; seen)."""
+    for scheme, name in FOLDERS.items():
+        if uri.startswith(scheme):
+            return f"/{name}/{uri.removeprefix(scheme)}"
+    raise LauncherError(f"failed to generate local path for URI {uri}")
 
 
 def artifacts_of(side: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,10 @@
 """The pipeline compiled for Kubeflow works: its containers' commands, run without a cluster.
 
-One whole run with one root; tests/pipeline/test_kubeflow_entry_point.py has the others.
+One whole run with one root and one version's habits, of which these variables choose others:
+
+    DEEPFAKE_KUBEFLOW_ROOT=s3://bucket/runs DEEPFAKE_KUBEFLOW_VERSION=2.5 pytest tests/e2e/...
+
+tests/pipeline/test_kubeflow_entry_point.py runs some tasks with every root and version.
 """
 
 import json
@@ -11,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from e2e.kubeflow_interpreter import KubeflowInterpreter
-from e2e.kubeflow_store import KFP_NEWEST
+from e2e.kubeflow_store import VERSIONS
 from e2e.workspace import SMALL
 
 from components.evaluation import results, serving_result
@@ -20,6 +24,8 @@ from preprocessing.extraction import extraction_report
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+ARTIFACTS = os.environ.get("DEEPFAKE_KUBEFLOW_ROOT", "minio://mlpipeline/v2/artifacts")
+HABITS = VERSIONS[os.environ.get("DEEPFAKE_KUBEFLOW_VERSION", "newest")]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +54,7 @@ def interpreter(output, workspace):
     assert done.returncode == 0, done.stderr
     pods = output / "pods"
     pods.mkdir()
-    root = "minio://mlpipeline/v2/artifacts"
-    return KubeflowInterpreter(output / "pipeline.yaml", pods, root, KFP_NEWEST)
+    return KubeflowInterpreter(output / "pipeline.yaml", pods, ARTIFACTS, HABITS)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ def test_artifacts_are_in_the_store_and_name_no_pod(interpreter, order, output):
     without_files = set()
     for task, outputs in interpreter.outputs.items():
         for key, artifact in outputs.items():
-            assert artifact["uri"].startswith("minio://"), (task, key)
+            assert artifact["uri"].startswith(f"{ARTIFACTS}/{task}/"), (task, key)
             assert str(output / "pods") not in json.dumps(artifact), (task, key)
             if not any(uri.startswith(artifact["uri"]) for uri in interpreter.store.objects):
                 without_files.add((task, key))

@@ -11,6 +11,7 @@ import json
 import shutil
 import traceback
 from contextlib import redirect_stderr
+from pathlib import Path
 
 import pytest
 from compiled_pipeline import INPUTS, compile_to
@@ -171,6 +172,31 @@ def test_a_task_that_is_started_again_does_not_read_its_first_answer(interpret, 
     leftover.write_text('{"parameterValues": {"schema_file": "of an earlier task"}}')
     schema = interpreter.run_task("ImportSchemaGen")["schema"]
     assert f"{schema['uri']}/schema.pbtxt" in interpreter.store.objects
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_task_that_was_killed_is_started_again_in_a_new_pod(interpret, version):
+    def killed_once(command, environment, folder):
+        attempts.append(folder)
+        if len(attempts) == 1:
+            bucket = Path(environment["DEEPFAKE_BUCKETS"]) / "s3"
+            *_, part = sorted(bucket.glob("**/ImportSchemaGen/**"))
+            (part / "schema").mkdir(parents=True)
+            (part / "schema" / "part.txt").write_text("of an attempt that was killed")
+            return 137, "killed"
+        return run(command, environment, folder)
+
+    attempts = []
+    interpreter = interpret(ROOTS[1], VERSIONS[version])
+    run, interpreter._run = interpreter._run, killed_once
+    interpreter.tasks["ImportSchemaGen"]["retryPolicy"] = {"maxRetryCount": 1}
+    interpreter.run_task("ImportSchemaGen")
+    assert len(set(attempts)) == 2
+    kept = [key.rpartition("/")[2] for key in interpreter.store.objects]
+    logs = ["executor-logs"] if VERSIONS[version].logs else []
+    if VERSIONS[version].log_of_attempt:
+        logs = ["executor-logs-0", "executor-logs-1"]
+    assert sorted(kept) == [*logs, "schema.pbtxt"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
