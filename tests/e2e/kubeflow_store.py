@@ -32,10 +32,10 @@ class Habits:
       log_of_attempt: the number of the attempt is appended to its URI (component/launcher_v2.go,
         qualifyExecutorLogsURI; seen in 2.17.0).
       task_output_file: the output file lies beside the artifacts (driver/driver.go,
-        provisionOutputs; read) instead of at one fixed place for all tasks.
-      salted: URIs of outputs hold a random part (the same; seen in 2.5.0; read for 2.0.5, whose
-        do not).
-      named_outputs: outputs have their key as a name (the same; read).
+        provisionOutputs; seen in 2.17.0) instead of at one fixed place for all tasks.
+      salted: URIs of outputs hold a random part (the same; seen in 2.5.0 and 2.17.0; read for
+        2.0.5, whose do not).
+      named_outputs: outputs have their key as a name (the same; seen in 2.17.0).
       bare_prefix: a download takes every object whose key begins like the artifact's
         (objectstore/object_store.go, DownloadBlob, 2.0.5 and 2.5.0; seen in 2.5.0).
     """
@@ -68,7 +68,7 @@ class Store:
         """Files of a folder, or one file; folders without files leave nothing.
 
         objectstore/object_store.go, UploadBlob; seen. What does not exist is not an error
-        (component/launcher_v2.go, uploadOutputArtifacts; read).
+        (component/launcher_v2.go, uploadOutputArtifacts; seen).
         """
         if path.is_file():
             self.objects[uri] = path.read_bytes()
