@@ -294,6 +294,9 @@ def test_kserve_pod_is_valid_with_the_defaults_of_its_runtime():
     for key in ("minReplicas", "maxReplicas", "timeout"):
         del predictor[key]
     check({**predictor, "containers": [container]}, "V1PodSpec", "pod")
+    security = container["securityContext"]
+    assert security["runAsUser"] == predictor["securityContext"]["runAsUser"]
+    assert security["capabilities"] == {"drop": ["ALL"]}
     requests, limits = (container["resources"][key] for key in ("requests", "limits"))
     assert set(requests) == {"cpu", "memory"}
     for name, amount in requests.items():
