@@ -22,7 +22,7 @@ def media() -> Path:
 
 # Session fixtures that take minutes: the tests that ask for the same one stay in one worker, so
 # that it is made once. All other tests stay together by file.
-_SHARED = ("demo", "workspace", "workbench", "server")
+_SHARED = ("demo", "workspace", "podman", "workbench", "server")
 
 
 @pytest.hookimpl(tryfirst=True)

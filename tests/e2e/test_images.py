@@ -11,13 +11,7 @@ from e2e.containers import BASE_IMAGE, ROOT, USER
 
 from preprocessing.support.versions import image_name
 
-# It uses all cores itself.
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slow,
-    pytest.mark.alone,
-    pytest.mark.timeout(1200),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
 CLIP = ROOT / "tests" / "media" / "anareal121.mp4"

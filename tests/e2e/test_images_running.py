@@ -16,13 +16,7 @@ from e2e.containers import ROOT, Container, Podman, own, request, until
 
 from serving.model import starter
 
-# It uses all cores itself.
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slow,
-    pytest.mark.alone,
-    pytest.mark.timeout(1200),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MEDIA = ROOT / "tests" / "media"
 CLIP = (MEDIA / "anareal121.mp4").read_bytes()
