@@ -18,7 +18,6 @@ from components.trainer.history import write_history
 from components.trainer.reference_clips import calibrate, learn_appearance
 from components.trainer.setup import make_training, open_crops, read_config
 from components.trainer.training_state import TrainingState
-from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support import progress
 
 if TYPE_CHECKING:
@@ -65,9 +64,7 @@ def run_fn(fn_args: FnArgs) -> None:
         write_history(training.rows, fn_args.model_run_dir)
         training.save_weights(fn_args.model_run_dir)
 
-        extraction = settings.get("metadata", {}).get("extraction", {})
-        frames = extraction.get("frames_per_clip", CropSettings().frames_per_clip)
-        clips = calibrate(detector, logits, val.table, frames)
+        clips = calibrate(detector, logits, val.table, val.extraction.frames_per_clip)
         validation = Validation.of(clips.calibration(logits), val.table)
         _LOG.info("%s: %s", clips.calibration, validation)
         progress.report("train", 0, 0, "looking at how training and val crops appear")

@@ -241,12 +241,7 @@ def _shown(crops: list[Crop], shown: str) -> list[int]:
     """Numbers of the crops of which pictures are wanted, see `Shown`."""
     if shown == Shown.FACES:
         return list(range(len(crops)))
-    best: dict[int, int] = {}
-    if shown == Shown.TRACKS:
-        for number, crop in enumerate(crops):
-            if crop.track not in best or crop.score > crops[best[crop.track]].score:
-                best[crop.track] = number
-    return list(best.values())
+    return list(messages.best_of_tracks(crops).values()) if shown == Shown.TRACKS else []
 
 
 def _small(jpeg: bytes) -> bytes:

@@ -21,7 +21,7 @@ from serving import clients
 from serving.gateway import face_strips
 from serving.gateway.crop_worker import CropWorker, Found, Tell
 from serving.gateway.limits import FileLimits
-from serving.gateway.messages import Shown
+from serving.gateway.messages import Shown, best_of_tracks
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected, Refused, too_late
 from serving.gateway.served_versions import ModelOptions, ServedVersion, Versions, refusal
@@ -286,7 +286,7 @@ class Examiner:
         shown: dict[str, Any],
     ) -> dict[str, Any]:
         answer = verdict.answer(version.about)
-        best = face_strips.best_faces(faces) if job.with_crops else {}
+        best = best_of_tracks(faces.crops) if job.with_crops else {}
         for entry in answer["tracks"]:
             if job.with_crops:
                 picture = faces.shown[best[entry["track"]]]

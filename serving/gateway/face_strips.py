@@ -16,16 +16,6 @@ TRACK_FACES, ANSWER_FACES = 6, 24
 _SIDE = 64
 
 
-def best_faces(faces: Found) -> dict[int, int]:
-    """The crop that the detector is surest of, among those with a picture, by track."""
-    best: dict[int, int] = {}
-    for number in sorted(faces.shown):
-        crop = faces.crops[number]
-        if crop.track not in best or crop.score > faces.crops[best[crop.track]].score:
-            best[crop.track] = number
-    return best
-
-
 def strip_faces(verdict: Verdict, faces: Found) -> dict[int, list[int]]:
     """The crops that the strips of an answer show, by track.
 

@@ -14,7 +14,10 @@ import enum
 import json
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from preprocessing.faces.face_cropper import Crop
 
 _LENGTH = struct.Struct(">I")
 _MOST_HEADER = 8 << 20
@@ -33,6 +36,15 @@ class Shown(str, enum.Enum):
     NONE = "none"
     TRACKS = "tracks"
     FACES = "faces"
+
+
+def best_of_tracks(crops: Sequence[Crop]) -> dict[int, int]:
+    """Number of the crop of each track that the detector is surest of, the first of equal ones."""
+    best: dict[int, int] = {}
+    for number, crop in enumerate(crops):
+        if crop.track not in best or crop.score > crops[best[crop.track]].score:
+            best[crop.track] = number
+    return best
 
 
 class BrokenMessage(ValueError):
