@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests needs."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,27 @@ def media() -> Path:
     return Path(folder)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out the modules in which `-m` selects no test: each worker imports all the others.
+
+    The markers of an expression with `and` and `not` alone are looked for in the module's text.
+    """
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    text = collection_path.read_text()
+    of_all = re.search(r"^pytestmark = (\[.*?^\]|.*?$)", text, re.MULTILINE | re.DOTALL)
+    for term in re.split(r"\s+and\s+", config.option.markexpr):
+        if term.isidentifier() and f"mark.{term}" not in text:
+            return True
+        refused = re.fullmatch(r"not (\w+)", term)
+        if refused and of_all and f"mark.{refused[1]}" in of_all[1]:
+            return True
+    return None
+
+
 # Session fixtures that take minutes: the tests that ask for the same one stay in one worker, so
 # that it is made once. All other tests stay together by file.
-_SHARED = ("demo", "workspace", "podman", "workbench", "server")
+_SHARED = ("newest", "demo", "workspace", "podman", "workbench", "server")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -29,6 +31,8 @@ _BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
 _LEVELS = 4
 
 
+# Traced once for what measures training's and val's crops and for what is exported.
+@functools.partial(tf.function, autograph=False)
 def image_facts(pixels: tf.Tensor) -> tf.Tensor:
     """The facts of crops.
 

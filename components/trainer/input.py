@@ -21,6 +21,9 @@ from preprocessing.extraction.face_example import FAKE
 # which an ending process waits no longer for that.
 _QUIET, _PATIENCE = 1.0, 10.0
 
+# Traced once for all datasets of a strength: the two phases of a training, the trials of a tuner.
+_augment = tf.function(augment, autograph=False)
+
 # encoded crops: string [batch] -> pixels: float32 [batch, size, size, 3]
 Transform = Callable[[tf.Tensor], tf.Tensor]
 
@@ -71,7 +74,7 @@ def training_dataset(
         pixels = transform(tf.ensure_shape(encoded, [None]))
         landmarks = tf.ensure_shape(landmarks, [None, 5, 2])
         draw_seed = tf.stack([seed, step])
-        pixels = augment(pixels, augmentation, draw_seed, sampler.paired, landmarks)
+        pixels = _augment(pixels, augmentation, draw_seed, sampler.paired, landmarks)
         labels = tf.ensure_shape(labels, [None])[:, tf.newaxis]
         if sampler.weights is None:
             return pixels, labels
