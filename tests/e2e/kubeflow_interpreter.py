@@ -47,9 +47,7 @@ class KubeflowInterpreter:
         entry_point: str = "",
         run: Run = in_a_process,
     ):
-        spec = next(yaml.safe_load_all(pipeline.read_text()))
-        self._components = spec["components"]
-        self._executors = spec["deploymentSpec"]["executors"]
+        self.submit(pipeline)
         self._folder = folder
         self._root = root
         self.habits = habits
@@ -60,11 +58,18 @@ class KubeflowInterpreter:
         self._pods = 0
         self._ids = 0
         self._cache: dict[str, dict[str, Any]] = {}
-        self.tasks: dict[str, Any] = spec["root"]["dag"]["tasks"]
         # Task -> output key -> artifact as the metadata store has it.
         self.outputs: dict[str, dict[str, Any]] = {}
         # In the order in which their commands were started.
         self.executed: list[str] = []
+
+    def submit(self, pipeline: Path) -> None:
+        """Takes a package for the next run; object store and cache are kept."""
+        spec, *platforms = yaml.safe_load_all(pipeline.read_text())
+        self._components = spec["components"]
+        self._executors = spec["deploymentSpec"]["executors"]
+        self._platforms = platforms
+        self.tasks: dict[str, Any] = spec["root"]["dag"]["tasks"]
 
     def run(self) -> list[str]:
         """Runs all tasks, each after those it depends on; returns the order."""
@@ -102,9 +107,12 @@ class KubeflowInterpreter:
     def _execute(self, name: str, invocation: dict[str, Any]) -> dict[str, Any]:
         """Starts a new pod for each attempt; the driver is not asked again."""
         last = self.tasks[name].get("retryPolicy", {}).get("maxRetryCount", 0)
+        self._pods += 1
+        folder = self._folder / f"{self._pods}-{name}"
         for attempt in range(last + 1):
-            self._pods += 1
-            folder = self._folder / f"{self._pods}-{name}"
+            if attempt:
+                # All pods have the same paths, and files of their own there.
+                folder.rename(f"{folder}-{attempt}")
             temporary = folder / "tmp"
             temporary.mkdir(parents=True, exist_ok=True)
             places = {"DEEPFAKE_BUCKETS": str(folder), "TMPDIR": str(temporary)}
