@@ -65,10 +65,9 @@ class KubeflowInterpreter:
 
     def submit(self, pipeline: Path) -> None:
         """Takes a package for the next run; object store and cache are kept."""
-        spec, *platforms = yaml.safe_load_all(pipeline.read_text())
+        spec = next(yaml.safe_load_all(pipeline.read_text()))
         self._components = spec["components"]
         self._executors = spec["deploymentSpec"]["executors"]
-        self._platforms = platforms
         self.tasks: dict[str, Any] = spec["root"]["dag"]["tasks"]
 
     def run(self) -> list[str]:

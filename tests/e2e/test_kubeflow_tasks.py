@@ -42,6 +42,7 @@ class Containers:
       folder: for what the processes print.
 
     Attributes:
+      from_nothing: tasks that are started once as a container does it, by a Python of their own.
       signs: task -> what tells that it works; then it is killed.
       killed: the tasks that were.
     """
@@ -49,6 +50,7 @@ class Containers:
     def __init__(self, python: Path, folder: Path):
         self.python = python
         self.tasks = TaskServer(python, folder)
+        self.from_nothing = ["ImportSchemaGen"]
         self.signs = {}
         self.killed = []
 
@@ -56,8 +58,8 @@ class Containers:
         # A checkout that the tests themselves may have on their path.
         environment = {key: environment[key] for key in environment if key != "PYTHONPATH"}
         _, _, task = folder.name.partition("-")
-        if task == "ImportSchemaGen":
-            # Once as a container does it, from nothing.
+        if task in self.from_nothing:
+            self.from_nothing.remove(task)
             return in_a_process([str(self.python), *command[1:]], environment, folder)
         sign = self.signs.pop(task, None)
         watch = partial(self._kill, task, sign) if sign else None

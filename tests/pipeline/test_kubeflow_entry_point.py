@@ -184,14 +184,16 @@ def test_a_task_that_was_killed_is_started_again_in_a_new_pod(interpret, version
             (part / "schema").mkdir(parents=True)
             (part / "schema" / "part.txt").write_text("of an attempt that was killed")
             return 137, "killed"
+        kept.extend(key.rpartition("/")[2] for key in interpreter.store.objects)
         return run(command, environment, folder)
 
-    attempts = []
+    attempts, kept = [], []
     interpreter = interpret(ROOTS[1], VERSIONS[version])
     run, interpreter._run = interpreter._run, killed_once
     interpreter.tasks["ImportSchemaGen"]["retryPolicy"] = {"maxRetryCount": 1}
     interpreter.run_task("ImportSchemaGen")
     assert len(attempts) == 2
+    assert kept == (["executor-logs-0"] if VERSIONS[version].log_of_failure else [])
     kept = [key.rpartition("/")[2] for key in interpreter.store.objects]
     logs = ["executor-logs"] if VERSIONS[version].logs else []
     if VERSIONS[version].log_of_attempt:
