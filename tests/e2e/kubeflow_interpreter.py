@@ -68,7 +68,10 @@ class KubeflowInterpreter:
         spec = next(yaml.safe_load_all(pipeline.read_text()))
         self._components = spec["components"]
         self._executors = spec["deploymentSpec"]["executors"]
-        self.tasks: dict[str, Any] = spec["root"]["dag"]["tasks"]
+        tasks = spec["root"]["dag"]["tasks"]
+        # Here all goes by the names of nodes, which are those of components.
+        self._nodes = {name: task["componentRef"]["name"] for name, task in tasks.items()}
+        self.tasks: dict[str, Any] = {self._nodes[name]: task for name, task in tasks.items()}
 
     def run(self) -> list[str]:
         """Runs all tasks, each after those it depends on; returns the order."""
@@ -77,7 +80,8 @@ class KubeflowInterpreter:
             ready = [
                 name
                 for name, task in self.tasks.items()
-                if name not in order and set(task.get("dependentTasks", ())) <= set(order)
+                if name not in order
+                and {self._nodes[before] for before in task.get("dependentTasks", ())} <= set(order)
             ]
             assert ready, f"tasks wait for each other: {set(self.tasks) - set(order)}"
             for name in ready:
@@ -150,14 +154,15 @@ class KubeflowInterpreter:
         artifacts = {}
         for key, source in inputs.get("artifacts", {}).items():
             source = source["taskOutputArtifact"]
-            made = self.outputs[source["producerTask"]][source["outputArtifactKey"]]
+            producer = self._nodes[source["producerTask"]]
+            made = self.outputs[producer][source["outputArtifactKey"]]
             artifacts[key] = {"artifacts": [made]}
         parameters = {
             key: value["runtimeValue"]["constant"]
             for key, value in inputs.get("parameters", {}).items()
         }
         salt = [f"salt-{self._drivers}"] if self.habits.salted else []
-        task_root = "/".join([self._root, name, *salt])
+        task_root = "/".join([self._root, task["taskInfo"]["name"], *salt])
         outputs = {}
         component = self._components[task["componentRef"]["name"]]
         declared = dict(component["outputDefinitions"]["artifacts"])

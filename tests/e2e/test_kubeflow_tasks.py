@@ -21,6 +21,7 @@ from e2e.wheel_environment import PACKAGES, make_environment
 from e2e.workspace import SMALL
 
 from components.evaluation import results, serving_result
+from pipeline.kubeflow.names import task_name
 from preprocessing.extraction import extraction_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -195,7 +196,7 @@ def test_killed_tasks_were_started_again(runs, containers):
     assert containers.killed == ["FaceExtractor", "Trainer"]
     again = {uri for uri in interpreter.store.objects if uri.endswith("/executor-logs-1")}
     tasks = {uri.removeprefix(RUNS["newest"]).split("/")[1] for uri in again}
-    assert tasks == {"FaceExtractor", "Trainer"}
+    assert tasks == {"face-extractor", "trainer"}
 
 
 @each_run
@@ -204,7 +205,7 @@ def test_artifacts_are_in_the_store_and_name_no_pod(runs, version, output):
     without_files = set()
     for task, outputs in interpreter.outputs.items():
         for key, artifact in outputs.items():
-            assert artifact["uri"].startswith(f"{RUNS[version]}/{task}/"), (task, key)
+            assert artifact["uri"].startswith(f"{RUNS[version]}/{task_name(task)}/"), (task, key)
             assert f"{output}/pods" not in json.dumps(artifact), (task, key)
             if not any(uri.startswith(artifact["uri"]) for uri in interpreter.store.objects):
                 without_files.add((task, key))

@@ -88,7 +88,7 @@ def give(interpreter, task, key, metadata=None, files=()):
 def test_a_task_without_inputs(interpret, version, root):
     interpreter = interpret(root, VERSIONS[version])
     schema = interpreter.run_task("ImportSchemaGen")["schema"]
-    assert schema["uri"].startswith(f"{root}/ImportSchemaGen/")
+    assert schema["uri"].startswith(f"{root}/import-schema-gen/")
     assert interpreter.store.objects[f"{schema['uri']}/schema.pbtxt"] == SCHEMA.read_bytes()
     logs = [key for key in interpreter.outputs["ImportSchemaGen"] if "logs" in key]
     assert logs == (["executor-logs"] if VERSIONS[version].logs else [])
@@ -180,7 +180,7 @@ def test_a_task_that_was_killed_is_started_again_in_a_new_pod(interpret, version
         attempts.append(folder)
         if len(attempts) == 1:
             bucket = Path(environment["DEEPFAKE_BUCKETS"]) / "s3"
-            *_, part = sorted(bucket.glob("**/ImportSchemaGen/**"))
+            *_, part = sorted(bucket.glob("**/import-schema-gen/**"))
             (part / "schema").mkdir(parents=True)
             (part / "schema" / "part.txt").write_text("of an attempt that was killed")
             return 137, "killed"
