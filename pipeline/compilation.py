@@ -15,7 +15,7 @@ from pipeline.inputs import Inputs, make_output, prepare
 from pipeline.kubeflow.buckets import texts_changed
 from pipeline.kubeflow.checks import Target, check_places, check_target
 from pipeline.kubeflow.config import KubeflowConfig
-from pipeline.kubeflow.names import pipeline_name
+from pipeline.kubeflow.names import pipeline_name, task_name
 from preprocessing.support.errors import UsageError
 from preprocessing.support.quiet import load_tensorflow, quiet
 
@@ -98,7 +98,7 @@ def compile_job(config: Config, inputs: Inputs, image: str) -> dict[str, Any]:
 
 
 def finished(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
-    """A job of TFX's compiler with retries, paths as tasks see them, and JSON in one line.
+    """A job of TFX's compiler with retries, names and paths of a cluster, and JSON in one line.
 
     Versions of protobuf write JSON differently, which would change cache keys.
     """
@@ -110,10 +110,23 @@ def finished(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
         return json.dumps(texts_changed(json.loads(text), plain), sort_keys=True)
 
     spec = job["pipelineSpec"] = texts_changed(job["pipelineSpec"], plain)
+    dag = spec["root"]["dag"]
+    dag["tasks"] = {task_name(node): _renamed(task) for node, task in dag["tasks"].items()}
     if kubeflow.retries:
-        for task in spec["root"]["dag"]["tasks"].values():
+        for task in dag["tasks"].values():
             task["retryPolicy"] = {"maxRetryCount": kubeflow.retries, "backoffDuration": "30s"}
     return job
+
+
+def _renamed(task: dict[str, Any]) -> dict[str, Any]:
+    """A task under its name in a cluster, which knows the others by theirs."""
+    task["taskInfo"]["name"] = task_name(task["taskInfo"]["name"])
+    if "dependentTasks" in task:
+        task["dependentTasks"] = [task_name(node) for node in task["dependentTasks"]]
+    for source in task.get("inputs", {}).get("artifacts", {}).values():
+        made = source["taskOutputArtifact"]
+        made["producerTask"] = task_name(made["producerTask"])
+    return task
 
 
 def compile_file(

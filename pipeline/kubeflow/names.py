@@ -33,6 +33,18 @@ def pipeline_name(name: str) -> str:
     return normalised
 
 
+def task_name(node: str) -> str:
+    """The name of a node's task, in the form that the SDK of Kubeflow Pipelines gives to names.
+
+    Kubeflow 2.4 and 2.5 name the pods of a task that may be retried after it (v2/compiler/
+    argocompiler/container.go, addContainerExecutorTemplate), and Kubernetes refuses capitals there.
+
+    >>> task_name("ImportSchemaGen")
+    'import-schema-gen'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", node).lower()
+
+
 def image_of(kubeflow: KubeflowConfig, given: str | None = None) -> str:
     """The image that tasks run in: the one that is given, the configured one, or the project's."""
     return given or kubeflow.image or image_name()

@@ -47,9 +47,7 @@ class KubeflowInterpreter:
         entry_point: str = "",
         run: Run = in_a_process,
     ):
-        spec = next(yaml.safe_load_all(pipeline.read_text()))
-        self._components = spec["components"]
-        self._executors = spec["deploymentSpec"]["executors"]
+        self.submit(pipeline)
         self._folder = folder
         self._root = root
         self.habits = habits
@@ -60,11 +58,20 @@ class KubeflowInterpreter:
         self._pods = 0
         self._ids = 0
         self._cache: dict[str, dict[str, Any]] = {}
-        self.tasks: dict[str, Any] = spec["root"]["dag"]["tasks"]
         # Task -> output key -> artifact as the metadata store has it.
         self.outputs: dict[str, dict[str, Any]] = {}
         # In the order in which their commands were started.
         self.executed: list[str] = []
+
+    def submit(self, pipeline: Path) -> None:
+        """Takes a package for the next run; object store and cache are kept."""
+        spec = next(yaml.safe_load_all(pipeline.read_text()))
+        self._components = spec["components"]
+        self._executors = spec["deploymentSpec"]["executors"]
+        tasks = spec["root"]["dag"]["tasks"]
+        # Here all goes by the names of nodes, which are those of components.
+        self._nodes = {name: task["componentRef"]["name"] for name, task in tasks.items()}
+        self.tasks: dict[str, Any] = {self._nodes[name]: task for name, task in tasks.items()}
 
     def run(self) -> list[str]:
         """Runs all tasks, each after those it depends on; returns the order."""
@@ -73,7 +80,8 @@ class KubeflowInterpreter:
             ready = [
                 name
                 for name, task in self.tasks.items()
-                if name not in order and set(task.get("dependentTasks", ())) <= set(order)
+                if name not in order
+                and {self._nodes[before] for before in task.get("dependentTasks", ())} <= set(order)
             ]
             assert ready, f"tasks wait for each other: {set(self.tasks) - set(order)}"
             for name in ready:
@@ -102,9 +110,12 @@ class KubeflowInterpreter:
     def _execute(self, name: str, invocation: dict[str, Any]) -> dict[str, Any]:
         """Starts a new pod for each attempt; the driver is not asked again."""
         last = self.tasks[name].get("retryPolicy", {}).get("maxRetryCount", 0)
+        self._pods += 1
+        folder = self._folder / f"{self._pods}-{name}"
         for attempt in range(last + 1):
-            self._pods += 1
-            folder = self._folder / f"{self._pods}-{name}"
+            if attempt:
+                # All pods have the same paths, and files of their own there.
+                folder.rename(f"{folder}-{attempt}")
             temporary = folder / "tmp"
             temporary.mkdir(parents=True, exist_ok=True)
             places = {"DEEPFAKE_BUCKETS": str(folder), "TMPDIR": str(temporary)}
@@ -143,14 +154,15 @@ class KubeflowInterpreter:
         artifacts = {}
         for key, source in inputs.get("artifacts", {}).items():
             source = source["taskOutputArtifact"]
-            made = self.outputs[source["producerTask"]][source["outputArtifactKey"]]
+            producer = self._nodes[source["producerTask"]]
+            made = self.outputs[producer][source["outputArtifactKey"]]
             artifacts[key] = {"artifacts": [made]}
         parameters = {
             key: value["runtimeValue"]["constant"]
             for key, value in inputs.get("parameters", {}).items()
         }
         salt = [f"salt-{self._drivers}"] if self.habits.salted else []
-        task_root = "/".join([self._root, name, *salt])
+        task_root = "/".join([self._root, task["taskInfo"]["name"], *salt])
         outputs = {}
         component = self._components[task["componentRef"]["name"]]
         declared = dict(component["outputDefinitions"]["artifacts"])

@@ -31,6 +31,8 @@ class Habits:
         2.5.0 and 2.17.0; read for 2.0.5, which does not).
       log_of_attempt: the number of the attempt is appended to its URI (component/launcher_v2.go,
         qualifyExecutorLogsURI; seen in 2.17.0).
+      log_of_failure: the log is stored even if the command fails (component/launcher_v2.go,
+        uploadOutputArtifacts; seen in 2.17.0; 2.5.0 stores nothing then, read).
       task_output_file: the output file lies beside the artifacts (driver/driver.go,
         provisionOutputs; seen in 2.17.0) instead of at one fixed place for all tasks.
       salted: URIs of outputs hold a random part (the same; seen in 2.5.0 and 2.17.0; read for
@@ -42,15 +44,16 @@ class Habits:
 
     logs: bool
     log_of_attempt: bool
+    log_of_failure: bool
     task_output_file: bool
     salted: bool
     named_outputs: bool
     bare_prefix: bool
 
 
-KFP_2_0 = Habits(False, False, False, False, False, True)
-KFP_2_5 = Habits(True, False, False, True, False, True)
-KFP_NEWEST = Habits(True, True, True, True, True, False)
+KFP_2_0 = Habits(False, False, False, False, False, False, True)
+KFP_2_5 = Habits(True, False, False, False, True, False, True)
+KFP_NEWEST = Habits(True, True, True, True, True, True, False)
 VERSIONS = {"2.0": KFP_2_0, "2.5": KFP_2_5, "newest": KFP_NEWEST}
 
 
@@ -166,7 +169,7 @@ class Pod:
         status, said = self.run([sys.executable, *words[1:]], self.environment, self.folder)
         self._write_log(outputs, said)
         if status:
-            if log:
+            if log and self.habits.log_of_failure:
                 uri = log["artifacts"][0]["uri"]
                 self.store.upload(self.local(uri), uri)
             raise LauncherError(f"exit status {status}: {said[-4000:]}")

@@ -87,6 +87,6 @@ def test_compile_for_vertex(tmp_path, workspace, environment):
     )
     (compiled,) = [*tmp_path.glob("*.yaml"), *tmp_path.glob("*.json")]
     tasks = yaml.safe_load(compiled.read_text())["root"]["dag"]["tasks"]
-    assert {"FaceExtractor", "BlessedModel", "Pusher"} <= set(tasks)
-    root = tasks["FaceExtractor"]["inputs"]["parameters"]["root"]["runtimeValue"]["constant"]
+    assert {"face-extractor", "blessed-model", "pusher"} <= set(tasks)
+    root = tasks["face-extractor"]["inputs"]["parameters"]["root"]["runtimeValue"]["constant"]
     assert root == str(workspace.data), "the configuration came from the environment"

@@ -4,6 +4,7 @@ import difflib
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,8 @@ def pipeline_of(package: Path) -> dict:
 def test_every_task_is_a_container_and_none_a_resolver(compiled):
     spec = pipeline_of(compiled)
     assert spec["schemaVersion"] == "2.1.0"
-    assert set(spec["root"]["dag"]["tasks"]) == TASKS
+    assert set(spec["components"]) == TASKS
+    assert len(spec["root"]["dag"]["tasks"]) == len(TASKS)
     assert len(spec["deploymentSpec"]["executors"]) == len(TASKS)
     for executor in spec["deploymentSpec"]["executors"].values():
         assert set(executor) == {"container"}
@@ -89,10 +91,22 @@ def test_every_task_is_a_container_and_none_a_resolver(compiled):
 
 def test_nothing_is_trained_before_the_examples_are_found_valid(compiled):
     tasks = pipeline_of(compiled)["root"]["dag"]["tasks"]
-    assert "ExampleValidator" in tasks["Transform"]["dependentTasks"]
-    assert "Transform" in tasks["Trainer"]["dependentTasks"]
-    assert {"ClipEvaluator", "ServingCheck"} <= set(tasks["Pusher"]["dependentTasks"])
-    assert "Evaluator" in tasks["ClipEvaluator"]["dependentTasks"]
+    assert "example-validator" in tasks["transform"]["dependentTasks"]
+    assert "transform" in tasks["trainer"]["dependentTasks"]
+    assert {"clip-evaluator", "serving-check"} <= set(tasks["pusher"]["dependentTasks"])
+    assert "evaluator" in tasks["clip-evaluator"]["dependentTasks"]
+
+
+def test_pods_may_have_the_names_of_tasks(compiled):
+    """Kubeflow 2.4 and 2.5 name pods of tasks with retries after them: RFC 1123, no capitals."""
+    tasks = pipeline_of(compiled)["root"]["dag"]["tasks"]
+    for name, task in tasks.items():
+        assert re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
+        # The driver finds what a task has made by this name.
+        assert task["taskInfo"]["name"] == name
+        inputs = task.get("inputs", {}).get("artifacts", {}).values()
+        named = {source["taskOutputArtifact"]["producerTask"] for source in inputs}
+        assert named | set(task.get("dependentTasks", ())) <= set(tasks)
 
 
 def test_kfp_loads_it(compiled):
@@ -137,11 +151,11 @@ def test_entry_point_compiles_a_dataset(tmp_path):
     images = {e["container"]["image"] for e in spec["deploymentSpec"]["executors"].values()}
     assert images == {"registry/image:1"}
     tasks = spec["root"]["dag"]["tasks"]
-    values = tasks["FaceExtractor"]["inputs"]["parameters"]
+    values = tasks["face-extractor"]["inputs"]["parameters"]
     assert values["root"]["runtimeValue"]["constant"] == str(tmp_path / "data")
     assert Path(values["manifest"]["runtimeValue"]["constant"]).is_file()
     # Relative paths mean nothing in a pod.
-    for task in ("BlessedModel", "Pusher"):
+    for task in ("blessed-model", "pusher"):
         destination = tasks[task]["inputs"]["parameters"]["push_destination"]
         assert f"{tmp_path}/out/models/folder" in destination["runtimeValue"]["constant"]
 

@@ -25,12 +25,12 @@ def test_compile_for_kubeflow_writes_paths_as_tasks_see_them(volume, tmp_path, c
     text = file.read_text()
     assert str(volume) not in text
     spec, platform = yaml.safe_load_all(text)
-    extractor = spec["root"]["dag"]["tasks"]["FaceExtractor"]["inputs"]["parameters"]
+    extractor = spec["root"]["dag"]["tasks"]["face-extractor"]["inputs"]["parameters"]
     assert extractor["root"]["runtimeValue"]["constant"] == "/mnt/deepfake/data"
     manifest = extractor["manifest"]["runtimeValue"]["constant"]
     assert manifest.startswith("/mnt/deepfake/out/inputs/manifest-")
     assert (volume / manifest.removeprefix("/mnt/deepfake/")).is_file()
-    pusher = spec["root"]["dag"]["tasks"]["Pusher"]["inputs"]["parameters"]
+    pusher = spec["root"]["dag"]["tasks"]["pusher"]["inputs"]["parameters"]
     destination = json.loads(pusher["push_destination"]["runtimeValue"]["constant"])
     assert destination["filesystem"]["base_directory"] == "/mnt/deepfake/out/models/folder"
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -43,7 +43,7 @@ def test_compile_for_vertex_writes_to_the_bucket(volume, tmp_path):
     job = json.loads(file.read_text())
     assert str(volume) not in file.read_text()
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/deepfake/out/artifacts"
-    extractor = job["pipelineSpec"]["root"]["dag"]["tasks"]["FaceExtractor"]["inputs"]
+    extractor = job["pipelineSpec"]["root"]["dag"]["tasks"]["face-extractor"]["inputs"]
     root = extractor["parameters"]["root"]["runtimeValue"]["constant"]
     assert root == "/gcs/bucket/deepfake/data"
 
@@ -70,7 +70,7 @@ def test_names_are_normalised(tmp_path):
     spec = next(yaml.safe_load_all(compile_to(tmp_path / "a.yaml", "name=Celeb_DF").read_text()))
     assert spec["pipelineInfo"]["name"] == "celeb-df"
     # The folder of pushed models keeps the name of the configuration.
-    pusher = spec["root"]["dag"]["tasks"]["Pusher"]["inputs"]["parameters"]
+    pusher = spec["root"]["dag"]["tasks"]["pusher"]["inputs"]["parameters"]
     assert "models/Celeb_DF" in pusher["push_destination"]["runtimeValue"]["constant"]
 
 

@@ -88,7 +88,7 @@ def give(interpreter, task, key, metadata=None, files=()):
 def test_a_task_without_inputs(interpret, version, root):
     interpreter = interpret(root, VERSIONS[version])
     schema = interpreter.run_task("ImportSchemaGen")["schema"]
-    assert schema["uri"].startswith(f"{root}/ImportSchemaGen/")
+    assert schema["uri"].startswith(f"{root}/import-schema-gen/")
     assert interpreter.store.objects[f"{schema['uri']}/schema.pbtxt"] == SCHEMA.read_bytes()
     logs = [key for key in interpreter.outputs["ImportSchemaGen"] if "logs" in key]
     assert logs == (["executor-logs"] if VERSIONS[version].logs else [])
@@ -180,18 +180,20 @@ def test_a_task_that_was_killed_is_started_again_in_a_new_pod(interpret, version
         attempts.append(folder)
         if len(attempts) == 1:
             bucket = Path(environment["DEEPFAKE_BUCKETS"]) / "s3"
-            *_, part = sorted(bucket.glob("**/ImportSchemaGen/**"))
+            *_, part = sorted(bucket.glob("**/import-schema-gen/**"))
             (part / "schema").mkdir(parents=True)
             (part / "schema" / "part.txt").write_text("of an attempt that was killed")
             return 137, "killed"
+        kept.extend(key.rpartition("/")[2] for key in interpreter.store.objects)
         return run(command, environment, folder)
 
-    attempts = []
+    attempts, kept = [], []
     interpreter = interpret(ROOTS[1], VERSIONS[version])
     run, interpreter._run = interpreter._run, killed_once
     interpreter.tasks["ImportSchemaGen"]["retryPolicy"] = {"maxRetryCount": 1}
     interpreter.run_task("ImportSchemaGen")
-    assert len(set(attempts)) == 2
+    assert len(attempts) == 2
+    assert kept == (["executor-logs-0"] if VERSIONS[version].log_of_failure else [])
     kept = [key.rpartition("/")[2] for key in interpreter.store.objects]
     logs = ["executor-logs"] if VERSIONS[version].logs else []
     if VERSIONS[version].log_of_attempt:

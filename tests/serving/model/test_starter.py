@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from serving_support.starter import PROVENANCE, TOLD, make_starter
+from wheels import build_wheel
 
 import serving
 from pipeline.cli import main
@@ -197,10 +196,7 @@ def test_a_wheel_holds_every_file_of_the_starter(made, tmp_path):
     shutil.copy(ROOT / "setup.py", tmp_path)
     shutil.copytree(ROOT / "serving", tmp_path / "serving")
     shutil.copytree(made / "1", tmp_path / "serving" / "starter" / "999999999")
-    build = [sys.executable, "setup.py", "-q", "bdist_wheel", "--dist-dir", "wheel"]
-    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
-    (wheel,) = (tmp_path / "wheel").glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
+    names = set(zipfile.ZipFile(build_wheel(tmp_path)).namelist())
     wanted = {
         str(path.relative_to(tmp_path))
         for path in (tmp_path / "serving" / "starter").rglob("*")
