@@ -12,6 +12,7 @@ import yaml
 from google.protobuf import text_format
 from kubernetes import client
 from kubernetes.utils import parse_quantity
+from serving_support.rules import alert_rules, queried
 from tensorflow_serving.config import model_server_config_pb2
 
 import pipeline
@@ -341,13 +342,8 @@ def _metric_names():
     return names | GatewayMetrics().names()
 
 
-def _queried(expression):
-    return set(re.findall(r":[a-z_]+(?::[a-z_]+)+|deepfake_gateway_\w+|^up\b", expression))
-
-
 def test_rules_and_dashboard_ask_for_metrics_that_exist():
-    alerts = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())
-    rules = [rule for group in alerts["groups"] for rule in group["rules"]]
+    rules = alert_rules()
     assert all({"alert", "expr", "labels", "annotations"} <= rule.keys() for rule in rules)
     dashboard = json.loads((DEPLOY / "grafana/dashboards/serving.json").read_text())
     panels = dashboard["panels"]
@@ -355,8 +351,8 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist():
     expressions = [rule["expr"] for rule in rules]
     expressions += [target["expr"] for panel in panels for target in panel["targets"]]
     for expression in expressions:
-        assert _queried(expression), expression
-        assert _queried(expression) <= _metric_names(), expression
+        assert queried(expression), expression
+        assert queried(expression) <= _metric_names(), expression
         assert expression.count("(") == expression.count(")")
 
 

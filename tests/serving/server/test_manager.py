@@ -1,5 +1,6 @@
 """Versions on disk, and what the manager makes of them; real models, no process."""
 
+import errno
 import os
 import shutil
 import threading
@@ -17,6 +18,7 @@ from serving.server.inference import Inference
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.model_versions import State
+from serving.server.servable import is_complete
 from serving.server.served_model import Target
 from serving.server.status_codes import Code, ServingError
 
@@ -180,6 +182,30 @@ def test_incomplete_version_waits(serve, made):
     shutil.copy(made[2] / "saved_model.pb", served.base / "2")
     served.manager.look()
     assert served.ask() == 2.0
+
+
+def test_version_that_may_not_be_read_is_said_and_stops_no_other(serve, monkeypatch, caplog):
+    """The tests may be root's, whom no folder is closed to."""
+    closed = {"2"}
+
+    def look_into(folder):
+        if folder.name in closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return is_complete(folder)
+
+    monkeypatch.setattr("serving.server.manager.is_complete", look_into)
+    served = serve().add(1).add(2)
+    assert served.ask() == 1.0
+    assert served.states() == {1: "AVAILABLE"}
+    said = (
+        f"version 2 may not be read by the user {os.geteuid()} of this process; versions [1] stay"
+    )
+    assert caplog.text.count(said) == 1
+    served.add(3)
+    assert served.ask() == 3.0
+    closed.add("3")
+    served.manager.look()
+    assert served.ask() == 3.0, "it is served already"
 
 
 @pytest.mark.parametrize("damage", ["graph", "variables", "no variables"])
