@@ -221,6 +221,7 @@ def test_script_builds_the_images_that_are_named(tmp_path):
     for line, target in zip(builds, ("serve", "pipeline"), strict=True):
         image = image_name("serve" if target == "serve" else "")
         assert f"--target {target} --tag {image} " in line
+        assert re.search(r"--build-arg RECIPE=[0-9a-f]{16} ", line), "what is mounted is asked for"
         assert "--secret id=ca,src=/ca.pem" in line, "a secret stays out of the image"
         assert f"{image}: 1234 MB" in done.stdout
     assert f"VERSION={image_name().rpartition(':')[2]}" in builds[0]
