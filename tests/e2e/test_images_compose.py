@@ -11,7 +11,7 @@ import time
 import pytest
 from e2e import browser
 from e2e.composed import Composed
-from e2e.containers import CLIP, MEDIA, metrics, push, ready, request, until, verdict
+from e2e.containers import CLIP, MEDIA, metrics, own, push, ready, request, until, verdict
 from serving_support.rules import alert_rules, queried
 
 from benchmarks.overload import OVERLOAD, flood, sustainable
@@ -80,14 +80,27 @@ def test_new_version_is_served_without_a_lost_request(composed, volume):
 
 
 def test_version_that_another_user_keeps_to_himself_is_said(composed, volume):
-    push(volume / "deepfake", 3, user=0, mode=0o700)
-    said = re.compile(r"3.*may not be read by the user 10001")
+    """A new one by the server, which serves the last one; the last one by the gateway."""
+    base = volume / "deepfake"
+    closed = "may not be read by the user 10001"
+    push(base, 3, user=0, mode=0o700)
     try:
-        until(lambda: said.search(composed.container("serving").log()), composed.log)
+        said = f"version 3 {closed}"
+        until(lambda: said in composed.container("serving").log(), composed.log)
         status, answer = verdict(composed.address)
         assert (status, answer.get("model", {}).get("version")) == (200, 2), answer
+        (base / "2").chmod(0o700)
+        own(base / "2", 0)
+        status, answer = verdict(composed.address)
+        assert status == 503
+        assert "the model server serves version 2" in answer["error"]
+        said = f"version 2 is served and cannot be used: /models/deepfake/2 {closed}"
+        assert said in composed.container("gateway").log()
     finally:
-        shutil.rmtree(volume / "deepfake" / "3")
+        shutil.rmtree(base / "3")
+        own(base / "2")
+        (base / "2").chmod(0o755)
+    until(lambda: ready(composed.address), composed.log)
 
 
 def test_overload_stays_within_the_limits_of_memory(composed):
