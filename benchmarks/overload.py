@@ -105,20 +105,17 @@ def overload(kind: str, seconds: float) -> dict[str, float]:
     ):
         rate = sustainable(scorer, crop, min(seconds, 8.0))
         unloaded = statistics.median(_latencies(scorer, crop, 15))
-        before = highest = server.memory()
-
-        def watch() -> None:
-            nonlocal highest
-            highest = max(highest, server.memory())
-
+        memory = [server.memory()]
         where = (server.grpc, server.rest, base.name)
-        tally, start = flood(where, crop, OVERLOAD * rate, seconds, watch)
+        tally, start = flood(
+            where, crop, OVERLOAD * rate, seconds, lambda: memory.append(server.memory())
+        )
         # Back to normal: three requests in a row as fast as before, but for noise.
         while max(_latencies(scorer, crop, 3)) > 2 * unloaded + 0.01:
             if time.perf_counter() - start > 30:
                 break
         recovery = time.perf_counter() - start
-        after = server.memory()
+        memory.append(server.memory())
     if tally.unanswered:
         print(f"without an answer: {dict(tally.reasons)}")
     return {
@@ -128,7 +125,7 @@ def overload(kind: str, seconds: float) -> dict[str, float]:
         "refused": float(tally.refused),
         "unanswered_requests": float(tally.unanswered),
         "refusal_p99_ms": float(np.percentile(tally.refusal_seconds or [0.0], 99)) * 1e3,
-        "memory_growth": max(highest, after) / before,
+        "memory_growth": max(memory) / memory[0],
         "recovery_seconds": recovery,
     }
 
