@@ -159,7 +159,8 @@ class Pods:
         for path in self._files.values():
             self._podman("play", "kube", "--down", path, check=False)
         self._podman("network", "rm", "--force", self._name, check=False)
-        self._podman("volume", "rm", "--force", self._name, check=False)
+        # podman makes a volume of the ConfigMap as well, by its name.
+        self._podman("volume", "rm", "--force", self._name, "deepfake-serving", check=False)
 
     def log(self) -> str:
         """Of both."""
