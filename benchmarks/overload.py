@@ -26,6 +26,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 # Before anything imports TensorFlow, which else prints pages.
@@ -102,16 +103,19 @@ def overload(kind: str, seconds: float) -> dict[str, float]:
         ServerProcess(["--model-base", base, "--batching", BATCHING]) as server,
         connect(f"grpc://{server.grpc}", base.name, ONCE) as scorer,
     ):
-        rate = _sustainable(scorer, crop, min(seconds, 8.0))
+        rate = sustainable(scorer, crop, min(seconds, 8.0))
         unloaded = statistics.median(_latencies(scorer, crop, 15))
-        before = server.memory()
-        tally, highest, start = _flood(server, base.name, crop, OVERLOAD * rate, seconds)
+        memory = [server.memory()]
+        where = (server.grpc, server.rest, base.name)
+        tally, start = flood(
+            where, crop, OVERLOAD * rate, seconds, lambda: memory.append(server.memory())
+        )
         # Back to normal: three requests in a row as fast as before, but for noise.
         while max(_latencies(scorer, crop, 3)) > 2 * unloaded + 0.01:
             if time.perf_counter() - start > 30:
                 break
         recovery = time.perf_counter() - start
-        after = server.memory()
+        memory.append(server.memory())
     if tally.unanswered:
         print(f"without an answer: {dict(tally.reasons)}")
     return {
@@ -121,12 +125,12 @@ def overload(kind: str, seconds: float) -> dict[str, float]:
         "refused": float(tally.refused),
         "unanswered_requests": float(tally.unanswered),
         "refusal_p99_ms": float(np.percentile(tally.refusal_seconds or [0.0], 99)) * 1e3,
-        "memory_growth": max(highest, after) / before,
+        "memory_growth": max(memory) / memory[0],
         "recovery_seconds": recovery,
     }
 
 
-def _sustainable(scorer: Scorer, crop: bytes, seconds: float) -> float:
+def sustainable(scorer: Scorer, crop: bytes, seconds: float) -> float:
     """Requests a second of 16 clients that wait for their answers."""
     end = time.perf_counter() + seconds
     counts = [0] * 16
@@ -154,19 +158,31 @@ def _latencies(scorer: Scorer, crop: bytes, count: int) -> list[float]:
     return latencies
 
 
-def _flood(
-    server: ServerProcess, model: str, crop: bytes, rate: float, seconds: float
-) -> tuple[Tally, int, float]:
-    """Sends at a fixed rate and waits for all answers.
+def flood(
+    where: tuple[str, str, str],
+    crop: bytes,
+    rate: float,
+    seconds: float,
+    watch: Callable[[], None] = lambda: None,
+) -> tuple[Tally, float]:
+    """Sends at a fixed rate, half over gRPC and half over REST, and waits for all answers.
+
+    Args:
+      where: address of gRPC, URL of REST, and the model's name.
+      crop: a JPEG picture.
+      rate: requests a second.
+      seconds: how long.
+      watch: called every 50 requests.
 
     Returns:
-      The outcomes, the most memory seen, and when the last request was sent.
+      The outcomes, and when the last request was sent.
     """
-    tally, highest = Tally(), 0
+    address, url, model = where
+    tally = Tally()
     with (
         concurrent.futures.ThreadPoolExecutor(128) as rest_threads,
-        connect(server.rest, model, ONCE) as rest,
-        _futures(server.grpc, model, crop, tally) as send_grpc,
+        connect(url, model, ONCE) as rest,
+        _futures(address, model, crop, tally) as send_grpc,
     ):
 
         def send_rest() -> None:
@@ -188,9 +204,9 @@ def _flood(
             else:
                 rest_threads.submit(send_rest)
             if number % 50 == 0:
-                highest = max(highest, server.memory())
+                watch()
         ended = time.perf_counter()
-    return tally, highest, ended
+    return tally, ended
 
 
 class _futures:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
+import logging
 import os
 import tempfile
 import time
@@ -15,6 +16,8 @@ from typing import Any
 
 from serving.gateway.body import FORM_BYTES, Body, guess, too_large
 from serving.gateway.refusals import Disconnected, Refused, unavailable
+
+_LOG = logging.getLogger(__name__)
 
 # Bytes gathered before a thread writes them: a full disk or a slow one must not hold the loop.
 _WRITE_BYTES = 1 << 20
@@ -73,6 +76,7 @@ async def uploaded(
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
+        _LOG.warning("there is no room for an upload in %s (%s)", folder, error.strerror)
         raise unavailable("there is no room for the file", "busy") from error
     finally:
         path.unlink(missing_ok=True)

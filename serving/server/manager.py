@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from serving.server.config import LoadOptions, ServedModelConfig
@@ -217,12 +218,17 @@ class ModelManager:
 
     def _look_at(self, model: ServedModel) -> None:
         try:
-            folders, ignored = list_versions(model.config.base_path)
-            complete = {n: path for n, path in folders.items() if is_complete(path)}
+            folders, problem = list_versions(model.config.base_path)
+            complete, closed = _complete(folders, model.live())
         except OSError as error:
             self._report(model, f"its folder cannot be listed ({error.strerror})")
             return
-        self._note_incomplete(model, folders.keys() - complete.keys())
+        if closed:
+            problem = (
+                f"version {', '.join(map(str, closed))} may not be read by the user "
+                f"{os.geteuid()} of this process"
+            )
+        self._note_incomplete(model, folders.keys() - complete.keys() - set(closed))
         usable = [n for n, path in complete.items() if self._may_serve(model, n, path)]
         while True:
             chosen = model.config.policy.choose(usable)
@@ -231,10 +237,10 @@ class ModelManager:
                 break
             if not self._load(model, missing[0], complete[missing[0]]):
                 usable.remove(missing[0])  # What is wanted now is the next lower version.
-        if not chosen:
+        if not chosen and not closed:
             self._report(model, "there is no version that can be served in its folder")
         else:
-            self._report(model, ignored)
+            self._report(model, problem)
         live = model.live()
         if set(live) & set(chosen):
             for number in set(live) - set(chosen):
@@ -362,3 +368,24 @@ class ModelManager:
         elif model.problem and not problem:
             _LOG.info("model %s: its folder is in order again", model.config.name)
         model.problem = problem
+
+
+def _complete(
+    folders: Mapping[int, Path], live: Collection[int]
+) -> tuple[dict[int, Path], list[int]]:
+    """The versions that have a SavedModel, and those that may not be looked into.
+
+    Args:
+      folders: by version.
+      live: versions that are served; they stay though they may not be looked into any more.
+    """
+    complete, closed = {}, []
+    for number, path in folders.items():
+        try:
+            found = is_complete(path)
+        except PermissionError:
+            closed.append(number)
+            found = number in live
+        if found:
+            complete[number] = path
+    return complete, sorted(closed)

@@ -1,4 +1,4 @@
-"""Run inside an image: prints the files that no package accounts for, one a line.
+"""Run inside an image: prints files that no package accounts for, and modules without bytecode.
 
 Of Debian's packages dpkg's lists say which files are theirs, of Python's their RECORD; bytecode
 belongs to its source.
@@ -7,6 +7,7 @@ belongs to its source.
 import csv
 import os
 import re
+from importlib.util import cache_from_source
 from pathlib import Path
 
 _FOLDERS = {Path(name) for name in ("/dev", "/proc", "/sys", "/run", "/tmp")}
@@ -45,7 +46,9 @@ def main() -> None:
     for root, folders, names in os.walk("/"):
         folders[:] = [name for name in folders if Path(root, name) not in _FOLDERS]
         for path in (real(f"{root.rstrip('/')}/{name}") for name in names):
-            if path not in known and source_of(path) not in known:
+            unknown = path not in known and source_of(path) not in known
+            module = path.startswith("/opt/deepfake/lib") and path.endswith(".py")
+            if unknown or (module and not Path(cache_from_source(path)).exists()):
                 print(path)
 
 

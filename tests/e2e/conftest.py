@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from e2e.containers import BASE_IMAGE, ROOT, Podman, reason_not_to_run
+from e2e.containers import BASE_IMAGE, ROOT, Podman, own, push, reason_not_to_run
 from e2e.workspace import Workspace
 
 from pipeline.config import Config, load_config
@@ -73,6 +73,16 @@ def podman(tmp_path_factory) -> Podman:
 def serve(podman) -> str:
     """Name of the image `serve`, built as `make images` does."""
     return podman.build("serve")
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory) -> Path:
+    """A folder as Pusher fills it, of the images' user: deepfake/1."""
+    base = tmp_path_factory.mktemp("volume") / "models" / "deepfake"
+    base.mkdir(parents=True)
+    own(base.parent)
+    push(base, 1)
+    return base.parent
 
 
 @pytest.fixture(scope="session")

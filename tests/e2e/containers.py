@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import time
 import urllib.error
@@ -17,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing.support.versions import image_name
+from serving.model import starter
 
 ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "docker.io/library/debian:trixie-slim"
 USER = 10001
+MEDIA = ROOT / "tests" / "media"
+CLIP = (MEDIA / "anareal121.mp4").read_bytes()
 # What manifests and compose file ask for.
 CONFINED = (
     *("--read-only", "--read-only-tmpfs=false"),
@@ -156,6 +160,24 @@ class Container:
         done = self.podman("logs", self.name)
         return done.stdout + done.stderr
 
+    def stop(self, seconds: int) -> int:
+        """SIGTERM, and SIGKILL after so many seconds; returns the exit status."""
+        self.podman("stop", "--time", seconds, self.name, timeout=seconds + 60)
+        return int(self.state["ExitCode"])
+
+    def peak_memory(self) -> tuple[int, int, int]:
+        """What its control group counted.
+
+        Returns:
+          The most bytes that it held, its files in the page cache included; the limit of them; and
+          how many processes were killed for want of memory.
+        """
+        first = "cd /sys/fs/cgroup/memory && cat memory.max_usage_in_bytes memory.limit_in_bytes"
+        second = "cd /sys/fs/cgroup && cat memory.peak memory.max memory.events"
+        shell = f"({first} memory.oom_control) 2>/dev/null || ({second})"
+        words = self.podman("exec", self.name, "sh", "-c", shell).stdout.split()
+        return int(words[0]), int(words[1]), int(words[words.index("oom_kill") + 1])
+
     def address(self, port: int) -> str:
         """Where a published port answers."""
         where = self.podman("port", self.name, f"{port}/tcp").stdout.split()[0]
@@ -193,6 +215,28 @@ def request(url: str, data: bytes | None = None, timeout: float = 300) -> tuple[
         return status, body.decode(errors="replace")
 
 
+def verdict(address: str) -> tuple[int, Any]:
+    """What a gateway answers about the clip."""
+    return request(f"{address}/v1/verdict?name=clip.mp4", CLIP)
+
+
+def ready(address: str) -> bool:
+    """Whether a gateway says that it can answer."""
+    return request(f"{address}/readyz", timeout=10)[0] == 200
+
+
+def metrics(address: str) -> str:
+    """A gateway's page of metrics."""
+    return str(request(f"{address}/metrics", timeout=10)[1])
+
+
+def free_port() -> int:
+    """A port of the loopback device that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def until(holds: Callable[[], Any], why: Callable[[], str], seconds: float = 600) -> Any:
     """Waits until something holds, and returns it."""
     end = time.monotonic() + seconds
@@ -206,6 +250,22 @@ def own(folder: Path, user: int = USER) -> None:
     """Gives a folder and what is in it to a user, as on a volume that this user wrote."""
     for path in (folder, *folder.rglob("*")):
         os.chown(path, user, user)
+
+
+def push(base: Path, version: int, user: int = USER, mode: int = 0o755) -> None:
+    """A version of the starter, complete when it appears, below a folder as Pusher's.
+
+    Args:
+      base: folder of versions.
+      version: its number.
+      user: whose it is.
+      mode: of its folder.
+    """
+    waiting = base.parent.parent / f"waiting-{version}"
+    shutil.copytree(starter.FOLDER / "1", waiting)
+    own(waiting, user)
+    waiting.chmod(mode)
+    waiting.rename(base / str(version))
 
 
 def reason_not_to_run() -> str:

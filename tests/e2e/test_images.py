@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e.containers import BASE_IMAGE, ROOT, USER
+from e2e.containers import ROOT, USER
+from e2e.image_contents import unknown_files
 
 from preprocessing.support.versions import image_name
 
@@ -18,13 +19,6 @@ CLIP = ROOT / "tests" / "media" / "anareal121.mp4"
 MOST_MB = 1600
 # The image has another TensorFlow than this machine may have.
 TOLERANCE = 1e-5
-# What scripts of Debian's packages, venv and the recipe make, beside what the base holds.
-MADE = re.compile(
-    r"/var/lib/(dpkg|python)/.*|/var/lib/apt/extended_states|/var/cache/apt/archives/lock"
-    r"|/etc/(inputrc|networks|python3/debian_config)"
-    r"|/opt/deepfake/(pyvenv\.cfg|\.gitignore|\.lock|bin/(python|[Aa]ctivate)\S*)"
-    r"|/usr/share/doc/deepfake-detection/(copyright|sbom\.cdx\.json)"
-)
 
 
 def predicted(words, *options, engine=None, image=""):
@@ -64,16 +58,7 @@ def test_image_is_small_and_says_what_it_is(podman, serve):
 
 
 def test_every_file_is_accounted_for_and_no_compiler_is_left(podman, serve):
-    script = Path(__file__).with_name("account_for_files.py")
-    done = podman.inside(
-        *(serve, "/tmp/script.py"),
-        options=("--entrypoint", "python", "--volume", f"{script}:/tmp/script.py:ro"),
-    )
-    listed = podman("run", "--rm", BASE_IMAGE, "find", "/", "-xdev", "!", "-type", "d")
-    files = set(done.stdout.splitlines())
-    assert files, "the script finds what is made"
-    unknown = files - set(listed.stdout.splitlines())
-    assert {path for path in unknown if not MADE.fullmatch(path)} == set()
+    assert unknown_files(podman, serve) == set()
     shell = "command -v cc gcc g++ c++ pip uv; ls /var/lib/apt/lists; true"
     done = podman.inside(serve, "-c", shell, options=("--entrypoint", "sh"))
     assert done.stdout == ""

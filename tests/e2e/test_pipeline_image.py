@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from e2e.containers import own
+from e2e.image_contents import unknown_files
 from e2e.workspace import SMALL, Workspace
 
 from preprocessing.datasets.demo import make_demo_data
@@ -42,9 +43,10 @@ def run(podman, image, *volumes, check=True):
     )
 
 
-def test_image_is_small(podman, pipeline_image):
+def test_image_is_small_and_its_files_are_accounted_for(podman, pipeline_image):
     (image,) = json.loads(podman("image", "inspect", pipeline_image).stdout)
     assert image["Size"] <= MOST_MB * 1e6
+    assert unknown_files(podman, pipeline_image) == set()
 
 
 def test_run_pushes_a_model_that_the_other_image_answers_with(

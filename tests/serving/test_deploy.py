@@ -12,6 +12,7 @@ import yaml
 from google.protobuf import text_format
 from kubernetes import client
 from kubernetes.utils import parse_quantity
+from serving_support.rules import alert_rules, queried
 from tensorflow_serving.config import model_server_config_pb2
 
 import pipeline
@@ -220,6 +221,7 @@ def test_script_builds_the_images_that_are_named(tmp_path):
     for line, target in zip(builds, ("serve", "pipeline"), strict=True):
         image = image_name("serve" if target == "serve" else "")
         assert f"--target {target} --tag {image} " in line
+        assert re.search(r"--build-arg RECIPE=[0-9a-f]{16} ", line), "what is mounted is asked for"
         assert "--secret id=ca,src=/ca.pem" in line, "a secret stays out of the image"
         assert f"{image}: 1234 MB" in done.stdout
     assert f"VERSION={image_name().rpartition(':')[2]}" in builds[0]
@@ -341,13 +343,8 @@ def _metric_names():
     return names | GatewayMetrics().names()
 
 
-def _queried(expression):
-    return set(re.findall(r":[a-z_]+(?::[a-z_]+)+|deepfake_gateway_\w+|^up\b", expression))
-
-
 def test_rules_and_dashboard_ask_for_metrics_that_exist():
-    alerts = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())
-    rules = [rule for group in alerts["groups"] for rule in group["rules"]]
+    rules = alert_rules()
     assert all({"alert", "expr", "labels", "annotations"} <= rule.keys() for rule in rules)
     dashboard = json.loads((DEPLOY / "grafana/dashboards/serving.json").read_text())
     panels = dashboard["panels"]
@@ -355,8 +352,8 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist():
     expressions = [rule["expr"] for rule in rules]
     expressions += [target["expr"] for panel in panels for target in panel["targets"]]
     for expression in expressions:
-        assert _queried(expression), expression
-        assert _queried(expression) <= _metric_names(), expression
+        assert queried(expression), expression
+        assert queried(expression) <= _metric_names(), expression
         assert expression.count("(") == expression.count(")")
 
 

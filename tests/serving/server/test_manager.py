@@ -1,5 +1,6 @@
 """Versions on disk, and what the manager makes of them; real models, no process."""
 
+import errno
 import os
 import shutil
 import threading
@@ -9,14 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from serving_support.models import half_plus_two, write_warmup
+from serving_support.served import Served
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.server import warmup
 from serving.server.config import LoadOptions, ServedModelConfig, VersionPolicy
-from serving.server.inference import Inference
-from serving.server.manager import ModelManager
-from serving.server.metrics import Metrics
-from serving.server.model_versions import State
+from serving.server.model_versions import ModelVersion, State
+from serving.server.servable import is_complete
 from serving.server.served_model import Target
 from serving.server.status_codes import Code, ServingError
 
@@ -26,46 +26,6 @@ def made(tmp_path_factory):
     """Models that add 1, 2 and 3, to be copied into version folders."""
     folder = tmp_path_factory.mktemp("made")
     return {n: half_plus_two(folder / str(n), offset=float(n)) for n in (1, 2, 3)}
-
-
-class Served:
-    """A base folder, a manager that looks when it is told, and a model named `m`."""
-
-    def __init__(self, base, made, loading=None, **config):
-        self.base = base
-        self._made = made
-        self.metrics = Metrics()
-        self.manager = ModelManager(
-            [ServedModelConfig("m", str(base), **config)],
-            self.metrics,
-            loading or LoadOptions(),
-            warm_up=lambda servable: warmup.replay(self.inference, self.metrics, servable),
-        )
-        self.inference = Inference(self.manager, _run, self.metrics)
-
-    def add(self, *versions, like=None):
-        for version in versions:
-            shutil.copytree(self._made[like or version], self.base / str(version))
-        self.manager.look()
-        return self
-
-    def ask(self, version=None, label=""):
-        with self.manager.acquire(Target("m", version, label)) as servable:
-            feed = np.array([0.0], np.float32)
-            outputs = self.inference.predict(servable, "", {"x": feed}, time.monotonic() + 60)
-            return float(outputs["y"][0])
-
-    def states(self):
-        found = self.manager.status(Target("m"))
-        return {version.number: version.state.name for version in found}
-
-    def version(self, number):
-        (found,) = self.manager.status(Target("m", number))
-        return found
-
-
-def _run(servable, api, feeds, fetches, deadline):
-    return servable.run(feeds, fetches, deadline)
 
 
 @pytest.fixture
@@ -180,6 +140,30 @@ def test_incomplete_version_waits(serve, made):
     shutil.copy(made[2] / "saved_model.pb", served.base / "2")
     served.manager.look()
     assert served.ask() == 2.0
+
+
+def test_version_that_may_not_be_read_is_said_and_stops_no_other(serve, monkeypatch, caplog):
+    """The tests may be root's, whom no folder is closed to."""
+    closed = {"2"}
+
+    def look_into(folder):
+        if folder.name in closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return is_complete(folder)
+
+    monkeypatch.setattr("serving.server.manager.is_complete", look_into)
+    served = serve().add(1).add(2)
+    assert served.ask() == 1.0
+    assert served.states() == {1: "AVAILABLE"}
+    said = (
+        f"version 2 may not be read by the user {os.geteuid()} of this process; versions [1] stay"
+    )
+    assert caplog.text.count(said) == 1
+    served.add(3)
+    assert served.ask() == 3.0
+    closed.add("3")
+    served.manager.look()
+    assert served.ask() == 3.0, "it is served already"
 
 
 @pytest.mark.parametrize("damage", ["graph", "variables", "no variables"])
@@ -379,8 +363,6 @@ def test_ended_versions_are_forgotten_in_time(serve, made):
     served = serve().add(1)
     model = served.manager._models["m"]
     for number in range(100, 200):
-        from serving.server.model_versions import ModelVersion
-
         model.versions[number] = ModelVersion(number, State.END)
     served.manager.look()
     assert 20 < len(served.states()) < 50
