@@ -6,10 +6,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
-# Test processes: most tests wait for one thread of TensorFlow, and each process takes 3 GB.
+# Test processes, `make test WORKERS=1` for few: one more than cores, for tests wait for servers and
+# disks, and 4 at most, for each takes 3 GB.
 # Groups start in the order of tests/conftest.py, and not by their number of tests.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup \
-	--no-loadscope-reorder
+WORKERS := $(shell echo $$(($$(nproc) < 4 ? $$(nproc) + 1 : 4)))
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

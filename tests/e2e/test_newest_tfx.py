@@ -88,7 +88,7 @@ def test_unit_tests_pass_and_are_as_many(newest):
     )
     try:
         # One process, as this test is one among others.
-        said = newest.run("env", "PYTEST_XDIST_AUTO_NUM_WORKERS=1", "make", "test-unit")
+        said = newest.run("make", "test-unit", "WORKERS=1")
         listed = collecting.communicate(timeout=300)[0]
     finally:
         collecting.kill()
