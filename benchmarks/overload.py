@@ -179,9 +179,11 @@ def flood(
     """
     address, url, model = where
     tally = Tally()
+    sent_rest = []
+    # The threads end before the client that they use is closed.
     with (
-        concurrent.futures.ThreadPoolExecutor(128) as rest_threads,
         connect(url, model, ONCE) as rest,
+        concurrent.futures.ThreadPoolExecutor(128) as rest_threads,
         _futures(address, model, crop, tally) as send_grpc,
     ):
 
@@ -202,10 +204,12 @@ def flood(
             if number % 2:
                 send_grpc()
             else:
-                rest_threads.submit(send_rest)
+                sent_rest.append(rest_threads.submit(send_rest))
             if number % 50 == 0:
                 watch()
         ended = time.perf_counter()
+    for future in sent_rest:
+        future.result()
     return tally, ended
 
 

@@ -105,7 +105,7 @@ class RestScorer(Scorer):
             try:
                 status, data = self._exchange(method, url, body, exchange)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
-                if exchange.connected or exchange.answered:
+                if exchange.connected or exchange.answered or self._client.is_closed:
                     raise
                 # The server closed a connection that had been idle; that is no failure of it.
                 status, data = self._exchange(method, url, body, Exchange(end))

@@ -264,6 +264,24 @@ def test_a_closed_scorer_says_so(rest):
         scorer.score(CROPS)
 
 
+def test_a_scorer_that_is_closed_during_a_request_says_so(rest):
+    """On a connection that was used before, whose loss alone would be a reason to ask again."""
+
+    class Closing(Plan):
+        def next(self, crops):
+            step = super().next(crops)
+            if step == "drop":
+                scorer.close()
+            return step
+
+    plan = Closing(None, "drop")
+    scorer = connect(rest(plan), "m", ClientSettings(attempts=1, deadline=20))
+    scorer.score(CROPS)
+    with pytest.raises(ScoringError, match="connection was lost|in time"):
+        scorer.score(CROPS)
+    assert len(plan.batches) == 2
+
+
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_rest_deadline_holds_against_a_server_that_trickles(part):
     """Each byte comes well within the deadline; the whole answer never does."""
