@@ -4,7 +4,6 @@ Runs share one process and its imports.
 """
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -88,6 +87,4 @@ def volume(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def pipeline_image(podman) -> str:
     """Name of the image `pipeline`, likewise."""
-    if os.environ.get("DEEPFAKE_TEST_IMAGES") not in ("all", "built"):
-        pytest.skip("a quarter of an hour: asked for by DEEPFAKE_TEST_IMAGES=all")
     return podman.build("pipeline")

@@ -1,5 +1,7 @@
 """The compiled tasks in the image `pipeline`: each container's command, as Kubeflow starts it."""
 
+import os
+
 import pytest
 from e2e.containers import own
 from e2e.kubeflow_interpreter import KubeflowInterpreter
@@ -15,6 +17,10 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.alone,
     pytest.mark.timeout(2400),
+    pytest.mark.skipif(
+        os.environ.get("DEEPFAKE_TEST_IMAGES") not in ("all", "built"),
+        reason="many minutes: asked for by DEEPFAKE_TEST_IMAGES=all",
+    ),
 ]
 
 

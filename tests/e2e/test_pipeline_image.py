@@ -11,13 +11,7 @@ from e2e.workspace import SMALL, Workspace
 
 from preprocessing.datasets.demo import make_demo_data
 
-# It uses all cores itself.
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slow,
-    pytest.mark.alone,
-    pytest.mark.timeout(2400),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 MOST_MB = 3500
 
