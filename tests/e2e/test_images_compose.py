@@ -14,7 +14,7 @@ from e2e.composed import Composed
 from e2e.containers import CLIP, MEDIA, metrics, own, push, ready, request, until, verdict
 from serving_support.rules import alert_rules, queried
 
-from benchmarks.overload import OVERLOAD, flood, sustainable
+from benchmarks._flood import OVERLOAD, flood, sustainable
 from benchmarks.serving import make_crops
 from serving.clients import connect
 
