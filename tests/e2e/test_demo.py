@@ -12,7 +12,7 @@ from trainer_workbench import load_network, losses_by_mode
 from components.trainer.crop_store import CropStore
 from components.trainer.model import batch_norms, build_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2700)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def test_pushes_a_model_with_auc_over_the_gate(demo):

@@ -18,7 +18,7 @@ from preprocessing.faces.face_selection import BYSTANDER
 from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2700)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MEDIA = Path(__file__).parents[1] / "media"
 FRAMES = 32

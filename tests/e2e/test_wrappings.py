@@ -10,7 +10,7 @@ from preprocessing.media.video import sample_frames
 from serving.model.predictor import Predictor
 from serving.model.verdict import NOT_A_VERDICT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2700)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 CLIP = Path(__file__).parents[1] / "media" / "fake122.mp4"
 # Rates of the controls, from hardly a loss to what platforms make of uploads.
