@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import tensorflow as tf
 
@@ -32,7 +30,7 @@ _LEVELS = 4
 
 
 # Traced once for what measures training's and val's crops and for what is exported.
-@functools.partial(tf.function, autograph=False)
+@tf.function(autograph=False)
 def image_facts(pixels: tf.Tensor) -> tf.Tensor:
     """The facts of crops.
 
