@@ -184,7 +184,7 @@ setup(
     package_data={
         "components": ["report/templates/*"],
         "pipeline": ["presets/*.yaml", "schema/*.pbtxt"],
-        "serving": ["gateway/page.html", "starter/**"],
+        "serving": ["gateway/page.html", "gateway/examples/*.mp4", "starter/**"],
     },
     python_requires=">=3.10,<3.14",
     install_requires=of_both(COMMON, SERVING_1_21, SERVING_1_16),

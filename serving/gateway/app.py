@@ -195,9 +195,9 @@ class Gateway:
             newest = self._examiner.versions.newest()
         except UsageError as error:
             _LOG.warning("the page cannot say which model answers: %s", error)
-            return self._page.html(())
-        notes = (newest.wording.warning and newest.wording.meaning(), newest.about["about"])
-        return self._page.html(notes)
+            return self._page.html()
+        warning = newest.wording.warning and newest.wording.meaning()
+        return self._page.html(warning, newest.provenance)
 
     @contextlib.contextmanager
     def _admission(self) -> Iterator[None]:

@@ -229,7 +229,29 @@ SENDING: dict[str, Any] = {
 PAGE: dict[str, Any] = {
     "operation_id": "page",
     "summary": "The page to drop a file on",
-    "responses": {200: {"description": "A page that fetches nothing else."}},
+    "responses": {200: {"description": "A page that fetches nothing but the films of `example`."}},
+}
+EXAMPLE: dict[str, Any] = {
+    "operation_id": "example",
+    "summary": "A film to try, as the page offers it",
+    "responses": {
+        200: {"description": "The film, H.264 in MP4.", "content": {"video/mp4": {}}},
+        404: failure(
+            "There is no such film.", "there is no example of this name; the page lists them"
+        ),
+    },
+    "openapi_extra": {
+        "parameters": [
+            {
+                "name": "name",
+                "in": "path",
+                "required": True,
+                "description": "The name of a film.",
+                "schema": {"type": "string"},
+                "example": "changed.mp4",
+            }
+        ]
+    },
 }
 DOCUMENT: dict[str, Any] = {
     "operation_id": "document",

@@ -1,15 +1,24 @@
-"""The web page of the gateway, one file that loads nothing else."""
+"""The web page of the gateway, one file that loads nothing else, and the films that it offers."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import html
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
+from serving.model.provenance import Provenance
+
 _FILE = Path(__file__).parent / "page.html"
+_EXAMPLES = Path(__file__).parent / "examples"
+
+
+@functools.cache
+def examples() -> dict[str, bytes]:
+    """The films to try, by name; `.ci/make_examples.py` makes them."""
+    return {path.name: path.read_bytes() for path in _EXAMPLES.glob("*.mp4")}
 
 
 class Page:
@@ -37,10 +46,20 @@ class Page:
             (b"referrer-policy", b"no-referrer"),
         )
 
-    def html(self, notes: Iterable[str]) -> bytes:
-        """The page with notes on the model, which are text and not markup."""
-        lines = [f'<p class="note">{html.escape(note)}</p>' for note in notes if note]
-        return self._text.replace("{{notes}}", "\n  ".join(lines)).encode()
+    def html(self, warning: str = "", provenance: Provenance | None = None) -> bytes:
+        """The page; what it says of the model is text and not markup.
+
+        Args:
+          warning: what has to be known before a file is chosen.
+          provenance: of the model; None where its card has none.
+        """
+        parts = [f'<p class="note">{html.escape(warning)}</p>'] if warning else []
+        if provenance is not None:
+            facts = {title: html.escape(text) for title, text in provenance.facts().items()}
+            summary = f"<summary>Model: {facts.pop('Model')}</summary>"
+            rest = "".join(f"<dt>{title}</dt><dd>{text}</dd>" for title, text in facts.items())
+            parts.append(f'<details class="note">{summary}<dl>{rest}</dl></details>')
+        return self._text.replace("{{notes}}", "\n  ".join(parts)).encode()
 
 
 def _hash(text: str, tag: str) -> str:

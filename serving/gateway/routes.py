@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from serving.gateway import openapi, openapi_jobs
 from serving.gateway.metrics import CONTENT_TYPE
+from serving.gateway.page import examples
 from serving.gateway.refusals import Disconnected, Refused, failed
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ _TOKEN = [Depends(_check_token)]
 async def _page(request: Request) -> Response:
     text, headers = await _gateway(request).page()
     return _answer(_HTML, text, headers=headers)
+
+
+@_PATHS.head("/examples/{name}", include_in_schema=False)
+@_PATHS.get("/examples/{name}", response_class=FileResponse, **openapi.EXAMPLE)
+async def _example(request: Request) -> Response:
+    film = examples().get(request.path_params["name"])
+    if film is None:
+        raise Refused(404, "there is no example of this name; the page lists them", "not_found")
+    return _answer(b"video/mp4", film)
 
 
 @_PATHS.head("/openapi.json", include_in_schema=False)

@@ -14,6 +14,7 @@ from preprocessing.support.readable import check_readable
 from serving import clients
 from serving.gateway.refusals import Refused, unavailable
 from serving.model import card
+from serving.model.provenance import Provenance
 from serving.model.verdict import Wording
 
 _LOG = logging.getLogger(__name__)
@@ -31,12 +32,14 @@ class ServedVersion:
       settings: how its crops are cut.
       wording: of its verdicts.
       about: what answers say of it, see `ModelCard.about`.
+      provenance: of its card; None where it has none.
     """
 
     number: int
     settings: CropSettings
     wording: Wording
     about: dict[str, Any]
+    provenance: Provenance | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +126,7 @@ class Versions:
             model_card.answer_settings(),
             Wording.of(model_card, self._options.false_positive_rate, self._options.miss_rate),
             model_card.about(self._options.model, number),
+            model_card.provenance,
         )
 
     def served(self) -> ServedVersion:

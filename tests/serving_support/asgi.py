@@ -23,14 +23,14 @@ ANSWER = {
 
 
 class Versions:
-    """The newest version is `about` something, or cannot be read."""
+    """The newest version has a provenance and a wording, or cannot be read."""
 
-    about, wording = "", Wording()
+    readable, provenance, wording = True, None, Wording()
 
     def newest(self):
-        if self.about is None:
+        if not self.readable:
             raise UsageError("there is none")
-        return types.SimpleNamespace(about={"about": self.about}, wording=self.wording)
+        return types.SimpleNamespace(provenance=self.provenance, wording=self.wording)
 
 
 class Examiner:

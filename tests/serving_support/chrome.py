@@ -20,10 +20,15 @@ class Chrome:
 
     Args:
       browser: path of Chromium.
+      camera: what its camera sees, an .mjpeg file, shown again and again; None for no camera.
     """
 
-    def __init__(self, browser: str):
+    def __init__(self, browser: str, camera: Path | None = None):
         self._browser = browser
+        self._camera = [] if camera is None else [
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={camera}",
+        ]  # fmt: skip
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> Chrome:
@@ -32,7 +37,8 @@ class Chrome:
             [
                 self._browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
                 "--disable-background-networking", "--hide-scrollbars", "--remote-debugging-port=0",
-                "--remote-allow-origins=*", f"--user-data-dir={self._profile.name}", "about:blank",
+                "--remote-allow-origins=*", f"--user-data-dir={self._profile.name}",
+                *self._camera, "about:blank",
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import pytest
 from serving_support.asgi import ANSWER, Client, soon
 
 from serving.gateway import spool
+from serving.model.provenance import Provenance
 from serving.model.verdict import NOT_A_VERDICT, Wording
 
 
@@ -215,15 +216,19 @@ def test_the_page_says_which_model_answers(gateway, examiner):
     async def steps():
         app = gateway()
         assert 'class="note"></p>' not in await page(app)
-        examiner.versions.about = "Model: small & <b>real</b>."
+        assert "<summary>" not in await page(app)
+        examiner.versions.provenance = Provenance(
+            name="small", summary="small & <b>real</b>", trained_on=(), terms="none"
+        )
         text = await page(app)
-        assert '<p class="note">Model: small &amp; &lt;b&gt;real&lt;/b&gt;.</p>' in text
+        assert "<summary>Model: small: small &amp; &lt;b&gt;real&lt;/b&gt;</summary>" in text
+        assert "<dt>Terms</dt><dd>none</dd>" in text
         assert NOT_A_VERDICT not in text
         examiner.versions.wording = Wording(made_data=True)
         text = await page(app)
         assert f'<p class="note">{NOT_A_VERDICT}; its scores show' in text
         assert "small &amp;" in text
-        examiner.versions.about = None
+        examiner.versions.readable = False
         assert "{{" not in await page(app)
 
     asyncio.run(steps())

@@ -302,7 +302,6 @@ def test_a_model_of_made_data_shows_a_score_and_neither_word_nor_colour(chrome, 
         chrome.open(f"{process.url}/", 400)
         text = chrome.run("document.body.innerText")
         assert NOT_A_VERDICT in text
-        assert TOLD in text
         assert not chrome.faults()
         chrome.choose("#file", files["video"])
         text = shown(chrome, "result")
