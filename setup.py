@@ -148,7 +148,7 @@ EXTRAS_REQUIRE = {
         "pytest==8.4.2",
         # A test that hangs is a failure with a name, not a CI run that never ends.
         "pytest-timeout==2.4.0",
-        # Two workers on two cores: most tests wait for TensorFlow's single-threaded tracing.
+        # More processes than cores: tests wait for TensorFlow's single-threaded tracing.
         "pytest-xdist==3.8.0",
         "ruff==0.14.6",
         # `make lint`: which folder may import which, see [tool.importlinter] in pyproject.toml.

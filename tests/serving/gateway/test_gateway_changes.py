@@ -6,7 +6,7 @@ import ssl
 import urllib.parse
 from concurrent import futures
 
-import psutil
+import processes
 import pytest
 from made_media import face_frame, write_video
 from serving_support.gateway import GatewayProcess, add_version, until
@@ -135,16 +135,14 @@ def test_requests_that_came_before_sigterm_are_answered(running, clip):
 
 def test_a_killed_gateway_leaves_no_job_no_worker_and_in_the_end_no_file(running, clip):
     _, gateway, _ = running
-    # In their own sessions, so that no signal to the gateway's group reaches them.
-    workers = psutil.Process(gateway.process.pid).children(recursive=True)
+    workers = processes.descendants(gateway.process.pid)
     assert workers
     path = "/v1/jobs?overlay=1"
     jobs = [gateway.request("POST", path, clip.read_bytes(), token=TOKEN)[2] for _ in range(3)]
     assert gateway.uploads()
     gateway.process.kill()
     gateway.process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=60)
-    assert not alive
+    until(lambda: not workers & processes.running(), "the workers have ended")
     assert gateway.uploads(), "nobody could delete them"
     with gateway:
         assert not gateway.uploads()
