@@ -1,6 +1,9 @@
 """`deepfake compile`: what is written, and what is refused."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +14,20 @@ from pipeline.config import presets
 from pipeline.kubeflow.config import NODES
 
 pytestmark = pytest.mark.integration
+
+UV = Path(sys.executable).with_name("uv")
+# Of kfp, kfp-pipeline-spec and kfp-kubernetes: what there was when it was last looked.
+KFP = "2.17.3"
+GOLDEN = Path(__file__).parent / "golden" / "pipeline.yaml"
+MACHINES = (
+    "kubeflow.resources=['cpu=2,memory=8', 'Trainer:cpu=8,memory=32,gpus=1']",
+    "kubeflow.node_selector=['disk=ssd', 'Trainer:gpu=a100']",
+    "kubeflow.tolerations=['Trainer:nvidia.com/gpu:NoSchedule', 'pool=ml:NoExecute']",
+    "kubeflow.pull_secrets=[registry]",
+    "kubeflow.volume=data",
+    "kubeflow.mount_path=/mnt/deepfake",
+    "kubeflow.retries=2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +65,69 @@ def test_compile_for_vertex_writes_to_the_bucket(volume, tmp_path):
     assert root == "/gcs/bucket/deepfake/data"
 
 
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """Of each preset the package and the job, and a package with all of a platform document."""
+    folder = tmp_path_factory.mktemp("packages")
+    made = {
+        preset: [compile_to(folder / f"{preset}{end}", preset=preset) for end in (".yaml", ".json")]
+        for preset in presets()
+    }
+    return {**made, "machines": [compile_to(folder / "machines.yaml", *MACHINES)]}
+
+
 @pytest.mark.parametrize("preset", presets())
-def test_every_preset_compiles_the_same_each_time(preset, tmp_path):
+def test_every_preset_compiles_the_same_each_time(preset, packages, tmp_path):
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
 
-    (tmp_path / "again").mkdir()
-    package = compile_to(tmp_path / "pipeline.yaml", preset=preset)
-    again = compile_to(tmp_path / "again" / "pipeline.yaml", preset=preset)
+    package, job = packages[preset]
+    again = compile_to(tmp_path / "again.yaml", preset=preset)
     assert package.read_bytes() == again.read_bytes()
     spec, platform = yaml.safe_load_all(package.read_text())
     parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
     assert parsed.pipeline_info.name == spec["pipelineInfo"]["name"]
     json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
     assert set(spec["components"]) <= set(NODES)
-    job = json.loads(compile_to(tmp_path / "pipeline.json", preset=preset).read_text())
-    json_format.ParseDict(job, pipeline_spec_pb2.PipelineJob())
+    json_format.ParseDict(json.loads(job.read_text()), pipeline_spec_pb2.PipelineJob())
+
+
+@pytest.fixture(scope="module")
+def newest_kfp():
+    """A command that parses files with the newest kfp, which runs in neither environment."""
+    command = [
+        *(
+            UV,
+            "run",
+            "--no-project",
+            "--python",
+            sys.executable,
+            "--with",
+            f"kfp-kubernetes=={KFP}",
+        ),
+        *("--with", f"kfp-pipeline-spec=={KFP}", "python"),
+    ]
+    made = subprocess.run([*command, "-c", "import yaml"], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"kfp-kubernetes {KFP} cannot be installed: {made.stderr[-300:]}")
+    script = Path(__file__).with_name("parsed_by_kfp.py")
+    return lambda *files: subprocess.run(
+        [*command, script, *files], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_packages_parse_as_the_newest_kfp_has_them(newest_kfp, packages, tmp_path):
+    files = [str(file) for made in packages.values() for file in made] + [str(GOLDEN)]
+    parsed = newest_kfp(*files)
+    assert parsed.returncode == 0, parsed.stderr[-3000:]
+    assert parsed.stdout.split() == files
+    # It would see what no version knows.
+    text = packages["machines"][0].read_text()
+    for known, unknown in (("pvcMount:", "pvcMounts:"), ("retryPolicy:", "retryPolice:")):
+        assert known in text
+        (tmp_path / "wrong.yaml").write_text(text.replace(known, unknown))
+        parsed = newest_kfp(tmp_path / "wrong.yaml")
+        assert unknown.strip(":") in parsed.stderr
 
 
 def test_names_are_normalised(tmp_path):
@@ -74,18 +138,8 @@ def test_names_are_normalised(tmp_path):
     assert "models/Celeb_DF" in pusher["push_destination"]["runtimeValue"]["constant"]
 
 
-def test_machines_follow_the_configuration(tmp_path):
-    package = compile_to(
-        tmp_path / "pipeline.yaml",
-        "kubeflow.resources=['cpu=2,memory=8', 'Trainer:cpu=8,memory=32,gpus=1']",
-        "kubeflow.node_selector=['disk=ssd', 'Trainer:gpu=a100']",
-        "kubeflow.tolerations=['Trainer:nvidia.com/gpu:NoSchedule', 'pool=ml:NoExecute']",
-        "kubeflow.pull_secrets=[registry]",
-        "kubeflow.volume=data",
-        "kubeflow.mount_path=/mnt/deepfake",
-        "kubeflow.retries=2",
-    )
-    spec, platform = yaml.safe_load_all(package.read_text())
+def test_machines_follow_the_configuration(packages):
+    spec, platform = yaml.safe_load_all(packages["machines"][0].read_text())
     executors = spec["deploymentSpec"]["executors"]
     amounts = {"cpuLimit": 2.0, "cpuRequest": 2.0, "memoryLimit": 8.0, "memoryRequest": 8.0}
     assert executors["Pusher_executor"]["container"]["resources"] == amounts
