@@ -247,6 +247,15 @@ def numbers(value, key=""):
     return {key: value} if isinstance(value, int | float) else {}
 
 
+def assert_same_outcome(report, local):
+    """Of a run here and of one by the local runner, by what their reports hold."""
+    assert report["extraction"] == local["extraction"]
+    assert report["dataset"]["digest"] == local["dataset"]["digest"]
+    assert report["blessed"] == local["blessed"]
+    # One graph, trained twice, with the noise of sums in another order.
+    assert numbers(report["splits"]) == pytest.approx(numbers(local["splits"]), abs=1e-3)
+
+
 @each_run
 def test_outcome_is_that_of_the_local_runner(runs, version, first_run, tmp_path):
     interpreter = runs(version)
@@ -257,11 +266,7 @@ def test_outcome_is_that_of_the_local_runner(runs, version, first_run, tmp_path)
     for split in ("train", "val", "test"):
         theirs = Path(local["sources"]["records"][0]).parents[1] / f"Split-{split}"
         assert records((examples / f"Split-{split}").iterdir()) == records(theirs.iterdir())
-    assert report["extraction"] == local["extraction"]
-    assert report["dataset"]["digest"] == local["dataset"]["digest"]
-    assert report["blessed"] == local["blessed"]
-    # One graph, trained twice, with the noise of sums in another order.
-    assert numbers(report["splits"]) == pytest.approx(numbers(local["splits"]), abs=1e-3)
+    assert_same_outcome(report, local)
     if version == "newest":
         # Those after it are compared with the model that it has pushed.
         assert [row["held"] for row in report["gate"]] == [row["held"] for row in local["gate"]]
@@ -289,8 +294,8 @@ def test_a_candidate_is_compared_with_the_pushed_model(runs, version, output, tm
     assert compared == pytest.approx(0, abs=1e-3)
 
 
-def test_a_refused_model_is_not_pushed(runs, compiled, output, tmp_path):
-    """With the outcome of the local runner, see test_pipeline.py and test_gates.py."""
+def test_a_refused_model_is_not_pushed(runs, compiled, output, workspace, first_run, tmp_path):
+    """With the outcome of the local runner."""
     interpreter = runs("2.0")
     before, versions = len(interpreter.executed), pushed_versions(output)
     interpreter.submit(compiled("refusing.yaml", REFUSING))
@@ -302,5 +307,13 @@ def test_a_refused_model_is_not_pushed(runs, compiled, output, tmp_path):
     assert not report["blessed"]
     refused = [(row["metric"], row["bound"]) for row in report["gate"] if not row["held"]]
     assert refused == [("auc", 1.0)]
+    status, summary = workspace.run(REFUSING)
+    assert (status, summary["pushed"]) == (3, "")
+    local = json.loads(Path(summary["page"]).with_name("report.json").read_text())
+    assert_same_outcome(report, local)
+    rows = [
+        [(row["metric"], row["bound"], row["held"]) for row in r["gate"]] for r in (report, local)
+    ]
+    assert rows[0] == rows[1]
     served = serving_result.read(str(interpreter.fetch("ServingCheck", "report", tmp_path)))
     assert "the gate refused the model" in served.skipped

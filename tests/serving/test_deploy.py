@@ -164,6 +164,10 @@ def test_policy_and_autoscaler_name_what_there_is():
     assert scaler["scaleTargetRef"]["name"] == find("serving", "Deployment")["metadata"]["name"]
 
 
+def test_requests_about_a_job_reach_the_gateway_that_has_it():
+    assert find("gateway", "Service")["spec"]["sessionAffinity"] == "ClientIP"
+
+
 def test_volumes_are_mounted_and_claimed():
     pod = find("serving", "Deployment")["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
