@@ -21,8 +21,6 @@ def test_measures_both_sides_and_the_input_alone(tmp_path, monkeypatch, capsys):
     figures = input_pipeline.measure(crops, turns=2, steps=2, batches=2)
     assert figures["fed_over_synthetic_step_rate"].goal == ">= 0.95"
     assert all(figure.value > 0 for figure in figures.values())
-    # A tiny network is always faster than what feeds it.
-    assert figures["fed_images_per_second"].value < figures["synthetic_images_per_second"].value
     assert "standard" in capsys.readouterr().out
 
     marker = (tmp_path / "done.txt").stat().st_mtime_ns

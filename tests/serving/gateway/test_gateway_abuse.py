@@ -270,6 +270,7 @@ def test_head(gateway, path):
     assert answer.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl: apt-get install curl")
 def test_curl_uploads(gateway, picture, tmp_path):
     """As people do it: a form, the bare file, and the same packed."""
     file = tmp_path / "a face.png"
