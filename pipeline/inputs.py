@@ -150,7 +150,7 @@ def hash_cache_of(config: Config) -> Path | None:
 
 
 def dataset_folder(config: Config) -> Path:
-    """The folder of the configured dataset; that of the demo is made first.
+    """The folder of the configured dataset; that of the demo on this machine is made first.
 
     One in an object store is listed once; see `preprocessing.support.files.snapshot`.
 
@@ -160,24 +160,42 @@ def dataset_folder(config: Config) -> Path:
     data = config.data
     list_file = list_of(config)
     root = data.dir or (str(list_file.parent) if list_file else "")
-    if data.layout == "demo":
+    if data.layout == "demo" and not is_remote(root):
         from preprocessing.datasets import demo  # Loads scikit-image.
 
-        root = root or str(place(config.output) / "demo-data")
-        if is_remote(root):
-            raise UsageError(
-                f"the demo's videos are made on this machine, not in {root}: give --data DIR"
-            )
+        if not root and is_remote(config.output):
+            raise UsageError("the demo's videos are made on this machine: give --data DIR")
+        root = root or str(Path(config.output) / "demo-data")
         demo.make_demo_data(
             Path(root), data.demo, progress=lambda d, t: progress.report("demo data", d, t, "clips")
         )
     if not root:
         raise UsageError("no dataset is named: give --data DIR, or set data.dir or data.list")
+    return opened(root)
+
+
+def opened(root: str) -> Path:
+    """A folder to read; one in an object store is listed once.
+
+    Raises:
+      UsageError: its bucket cannot be read.
+    """
     folder = place(root).resolve()
     remote = in_bucket(folder)
     if remote:
         remote.bucket.check()
     return snapshot(folder)
+
+
+def refuse_bucket(output: str, remedy: str) -> None:
+    """Refuses (UsageError) an output that has to be a folder of this machine.
+
+    Args:
+      output: the folder, or the URI of one.
+      remedy: what to do instead.
+    """
+    if is_remote(output):
+        raise UsageError(f"--output {output} has to be a folder of this machine: {remedy}")
 
 
 def make_output(output: str, option: str = "--output") -> Path:

@@ -16,6 +16,7 @@ from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.media.frame_folder import Media
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 from preprocessing.support.files import local_copies, place
+from preprocessing.support.storage.errors import PassingFault
 
 if TYPE_CHECKING:
     from preprocessing.faces.crop_settings import CropSettings
@@ -68,25 +69,25 @@ def extract_clip(
         failed=failed,
         seconds=round(time.monotonic() - start, 3),
     )
-    examples = [
-        make_example(
-            jpeg=crop.jpeg,
-            label=clip.label,
-            clip_id=clip.path,
-            pair_id=clip.source or clip.path,
-            track_id=crop.track,
-            frame_index=crop.frame.index,
-            timestamp_ms=crop.frame.timestamp_ms,
-            dataset=clip.dataset,
-            method=clip.method,
-            identity="|".join(clip.identities),
-            box=crop.box,
-            landmarks=crop.landmarks,
-            score=crop.score,
-        ).SerializeToString(deterministic=True)
-        for crop in crops
-    ]
-    return row, examples
+    return row, [_example(clip, crop) for crop in crops]
+
+
+def _example(clip: Clip, crop: Crop) -> bytes:
+    return make_example(
+        jpeg=crop.jpeg,
+        label=clip.label,
+        clip_id=clip.path,
+        pair_id=clip.source or clip.path,
+        track_id=crop.track,
+        frame_index=crop.frame.index,
+        timestamp_ms=crop.frame.timestamp_ms,
+        dataset=clip.dataset,
+        method=clip.method,
+        identity="|".join(clip.identities),
+        box=crop.box,
+        landmarks=crop.landmarks,
+        score=crop.score,
+    ).SerializeToString(deterministic=True)
 
 
 def _media(folder: Path, path: str, frames: Sequence[str]) -> Media:
@@ -122,11 +123,16 @@ def original_state(
     Returns:
       Its size in bytes and its time of change in nanoseconds; of several pictures, the sum and the
       latest. None also where it is absent.
+
+    Raises:
+      PassingFault: the object store does not tell.
     """
     if not settings.boxes_of_original or not clip.source:
         return None
     try:
         states = [(place(root) / path).stat() for path in frames or (clip.source,)]
+    except PassingFault:  # Of an object store: it may be there.
+        raise
     except OSError:
         return None
     return [sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report
-from preprocessing.extraction.face_extraction import local_pipeline, run_extraction
+from preprocessing.extraction.face_extraction import (
+    local_pipeline,
+    rows_beside,
+    run_extraction,
+)
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest, problem_lines
-from preprocessing.support.files import delete_folder, in_bucket, place
+from preprocessing.support.files import delete_folder, place
 from preprocessing.support.output_lock import locked
-from preprocessing.support.storage.scratch import scratch_folder
 
 
 def extract_dataset(
@@ -70,7 +72,7 @@ def _extract(
     for split in splits:
         # Shards of an earlier call may have other numbers; the store keeps what is in them.
         delete_folder(output / split)
-    with _rows_folder(output) as rows_folder:
+    with rows_beside(output) as rows_folder:
         rows = run_extraction(
             local_pipeline(workers, beam_args or ()),
             str(manifest.root),
@@ -113,7 +115,7 @@ def fill_face_store(
       The report's summary; see `preprocessing.extraction.extraction_report.summarise`.
     """
     report.mkdir(parents=True, exist_ok=True)
-    with _rows_folder(report) as rows_folder:
+    with rows_beside(report) as rows_folder:
         rows = run_extraction(
             local_pipeline(workers),
             str(root),
@@ -125,8 +127,3 @@ def fill_face_store(
             str(rows_folder),
         )
     return extraction_report.write(report, rows)
-
-
-def _rows_folder(output: Path) -> contextlib.AbstractContextManager[Path]:
-    """Where the rows of a pipeline on this machine lie until they are read."""
-    return scratch_folder() if in_bucket(output) else contextlib.nullcontext(output)

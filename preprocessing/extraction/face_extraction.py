@@ -7,12 +7,14 @@ are then put together from the store.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -31,8 +33,9 @@ from preprocessing.extraction.face_store import (
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import Crop, FaceCropper
 from preprocessing.support.beam_args import LOCAL_ARGS, worker_args
-from preprocessing.support.files import place, written
+from preprocessing.support.files import in_bucket, place, written
 from preprocessing.support.fingerprint import code_digest, settings_digest
+from preprocessing.support.storage.scratch import scratch_folder
 
 __all__ = [
     "Crop",
@@ -123,6 +126,11 @@ def local_pipeline(workers: int, arguments: Sequence[str] = ()) -> beam.Pipeline
       arguments: further ones, as for another runner.
     """
     return beam.Pipeline(options=PipelineOptions([*LOCAL_ARGS, *worker_args(workers), *arguments]))
+
+
+def rows_beside(output: Path) -> contextlib.AbstractContextManager[Path]:
+    """The rows folder of a pipeline whose workers are on this machine, wherever its output is."""
+    return scratch_folder() if in_bucket(output) else contextlib.nullcontext(output)
 
 
 def run_extraction(
