@@ -162,6 +162,12 @@ def compile_file(
     config = config.replace(output=str(make_output(config.output)))
     if not on_volume(config):
         config = config.replace(kubeflow=config.kubeflow.replace(volume=""))
+    remote = [path for path in _places(config).values() if is_remote(path)]
+    if target == "kubeflow" and remote and not config.kubeflow.secrets:
+        say(
+            f"warning: tasks read {remote[0]} with what their pods have: kubeflow.secrets is "
+            "empty, so the service account has to bring credentials"
+        )
     inputs = prepare(config, say)
     job = compile_job(config, inputs, image)
     write(path, job, config.kubeflow)
@@ -215,6 +221,8 @@ def platform_document(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str
             chosen["nodeSelector"] = {"labels": labels}
         if tolerations := kubeflow.tolerations_of(name):
             chosen["tolerations"] = tolerations
+        if secrets := kubeflow.secrets_as_variables():
+            chosen["secretAsEnv"] = secrets
         if kubeflow.pull_secrets:
             chosen["imagePullSecret"] = [{"secretName": name} for name in kubeflow.pull_secrets]
         if chosen:

@@ -10,7 +10,7 @@ from e2e.kubeflow_interpreter import KubeflowInterpreter
 from e2e.kubeflow_store import KFP_NEWEST
 from e2e.task_containers import Containers
 from e2e.wheel_environment import make_environment
-from e2e.workspace import SMALL
+from e2e.workspace import SMALL, Workspace
 from object_stores import s3_environment, s3_server
 
 from preprocessing.support.files import place
@@ -101,15 +101,29 @@ def test_the_model_is_pushed_into_the_bucket(interpreter):
 
 
 def test_records_are_those_of_the_local_runner(interpreter, first_run, tmp_path):
-    local = json.loads(Path(first_run[1]["page"]).with_name("report.json").read_text())
-    theirs = Path(local["sources"]["records"][0]).parents[1]
+    local = report_of(first_run)
     examples = interpreter.fetch("FaceExtractor", "examples", tmp_path)
-    shards = {path.relative_to(theirs): path.read_bytes() for path in theirs.rglob("*.gz")}
-    assert shards == {
-        path.relative_to(examples): path.read_bytes() for path in examples.rglob("*.gz")
-    }
+    assert shards(examples) == shards(records_of(local))
     report = interpreter.fetch("Report", "report", tmp_path)
     assert json.loads((report / "report.json").read_text())["extraction"] == local["extraction"]
+
+
+def test_a_run_on_this_machine_reads_the_bucket(store, first_run, tmp_path):
+    run = Workspace(DATA, tmp_path / "out").run()
+    assert run[0] == 0
+    assert shards(records_of(report_of(run))) == shards(records_of(report_of(first_run)))
+
+
+def report_of(run):
+    return json.loads(Path(run[1]["page"]).with_name("report.json").read_text())
+
+
+def records_of(report):
+    return Path(report["sources"]["records"][0]).parents[1]
+
+
+def shards(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.gz")}
 
 
 def test_the_pushed_model_is_the_next_baseline(interpreter):

@@ -60,8 +60,30 @@ def test_nothing_is_mounted_where_all_lies_in_buckets(store, tmp_path):
 def test_submit_without_a_volume(store, capsys):
     more = ("--host", "http://kubeflow.example", "--dry-run")
     assert main(["submit", *arguments(*more, output="s3://bucket/submitted")]) == 0
-    assert "no volume, artifacts below the root of the namespace" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no volume, artifacts below the root of the namespace" in said
+    assert "the service account has to bring credentials" in said
     assert place("s3://bucket/submitted/inputs/pipeline.yaml").is_file()
+
+
+def test_credentials_come_from_secrets(store, tmp_path, capsys):
+    file = tmp_path / "pipeline.yaml"
+    secrets = "kubeflow.secrets=['b:AWS_ACCESS_KEY_ID', 'b:AWS_SECRET_ACCESS_KEY', 'c:AWS_REGION']"
+    assert main(["compile", *arguments("--file", file, "--set", secrets)]) == 0
+    assert "service account" not in capsys.readouterr().out
+    _, platform = yaml.safe_load_all(file.read_text())
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert len(executors) == 12
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    assert executors["Trainer_executor"] == {
+        "secretAsEnv": [
+            {"secretName": "b", "keyToEnv": [{"secretKey": key, "envVar": key} for key in keys]},
+            {
+                "secretName": "c",
+                "keyToEnv": [{"secretKey": "AWS_REGION", "envVar": "AWS_REGION"}],
+            },
+        ]
+    }
 
 
 def test_what_stays_on_a_disk_is_on_the_volume(store, tmp_path, capsys):
