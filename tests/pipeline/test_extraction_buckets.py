@@ -10,9 +10,10 @@ from pathlib import Path
 
 import boto3
 import pytest
+import requests
 from extraction import shards
 from made_media import face_frame, numbered_video, write_video
-from object_stores import FaultyProxy, s3_environment, s3_server
+from object_stores import FaultyProxy, gcs_server, s3_environment, s3_server
 
 from pipeline.cli import main
 from preprocessing.support import files
@@ -119,6 +120,24 @@ def test_the_same_comes_out(data, whole, output, capfd):
     capfd.readouterr()
     assert main(arguments("s3://data/videos", output, "--status")) == 0
     assert "7 clips: 6 done with faces, 1 done without" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_cloud_storage_and_two_workers(data, tmp_path, monkeypatch):
+    # Not with one worker: the last bits of TensorFlow's sums depend on the threads.
+    workers = ("--set", "extraction.workers=2")
+    assert main(arguments(data, tmp_path / "here", *workers)) == 4
+    with gcs_server(tmp_path / "log") as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        bucket = {"name": "bucket"}
+        assert requests.post(f"{url}/storage/v1/b?project=p", json=bucket, timeout=60).ok
+        for file in data.rglob("*.*"):
+            (files.place("gs://bucket/videos") / file.relative_to(data)).write_bytes(
+                file.read_bytes()
+            )
+        assert main(arguments("gs://bucket/videos", "gs://bucket/run", *workers)) == 4
+        assert remote_shards("gs://bucket/run") == shards(tmp_path / "here" / "faces")
 
 
 def test_data_in_a_bucket_and_output_here(whole, proxy, tmp_path):

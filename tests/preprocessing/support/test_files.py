@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -134,6 +135,18 @@ class TestPlaces:
         assert not proxy.tries
 
 
+def test_a_listing_of_several_pages_is_whole(s3, monkeypatch):
+    use_s3(monkeypatch, s3, "pages")
+    client = boto3.client("s3")
+    keys = [f"real/{number:04}.mp4" for number in range(1050)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda key: client.put_object(Bucket="pages", Key=key, Body=b"x"), keys))
+    for root in (files.place("s3://pages"), files.snapshot(files.place("s3://pages"))):
+        assert sorted(entry.name for entry in files.scan(root / "real")) == [
+            key.removeprefix("real/") for key in keys
+        ]
+
+
 class TestFaults:
     def test_a_busy_store_is_waited_for(self, proxy):
         file = files.place("s3://faulty/busy")
@@ -150,6 +163,30 @@ class TestFaults:
             assert copy.read_bytes() == CONTENT
         assert ("GET", "/faulty/cut") in proxy.failed
         assert files.read_into(file, hashlib.sha256).digest() == hashlib.sha256(CONTENT).digest()
+
+    def test_a_listing_that_is_cut_lacks_nothing(self, proxy):
+        root = files.place("s3://faulty/listed")
+        for number in range(5):
+            (root / f"{number}.txt").write_text("x")
+        proxy.fault = lambda method, path, number: ("503", "cut", "cut", "")[min(number, 3)]
+        assert len(files.scan(files.snapshot(root))) == 5
+        assert len(files.scan(root)) == 5
+        assert [path.partition("?")[2][:11] for _, path in proxy.failed] == ["list-type=2"] * 6
+
+    def test_cloud_storage_is_asked_again(self, gcs, monkeypatch):
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        with FaultyProxy(gcs).running() as proxy:
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+            created = {"name": "faulty"}
+            assert requests.post(f"{proxy.url}/storage/v1/b?project=p", json=created, timeout=60).ok
+            file = files.place("gs://faulty/file")
+            proxy.fault = lambda method, path, number: (
+                ("503", "cut", "")[min(number, 2)] if method == "GET" else "503" * (number < 2)
+            )
+            file.write_bytes(CONTENT)
+            with files.local_copy(file) as copy:
+                assert copy.read_bytes() == CONTENT
+            assert {method for method, _ in proxy.failed} == {"GET", "POST"}
 
     def test_what_stays_cut_is_no_file(self, proxy, monkeypatch):
         file = files.place("s3://faulty/short")
