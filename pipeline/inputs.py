@@ -183,7 +183,7 @@ def opened(root: str) -> Path:
     folder = place(root).resolve()
     remote = in_bucket(folder)
     if remote:
-        remote.bucket.check()
+        remote.check()
     return snapshot(folder)
 
 

@@ -38,15 +38,15 @@ class Bucket:
         self._driver = driver
         self._patience = patience
 
-    def check(self) -> None:
-        """Asks for one object, once.
+    def check(self, prefix: str = "") -> None:
+        """Asks, once, for one object whose key begins with a text: others may not be allowed.
 
         Raises:
           UsageError: the bucket cannot be used; the message says what would mend it.
         """
         remedies = _REMEDIES[self.uri.partition("://")[0]]
         try:
-            list(self._driver.entries("", most=1))
+            list(self._driver.entries(prefix, most=1))
         except CredentialsMissing as error:
             raise UsageError(f"{self.uri}: {error.strerror}; {remedies['credentials']}") from error
         except FileNotFoundError as error:

@@ -277,13 +277,21 @@ class BucketPath:
     def mkdir(self, *_: Any, **__: Any) -> None:
         """Does nothing: a folder exists with what lies in it."""
 
+    def check(self) -> None:
+        """Asks for what lies below.
+
+        Raises:
+          UsageError: the bucket cannot be used; the message says what would mend it.
+        """
+        self.bucket.check(self._prefix)
+
     def check_writable(self) -> None:
         """Proves that files can be written into this folder.
 
         Raises:
           UsageError: they cannot.
         """
-        self.bucket.check()
+        self.check()
         probe = self / ".deepfake-write-test"
         try:
             probe.write_bytes(b"")
