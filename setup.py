@@ -53,6 +53,10 @@ PIPELINE_COMMON = [
     # Fills the templates of the report, and escapes what they are given.
     "jinja2==3.1.6",
     "markupsafe==3.0.4",
+    # Files in S3 and what is compatible with it. universal-pathlib's s3fs and gcsfs must be of one
+    # release, and none fits the pins of TFX 1.16; cloudpathlib asks the store for each `is_dir`.
+    "boto3==1.44.8",
+    "botocore==1.44.8",
     # Ships the public-domain portrait that the demo's faces are made from.
     "scikit-image==0.25.2",
     # The tfx command runs `pip freeze`, and TFX itself still needs pkg_resources.
@@ -87,6 +91,8 @@ TFX_1_21 = [
     # TFX's own extra holds kfp for Python below 3.12 only; 2.17 needs protobuf 7.
     "kfp==2.16.1",
     "kfp-pipeline-spec==2.16.1",
+    # Files in Cloud Storage. Beam's extra brings it along; declared, because the code imports it.
+    "google-cloud-storage==3.17.1",
     # tf.summary's event files; TensorFlow itself no longer requires it.
     "tensorboard==2.21.0",
     "pandas==2.3.3",
@@ -117,6 +123,7 @@ TFX_1_16 = [
     "keras==3.6.0",
     "ml-metadata==1.16.0",
     "kfp==2.5.0",
+    "google-cloud-storage==2.19.0",
     # Held back because TFX 1.16 was built against them.
     "pandas==1.5.3",
     "pyarrow==10.0.1",
@@ -171,6 +178,11 @@ EXTRAS_REQUIRE = {
         # What the tests read certificates and manifests with.
         "cryptography==50.0.2",
         "kubernetes==26.1.0",
+        # Object stores on this machine: S3, served with Flask, and Cloud Storage.
+        "moto[s3]==5.2.5",
+        "flask==3.1.3",
+        "flask-cors==6.0.5",
+        "gcp-storage-emulator==2026.7.19",
         # Steers the browser that looks at the gateway's page.
         "websocket-client==1.9.2",
     ],

@@ -17,7 +17,9 @@ from pipeline.kubeflow.checks import Target, check_places, check_target
 from pipeline.kubeflow.config import KubeflowConfig
 from pipeline.kubeflow.names import pipeline_name, task_name
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import place
 from preprocessing.support.quiet import load_tensorflow, quiet
+from preprocessing.support.storage.bucket_path import is_remote
 
 if TYPE_CHECKING:
     from tfx.orchestration import pipeline as tfx_pipeline
@@ -140,7 +142,7 @@ def compile_file(
 
     Args:
       target: what it is compiled for.
-      config: the run's configuration; `data` and `output` lie on the volume.
+      config: the run's configuration; `data` and `output` lie on the volume, or in buckets.
       image: that tasks run in.
       path: of the file: .yaml for Kubeflow, .json for Vertex AI.
       say: told warnings and the dataset's table.
@@ -158,6 +160,14 @@ def compile_file(
         raise UsageError(f"the folder of {path} does not exist: make it, or name another file")
     check(target, config)
     config = config.replace(output=str(make_output(config.output)))
+    if not on_volume(config):
+        config = config.replace(kubeflow=config.kubeflow.replace(volume=""))
+    remote = [path for path in _places(config).values() if is_remote(path)]
+    if target == "kubeflow" and remote and not config.kubeflow.secrets:
+        say(
+            f"warning: tasks read {remote[0]} with what their pods have: kubeflow.secrets is "
+            "empty, so the service account has to bring credentials"
+        )
     inputs = prepare(config, say)
     job = compile_job(config, inputs, image)
     write(path, job, config.kubeflow)
@@ -170,12 +180,26 @@ def check(target: Target, config: Config) -> None:
         raise UsageError("no output folder is named: give --output DIR, or set output")
     pipeline_name(config.name)
     check_platform(config.serving, kubeflow=True)
-    check_target(config.kubeflow, target)
+    if target == "vertex" or on_volume(config):
+        check_target(config.kubeflow, target)
+    check_places(
+        config.kubeflow,
+        {key: str(place(path).resolve()) for key, path in _places(config).items()},
+        buckets=target == "kubeflow",
+    )
+
+
+def _places(config: Config) -> dict[str, str]:
+    """Key of the configuration -> what tasks read or write there."""
     places = {"output": config.output, "data.dir": config.data.dir, "data.list": config.data.list}
     if config.model.weights not in ("none", "imagenet"):
         places["model.weights"] = config.model.weights
-    resolved = {key: str(Path(place).resolve()) for key, place in places.items() if place}
-    check_places(config.kubeflow, resolved)
+    return {key: path for key, path in places.items() if path}
+
+
+def on_volume(config: Config) -> bool:
+    """Whether tasks need a volume: not where all they read and write lies in object stores."""
+    return not all(is_remote(path) for path in _places(config).values())
 
 
 def platform_document(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
@@ -197,6 +221,8 @@ def platform_document(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str
             chosen["nodeSelector"] = {"labels": labels}
         if tolerations := kubeflow.tolerations_of(name):
             chosen["tolerations"] = tolerations
+        if secrets := kubeflow.secrets_as_variables():
+            chosen["secretAsEnv"] = secrets
         if kubeflow.pull_secrets:
             chosen["imagePullSecret"] = [{"secretName": name} for name in kubeflow.pull_secrets]
         if chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
@@ -14,7 +15,9 @@ from typing import TextIO
 
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError, cause
+from preprocessing.support.files import in_bucket
 from preprocessing.support.progress import Event
+from preprocessing.support.storage.scratch import scratch_folder
 
 
 class Console:
@@ -24,7 +27,8 @@ class Console:
     the log file, because TensorFlow, Beam and TFX together print hundreds of lines a run.
 
     Args:
-      log: path of the log file; its folder is created.
+      log: path of the log file; its folder is created. One in an object store is complete when the
+        run has ended.
     """
 
     # Without a terminal nobody watches a moving line: one line in ten seconds is enough.
@@ -32,6 +36,8 @@ class Console:
 
     def __init__(self, log: Path):
         self.log = log
+        self._file = log
+        self._scratch = contextlib.ExitStack()
         self._stream: TextIO = sys.stdout
         self._saved: tuple[int, int] | None = None
         self._log_level = logging.NOTSET
@@ -41,6 +47,8 @@ class Console:
         self._line_open = False
 
     def __enter__(self) -> Console:
+        if in_bucket(self.log):  # The file descriptors below need a file of this machine.
+            self._file = self._scratch.enter_context(scratch_folder()) / self.log.name
         self.log.parent.mkdir(parents=True, exist_ok=True)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -49,7 +57,7 @@ class Console:
         encoding = sys.stdout.encoding or "utf-8"
         self._stream = os.fdopen(os.dup(1), "w", encoding=encoding, errors="backslashreplace")
         # File descriptors, not sys.stdout: native code writes past Python.
-        with self.log.open("ab") as file:
+        with self._file.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         self._log_level = logging.getLogger().level
@@ -67,6 +75,9 @@ class Console:
             os.dup2(saved, number)
             os.close(saved)
         self._stream.close()
+        with self._scratch:
+            if remote := in_bucket(self.log):
+                remote.bucket.write(remote.key, self._file)
 
     def say(self, text: str) -> None:
         """Prints a text and repeats it in the log."""

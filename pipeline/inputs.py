@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,9 @@ from preprocessing.manifest.manifest import Manifest
 from preprocessing.manifest.table import dataset_table
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import in_bucket, place, replacing, snapshot
 from preprocessing.support.fingerprint import settings_digest
+from preprocessing.support.storage.bucket_path import is_remote
 from serving.model.provenance import Provenance, TrainedOn
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
@@ -78,8 +79,8 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     path = folder / f"manifest-{manifest.digest[:16]}.csv"
     manifest.write_csv(path)
     schema = folder / f"schema-{settings_digest(SCHEMA.read_text(encoding='utf-8'))}" / SCHEMA.name
-    schema.parent.mkdir(exist_ok=True)
-    shutil.copyfile(SCHEMA, schema)
+    with replacing(schema) as file:
+        file.write(SCHEMA.read_text(encoding="utf-8"))
     attempt = Failures.read(face_store_of(config)).next_attempt
     return Inputs(
         manifest=str(path),
@@ -95,7 +96,7 @@ def provenance(config: Config, manifest: Manifest) -> Provenance:
     """The provenance of a model of this run, as far as its data shows it."""
     clips = [clip for clip in manifest.clips if clip.split == "train"]
     datasets = sorted({clip.dataset for clip in clips})
-    made_data = "demo" in datasets or is_made(Path(manifest.root))
+    made_data = "demo" in datasets or is_made(place(manifest.root))
     return Provenance(
         name=config.name,
         summary=f"{config.model.backbone}, trained on {', '.join(datasets)}",
@@ -140,33 +141,61 @@ def index(config: Config) -> Manifest:
 
 def list_of(config: Config) -> Path | None:
     """The list of clips that the configuration names."""
-    return Path(config.data.list).resolve() if config.data.list else None
+    return place(config.data.list).resolve() if config.data.list else None
 
 
 def hash_cache_of(config: Config) -> Path | None:
     """The file that remembers the hashes of clips."""
-    return Path(config.output) / "inputs" / "hashes.json" if config.output else None
+    return place(config.output) / "inputs" / "hashes.json" if config.output else None
 
 
 def dataset_folder(config: Config) -> Path:
-    """The folder of the configured dataset; that of the demo is made first.
+    """The folder of the configured dataset; that of the demo on this machine is made first.
+
+    One in an object store is listed once; see `preprocessing.support.files.snapshot`.
 
     Raises:
-      UsageError: no dataset is named.
+      UsageError: no dataset is named, or its bucket cannot be read.
     """
     data = config.data
     list_file = list_of(config)
     root = data.dir or (str(list_file.parent) if list_file else "")
-    if data.layout == "demo":
+    if data.layout == "demo" and not is_remote(root):
         from preprocessing.datasets import demo  # Loads scikit-image.
 
+        if not root and is_remote(config.output):
+            raise UsageError("the demo's videos are made on this machine: give --data DIR")
         root = root or str(Path(config.output) / "demo-data")
         demo.make_demo_data(
             Path(root), data.demo, progress=lambda d, t: progress.report("demo data", d, t, "clips")
         )
     if not root:
         raise UsageError("no dataset is named: give --data DIR, or set data.dir or data.list")
-    return Path(root).resolve()
+    return opened(root)
+
+
+def opened(root: str) -> Path:
+    """A folder to read; one in an object store is listed once.
+
+    Raises:
+      UsageError: its bucket cannot be read.
+    """
+    folder = place(root).resolve()
+    remote = in_bucket(folder)
+    if remote:
+        remote.check()
+    return snapshot(folder)
+
+
+def refuse_bucket(output: str, remedy: str) -> None:
+    """Refuses (UsageError) an output that has to be a folder of this machine.
+
+    Args:
+      output: the folder, or the URI of one.
+      remedy: what to do instead.
+    """
+    if is_remote(output):
+        raise UsageError(f"--output {output} has to be a folder of this machine: {remedy}")
 
 
 def make_output(output: str, option: str = "--output") -> Path:
@@ -181,7 +210,11 @@ def make_output(output: str, option: str = "--output") -> Path:
     """
     if not output:
         raise UsageError("no output folder is named: give --output DIR, or set output")
-    folder = Path(output).resolve()
+    folder = place(output).resolve()
+    remote = in_bucket(folder)
+    if remote:
+        remote.check_writable()
+        return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.evaluation.measures import StoredMeasure
 from pipeline.console import Console, logged
-from pipeline.inputs import INCOMPLETE, make_output
+from pipeline.inputs import INCOMPLETE, make_output, opened, refuse_bucket
 from pipeline.scoring import Request, logits_error, scored_clips
 from preprocessing.datasets.clip import Clip, printable
 from preprocessing.datasets.demo_config import is_made
@@ -17,6 +17,7 @@ from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_labels, left_out
 from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import place
 from preprocessing.support.output_lock import locked
 from serving.model import card
 from serving.model.verdict import Wording
@@ -40,6 +41,7 @@ def evaluate_model(request: Request) -> int:
         face in all of it.
     """
     card.read(request.model)
+    refuse_bucket(request.output, "copy the result into the bucket afterwards")
     output = make_output(request.output)
     with locked(output, f"the evaluation of {request.model}"):
         return logged(output / "logs", lambda console: _evaluate(request, output, console))
@@ -77,7 +79,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     page = build(
         Sources(
             name=f"{'/'.join(saved_model.parts[-2:])} on "
-            f"{printable(Path(request.data).resolve().name)}",
+            f"{printable(place(request.data).resolve().name)}",
             model=str(saved_model),
             clip_evaluation=str(folder),
             records=scored.records,
@@ -127,7 +129,7 @@ def _say_metrics(metrics: Mapping[str, StoredMeasure], console: Console) -> None
 
 def _labelled(request: Request, hashes: Path) -> Manifest:
     protocol = "official" if request.official_test else "clip"
-    root = Path(request.data).resolve()
+    root = opened(request.data)
     layout = "demo" if is_made(root) else "auto"
     manifest = build_manifest(root, layout, protocol, 0.1, 0.1, 1, hashes)
     check_labels(manifest.clips)

@@ -38,6 +38,7 @@ from pipeline.kubeflow.names import artifacts_root, pipeline_name
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support.beam_args import worker_args
+from preprocessing.support.files import place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,4 +303,4 @@ def metadata_file(config: Config) -> Path:
 
 def models_folder(config: Config) -> Path:
     """Where Pusher puts model versions: the model base path of a TensorFlow Serving."""
-    return Path(config.output) / "models" / config.name
+    return place(config.output) / "models" / config.name

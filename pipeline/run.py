@@ -12,7 +12,7 @@ from components.trainer.config import ModelConfig
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
-from pipeline.inputs import make_output, prepare
+from pipeline.inputs import make_output, prepare, refuse_bucket
 from preprocessing.support.errors import UsageError, cause
 from preprocessing.support.output_lock import locked
 
@@ -30,6 +30,11 @@ def run(config: Config) -> int:
       configuration, 1 failure. Whatever was finished before an error stays and is not done again.
     """
     try:
+        refuse_bucket(
+            config.output,
+            "TFX keeps the run's metadata and artifacts there. --data may be a bucket; `deepfake "
+            "extract` and `deepfake submit --target kubeflow` write into one",
+        )
         output = make_output(config.output)
     except UsageError as error:
         print(f"error: {error}")

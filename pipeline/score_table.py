@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.console import Console, logged
-from pipeline.inputs import INCOMPLETE, make_output
+from pipeline.inputs import INCOMPLETE, make_output, opened
 from pipeline.score_lines import verdicts_of, write_lines
 from pipeline.scoring import Request, logits_error, scored_clips
 from preprocessing.datasets.clip import (
@@ -25,7 +25,7 @@ from preprocessing.manifest.manifest import problem_lines
 from preprocessing.manifest.parts import Part
 from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.support.errors import UsageError
-from preprocessing.support.files import replacing
+from preprocessing.support.files import place, replacing
 from preprocessing.support.output_lock import locked
 from serving.model import card
 from serving.model.verdict import Wording
@@ -48,7 +48,7 @@ def write_score_table(request: Request) -> int:
     Raises:
       UsageError: no model of this project, no clip, or an output of another ending.
     """
-    target = Path(request.output).resolve()
+    target = place(request.output).resolve()
     if target.suffix not in (_TABLE, _LINES):
         raise UsageError(
             f"--output {request.output}: a table is written as {_TABLE}, and answers, one a line, "
@@ -66,8 +66,8 @@ def write_score_table(request: Request) -> int:
 
 def _score_part(request: Request, part: Part, work: Path, console: Console) -> int:
     """Scores the clips of one part into the work folder; the table is written by a later call."""
-    root = Path(request.data).resolve()
-    listed, problems = _any_files(root, (work, Path(request.output).resolve()))
+    root = opened(request.data)
+    listed, problems = _any_files(root, (work, place(request.output).resolve()))
     mine = part.of(root, listed)
     console.say(f"part {part.number} of {part.count}: {len(mine)} of {len(listed)} clips")
     clips, unreadable = hash_clips(root, mine, work / f"hashes-{part.name}.json")
@@ -85,7 +85,7 @@ def _score_part(request: Request, part: Part, work: Path, console: Console) -> i
 
 
 def _score(request: Request, target: Path, work: Path, console: Console) -> int:
-    root = Path(request.data).resolve()
+    root = opened(request.data)
     clips, problems = any_clips(root, work / "hashes.json", (work, target))
     console.say(f"{len(clips)} clips; finished ones are kept in {work}")
     for line in problem_lines(problems):

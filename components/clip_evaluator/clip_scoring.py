@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,13 +16,14 @@ from typing import Any
 import apache_beam as beam
 import pandas as pd
 
-from components.evaluation.scores import ExampleScorer, crop_table, read_records
+from components.evaluation.scores import ExampleScorer, crop_table
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.extraction.face_extraction import local_pipeline, run_extraction
+from preprocessing.extraction.face_extraction import local_pipeline, rows_beside, run_extraction
+from preprocessing.extraction.face_store import read_examples
 from preprocessing.faces.crop_settings import ANSWER
 from preprocessing.support import progress
-from preprocessing.support.files import replacing
+from preprocessing.support.files import place, replacing
 from serving.model import card
 
 _SPLIT = "test"
@@ -74,24 +74,25 @@ def score_clips(
     """
     saved_model = card.find_saved_model(model)
     settings = card.read(model).crop_settings(precropped).replace(policy=policy)
-    work = Path(work).resolve()
+    work = place(work).resolve()
     records = work / "examples" / f"Split-{_SPLIT}"
     if with_records:
         for shard in records.glob("*"):  # Of other clips: shards are put together anew.
             shard.unlink()
     clips = [dataclasses.replace(clip, split=_SPLIT) for clip in clips]
     scores = work / "scores" / model_digest(saved_model)
-    rows = run_extraction(
-        local_pipeline(workers),
-        root,
-        clips,
-        str(work / "face-store"),
-        {_SPLIT: str(records)} if with_records else {},
-        settings,
-        workers,
-        str(work),
-        then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
-    )
+    with rows_beside(work) as rows_folder:
+        rows = run_extraction(
+            local_pipeline(workers),
+            root,
+            clips,
+            str(work / "face-store"),
+            {_SPLIT: str(records)} if with_records else {},
+            settings,
+            workers,
+            str(rows_folder),
+            then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
+        )
     crops = [crop for row in rows if row.crops for crop in _read(_scores_file(scores, row))]
     shards = sorted(map(str, records.glob("*.gz"))) if with_records else []
     return Scored(crop_table(crops), rows, tuple(shards))
@@ -120,13 +121,11 @@ class _ScoreClip(beam.DoFn):
         self._scorer: ExampleScorer | None = None
 
     def process(self, row: ClipRow) -> Iterable[ClipRow]:
-        target = _scores_file(Path(self._folder), row)
+        target = _scores_file(place(self._folder), row)
         if row.crops and len(_read(target)) != row.crops:
             if self._scorer is None:  # Not in setup(): finished runs need no model.
                 self._scorer = ExampleScorer(self._saved_model)
-            # The first record of a stored clip is its report row.
-            records = list(itertools.islice(read_records([row.stored]), 1, None))
-            rows = self._scorer.rows(records)
+            rows = self._scorer.rows(list(read_examples(row.stored)))
             with replacing(target) as file:
                 json.dump(rows, file)
         self._done += 1
@@ -135,7 +134,7 @@ class _ScoreClip(beam.DoFn):
 
 
 def _scores_file(folder: Path, row: ClipRow) -> Path:
-    stored_clip = Path(row.stored)
+    stored_clip = place(row.stored)
     # The folder's name tells settings and code of the crops.
     return folder / stored_clip.parent.name / f"{stored_clip.stem}.json"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from preprocessing.faces.given_crops import TOO_TIGHT
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import place, scan
 
 # A share above this is a disk, network or memory that fails, not single clips: what would be
 # trained on the rest is not what was asked for, and going on later costs nothing.
@@ -130,7 +132,7 @@ class _Progress:
     def __init__(self, store: str, settings: CropSettings, manifest: Manifest):
         key = store_key(settings)
         self._paths = {stored_clip(store, key, clip) for clip in manifest.clips}
-        self._folder = os.path.join(store, key)
+        self._folder = place(store) / key
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -143,13 +145,17 @@ class _Progress:
         self._report()
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._SECONDS):
+        seconds = self._SECONDS
+        while not self._stop.wait(seconds):
+            start = time.monotonic()
             self._report()
+            # A large store takes long to list.
+            seconds = max(self._SECONDS, 10 * (time.monotonic() - start))
 
     def _report(self) -> None:
         names = {path.name for path in self._paths}
         try:
-            done = sum(entry.name in names for entry in os.scandir(self._folder))
-        except FileNotFoundError:
+            done = sum(entry.name in names for entry in scan(self._folder))
+        except OSError:  # Not yet there, or a store that is busy.
             done = 0
         progress.report("extract", done, len(names), "clips")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import zipfile
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+
+from preprocessing.support.files import local_copy, place, replacing
 
 _LOG = logging.getLogger(__name__)
 _VALUES = "values"
@@ -19,13 +19,14 @@ class TrainingState:
     """Arrays and plain values of one training.
 
     Args:
-      folder: where the file `training-state.npz` lies; may be remote. Empty: nothing is kept.
+      folder: where the file `training-state.npz` lies; may be in an object store. Empty: nothing is
+        kept.
       key: says what is trained, with what and on what. A state of another key is not read.
     """
 
     def __init__(self, folder: str, key: str):
         self._folder = folder
-        self._path = f"{folder}/training-state.npz"
+        self._path = place(folder) / "training-state.npz"
         self._key = key
 
     def save(self, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]) -> None:
@@ -41,20 +42,16 @@ class TrainingState:
             f"{name}/{i}": a for name, group in arrays.items() for i, a in enumerate(group)
         }
         text = json.dumps({"key": self._key, "values": values})
-        tf.io.gfile.makedirs(self._folder)
-        with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-            flat[_VALUES] = np.array(text)
+        flat[_VALUES] = np.array(text)
+        with replacing(self._path, binary=True) as file:
             np.savez(file, **flat)
-            file.flush()
-            tf.io.gfile.copy(file.name, f"{self._path}.part", overwrite=True)
-        tf.io.gfile.rename(f"{self._path}.part", self._path, overwrite=True)
 
     def load(self) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
         """What was saved last; None where there is nothing, or something of another training."""
-        if not self._folder or not tf.io.gfile.exists(self._path):
+        if not self._folder or not self._path.exists():
             return None
         try:
-            with tf.io.gfile.GFile(self._path, "rb") as file, np.load(file) as flat:
+            with local_copy(self._path) as file, np.load(file) as flat:
                 stored = json.loads(str(flat[_VALUES]))
                 if stored["key"] != self._key:
                     return None
@@ -63,12 +60,12 @@ class TrainingState:
                 for name in flat.files:
                     if name != _VALUES:
                         arrays.setdefault(name.rpartition("/")[0], []).append(flat[name])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, tf.errors.OpError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             _LOG.warning("%s cannot be read; training starts anew", self._path, exc_info=True)
             return None
         return arrays, stored["values"]
 
     def clear(self) -> None:
         """Forgets the state, when training has come to its end."""
-        if self._folder and tf.io.gfile.exists(self._path):
-            tf.io.gfile.remove(self._path)
+        if self._folder:
+            self._path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from pipeline.commands._options import Overrides, Preset, configuration_of_any_layout
 from preprocessing.datasets.clip import LABEL_NAMES
 from preprocessing.faces.crop_settings import LANDMARKS
+from preprocessing.support.files import place
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -54,7 +54,7 @@ def index(
     if config.data.precropped and config.extraction.crop_by == LANDMARKS:
         print(_geometry(config, listed))
     if manifest:
-        listed.write_csv(Path(manifest))
+        listed.write_csv(place(manifest))
         print(f"wrote {len(listed.clips)} rows to {manifest}")
     for warning in check_trainable(listed):
         print(f"warning: {warning}")
@@ -72,5 +72,5 @@ def _geometry(config: Config, listed: Manifest) -> str:
         name = f"{clip.dataset}, {LABEL_NAMES[clip.label]}"
         files.setdefault(name, []).extend(clip.frames or [clip.path])
     with quiet():
-        measured = survey(Path(listed.root), dict(sorted(files.items())))
+        measured = survey(place(listed.root), dict(sorted(files.items())))
     return survey_table(measured, wanted_geometry(config.extraction))

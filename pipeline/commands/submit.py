@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipeline.commands._options import Data, Image, Output, Overrides, Preset, configuration
+from preprocessing.support import files
 from preprocessing.support.command_line import from_options
 from preprocessing.support.errors import UsageError
+from preprocessing.support.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -92,7 +96,6 @@ def submit(arguments: SubmitArguments) -> int:
 
 def _kubeflow(arguments: SubmitArguments, config: Config, image: str) -> int:
     from pipeline import compilation, submission
-    from pipeline.inputs import make_output
 
     if not arguments.host:
         raise UsageError("no host is named: give --host URL, that of the Kubeflow Pipelines API")
@@ -100,22 +103,40 @@ def _kubeflow(arguments: SubmitArguments, config: Config, image: str) -> int:
         arguments.host, arguments.namespace, arguments.experiment, _token(arguments.token_file)
     )
     compilation.check(arguments.target, config)
+    volume = config.kubeflow.volume if compilation.on_volume(config) else ""
     if not arguments.dry_run:
         submission.check_host(place)
-        print(submission.check_volume(config.kubeflow.volume, place.namespace))
-    path = make_output(str(Path(config.output) / "inputs")) / "pipeline.yaml"
-    job = compilation.compile_file(arguments.target, config, image, path, print)
-    print(
-        f"{path}: {len(job['pipelineSpec']['components'])} tasks in {image}, the volume "
-        f"{config.kubeflow.volume} at {config.kubeflow.mount_path}, artifacts below "
-        f"{config.kubeflow.root or 'the root of the namespace'}"
-    )
-    if arguments.dry_run:
-        print(f"not submitted to {place.host} (--dry-run)")
-        return 0
-    run = submission.submit_kubeflow(path, config, place, not arguments.no_cache)
-    print(f"submitted to {place.host}: run {run}")
+        if volume:
+            print(submission.check_volume(volume, place.namespace))
+    with _inputs_folder(config) as folder:
+        path = folder / "pipeline.yaml"
+        job = compilation.compile_file(arguments.target, config, image, path, print)
+        mounted = f"the volume {volume} at {config.kubeflow.mount_path}" if volume else "no volume"
+        print(
+            f"{path}: {len(job['pipelineSpec']['components'])} tasks in {image}, {mounted}, "
+            f"artifacts below {config.kubeflow.root or 'the root of the namespace'}"
+        )
+        if arguments.dry_run:
+            print(f"not submitted to {place.host} (--dry-run)")
+            return 0
+        run = submission.submit_kubeflow(path, config, place, not arguments.no_cache)
+        print(f"submitted to {place.host}: run {run}")
     return 0
+
+
+@contextlib.contextmanager
+def _inputs_folder(config: Config) -> Iterator[Path]:
+    """The folder inputs of the output; of one in a bucket, a copy of what is left in this."""
+    from pipeline.inputs import make_output
+
+    folder = make_output(str(files.place(config.output) / "inputs"))
+    if not files.in_bucket(folder):
+        yield folder
+        return
+    with scratch_folder() as scratch:
+        yield scratch
+        for file in scratch.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
 
 
 def _vertex(arguments: SubmitArguments, config: Config, image: str) -> int:

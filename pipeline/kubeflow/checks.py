@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipeline.kubeflow.config import KubeflowConfig
 from preprocessing.support.errors import UsageError
+from preprocessing.support.storage.bucket_path import is_remote
 
 Target = Literal["kubeflow", "vertex"]
 
@@ -64,7 +65,7 @@ def check_target(kubeflow: KubeflowConfig, target: Target) -> None:
         if not kubeflow.volume:
             raise UsageError(
                 "kubeflow.volume is empty: tasks read the data and write the models on a volume; "
-                "name its PersistentVolumeClaim"
+                "name its PersistentVolumeClaim, or give buckets as --data and --output"
             )
         return
     if not re.fullmatch(r"/gcs/[^/]+(?:/.+)?", kubeflow.mount_path):
@@ -76,17 +77,26 @@ def check_target(kubeflow: KubeflowConfig, target: Target) -> None:
         raise UsageError(f"kubeflow.root is {kubeflow.root}, and Vertex AI writes to gs:// only")
 
 
-def check_places(kubeflow: KubeflowConfig, places: Mapping[str, str]) -> None:
+def check_places(
+    kubeflow: KubeflowConfig, places: Mapping[str, str], buckets: bool = False
+) -> None:
     """Refuses paths of this machine that tasks cannot see.
 
     Args:
       kubeflow: the section of the configuration.
-      places: key of the configuration -> absolute path; an empty path is not looked at.
+      places: key of the configuration -> absolute path, or URI; an empty path is not looked at.
+      buckets: whether tasks read and write URIs.
 
     Raises:
-      UsageError: a path is not below the mounted folder.
+      UsageError: a path is not below the mounted folder, or a URI cannot be used.
     """
     for key, path in places.items():
+        if is_remote(path):
+            if buckets and key != "model.weights":
+                continue
+            raise UsageError(
+                f"{key}: {path} cannot be read there; name it by its path in a mounted folder"
+            )
         if path and not f"{path}/".startswith(f"{kubeflow.here}/"):
             raise UsageError(
                 f"{key}: {path} is on this machine alone, as tasks see {kubeflow.here} only; move "

@@ -33,6 +33,8 @@ _AMOUNTS = ("cpu", "memory", "gpus")
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
 
 class KubeflowConfig(Section):
     """What the tasks of a compiled pipeline run in; see docs/kubeflow.md and docs/vertex.md."""
@@ -48,7 +50,9 @@ class KubeflowConfig(Section):
         "takes Kubeflow's own, or on Vertex AI the folder artifacts of `output`.",
     )
     volume: Text = Field(
-        "deepfake", description="PersistentVolumeClaim with `data` and `output`, for Kubeflow."
+        "deepfake",
+        description="PersistentVolumeClaim with `data` and `output`, for Kubeflow; not mounted "
+        "where both are buckets.",
     )
     mount_path: Text = Field(
         "/mnt/deepfake",
@@ -58,6 +62,11 @@ class KubeflowConfig(Section):
         "", description="Where this machine has what tasks find there; empty: at the same path."
     )
     pull_secrets: Texts = Field((), description="Secrets that the image is pulled with.")
+    secrets: Texts = Field(
+        (),
+        description="Keys of Secrets that tasks have as environment variables of the same name, "
+        "as in bucket:AWS_ACCESS_KEY_ID; for data and output in buckets.",
+    )
     resources: Texts = Field(
         (),
         description="Of a node: cpu (cores), memory (GB), gpus, as in "
@@ -111,6 +120,15 @@ class KubeflowConfig(Section):
             _amounts(_node_and_rest(text)[1])
         return texts
 
+    @field_validator("secrets")
+    @classmethod
+    def _check_secrets(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            secret, _, key = text.partition(":")
+            if not _KUBERNETES_NAME.fullmatch(secret) or not _VARIABLE.fullmatch(key):
+                raise ValueError(f"{text!r}: write it as SECRET:KEY, as in bucket:AWS_REGION")
+        return texts
+
     @field_validator("node_selector")
     @classmethod
     def _check_labels(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -149,6 +167,16 @@ class KubeflowConfig(Section):
             elif name == node:
                 own |= _amounts(rest)
         return own or general
+
+    def secrets_as_variables(self) -> list[dict[str, Any]]:
+        """The secrets as the platform document has them: each with its keys and their variables."""
+        keys: dict[str, list[str]] = {}
+        for secret, _, key in (text.partition(":") for text in self.secrets):
+            keys.setdefault(secret, []).append(key)
+        return [
+            {"secretName": secret, "keyToEnv": [{"secretKey": key, "envVar": key} for key in names]}
+            for secret, names in keys.items()
+        ]
 
     def labels_of(self, node: str) -> dict[str, str]:
         """Labels that a machine needs for a node."""

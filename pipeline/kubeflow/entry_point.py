@@ -76,6 +76,9 @@ def _run_tfx(arguments: argparse.Namespace, beam_args: list[str], task: Task) ->
         kubeflow_v2_run_executor,
     )
 
+    from pipeline import tfx_files
+
+    tfx_files.register()
     # As absl's own `app.run`, which would end the process.
     flags.FLAGS([sys.argv[0]])
     absl_logging.use_absl_handler()

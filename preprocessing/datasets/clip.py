@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from preprocessing.media.container import (
     sniff,
 )
 from preprocessing.media.media_errors import UnreadableMedia
+from preprocessing.support.files import in_bucket, scan
 
 REAL, FAKE = 0, 1
 LABEL_NAMES = {REAL: "real", FAKE: "fake"}
@@ -235,10 +235,10 @@ def frame_folders(
 def subfolders(folder: Path) -> list[str]:
     """Names of the visible folders in `folder`, sorted; none when it is absent or unreadable."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-            )
+        entries = scan(folder)
+        return sorted(
+            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+        )
     except OSError:
         return []
 
@@ -266,16 +266,24 @@ def _mismatch(path: Path, endings: frozenset[str], kind: str) -> str:
     return "" if allowed[reader] else f"not {kind} by its content"
 
 
-def _walk(root: Path, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+def _identity(folder: Path) -> tuple[int, int] | str:
+    """What a folder has in common with links to it."""
+    if in_bucket(folder):
+        return str(folder)
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _walk(
+    root: Path, folder: str, above: frozenset[tuple[int, int] | str]
+) -> Iterator[tuple[str, str]]:
     """Yields (path, reason against it) of all visible files; `above` breaks circles of links."""
     try:
-        stat = (root / folder).stat()
-        folder_id = (stat.st_dev, stat.st_ino)
+        folder_id = _identity(root / folder)
         if folder_id in above:
             yield folder, "link to a folder that holds it, not followed"
             return
-        with os.scandir(root / folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
+        entries = sorted(scan(root / folder), key=lambda entry: entry.name)
     except OSError as error:
         yield folder, f"folder cannot be read: {error.strerror}"
         return

@@ -143,7 +143,7 @@ def _read_parquet(file: Path) -> tuple[Sequence[Any], Iterator[_Cells]]:
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(file)
+        table = parquet.ParquetFile(file.open("rb"))
     except pyarrow.ArrowInvalid as error:
         raise UsageError(f"list {file} is not Parquet: {str(error).splitlines()[0]}") from error
     names = table.schema_arrow.names

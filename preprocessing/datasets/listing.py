@@ -16,6 +16,7 @@ from preprocessing.datasets.clip import Listing, printable, subfolders
 from preprocessing.datasets.layout import layouts
 from preprocessing.datasets.layouts import list as own_list
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import place
 
 # How far a hint looks for the folder that was meant: levels, and folders in all.
 _HINT_DEPTH = 4
@@ -41,7 +42,7 @@ def list_clips(
       UsageError: the folder is absent, a file, empty, unreadable, or of another layout; or a list
         contradicts itself.
     """
-    root = Path(root)
+    root = place(root)
     if list_file is not None and not list_file.is_file():
         raise UsageError(f"list {list_file} is not there; data.list names a CSV or Parquet file")
     check_folder(root)

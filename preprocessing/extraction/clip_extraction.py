@@ -15,6 +15,8 @@ from preprocessing.faces.face_cropper import Crop, FaceCropper
 from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.media.frame_folder import Media
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+from preprocessing.support.files import local_copies, place
+from preprocessing.support.storage.errors import PassingFault
 
 if TYPE_CHECKING:
     from preprocessing.faces.crop_settings import CropSettings
@@ -42,17 +44,21 @@ def extract_clip(
     start = time.monotonic()
     crops: list[Crop] = []
     counts, reason, failed = FaceCounts(), "", False
-    original = _media(root, clip.source, frames_of_original) if original_now else None
+    files = list(clip.frames or (clip.path,))
+    originals = list(frames_of_original or (clip.source,)) if original_now else []
     try:
-        for path in clip.frames or (clip.path,):
-            _check_present(Path(root) / path)
-        crops, counts = cropper.crops(_media(root, clip.path, clip.frames), original)
+        with local_copies(place(root), [*files, *originals]) as folder:
+            for path in files:
+                _check_present(folder / path)
+            original = _media(folder, clip.source, frames_of_original) if original_now else None
+            crops, counts = cropper.crops(_media(folder, clip.path, clip.frames), original)
         if not crops:
             reason = _why_none(counts)
     except UnreadableMedia as error:
         reason = str(error)
     except (DecodingFailed, MemoryError, OSError) as error:
-        reason, failed = f"{str(error) or type(error).__name__} ({PASSING})", True
+        reason = getattr(error, "strerror", "") or str(error) or type(error).__name__
+        reason, failed = f"{reason} ({PASSING})", True
     row = ClipRow(
         path=clip.path,
         label=clip.label,
@@ -63,29 +69,29 @@ def extract_clip(
         failed=failed,
         seconds=round(time.monotonic() - start, 3),
     )
-    examples = [
-        make_example(
-            jpeg=crop.jpeg,
-            label=clip.label,
-            clip_id=clip.path,
-            pair_id=clip.source or clip.path,
-            track_id=crop.track,
-            frame_index=crop.frame.index,
-            timestamp_ms=crop.frame.timestamp_ms,
-            dataset=clip.dataset,
-            method=clip.method,
-            identity="|".join(clip.identities),
-            box=crop.box,
-            landmarks=crop.landmarks,
-            score=crop.score,
-        ).SerializeToString(deterministic=True)
-        for crop in crops
-    ]
-    return row, examples
+    return row, [_example(clip, crop) for crop in crops]
 
 
-def _media(root: str, path: str, frames: Sequence[str]) -> Media:
-    return [Path(root) / frame for frame in frames] if frames else Path(root) / path
+def _example(clip: Clip, crop: Crop) -> bytes:
+    return make_example(
+        jpeg=crop.jpeg,
+        label=clip.label,
+        clip_id=clip.path,
+        pair_id=clip.source or clip.path,
+        track_id=crop.track,
+        frame_index=crop.frame.index,
+        timestamp_ms=crop.frame.timestamp_ms,
+        dataset=clip.dataset,
+        method=clip.method,
+        identity="|".join(clip.identities),
+        box=crop.box,
+        landmarks=crop.landmarks,
+        score=crop.score,
+    ).SerializeToString(deterministic=True)
+
+
+def _media(folder: Path, path: str, frames: Sequence[str]) -> Media:
+    return [folder / frame for frame in frames] if frames else folder / path
 
 
 def _check_present(path: Path) -> None:
@@ -117,11 +123,16 @@ def original_state(
     Returns:
       Its size in bytes and its time of change in nanoseconds; of several pictures, the sum and the
       latest. None also where it is absent.
+
+    Raises:
+      PassingFault: the object store does not tell.
     """
     if not settings.boxes_of_original or not clip.source:
         return None
     try:
-        states = [(Path(root) / path).stat() for path in frames or (clip.source,)]
+        states = [(place(root) / path).stat() for path in frames or (clip.source,)]
+    except PassingFault:  # Of an object store: it may be there.
+        raise
     except OSError:
         return None
     return [sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)]

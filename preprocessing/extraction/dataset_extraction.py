@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report
-from preprocessing.extraction.face_extraction import local_pipeline, run_extraction
+from preprocessing.extraction.face_extraction import (
+    local_pipeline,
+    rows_beside,
+    run_extraction,
+)
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest, problem_lines
+from preprocessing.support.files import delete_folder, place
 from preprocessing.support.output_lock import locked
 
 
@@ -47,10 +51,10 @@ def extract_dataset(
       RuntimeError: a clip of the manifest is missing in the report.
       UsageError: another process writes into the folder.
     """
-    output = Path(output).resolve()
+    output = place(output).resolve()
     output.mkdir(parents=True, exist_ok=True)
     with locked(output, "an extraction"):
-        finished = Path(store or output / "store").resolve()
+        finished = place(store or output / "store").resolve()
         return _extract(manifest, settings, output, finished, workers, beam_args, say)
 
 
@@ -67,17 +71,18 @@ def _extract(
     splits = sorted({clip.split for clip in manifest.clips})
     for split in splits:
         # Shards of an earlier call may have other numbers; the store keeps what is in them.
-        shutil.rmtree(output / split, ignore_errors=True)
-    rows = run_extraction(
-        local_pipeline(workers, beam_args or ()),
-        str(manifest.root),
-        manifest.clips,
-        str(store),
-        {split: str(output / split) for split in splits},
-        settings,
-        workers,
-        str(output),
-    )
+        delete_folder(output / split)
+    with rows_beside(output) as rows_folder:
+        rows = run_extraction(
+            local_pipeline(workers, beam_args or ()),
+            str(manifest.root),
+            manifest.clips,
+            str(store),
+            {split: str(output / split) for split in splits},
+            settings,
+            workers,
+            str(rows_folder),
+        )
     summary = extraction_report.write(output, rows, manifest.problems)
     say((output / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
     for line in problem_lines(manifest.problems):
@@ -110,14 +115,15 @@ def fill_face_store(
       The report's summary; see `preprocessing.extraction.extraction_report.summarise`.
     """
     report.mkdir(parents=True, exist_ok=True)
-    rows = run_extraction(
-        local_pipeline(workers),
-        str(root),
-        clips,
-        str(store),
-        {},
-        settings,
-        workers,
-        str(report),
-    )
+    with rows_beside(report) as rows_folder:
+        rows = run_extraction(
+            local_pipeline(workers),
+            str(root),
+            clips,
+            str(store),
+            {},
+            settings,
+            workers,
+            str(rows_folder),
+        )
     return extraction_report.write(report, rows)

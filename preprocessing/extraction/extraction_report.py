@@ -10,7 +10,7 @@ from typing import Any
 
 from preprocessing.datasets.clip import Problem
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.support.files import replacing
+from preprocessing.support.files import place, replacing
 from preprocessing.support.record import Record
 
 # Keys of a row that are for the machinery, not for the reader.
@@ -83,7 +83,7 @@ def write(
     clip_rows = [row.model_dump(exclude_unset=True, exclude=_INTERNAL) for row in rows]
     left_out = [{"path": problem.path, "reason": problem.reason} for problem in problems]
     report = {"summary": summary, "clips": clip_rows, "problems": left_out}
-    folder = Path(folder)
+    folder = place(folder)
     with replacing(folder / "report.json") as file:
         json.dump(report, file, indent=1)
     with replacing(folder / "report.txt") as file:
@@ -100,7 +100,7 @@ def read(folder: str | Path) -> ExtractionReport:
     Raises:
       UsageError: it does not hold what a report holds.
     """
-    text = (Path(folder) / "report.json").read_text(encoding="utf-8")
+    text = (place(folder) / "report.json").read_text(encoding="utf-8")
     return ExtractionReport.from_dict(json.loads(text))
 
 

@@ -7,12 +7,14 @@ are then put together from the store.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -31,7 +33,9 @@ from preprocessing.extraction.face_store import (
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import Crop, FaceCropper
 from preprocessing.support.beam_args import LOCAL_ARGS, worker_args
+from preprocessing.support.files import in_bucket, place, written
 from preprocessing.support.fingerprint import code_digest, settings_digest
+from preprocessing.support.storage.scratch import scratch_folder
 
 __all__ = [
     "Crop",
@@ -122,6 +126,11 @@ def local_pipeline(workers: int, arguments: Sequence[str] = ()) -> beam.Pipeline
       arguments: further ones, as for another runner.
     """
     return beam.Pipeline(options=PipelineOptions([*LOCAL_ARGS, *worker_args(workers), *arguments]))
+
+
+def rows_beside(output: Path) -> contextlib.AbstractContextManager[Path]:
+    """The rows folder of a pipeline whose workers are on this machine, wherever its output is."""
+    return scratch_folder() if in_bucket(output) else contextlib.nullcontext(output)
 
 
 def run_extraction(
@@ -253,19 +262,19 @@ class _WriteShard(beam.DoFn):
         import tensorflow as tf
 
         (split, shard), rows = keyed
-        folder = self._outputs[split].rstrip("/")
-        tf.io.gfile.makedirs(folder)
+        folder = place(self._outputs[split])
         name = f"faces-{shard:05d}-of-{self._shards[split]:05d}.gz"
         # A fake stands beside its original; the order is the same on every runner.
         ordered = sorted(rows, key=lambda row: (row.pair, row.label, row.path))
         # Beside the folder, not in it: readers take every file in it for a shard. A runner may try
         # a bundle again while the first try still writes.
-        temporary = f"{folder}-{name}.{secrets.token_hex(8)}.tmp"
-        with tf.io.TFRecordWriter(temporary, options="GZIP") as writer:
+        with (
+            written(folder / name, unfinished_in=folder.parent) as unfinished,
+            tf.io.TFRecordWriter(str(unfinished), options="GZIP") as writer,
+        ):
             for row in ordered:
                 for example in read_examples(row.stored):
                     writer.write(example)
-        tf.io.gfile.rename(temporary, f"{folder}/{name}", overwrite=True)
 
 
 def _with_shard(row: ClipRow, shards: dict[str, int]) -> tuple[tuple[str, int], Any]:

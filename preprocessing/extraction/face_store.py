@@ -8,16 +8,15 @@ as absent.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import os
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.support.files import replacing
+from preprocessing.support.files import local_copy, place, replacing, written
 from preprocessing.support.fingerprint import settings_digest
 
 _FAILURES = "failures.json"
@@ -26,23 +25,16 @@ _FAILURES = "failures.json"
 def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:
     """Where the face store keeps a clip's result; what the Examples repeat is part of the name."""
     row = dataclasses.asdict(dataclasses.replace(clip, group="", split="", official_split=""))
-    return Path(store) / key / f"{settings_digest(row)}.tfrecord"
+    return place(store) / key / f"{settings_digest(row)}.tfrecord"
 
 
 def write_clip(path: Path, row: ClipRow, examples: Sequence[bytes]) -> None:
     """Writes a clip's result; until it is complete, nothing stands under that name."""
     import tensorflow as tf
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Processes of other machines may have the same number.
-    temporary = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
+    with written(path) as unfinished, tf.io.TFRecordWriter(str(unfinished)) as writer:
         for record in (json.dumps(row.to_dict()).encode(), *examples):
             writer.write(record)
-    # A rename may reach the disk before the content does.
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.rename(path)
 
 
 def read_row(path: Path) -> ClipRow | None:
@@ -65,7 +57,7 @@ def read_row(path: Path) -> ClipRow | None:
 
 def read_examples(path: str | Path) -> Iterator[bytes]:
     """The serialized Examples of a finished clip."""
-    records = _records(Path(path))
+    records = _records(place(path))
     next(records)
     return records
 
@@ -74,8 +66,9 @@ def _records(path: Path) -> Iterator[bytes]:
     """The records of a file, none when it is absent; checksums are verified while reading."""
     import tensorflow as tf
 
-    if path.exists():
-        yield from tf.compat.v1.io.tf_record_iterator(str(path))
+    with contextlib.suppress(FileNotFoundError), local_copy(path) as file:
+        if file.exists():
+            yield from tf.compat.v1.io.tf_record_iterator(str(file))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +91,14 @@ class Failures:
     def read(cls, store: str | Path) -> Failures:
         """Of a store; no failures where nothing (readable) is written down."""
         try:
-            record = json.loads((Path(store) / _FAILURES).read_text(encoding="utf-8"))
+            record = json.loads((place(store) / _FAILURES).read_text(encoding="utf-8"))
             return cls(int(record["attempt"]), dict(record["clips"]))
         except (OSError, ValueError, TypeError, KeyError):
             return cls()
 
     def write(self, store: str | Path) -> None:
         """Writes them down for the next run."""
-        with replacing(Path(store) / _FAILURES) as file:
+        with replacing(place(store) / _FAILURES) as file:
             json.dump(dataclasses.asdict(self), file, indent=1)
 
     @property

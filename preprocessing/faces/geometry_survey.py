@@ -12,6 +12,7 @@ from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import middles
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+from preprocessing.support.files import local_copies
 
 # Crops of a set; the median of the eyes' distance is then known to about 1%.
 SAMPLE = 150
@@ -34,8 +35,9 @@ def survey(root: Path, files_of: Mapping[str, Sequence[str]]) -> dict[str, list[
     measured: dict[str, list[Geometry]] = {}
     with Decoder() as decoder:
         for name, files in files_of.items():
-            chosen = [root / files[place] for place in middles(len(files), SAMPLE)]
-            crops = list(_decoded(decoder, chosen))
+            chosen = [files[place] for place in middles(len(files), SAMPLE)]
+            with local_copies(root, chosen) as folder:
+                crops = list(_decoded(decoder, (folder / file for file in chosen)))
             faces = zip(crops, meter.faces(crops), strict=True)
             measured[name] = [
                 Geometry.of(face.landmarks, crop.shape) for crop, face in faces if face

@@ -12,6 +12,7 @@ from preprocessing.manifest import splits
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import place
 
 
 def build_manifest(
@@ -46,7 +47,7 @@ def build_manifest(
       UsageError: as `listing.list_clips` and `splits.assign`, or a person in two splits.
     """
     listing = list_clips(root, layout, list_file)
-    clips, unreadable = hash_clips(Path(root), listing.clips, hash_cache)
+    clips, unreadable = hash_clips(place(root), listing.clips, hash_cache)
     problems = [*listing.problems, *unreadable]
     # Other layouts' lists are a protocol for comparisons, and that of Celeb-DF v2 leaks.
     missing = ("val", "test") if protocol == "auto" else ("val",)
@@ -58,7 +59,7 @@ def build_manifest(
         problems += listing.divided_persons
     divided = splits.assign(clips, protocol, val_fraction, test_fraction, seed, missing)
     return Manifest(
-        os.fspath(root),
+        str(root),
         listing.layout,
         divided,
         tuple(sorted(problems, key=lambda p: (p.path, p.reason))),

@@ -19,17 +19,16 @@ from typing import TypeVar
 from preprocessing.datasets.clip import Clip, Problem
 from preprocessing.media.frame_folder import frame_files
 from preprocessing.support import progress
-from preprocessing.support.files import replacing
+from preprocessing.support.files import in_bucket, read_into, replacing, state
 
-_READ_SIZE = 1 << 20
 # Disks that serve several readers at once gain most from the first few; more only thrash others.
 _THREADS = min(8, 2 * (os.cpu_count() or 1))
 
 # How the file of a part ends.
 _PART = re.compile(r"-\d+-of-\d+$")
 
-# Size in bytes, time of change in nanoseconds, SHA-256 in hex.
-_Known = tuple[int, int, str]
+# Size in bytes, time of change in nanoseconds or an object store's version, SHA-256 in hex.
+_Known = tuple[int, int | str, str]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -154,27 +153,26 @@ class _NotRemembered(Exception):
 
 
 def _hash_file(file: Path, cache: Mapping[str, _Known], read: bool) -> tuple[str, _Known]:
-    """The file's key in the cache, and (size, time of change, hash)."""
+    """The file's key in the cache, and (size, time of change or version, hash)."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
         raise _NotRegular
-    key = os.path.abspath(file)  # noqa: PTH100  Path.absolute() keeps `..`.
+    now = state(status)
+    remote = in_bucket(file)
+    key = str(file) if remote else os.path.abspath(file)  # noqa: PTH100  absolute() keeps `..`.
     entry = cache.get(key)
-    if entry and (entry[0], entry[1]) == (status.st_size, status.st_mtime_ns):
-        if not os.access(file, os.R_OK):
+    if entry and (entry[0], entry[1]) == now:
+        if not remote and not os.access(file, os.R_OK):
             raise PermissionError(13, "Permission denied")
         return key, entry
     if not read:
         raise _NotRemembered
-    return key, (status.st_size, status.st_mtime_ns, _sha256(file))
+    return key, (*now, _sha256(file))
 
 
 def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_READ_SIZE):  # Reading and hashing let other threads work.
-            digest.update(block)
-    return digest.hexdigest()
+    # Reading and hashing let other threads work.
+    return str(read_into(file, hashlib.sha256).hexdigest())
 
 
 def _read_cache(path: Path | None) -> dict[str, _Known]:
@@ -192,8 +190,8 @@ def _read_cache(path: Path | None) -> dict[str, _Known]:
 def _entries(path: Path) -> dict[str, _Known]:
     try:
         return {
-            key: (int(size), int(mtime), str(sha256))
-            for key, (size, mtime, sha256) in json.loads(path.read_text(encoding="utf-8")).items()
+            key: (int(size), changed if isinstance(changed, str) else int(changed), str(sha256))
+            for key, (size, changed, sha256) in json.loads(path.read_text(encoding="utf-8")).items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

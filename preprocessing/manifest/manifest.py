@@ -22,7 +22,7 @@ from typing import Any
 
 from preprocessing.datasets.clip import LABEL_NAMES, SPLITS, Clip, Problem
 from preprocessing.support.errors import UsageError
-from preprocessing.support.files import TEXT, replacing
+from preprocessing.support.files import TEXT, place, replacing
 
 COLUMNS = (
     "path",
@@ -85,7 +85,7 @@ class Manifest:
         Raises:
           UsageError: the file cannot be written.
         """
-        path = Path(path)
+        path = place(path)
         try:
             if self.problems:
                 _write_rows(_problems_file(path), [astuple(problem) for problem in self.problems])
@@ -106,7 +106,7 @@ class Manifest:
         Raises:
           UsageError: the file is absent, is no manifest, or a row of it is broken.
         """
-        path = Path(path)
+        path = place(path)
         rows = _read_rows(path)
         problems = _read_rows(_problems_file(path)) if _problems_file(path).exists() else []
         columns = tuple(rows[0]) if rows else ()
@@ -118,7 +118,7 @@ class Manifest:
                 clips.append(_clip(columns, row))
             except ValueError as error:
                 raise UsageError(f"manifest {path}, row {number}: {error}") from error
-        return cls(os.fspath(root), "", tuple(clips), tuple(Problem(*row[:3]) for row in problems))
+        return cls(str(root), "", tuple(clips), tuple(Problem(*row[:3]) for row in problems))
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Number of clips: split -> `real` or `fake` -> method -> clips."""

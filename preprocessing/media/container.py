@@ -12,6 +12,7 @@ import os
 from pathlib import Path, PurePath
 
 from preprocessing.media.media_errors import UnreadableMedia
+from preprocessing.support.storage.bucket_path import BucketPath
 
 # Bytes of a file's beginning that `identify` wants; fewer only where the file has no more.
 HEAD_BYTES = 4096
@@ -151,13 +152,18 @@ def identify(head: bytes) -> Kind:
     raise UnreadableMedia(_why_not(head))
 
 
-def sniff(path: str | Path) -> Kind:
+def sniff(path: str | Path | BucketPath) -> Kind:
     """As `identify`, for a file by its path.
 
     Raises:
       UnreadableMedia: see `identify`; or it is no regular file.
       OSError: it cannot be opened or read.
     """
+    if isinstance(path, BucketPath):
+        head = path.head(HEAD_BYTES)
+        if not head:
+            raise UnreadableMedia("the file is empty")
+        return identify(head)
     # A named pipe that nobody writes to would block for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
@@ -165,7 +171,7 @@ def sniff(path: str | Path) -> Kind:
         return identify(file.read(HEAD_BYTES) or b"")
 
 
-def is_picture(path: str | Path) -> bool:
+def is_picture(path: str | Path | BucketPath) -> bool:
     """Whether a file holds a picture, by its content; False for films, and what is neither."""
     try:
         return sniff(path).reader == PICTURE

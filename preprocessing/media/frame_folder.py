@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from preprocessing.media.container import IMAGE_ENDINGS
 from preprocessing.media.picture_names import natural_order, picture_name
+from preprocessing.support.files import scan
 
 if TYPE_CHECKING:
     from preprocessing.media.frame import Frame, MediaInfo
@@ -30,10 +31,11 @@ def frame_files(folder: Path) -> list[Path]:
     Raises:
       OSError: the folder cannot be read.
     """
-    with os.scandir(folder) as entries:
-        names = [
-            entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()
-        ]
+    names = [
+        entry.name
+        for entry in scan(folder)
+        if not entry.name.startswith(".") and not entry.is_dir()
+    ]
     names = [name for name in names if Path(name).suffix.lower() in IMAGE_ENDINGS]
     return [folder / name for name in sorted(names, key=natural_order)]
 

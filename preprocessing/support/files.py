@@ -1,13 +1,25 @@
-"""Files that are complete or absent."""
+"""Files on this machine and in object stores: found, read, and written whole or not at all.
+
+A path is a `pathlib.Path`, or a `BucketPath`, which has the part of its interface that is used
+here; `place` makes either from a text. Code that takes a `Path` works with both, unless it opens
+the file by itself or hands its name to a library: that goes through `local_copy` and `written`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypedDict
+from typing import IO, Any, Protocol, TypedDict, cast
+
+from preprocessing.support.storage.bucket_path import BucketPath, ObjectStatus, is_remote
+from preprocessing.support.storage.scratch import scratch_folder
+
+_BLOCK = 1 << 20
 
 
 class _Text(TypedDict):
@@ -21,26 +33,187 @@ class _Text(TypedDict):
 TEXT: _Text = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
-@contextmanager
-def replacing(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
-    """Opens a file for writing that takes its place only once it is complete.
+class Scanned(Protocol):
+    """An entry of a folder, as `os.scandir` gives it."""
 
-    Several processes may write the same file: the last of them to end is read afterwards.
+    @property
+    def name(self) -> str:
+        """Of the entry, without the folder's."""
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+
+    def is_symlink(self) -> bool:
+        """Whether it is a link."""
+
+
+def place(path: str | os.PathLike[str] | BucketPath) -> Path:
+    """The path of a text, which may be the URI of a place in an object store.
+
+    Raises:
+      UsageError: the store's package or credentials are missing.
     """
+    if isinstance(path, BucketPath):
+        return cast(Path, path)
+    text = os.fspath(path)
+    return cast(Path, BucketPath.of(text)) if is_remote(text) else Path(text)
+
+
+def in_bucket(path: Path) -> BucketPath | None:
+    """The path as one of an object store; None for one of this machine."""
+    return path if isinstance(path, BucketPath) else None
+
+
+def snapshot(folder: Path) -> Path:
+    """The folder; one in an object store answers from a listing of all that lies below it now."""
+    remote = in_bucket(folder)
+    return cast(Path, remote.snapshot()) if remote else folder
+
+
+def scan(folder: Path) -> list[Scanned]:
+    """The entries of a folder, in no order; on this machine without a look at each file.
+
+    Raises:
+      OSError: the folder cannot be read.
+    """
+    remote = in_bucket(folder)
+    if remote:
+        return list(remote.scan())
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def state(status: os.stat_result | ObjectStatus) -> tuple[int, int | str]:
+    """What tells that a file has changed: bytes, and time of change (ns) or the store's version."""
+    if isinstance(status, ObjectStatus):
+        return status.st_size, status.version
+    return status.st_size, status.st_mtime_ns
+
+
+def read_into(file: Path, sink: Any) -> Any:
+    """Writes a file's content to what `sink()` makes, such as `hashlib.sha256`, by `update`."""
+    remote = in_bucket(file)
+    if remote:
+        return remote.bucket.read(remote.key, lambda: _Updating(sink())).target
+    target = sink()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            target.update(block)
+    return target
+
+
+class _Updating:
+    def __init__(self, target: Any):
+        self.target = target
+
+    def write(self, data: bytes, /) -> None:
+        self.target.update(data)
+
+
+@contextmanager
+def local_copies(root: Path, files: Iterable[str]) -> Iterator[Path]:
+    """A folder of this machine with some files of a dataset.
+
+    Args:
+      root: the dataset's folder. On this machine it is yielded itself.
+      files: POSIX paths relative to it, of files or of folders of pictures, which are one clip.
+        What is not there is left out.
+    """
+    remote = in_bucket(root)
+    if remote is None:
+        yield root
+        return
+    with scratch_folder() as folder:
+        for file in files:
+            try:
+                _download(remote / file, folder / file)
+            except FileNotFoundError:
+                for entry in (remote / file).scan():
+                    if entry.is_file():
+                        _download(remote / file / entry.name, folder / file / entry.name)
+        yield folder
+
+
+@contextmanager
+def local_copy(file: Path) -> Iterator[Path]:
+    """A file of this machine with the content of a file; one of this machine itself.
+
+    Raises:
+      FileNotFoundError: there is no such object in the store.
+    """
+    remote = in_bucket(file)
+    if remote is None:
+        yield file
+        return
+    with scratch_folder() as folder:
+        copy = folder / remote.name
+        _download(remote, copy)
+        yield copy
+
+
+def _download(remote: BucketPath, copy: Path) -> None:
+    copy.parent.mkdir(parents=True, exist_ok=True)
+
+    def anew() -> IO[bytes]:
+        # A new file: what an attempt before has not yet written must not land in this one's.
+        copy.unlink(missing_ok=True)
+        return copy.open("xb")
+
+    with contextlib.closing(remote.bucket.read(remote.key, anew)):
+        pass
+
+
+@contextmanager
+def written(path: Path, unfinished_in: Path | None = None) -> Iterator[Path]:
+    """A new file of this machine that takes the place of `path` when it is complete.
+
+    Several processes may write the same file: the last of them to end is read afterwards. An
+    object store shows an upload when it is complete; on this machine the file lies beside `path`,
+    and its content reaches the disk before it is renamed.
+
+    Args:
+      path: of the file.
+      unfinished_in: where it lies until then, on the same disk; None for the folder of `path`.
+    """
+    remote = in_bucket(path)
+    if remote:
+        with scratch_folder() as folder:
+            yield folder / "content"
+            remote.bucket.write(remote.key, folder / "content")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    unfinished = Path(name)
+    # Processes of other machines may have the same number.
+    name = f".{path.name}.{secrets.token_hex(8)}.tmp"
+    unfinished = (unfinished_in or path.parent) / name
     try:
-        with os.fdopen(handle, "wb") if binary else _text(handle) as file:
-            yield file
-            file.flush()
+        yield unfinished
+        with unfinished.open("rb") as file:
             os.fsync(file.fileno())
-        unfinished.chmod(0o644)  # mkstemp's 0600 would hide it from other users of the store.
         unfinished.replace(path)
     except BaseException:
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
         raise
 
 
-def _text(handle: int) -> IO[str]:
-    return os.fdopen(handle, "w", newline="", **TEXT)
+@contextmanager
+def replacing(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
+    """Opens a file for writing that takes its place only once it is complete; see `written`."""
+    with written(path) as unfinished, _opened(unfinished, binary) as file:
+        yield file
+
+
+def _opened(file: Path, binary: bool) -> IO[Any]:
+    return file.open("wb") if binary else file.open("w", newline="", **TEXT)
+
+
+def delete_folder(folder: Path) -> None:
+    """Deletes a folder with all that lies in it, if it is there."""
+    remote = in_bucket(folder)
+    if remote is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for entry in remote.bucket.entries(f"{remote.key}/"):
+        remote.bucket.delete(entry.key)

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from preprocessing.support.files import replacing
+from preprocessing.support.files import place, replacing
 
 
 def write_png(path: str | Path, pixels: np.ndarray) -> None:
@@ -23,5 +23,5 @@ def write_png(path: str | Path, pixels: np.ndarray) -> None:
     ok, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     if not ok:
         raise RuntimeError(f"the picture {path} could not be encoded")
-    with replacing(Path(path), binary=True) as file:
+    with replacing(place(path), binary=True) as file:
         file.write(data.tobytes())

@@ -176,6 +176,7 @@ def test_machines_follow_the_configuration(packages):
         ("kubeflow.mount_path=mnt", ["'mnt'", "absolute"]),
         ("kubeflow.volume=My_Volume", ["'My_Volume'", "Kubernetes"]),
         ("kubeflow.retries=-1", ["retries"]),
+        ("kubeflow.secrets=['bucket']", ["'bucket'", "SECRET:KEY"]),
         ("name=größe", ["'größe'", "letters a to z"]),
         ("kubeflow.volume=", ["kubeflow.volume is empty", "PersistentVolumeClaim"]),
         ("serving.infra_validator=docker", ["InfraValidator", "set it to none"]),

@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pandas as pd
 import pytest
 from made_media import portrait, write_image
+from object_stores import s3_environment, s3_server
 from serving_support.models import model_of_crops
 
 from components.clip_evaluator import clip_scoring
 from pipeline.cli import main
+from preprocessing.support import files
 
 pytestmark = pytest.mark.integration
 
@@ -93,3 +96,24 @@ def test_mistakes_end_with_status_2(model, data, tmp_path, capfd, part, words):
     assert main(arguments(model, data, tmp_path / "scores.parquet", "--part", part)) == 2
     assert words in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_scores_of_a_bucket_in_a_bucket(model, data, tmp_path, monkeypatch):
+    whole = tmp_path / "whole.parquet"
+    assert main(arguments(model, data, whole)) == 4
+    with s3_server(tmp_path / "log") as url:
+        for key, value in s3_environment(url).items():
+            monkeypatch.setenv(key, value)
+        client = boto3.Session().client("s3")
+        client.create_bucket(Bucket="bucket")
+        for file in data.iterdir():
+            client.upload_file(str(file), "bucket", f"clips/{file.name}")
+        output = "s3://bucket/scores.parquet"
+        for number in (1, 2):
+            part = arguments(model, "s3://bucket/clips", output, "--part", f"{number}/2")
+            assert main(part) in (0, 4)
+        with monkeypatch.context() as patch:
+            patch.setattr(clip_scoring, "ExampleScorer", None)  # All is scored.
+            assert main(arguments(model, "s3://bucket/clips", output)) == 4
+        with files.local_copy(files.place(output)) as copy:
+            pd.testing.assert_frame_equal(scores_of(copy), scores_of(whole))
