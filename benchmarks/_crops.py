@@ -97,7 +97,7 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
     from components.transform.preprocessing import preprocessing_fn
     from pipeline.inputs import SCHEMA
     from preprocessing.extraction.face_example import IMAGE
-    from preprocessing.support.beam_args import worker_args
+    from preprocessing.support.beam_args import local_args
 
     shutil.rmtree(folder, ignore_errors=True)
     schema = text_format.Parse(SCHEMA.read_text(encoding="utf-8"), schema_pb2.Schema())
@@ -109,7 +109,7 @@ def make_transform_graph(folder: Path, image_size: int) -> None:
     jpeg = cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
     example[IMAGE] = np.array([jpeg], object)
     metadata = dataset_metadata.DatasetMetadata(schema)
-    options = beam.options.pipeline_options.PipelineOptions(worker_args(1))
+    options = beam.options.pipeline_options.PipelineOptions(local_args())
     with (
         tft_beam.Context(temp_dir=f"{folder}.tmp"),
         beam.Pipeline(options=options) as pipeline,

@@ -22,11 +22,11 @@ from components.evaluation.config import EvaluationConfig
 from components.serving_check.config import ServingConfig
 from components.trainer.config import ModelConfig, TrainingConfig, check_training
 from components.tuner.config import TunerConfig, check_tuner
+from pipeline.beam_runner import check_beam
 from pipeline.config_values import DuplicateKey, override, read_yaml
 from pipeline.kubeflow.config import KubeflowConfig
 from preprocessing.datasets.data_config import DataConfig
 from preprocessing.faces.crop_settings import ExtractionConfig
-from preprocessing.support.beam_args import LOCAL_ARGS
 from preprocessing.support.errors import UsageError
 from preprocessing.support.nearest import nearest
 from preprocessing.support.section import Section, Seed, Text, Texts, validated
@@ -57,8 +57,12 @@ class Config(Section):
     verdict: Rates = Rates()
     serving: ServingConfig = ServingConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
-    beam_args: Texts = Field(
-        LOCAL_ARGS, description="Beam arguments of the TFX components other than FaceExtractor."
+    beam: Texts = Field(
+        (),
+        description="Where Beam runs a node: runner, job_endpoint, environment_type, "
+        "environment_config, parallelism, as in "
+        "runner=portable,job_endpoint=HOST:8099, or any other argument of Beam's, as in "
+        "--project=NAME; NODE: before it: for that node; empty: here.",
     )
 
     @field_validator("name")
@@ -68,6 +72,12 @@ class Config(Section):
         if not name or not name.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"{name!r} may hold only letters, digits, '-' and '_'")
         return name
+
+    @field_validator("beam")
+    @classmethod
+    def _check_beam(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        check_beam(texts)
+        return texts
 
     @model_validator(mode="after")
     def _check_sections(self) -> Config:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pipeline.beam_runner import beam_args, check_job_servers
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.inputs import (
@@ -42,8 +43,10 @@ def extract_all(config: Config) -> int:
       0, or INCOMPLETE where something of the dataset's folder gave no face.
 
     Raises:
-      UsageError: no dataset is named, the folder is not one, or the output is in use.
+      UsageError: no dataset is named, the folder is not one, the output is in use, or a job server
+        does not answer.
     """
+    check_job_servers(config.beam)
     folder = make_output(config.output)
     manifest = index(config)
     with Console(folder / "logs" / "extract.log") as console:
@@ -54,6 +57,7 @@ def extract_all(config: Config) -> int:
             config.extraction.crop_settings(config.data.precropped),
             folder / "faces",
             workers=config.extraction.workers,
+            beam_args=_beam_args(config),
             say=console.say,
             store=face_store_of(config),
         )
@@ -68,8 +72,9 @@ def extract_part(config: Config, part: Part) -> int:
       0, or INCOMPLETE where a clip of this part gave no face or cannot be opened.
 
     Raises:
-      UsageError: no dataset is named, or the folder is not one.
+      UsageError: no dataset is named, the folder is not one, or a job server does not answer.
     """
+    check_job_servers(config.beam)
     folder = make_output(str(_reports(config) / part.name))
     root, listing = _listing(config)
     mine = part.of(root, listing.clips)
@@ -90,6 +95,7 @@ def extract_part(config: Config, part: Part) -> int:
             folder,
             face_store_of(config),
             config.extraction.workers,
+            _beam_args(config),
         )
         console.say((folder / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
     return INCOMPLETE if unreadable or summary["clips_reported"] else 0
@@ -148,6 +154,10 @@ def _print_reasons(title: str, reasons: Iterable[str]) -> None:
 def _listing(config: Config) -> tuple[Path, Listing]:
     root = dataset_folder(config)
     return root, list_clips(root, config.data.layout, list_of(config))
+
+
+def _beam_args(config: Config) -> list[str]:
+    return beam_args(config.beam, "FaceExtractor", config.extraction.workers)
 
 
 def _reports(config: Config) -> Path:

@@ -30,6 +30,7 @@ from components.report.component import Report
 from components.serving_check.component import ServingCheck
 from components.trainer.backbones.base import backbone_of
 from components.trainer.config import image_size_of
+from pipeline.beam_runner import beam_args
 from pipeline.cache_keys import node_code
 from pipeline.config import Config
 from pipeline.infra_validation import make_infra_validator
@@ -37,7 +38,6 @@ from pipeline.inputs import Inputs, face_store_of
 from pipeline.kubeflow.names import artifacts_root, pipeline_name
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.faces.crop_settings import CropSettings
-from preprocessing.support.beam_args import worker_args
 from preprocessing.support.files import place
 
 
@@ -119,7 +119,6 @@ def create_pipeline(
         else f"{config.output}/artifacts",
         components=[*data.nodes, *learning.nodes, *judging.nodes, pusher, report],
         enable_cache=True,
-        beam_pipeline_args=list(config.beam_args),
         metadata_connection_config=None
         if kubeflow
         else metadata.sqlite_metadata_connection_config(str(metadata_file(config))),
@@ -136,9 +135,11 @@ def _data(config: Config, inputs: Inputs) -> _Data:
         code=node_code("FaceExtractor"),
         attempt=inputs.attempt,
         workers=config.extraction.workers,
-    ).with_beam_pipeline_args(worker_args(config.extraction.workers))
+    ).with_beam_pipeline_args(beam_args(config.beam, "FaceExtractor", config.extraction.workers))
     examples = extractor.outputs["examples"]
-    statistics = StatisticsGen(examples=examples)
+    statistics = StatisticsGen(examples=examples).with_beam_pipeline_args(
+        beam_args(config.beam, "StatisticsGen")
+    )
     schema = ImportSchemaGen(schema_file=inputs.schema)
     validator = ExampleValidator(
         statistics=statistics.outputs["statistics"],
@@ -155,7 +156,7 @@ def _data(config: Config, inputs: Inputs) -> _Data:
         # Of decoded pixels they take longer than all else in this node, and nothing reads them.
         disable_statistics=True,
         custom_config={"image_size": image_size_of(config.model), "code": node_code("Transform")},
-    )
+    ).with_beam_pipeline_args(beam_args(config.beam, "Transform"))
     # Nothing is trained on data that the validator refuses, on any orchestrator.
     transform.add_upstream_node(validator)
     return _Data(extractor, statistics, schema, validator, transform)
@@ -233,7 +234,7 @@ def _judging(config: Config, data: _Data, learning: _Learning) -> _Judging:
         schema=data.schema.outputs["schema"],
         eval_config=make_eval_config(config.evaluation),
         code=node_code("Evaluator"),
-    )
+    ).with_beam_pipeline_args(beam_args(config.beam, "Evaluator"))
     clip_evaluator = ClipEvaluator(
         examples=data.examples,
         model=learning.model,
@@ -277,7 +278,9 @@ def _report(
 ) -> Report:
     return Report(
         # Where it ran is no reason to draw it again.
-        config={key: value for key, value in config.to_dict().items() if key != "kubeflow"},
+        config={
+            key: value for key, value in config.to_dict().items() if key not in ("beam", "kubeflow")
+        },
         manifest=inputs.manifest,
         root=inputs.root,
         code=node_code("Report"),

@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from components.trainer.config import ModelConfig
+from pipeline.beam_runner import check_job_servers
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
@@ -79,6 +80,7 @@ def _run_logged(config: Config, output: Path) -> int:
 
 def _run(config: Config, console: Console) -> int:
     check_platform(config.serving, kubeflow=False)
+    check_job_servers(config.beam)
     # A file is looked at before the data, ImageNet's is fetched after the data proved good: both
     # indexing and a download may take minutes.
     if config.model.weights != "imagenet":

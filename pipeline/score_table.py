@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.beam_runner import check_job_servers
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output, opened
 from pipeline.score_lines import verdicts_of, write_lines
@@ -55,6 +56,7 @@ def write_score_table(request: Request) -> int:
             f"as {_LINES}"
         )
     card.read(request.model)
+    check_job_servers(request.beam)
     work = make_output(str(target.with_suffix(".work")))
     if (part := request.part) is not None:
         # Not locked: parts may run at once, also the same part twice.

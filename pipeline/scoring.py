@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.beam_runner import beam_args
 from preprocessing.datasets.clip import Clip
 from preprocessing.faces.crop_settings import ALL, ANSWER
 from preprocessing.support.errors import UsageError
@@ -31,6 +32,7 @@ class Request:
       false_positive_rate: share of real clips that may be called fake; None for the model's.
       miss_rate: share of fake clips that may be called real; None for the model's.
       part: which part of the clips to score; None for all.
+      beam: where extraction and scoring run, as the configuration's `beam`; empty for here.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Request:
     false_positive_rate: float | None = None
     miss_rate: float | None = None
     part: Part | None = None
+    beam: tuple[str, ...] = ()
 
 
 def scored_clips(
@@ -77,6 +80,7 @@ def scored_clips(
         request.workers,
         policy,
         with_records=labelled,
+        beam_args=beam_args(request.beam, "FaceExtractor", request.workers),
     )
     if labelled and scored.crops.empty:
         reasons = sorted({row.reason for row in scored.rows})

@@ -19,10 +19,11 @@ import pandas as pd
 from components.evaluation.scores import ExampleScorer, crop_table
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.extraction.face_extraction import local_pipeline, rows_beside, run_extraction
+from preprocessing.extraction.face_extraction import rows_beside, run_extraction
 from preprocessing.extraction.face_store import read_examples
 from preprocessing.faces.crop_settings import ANSWER
 from preprocessing.support import progress
+from preprocessing.support.beam_args import local_args
 from preprocessing.support.files import place, replacing
 from serving.model import card
 
@@ -53,6 +54,7 @@ def score_clips(
     workers: int = 1,
     policy: str = ANSWER,
     with_records: bool = True,
+    beam_args: Sequence[str] = (),
 ) -> Scored:
     """Scores clips, finished ones from the work folder.
 
@@ -64,10 +66,11 @@ def score_clips(
       root: folder that their paths start from.
       work: folder of finished clips; may hold those of earlier runs and of other models.
       precropped: whether the files are crops already.
-      workers: Beam worker processes.
+      workers: Beam worker processes of a machine.
       policy: which faces are judged, see `preprocessing.faces.face_selection`; as `deepfake
         predict` does where training's policy leaves none, an answer judges the best.
       with_records: whether TFRecords of the faces are wanted as well.
+      beam_args: of another runner than the local one.
 
     Raises:
       UsageError: see `ModelCard.crop_settings`, or the model is not one of this project.
@@ -83,7 +86,7 @@ def score_clips(
     scores = work / "scores" / model_digest(saved_model)
     with rows_beside(work) as rows_folder:
         rows = run_extraction(
-            local_pipeline(workers),
+            beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
             root,
             clips,
             str(work / "face-store"),

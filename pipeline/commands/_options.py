@@ -67,6 +67,15 @@ MissRate = Annotated[
 Clips = Annotated[str, typer.Option(metavar="DIR", help="Folder of the clips.")]
 Precropped = Annotated[bool, typer.Option("--precropped", help="The files are face crops already.")]
 Workers = Annotated[int, typer.Option(metavar="N", help="Beam worker processes.")]
+Beam = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Where Beam runs, as the configuration's beam has it: "
+        "runner=portable,job_endpoint=HOST:PORT, or --beam=--ARGUMENT=VALUE; may be repeated.",
+        show_default="here",
+    ),
+]
 
 
 def configuration(
@@ -75,6 +84,7 @@ def configuration(
     data: str | None = None,
     output: str | None = None,
     list_file: str | None = None,
+    beam: list[str] | None = None,
 ) -> Config:
     """The configuration of a preset with the values that options change.
 
@@ -84,10 +94,13 @@ def configuration(
       data: folder of the dataset, instead of the preset's.
       output: folder of what is written, instead of the preset's.
       list_file: list of the clips, instead of the preset's.
+      beam: where Beam runs, instead of the preset's.
 
     Raises:
       UsageError: see `pipeline.config.load_config`.
     """
+    import json
+
     from pipeline.config import load_config, override_of
 
     changes = list(overrides or ())
@@ -97,6 +110,8 @@ def configuration(
         changes.append(override_of("data.list", list_file))
     if output:
         changes.append(override_of("output", output))
+    if beam:
+        changes.append(f"beam={json.dumps(beam)}")
     return load_config(preset, changes)
 
 
@@ -106,13 +121,14 @@ def configuration_of_any_layout(
     data: str | None,
     output: str | None,
     list_file: str | None = None,
+    beam: list[str] | None = None,
 ) -> Config:
     """As `configuration`, for commands that recognise the layout when no preset names one.
 
     Raises:
       UsageError: see `pipeline.config.load_config`.
     """
-    config = configuration(preset, overrides, data, output, list_file)
+    config = configuration(preset, overrides, data, output, list_file, beam)
     if preset != _ANY_LAYOUT:
         return config
     return config.replace(data=config.data.replace(layout="auto"))

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands._options import Data, Output, Overrides, Preset, configuration_of_any_layout
+from pipeline.commands._options import (
+    Beam,
+    Data,
+    Output,
+    Overrides,
+    Preset,
+    configuration_of_any_layout,
+)
 from preprocessing.support.errors import UsageError
 
 
@@ -28,6 +35,7 @@ def extract(
     status: Annotated[
         bool, typer.Option("--status", help="Say how many clips the parts have done; do nothing.")
     ] = False,
+    beam: Beam = None,
 ) -> int:
     """Cut the faces out of a dataset.
 
@@ -44,7 +52,7 @@ def extract(
         raise UsageError("give --part or --status, and not both")
     from pipeline.extraction import extract_all, extract_part, extraction_status
 
-    config = configuration_of_any_layout(preset, overrides, data, output)
+    config = configuration_of_any_layout(preset, overrides, data, output, beam=beam)
     if status:
         return extraction_status(config)
     if not part:

@@ -9,12 +9,14 @@ import typer
 
 from pipeline.commands._options import (
     AllFaces,
+    Beam,
     Clips,
     FalsePositiveRate,
     MissRate,
     Model,
     Precropped,
     Workers,
+    configuration,
 )
 
 
@@ -43,6 +45,7 @@ def score(
             show_default="all clips",
         ),
     ] = "",
+    beam: Beam = None,
 ) -> int:
     """Write P(fake) of all videos and pictures below a folder into a file.
 
@@ -71,5 +74,6 @@ def score(
             false_positive_rate=false_positive_rate,
             miss_rate=miss_rate,
             part=Part.parse(part, os.environ) if part else None,
+            beam=configuration("folder", None, beam=beam).beam,
         )
     )

@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
+
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report
 from preprocessing.extraction.face_extraction import (
-    local_pipeline,
     rows_beside,
     run_extraction,
 )
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest, problem_lines
+from preprocessing.support.beam_args import local_args
 from preprocessing.support.files import delete_folder, place
 from preprocessing.support.output_lock import locked
 
@@ -24,7 +26,7 @@ def extract_dataset(
     settings: CropSettings,
     output: str | Path,
     workers: int = 1,
-    beam_args: list[str] | None = None,
+    beam_args: Sequence[str] = (),
     say: Callable[[str], None] = print,
     store: str | Path | None = None,
 ) -> dict[str, Any]:
@@ -38,8 +40,8 @@ def extract_dataset(
       settings: what to look for and how to cut it.
       output: folder that gets `manifest.csv`, `<split>/faces-*.gz`, `report.json`, `report.txt`,
         `contact_sheet.png` and `.lock`.
-      workers: worker processes; 1 works in this process.
-      beam_args: further Beam arguments, as for another runner.
+      workers: worker processes of a machine; 1 works in this process.
+      beam_args: of another runner than the local one.
       say: called with each text of the outcome.
       store: folder of finished clips, which several calls may share; `store/` of the output by
         default.
@@ -64,7 +66,7 @@ def _extract(
     output: Path,
     store: Path,
     workers: int,
-    beam_args: list[str] | None,
+    beam_args: Sequence[str],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     manifest.write_csv(output / "manifest.csv")
@@ -74,7 +76,7 @@ def _extract(
         delete_folder(output / split)
     with rows_beside(output) as rows_folder:
         rows = run_extraction(
-            local_pipeline(workers, beam_args or ()),
+            beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
             str(manifest.root),
             manifest.clips,
             str(store),
@@ -98,6 +100,7 @@ def fill_face_store(
     report: Path,
     store: str | Path,
     workers: int = 1,
+    beam_args: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Fills the face store with some of a dataset's clips; records are made of it later.
 
@@ -109,7 +112,8 @@ def fill_face_store(
       settings: what to look for and how to cut it.
       report: folder that gets `report.json`, `report.txt` and `contact_sheet.png` of these clips.
       store: folder of finished clips.
-      workers: worker processes; 1 works in this process.
+      workers: worker processes of a machine; 1 works in this process.
+      beam_args: of another runner than the local one.
 
     Returns:
       The report's summary; see `preprocessing.extraction.extraction_report.summarise`.
@@ -117,7 +121,7 @@ def fill_face_store(
     report.mkdir(parents=True, exist_ok=True)
     with rows_beside(report) as rows_folder:
         rows = run_extraction(
-            local_pipeline(workers),
+            beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
             str(root),
             clips,
             str(store),

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_extraction import extract_clip, original_state
@@ -32,7 +30,7 @@ from preprocessing.extraction.face_store import (
 )
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import Crop, FaceCropper
-from preprocessing.support.beam_args import LOCAL_ARGS, worker_args
+from preprocessing.support.cpus import threads_of_a_worker
 from preprocessing.support.files import in_bucket, place, written
 from preprocessing.support.fingerprint import code_digest, settings_digest
 from preprocessing.support.storage.scratch import scratch_folder
@@ -71,7 +69,7 @@ class ExtractFaces(beam.PTransform):
         only.
       clips_per_split: for each split how many clips it has (decides the number of shards).
       settings: see `preprocessing.faces.crop_settings`.
-      threads: CPU threads a worker may use; 0 leaves it to the libraries.
+      workers: worker processes that share a machine, among which its CPUs are divided.
       frames_of: pictures of the clips that fakes may take boxes from, by path.
     """
 
@@ -82,7 +80,7 @@ class ExtractFaces(beam.PTransform):
         outputs: dict[str, str],
         clips_per_split: dict[str, int],
         settings: CropSettings,
-        threads: int = 0,
+        workers: int = 1,
         frames_of: Mapping[str, Sequence[str]] | None = None,
     ):
         super().__init__()
@@ -93,7 +91,7 @@ class ExtractFaces(beam.PTransform):
             split: -(-number // _CLIPS_PER_SHARD) for split, number in clips_per_split.items()
         }
         self._settings = settings
-        self._threads = threads
+        self._workers = workers
         self._frames_of = dict(frames_of or {})
 
     def expand(self, clips: beam.PCollection) -> beam.PCollection:
@@ -103,7 +101,7 @@ class ExtractFaces(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Extract"
             >> beam.ParDo(
-                _Extract(self._root, self._store, self._settings, self._threads, self._frames_of)
+                _Extract(self._root, self._store, self._settings, self._workers, self._frames_of)
             )
         )
         if not self._outputs:
@@ -116,16 +114,6 @@ class ExtractFaces(beam.PTransform):
             | "WriteShard" >> beam.ParDo(_WriteShard(self._outputs, self._shards))
         )
         return rows
-
-
-def local_pipeline(workers: int, arguments: Sequence[str] = ()) -> beam.Pipeline:
-    """A Beam pipeline on this machine.
-
-    Args:
-      workers: worker processes; 1 works in this process.
-      arguments: further ones, as for another runner.
-    """
-    return beam.Pipeline(options=PipelineOptions([*LOCAL_ARGS, *worker_args(workers), *arguments]))
 
 
 def rows_beside(output: Path) -> contextlib.AbstractContextManager[Path]:
@@ -153,9 +141,9 @@ def run_extraction(
       store: folder of finished clips.
       outputs: for each split the folder that its shards are written to; empty for none.
       settings: see `preprocessing.faces.crop_settings`.
-      workers: worker processes of the pipeline, among which the CPUs are divided.
-      rows_folder: existing folder for the files that carry the rows from the workers to here, a
-        row a line; they are gone afterwards.
+      workers: worker processes that share a machine, among which its CPUs are divided.
+      rows_folder: existing folder, which workers and this process see, for the files that carry
+        the rows from the workers to here, a row a line; they are gone afterwards.
       then: further work on each clip, report rows -> report rows; None for none.
 
     Returns:
@@ -181,7 +169,7 @@ def run_extraction(
                         split: sum(clip.split == split for clip in clips) for split in outputs
                     },
                     settings=settings,
-                    threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
+                    workers=workers,
                     frames_of=_frames_of_originals(clips) if settings.boxes_of_original else None,
                 )
             )
@@ -223,13 +211,13 @@ class _Extract(beam.DoFn):
         root: str,
         store: str,
         settings: CropSettings,
-        threads: int,
+        workers: int,
         frames_of: Mapping[str, Sequence[str]],
     ):
         self._root = root
         self._store = store
         self._settings = settings
-        self._threads = threads
+        self._workers = workers
         self._frames_of = frames_of
         self._key = store_key(settings)
         self._cropper: FaceCropper | None = None
@@ -241,8 +229,10 @@ class _Extract(beam.DoFn):
         state = original_state(self._root, clip, self._settings, original)
         if row is None or row.original != state:
             if self._cropper is None:  # Not in setup(): a run served by the store needs no MTCNN.
-                _limit_threads(self._threads)
-                self._cropper = FaceCropper(self._settings, self._threads)
+                # Of the worker's machine, which may be another one than that of the pipeline.
+                threads = threads_of_a_worker(self._workers)
+                _limit_threads(threads)
+                self._cropper = FaceCropper(self._settings, threads)
             row, examples = extract_clip(self._root, clip, self._cropper, original)
             if not row.failed:
                 write_clip(path, row, examples)

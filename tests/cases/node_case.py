@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.cache_keys import ENTRY_POINTS, node_code
-from preprocessing.support.beam_args import LOCAL_ARGS
+from preprocessing.support.beam_args import local_args
 
 if TYPE_CHECKING:
     from tfx.dsl.components.base import base_executor
     from tfx.types import artifact as tfx_artifact
 
-_IN_MEMORY = (*LOCAL_ARGS, "--direct_running_mode=in_memory")
+_IN_MEMORY = (*local_args(), "--direct_running_mode=in_memory")
 
 
 def make_artifact(

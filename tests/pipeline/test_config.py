@@ -112,7 +112,7 @@ def test_unknown_preset_names_the_nearest():
         ("training: {epoch: 1}\n", "unknown key 'training.epoch'; did you mean 'epochs'"),
         ("training: 5\n", "key: value"),
         ("a: [", "not valid YAML"),
-        ("beam_args: --x\n", "is not a list; write"),
+        ("beam: --x\n", "is not a list; write"),
         ("seed: 1\nname: x\nseed: 2\n", "the key 'seed' stands in line 1 and in line 3"),
         ("model: {dropout: 0.1}\nmodel: {input: rgb}\n", "'model' stands in line 1 and in line 2"),
         (

@@ -7,7 +7,6 @@ from preprocessing.extraction import extraction_report, face_extraction
 from preprocessing.extraction.dataset_extraction import extract_dataset, fill_face_store
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.build import build_manifest
-from preprocessing.support.beam_args import worker_args
 
 PRECROPPED = CropSettings(precropped=True)
 
@@ -80,11 +79,6 @@ def test_a_list_of_faces_is_extracted_by_clip(tmp_path):
     rows = {row.path: row for row in extraction_report.read(tmp_path / "faces").clips}
     assert set(rows) == {f"{kind}{split}" for kind in "of" for split in ("train", "val", "test")}
     assert all(row.crops == row.frames == 2 for row in rows.values())
-
-
-def test_worker_args():
-    assert worker_args(1) == []
-    assert "--direct_num_workers=3" in worker_args(3)
 
 
 def test_no_step_gathers_the_rows_of_all_clips(manifest, tmp_path, monkeypatch):

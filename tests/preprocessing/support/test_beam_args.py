@@ -1,7 +1,6 @@
 import pytest
 
-from pipeline.config import load_config
-from preprocessing.support.beam_args import worker_args
+from preprocessing.support.beam_args import local_args
 
 
 @pytest.mark.integration
@@ -9,5 +8,5 @@ from preprocessing.support.beam_args import worker_args
 def test_tfx_does_not_pack_itself_for_workers_on_this_machine(workers):
     from tfx.utils import dependency_utils
 
-    arguments = [*load_config("demo").beam_args, *worker_args(workers)]
+    arguments = local_args(workers)
     assert dependency_utils.make_beam_dependency_flags(arguments) == arguments
