@@ -25,6 +25,7 @@ from components.tuner.config import TunerConfig, check_tuner
 from pipeline.beam_runner import check_beam
 from pipeline.config_values import DuplicateKey, override, read_yaml
 from pipeline.kubeflow.config import KubeflowConfig
+from pipeline.metadata_address import MySQL
 from preprocessing.datasets.data_config import DataConfig
 from preprocessing.faces.crop_settings import ExtractionConfig
 from preprocessing.support.errors import UsageError
@@ -65,6 +66,13 @@ class Config(Section):
         "--project=NAME; NODE: before it: for that node; empty: here.",
     )
 
+    metadata: Text = Field(
+        "",
+        description="Metadata store of local runs: a file of SQLite, or "
+        "mysql://USER@HOST:PORT/DATABASE with the password in DEEPFAKE_METADATA_PASSWORD; empty: "
+        "metadata/metadata.sqlite below `output`.",
+    )
+
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
@@ -72,6 +80,12 @@ class Config(Section):
         if not name or not name.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"{name!r} may hold only letters, digits, '-' and '_'")
         return name
+
+    @field_validator("metadata")
+    @classmethod
+    def _check_metadata(cls, metadata: str) -> str:
+        MySQL.parse(metadata)
+        return metadata
 
     @field_validator("beam")
     @classmethod

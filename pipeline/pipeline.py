@@ -14,7 +14,6 @@ from tfx.components.transform.component import Transform
 from tfx.components.tuner.component import Tuner
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import resolver
-from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import standard_artifacts
@@ -30,6 +29,7 @@ from components.report.component import Report
 from components.serving_check.component import ServingCheck
 from components.trainer.backbones.base import backbone_of
 from components.trainer.config import image_size_of
+from pipeline import metadata_store
 from pipeline.beam_runner import beam_args
 from pipeline.cache_keys import node_code
 from pipeline.config import Config
@@ -119,9 +119,7 @@ def create_pipeline(
         else f"{config.output}/artifacts",
         components=[*data.nodes, *learning.nodes, *judging.nodes, pusher, report],
         enable_cache=True,
-        metadata_connection_config=None
-        if kubeflow
-        else metadata.sqlite_metadata_connection_config(str(metadata_file(config))),
+        metadata_connection_config=None if kubeflow else metadata_store.connection(config),
     )
 
 
@@ -279,7 +277,9 @@ def _report(
     return Report(
         # Where it ran is no reason to draw it again.
         config={
-            key: value for key, value in config.to_dict().items() if key not in ("beam", "kubeflow")
+            key: value
+            for key, value in config.to_dict().items()
+            if key not in ("beam", "kubeflow", "metadata")
         },
         manifest=inputs.manifest,
         root=inputs.root,
@@ -297,11 +297,6 @@ def _report(
 
 def _crop_settings(config: Config) -> CropSettings:
     return config.extraction.crop_settings(config.data.precropped)
-
-
-def metadata_file(config: Config) -> Path:
-    """The metadata store of local runs."""
-    return Path(config.output) / "metadata" / "metadata.sqlite"
 
 
 def models_folder(config: Config) -> Path:

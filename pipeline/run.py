@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from components.trainer.config import ModelConfig
+from pipeline import metadata_store
 from pipeline.beam_runner import check_job_servers
 from pipeline.config import Config
 from pipeline.console import Console
@@ -81,6 +82,7 @@ def _run_logged(config: Config, output: Path) -> int:
 def _run(config: Config, console: Console) -> int:
     check_platform(config.serving, kubeflow=False)
     check_job_servers(config.beam)
+    metadata_store.check_store(config)
     # A file is looked at before the data, ImageNet's is fetched after the data proved good: both
     # indexing and a download may take minutes.
     if config.model.weights != "imagenet":
@@ -90,19 +92,18 @@ def _run(config: Config, console: Console) -> int:
         _check_weights(config.model, console)
     console.say("loading TFX (about half a minute)")
     from absl import logging as absl_logging
-    from tfx.orchestration.local import local_dag_runner
 
     from pipeline import run_summary
-    from pipeline.pipeline import create_pipeline, metadata_file
+    from pipeline.pipeline import create_pipeline
 
-    store = run_summary.open_store(metadata_file(config))
+    store = metadata_store.open_store(config)
     before = run_summary.latest_run(store)
     handler = _NodeLines(console)
     # Set through absl: Beam executors parse absl's flags, which resets the logger's own level.
     absl_logging.set_verbosity(absl_logging.INFO)
     logging.getLogger("absl").addHandler(handler)
     try:
-        local_dag_runner.LocalDagRunner().run(create_pipeline(config, inputs))
+        metadata_store.runner(config).run(create_pipeline(config, inputs))
     finally:
         logging.getLogger("absl").removeHandler(handler)
     run = run_summary.latest_run(store)

@@ -150,14 +150,6 @@ def latest_run(store: mlmd.MetadataStore) -> int:
         return 0
 
 
-def open_store(path: Path) -> mlmd.MetadataStore:
-    """Opens the metadata store of local runs, creating it where it does not exist."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    return mlmd.MetadataStore(config)
-
-
 def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary:
     """Collects the outcome of a finished run.
 

@@ -193,7 +193,8 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
     from tfx.orchestration.local import local_dag_runner
 
     from components.face_extractor.component import FaceExtractor
-    from pipeline import run_summary
+    from pipeline import metadata_store
+    from pipeline.config import load_config
 
     root, store = Path(crops.root), tmp_path / "store"
     crops.write_csv(tmp_path / "manifest.csv")
@@ -219,7 +220,7 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
             ),
         )
         local_dag_runner.LocalDagRunner().run(dag)
-        known = run_summary.open_store(metadata_file)
+        known = metadata_store.open_store(load_config("demo", [f"metadata={metadata_file}"]))
         execution = max(known.get_executions(), key=lambda execution: execution.id)
         reports = (tmp_path / "artifacts/FaceExtractor/report").iterdir()
         latest = max(reports, key=lambda folder: int(folder.name))
