@@ -23,15 +23,26 @@ def children() -> set[int]:
 
 def descendants(pid: int) -> set[int]:
     """Numbers of the processes that a process started, and those started; without zombies."""
+    parents = _parents()
+    known = {pid}
+    while more := {child for child, parent in parents.items() if parent in known} - known:
+        known |= more
+    return known - {pid}
+
+
+def children_of(pid: int) -> set[int]:
+    """Numbers of the processes that a process started, without zombies."""
+    return {child for child, parent in _parents().items() if parent == pid}
+
+
+def _parents() -> dict[int, int]:
+    """Number of each process, without zombies, and of the one that started it."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         fields = _fields(folder)
         if fields[0] not in "ZX":
             parents[int(folder.name)] = int(fields[1])
-    known = {pid}
-    while more := {child for child, parent in parents.items() if parent in known} - known:
-        known |= more
-    return known - {pid}
+    return parents
 
 
 def running() -> set[int]:

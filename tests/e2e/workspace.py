@@ -41,12 +41,16 @@ class Workspace:
     output: Path
     own: tuple[str, ...] = ()
 
+    def config_texts(self) -> list[str]:
+        """Overrides of every run, without the places of data and output."""
+        return [*SMALL, *self.own]
+
     def config(self, *overrides: str):
         places = [
             f"data.dir={json.dumps(str(self.data))}",
             f"output={json.dumps(str(self.output))}",
         ]
-        return load_config("demo", [*SMALL, *self.own, *places, *overrides])
+        return load_config("demo", [*self.config_texts(), *places, *overrides])
 
     def run(self, *overrides: str) -> tuple[int, dict]:
         """Exit status and summary (empty when there is none) of one run."""

@@ -1,10 +1,10 @@
 """Where Beam runs: arguments by node, what is refused, job servers that do not answer."""
 
-import socket
 from concurrent import futures
 
 import grpc
 import pytest
+from e2e.containers import free_port
 
 from pipeline.beam_runner import NODES, RUNNERS, beam_args, check_job_servers, job_endpoints
 from pipeline.cli import main
@@ -83,12 +83,6 @@ def test_beam_knows_the_runners_and_the_arguments(runner):
 def test_what_cannot_be_is_refused_in_words(text, message):
     with pytest.raises(UsageError, match=message):
         load_config("demo", [f"beam={text}"])
-
-
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 # Beam itself would ask the server for a minute, and longer.
