@@ -125,6 +125,7 @@ def test_all_beam_nodes_of_the_pipeline_run_there(servers, space):
 def test_scores_are_those_of_this_process(servers, space):
     folder = space.output / "scoring"
     model = model_of_crops(folder / "model" / "1")
+    (folder / "pictures").mkdir()
     for number in range(5):
         crop = portrait()[number : number + 64, 2 * number : 2 * number + 64]
         write_image(folder / "pictures" / f"{number}.png", crop)
