@@ -5,6 +5,7 @@ folders, but for the folders of data and output: all else goes through Beam's jo
 """
 
 import functools
+import os
 import signal
 import subprocess
 import sys
@@ -47,6 +48,8 @@ def space(folder):
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory, pytestconfig, space):
+    if os.environ.get("DEEPFAKE_TEST_PRISM") != "1":
+        pytest.skip("builds a program in Go and takes minutes: asked for by DEEPFAKE_TEST_PRISM=1")
     if reason := reason_not_to_run():
         pytest.skip(reason)
     program = find_prism(pytestconfig.cache.mkdir("prism"))
