@@ -19,7 +19,7 @@ import pandas as pd
 from components.evaluation.scores import ExampleScorer, crop_table
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.extraction.face_extraction import rows_beside, run_extraction
+from preprocessing.extraction.face_extraction import run_extraction
 from preprocessing.extraction.face_store import read_examples
 from preprocessing.faces.crop_settings import ANSWER
 from preprocessing.support import progress
@@ -84,18 +84,17 @@ def score_clips(
             shard.unlink()
     clips = [dataclasses.replace(clip, split=_SPLIT) for clip in clips]
     scores = work / "scores" / model_digest(saved_model)
-    with rows_beside(work) as rows_folder:
-        rows = run_extraction(
-            beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
-            root,
-            clips,
-            str(work / "face-store"),
-            {_SPLIT: str(records)} if with_records else {},
-            settings,
-            workers,
-            str(rows_folder),
-            then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
-        )
+    rows = run_extraction(
+        beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
+        root,
+        clips,
+        str(work / "face-store"),
+        {_SPLIT: str(records)} if with_records else {},
+        settings,
+        workers,
+        str(work),
+        then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
+    )
     crops = [crop for row in rows if row.crops for crop in _read(_scores_file(scores, row))]
     shards = sorted(map(str, records.glob("*.gz"))) if with_records else []
     return Scored(crop_table(crops), rows, tuple(shards))

@@ -10,10 +10,7 @@ import apache_beam as beam
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report
-from preprocessing.extraction.face_extraction import (
-    rows_beside,
-    run_extraction,
-)
+from preprocessing.extraction.face_extraction import run_extraction
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.beam_args import local_args
@@ -74,17 +71,16 @@ def _extract(
     for split in splits:
         # Shards of an earlier call may have other numbers; the store keeps what is in them.
         delete_folder(output / split)
-    with rows_beside(output) as rows_folder:
-        rows = run_extraction(
-            beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
-            str(manifest.root),
-            manifest.clips,
-            str(store),
-            {split: str(output / split) for split in splits},
-            settings,
-            workers,
-            str(rows_folder),
-        )
+    rows = run_extraction(
+        beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
+        str(manifest.root),
+        manifest.clips,
+        str(store),
+        {split: str(output / split) for split in splits},
+        settings,
+        workers,
+        str(output),
+    )
     summary = extraction_report.write(output, rows, manifest.problems)
     say((output / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
     for line in problem_lines(manifest.problems):
@@ -119,15 +115,14 @@ def fill_face_store(
       The report's summary; see `preprocessing.extraction.extraction_report.summarise`.
     """
     report.mkdir(parents=True, exist_ok=True)
-    with rows_beside(report) as rows_folder:
-        rows = run_extraction(
-            beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
-            str(root),
-            clips,
-            str(store),
-            {},
-            settings,
-            workers,
-            str(rows_folder),
-        )
+    rows = run_extraction(
+        beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
+        str(root),
+        clips,
+        str(store),
+        {},
+        settings,
+        workers,
+        str(report),
+    )
     return extraction_report.write(report, rows)

@@ -7,9 +7,7 @@ are then put together from the store.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_extraction import extract_clip, original_state
@@ -31,9 +28,8 @@ from preprocessing.extraction.face_store import (
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import Crop, FaceCropper
 from preprocessing.support.cpus import threads_of_a_worker
-from preprocessing.support.files import in_bucket, place, written
+from preprocessing.support.files import TEXT, delete_folder, place, replacing, written
 from preprocessing.support.fingerprint import code_digest, settings_digest
-from preprocessing.support.storage.scratch import scratch_folder
 
 __all__ = [
     "Crop",
@@ -45,6 +41,7 @@ __all__ = [
 ]
 
 _CLIPS_PER_SHARD = 32
+_ROWS_PER_FILE = 10_000
 # What makes the content of the face store, and its form. How Beam hands clips out is no part of it.
 STORE_ENTRY_POINTS = (
     "preprocessing.extraction.clip_extraction",
@@ -116,11 +113,6 @@ class ExtractFaces(beam.PTransform):
         return rows
 
 
-def rows_beside(output: Path) -> contextlib.AbstractContextManager[Path]:
-    """The rows folder of a pipeline whose workers are on this machine, wherever its output is."""
-    return scratch_folder() if in_bucket(output) else contextlib.nullcontext(output)
-
-
 def run_extraction(
     pipeline: beam.Pipeline,
     root: str,
@@ -143,7 +135,8 @@ def run_extraction(
       settings: see `preprocessing.faces.crop_settings`.
       workers: worker processes that share a machine, among which its CPUs are divided.
       rows_folder: existing folder, which workers and this process see, for the files that carry
-        the rows from the workers to here, a row a line; they are gone afterwards.
+        the rows from the workers to here, a row a line; they are gone afterwards. It may be in an
+        object store.
       then: further work on each clip, report rows -> report rows; None for none.
 
     Returns:
@@ -153,8 +146,8 @@ def run_extraction(
       RuntimeError: a clip is missing in the rows.
     """
     # Two processes may extract the same clips into the same folder.
-    row_files = FileSystems.join(rows_folder, f"rows-{secrets.token_hex(8)}")
-    FileSystems.mkdirs(row_files)
+    row_files = place(rows_folder) / f"rows-{secrets.token_hex(8)}"
+    number = -(-len(clips) // _ROWS_PER_FILE)
     try:
         with pipeline:
             rows = (
@@ -177,12 +170,13 @@ def run_extraction(
                 rows = rows | "Then" >> then
             _ = (
                 rows
-                | "AsLine" >> beam.Map(lambda row: json.dumps(row.to_dict()))
-                | "WriteRows" >> beam.io.WriteToText(f"{row_files}/rows", file_name_suffix=".jsonl")
+                | "ByFile" >> beam.Map(lambda row: (_spread(row.path, number), row))
+                | "GroupByFile" >> beam.GroupByKey()
+                | "WriteRows" >> beam.ParDo(_WriteRows(str(row_files)))
             )
         clip_rows = sorted(_read_rows(row_files), key=lambda row: row.path)
     finally:
-        FileSystems.delete([row_files])
+        delete_folder(row_files)
     missing = {clip.path for clip in clips} - {row.path for row in clip_rows}
     if missing or len(clip_rows) != len(clips):
         raise RuntimeError(
@@ -198,9 +192,9 @@ def _frames_of_originals(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
     return {clip.path: clip.frames for clip in clips if clip.frames and clip.path in originals}
 
 
-def _read_rows(folder: str) -> Iterator[ClipRow]:
-    for file in FileSystems.match([f"{folder}/rows*"])[0].metadata_list:
-        with io.TextIOWrapper(FileSystems.open(file.path), encoding="utf-8") as lines:
+def _read_rows(folder: Path) -> Iterator[ClipRow]:
+    for file in folder.glob("*.jsonl"):
+        with file.open(**TEXT) as lines:
             for line in lines:
                 yield ClipRow.from_dict(json.loads(line))
 
@@ -243,6 +237,18 @@ class _Extract(beam.DoFn):
             self._cropper.close()
 
 
+class _WriteRows(beam.DoFn):
+    """Writes a file of rows, whole: a runner may try a bundle again."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+
+    def process(self, keyed: tuple[int, Iterable[ClipRow]]) -> None:
+        number, rows = keyed
+        with replacing(place(self._folder) / f"{number}.jsonl") as file:
+            file.writelines(json.dumps(row.to_dict()) + "\n" for row in rows)
+
+
 class _WriteShard(beam.DoFn):
     def __init__(self, outputs: dict[str, str], shards: dict[str, int]):
         self._outputs = outputs
@@ -269,8 +275,13 @@ class _WriteShard(beam.DoFn):
 
 def _with_shard(row: ClipRow, shards: dict[str, int]) -> tuple[tuple[str, int], Any]:
     # Pairs share a shard, so that training can show a fake beside its original.
-    number = int.from_bytes(hashlib.sha256(row.pair.encode()).digest()[:4], "big")
-    return (row.split, number % shards[row.split]), row
+    return (row.split, _spread(row.pair, shards[row.split])), row
+
+
+def _spread(text: str, number: int) -> int:
+    """One of a number of groups, the same on every machine."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:4], "big") % number
 
 
 def _limit_threads(threads: int) -> None:
