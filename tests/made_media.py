@@ -121,3 +121,19 @@ def set_durations(path: Path, runs: Sequence[tuple[int, int]]) -> Path:
         struct.pack_into(">I", grown, box, size + len(table) - old)
     path.write_bytes(grown)
     return path
+
+
+def write_clips(root: Path, number: int, name: str) -> None:
+    """Writes clips of both classes with a face each, below `real` and `fake`, and one without.
+
+    Args:
+      root: of the dataset.
+      number: of clips of a class.
+      name: of their files, with {label} and {number}.
+    """
+    for label in ("real", "fake"):
+        (root / label).mkdir()
+        for clip in range(number):
+            frames = [face_frame([(10 * clip + 4 * n, 40, 0.9)]) for n in range(3)]
+            write_video(root / label / name.format(label=label, number=clip), frames)
+    numbered_video(root / "real" / "faceless.mp4", 3)

@@ -14,6 +14,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
+import pytest
+
 SECONDS = 60
 
 
@@ -43,6 +46,21 @@ def s3_server(log: Path) -> Iterator[str]:
     yield from _served(
         log, lambda port: ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], "/moto-api/"
     )
+
+
+@contextlib.contextmanager
+def s3_of(folder: Path, log: Path) -> Iterator[str]:
+    """The URL of an S3 with a folder's files below `s3://bucket/data`; this process uses it."""
+    with s3_server(log) as url, pytest.MonkeyPatch.context() as patch:
+        for key, value in s3_environment(url).items():
+            patch.setenv(key, value)
+        client = boto3.Session().client("s3")
+        client.create_bucket(Bucket="bucket")
+        for file in folder.rglob("*"):
+            if file.is_file():
+                name = file.relative_to(folder).as_posix()
+                client.upload_file(str(file), "bucket", f"data/{name}")
+        yield url
 
 
 @contextlib.contextmanager

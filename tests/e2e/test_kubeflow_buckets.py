@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import boto3
 import pytest
 import yaml
 from e2e.kubeflow_interpreter import KubeflowInterpreter
@@ -11,7 +10,7 @@ from e2e.kubeflow_store import KFP_NEWEST
 from e2e.task_containers import Containers
 from e2e.wheel_environment import make_environment
 from e2e.workspace import SMALL, Workspace
-from object_stores import s3_environment, s3_server
+from object_stores import s3_of
 
 from preprocessing.support.files import place
 
@@ -23,18 +22,7 @@ DATA, OUTPUT = "s3://bucket/data", "s3://bucket/run"
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, workspace):
     """An S3 with the workspace's data."""
-    with (
-        s3_server(tmp_path_factory.mktemp("s3") / "log") as url,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for key, value in s3_environment(url).items():
-            patch.setenv(key, value)
-        client = boto3.Session().client("s3")
-        client.create_bucket(Bucket="bucket")
-        for file in workspace.data.rglob("*"):
-            if file.is_file():
-                name = file.relative_to(workspace.data).as_posix()
-                client.upload_file(str(file), "bucket", f"data/{name}")
+    with s3_of(workspace.data, tmp_path_factory.mktemp("s3") / "log") as url:
         yield url
 
 

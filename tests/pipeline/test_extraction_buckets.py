@@ -12,7 +12,7 @@ import boto3
 import pytest
 import requests
 from extraction import shards
-from made_media import face_frame, numbered_video, write_video
+from made_media import write_clips
 from object_stores import FaultyProxy, gcs_server, s3_environment, s3_server
 
 from pipeline.cli import main
@@ -29,12 +29,7 @@ SETTINGS = ("extraction.frames_per_clip=2", "data.split=clip")
 def data(tmp_path_factory):
     """Two clips of each class, one without a face, and pictures of frames."""
     root = tmp_path_factory.mktemp("data")
-    for label in ("real", "fake"):
-        (root / label).mkdir()
-        for number in range(3):
-            frames = [face_frame([(10 * number + 4 * n, 40, 0.9)]) for n in range(3)]
-            write_video(root / label / f"{label} {number}.mp4", frames)
-    numbered_video(root / "real" / "faceless.mp4", 3)
+    write_clips(root, 3, "{label} {number}.mp4")
     # No ending that is known: looked into.
     (root / "fake" / "fake 0.mp4").rename(root / "fake" / "unknown.ending")
     (root / "README.txt").write_text("a document")

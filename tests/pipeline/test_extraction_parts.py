@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from extraction import shards
-from made_media import face_frame, numbered_video, write_video
+from made_media import write_clips
 
 import pipeline
 from pipeline.cli import main
@@ -25,12 +25,7 @@ SETTINGS = ("extraction.frames_per_clip=2", "data.split=clip")
 def data(tmp_path_factory):
     """Four clips of each class, one of them without a face."""
     root = tmp_path_factory.mktemp("data")
-    for label in ("real", "fake"):
-        (root / label).mkdir()
-        for number in range(4):
-            frames = [face_frame([(10 * number + 4 * n, 40, 0.9)]) for n in range(3)]
-            write_video(root / label / f"{label}{number}.mp4", frames)
-    numbered_video(root / "real" / "faceless.mp4", 3)
+    write_clips(root, 4, "{label}{number}.mp4")
     return root
 
 

@@ -2,11 +2,10 @@
 
 import json
 
-import boto3
 import pytest
 import yaml
 from compiled_pipeline import IMAGE, error_of, make_volume
-from object_stores import s3_environment, s3_server
+from object_stores import s3_of
 
 from pipeline.cli import main
 from preprocessing.support.files import place
@@ -17,17 +16,8 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """The URL of an S3 with a bucket whose folder `data` can be indexed."""
-    with (
-        s3_server(tmp_path_factory.mktemp("s3") / "log") as url,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for key, value in s3_environment(url).items():
-            patch.setenv(key, value)
-        client = boto3.Session().client("s3")
-        client.create_bucket(Bucket="bucket")
-        volume = make_volume(tmp_path_factory.mktemp("volume"))
-        for file in volume.rglob("*.mp4"):
-            client.upload_file(str(file), "bucket", file.relative_to(volume).as_posix())
+    volume = make_volume(tmp_path_factory.mktemp("volume"))
+    with s3_of(volume / "data", tmp_path_factory.mktemp("s3") / "log") as url:
         yield url
 
 
