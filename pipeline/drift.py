@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluation.drift import FEWEST, KS, PSI, Drift, drift
+from pipeline.inputs import refuse_bucket
 from preprocessing.support.errors import UsageError
 from serving.model import card
 
@@ -84,6 +85,7 @@ def read_table(path: str) -> Sample:
     """
     import pandas as pd
 
+    refuse_bucket(path, "download it", "--scores")
     try:
         table = pd.read_parquet(path)
         logits = table["logit"].to_numpy(float)

@@ -187,15 +187,18 @@ def opened(root: str) -> Path:
     return snapshot(folder)
 
 
-def refuse_bucket(output: str, remedy: str) -> None:
-    """Refuses (UsageError) an output that has to be a folder of this machine.
+def refuse_bucket(
+    path: str, remedy: str = "copy it into the bucket afterwards", option: str = "--output"
+) -> None:
+    """Refuses (UsageError) the URI of an object store where a path of this machine is needed.
 
     Args:
-      output: the folder, or the URI of one.
+      path: a file or folder, or the URI of one.
       remedy: what to do instead.
+      option: of the command line, that names it.
     """
-    if is_remote(output):
-        raise UsageError(f"--output {output} has to be a folder of this machine: {remedy}")
+    if is_remote(path):
+        raise UsageError(f"{option} {path} has to be on this machine: {remedy}")
 
 
 def make_output(output: str, option: str = "--output") -> Path:

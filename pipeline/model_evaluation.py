@@ -41,7 +41,7 @@ def evaluate_model(request: Request) -> int:
         face in all of it.
     """
     card.read(request.model)
-    refuse_bucket(request.output, "copy the result into the bucket afterwards")
+    refuse_bucket(request.output)
     output = make_output(request.output)
     with locked(output, f"the evaluation of {request.model}"):
         return logged(output / "logs", lambda console: _evaluate(request, output, console))

@@ -39,8 +39,10 @@ def augment_preview(
     Writes a contact sheet: each row a face crop, each column a draw of the augmentation, with
     pairs and pseudo-fakes as training would see them.
     """
+    from pipeline.inputs import refuse_bucket
     from preprocessing.support.quiet import quiet
 
+    refuse_bucket(output)
     config = configuration(preset, overrides)
     crops = data or config.output
     if not crops:

@@ -18,7 +18,9 @@ def compare(
     Clips are the same where the contents of their files are equal, whatever their names.
     """
     from components.report.compare import compare_runs, write_page
+    from pipeline.inputs import refuse_bucket
 
+    refuse_bucket(output or "")
     comparison = compare_runs(*runs)
     print(comparison.text())
     if output:

@@ -35,8 +35,10 @@ def compile(
     """
     config = configuration(preset, overrides, data, output)
     from pipeline.compilation import compile_file
+    from pipeline.inputs import refuse_bucket
     from pipeline.kubeflow.names import image_of
 
+    refuse_bucket(file or "", option="--file")
     path = Path(file or f"pipeline.{'yaml' if target == 'kubeflow' else 'json'}")
     compile_file(target, config, image_of(config.kubeflow, image), path, print)
     print(f"wrote {path}")

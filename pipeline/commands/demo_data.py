@@ -25,7 +25,10 @@ def demo_data(
     Makes a small dataset in the layout of Celeb-DF v2, without a download.
     """
     from pipeline.config import load_config
+    from pipeline.inputs import refuse_bucket
     from preprocessing.datasets.demo import make_demo_data
+
+    refuse_bucket(data, option="DIR")
 
     options = {"seed": seed, "difficulty": difficulty}
     changes = [f"data.demo.{key}={value}" for key, value in options.items() if value is not None]

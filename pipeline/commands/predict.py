@@ -121,10 +121,11 @@ def predict(arguments: PredictArguments) -> int:
 
         check_address(arguments.server)
         check_files((arguments.server_ca,))
-    from pipeline.inputs import make_output
+    from pipeline.inputs import make_output, refuse_bucket
     from pipeline.prediction.inputs import items_of
 
     items = items_of(arguments.files, lambda: sys.stdin.buffer.read())
+    refuse_bucket(arguments.save or "", option="--save")
     folder = make_output(arguments.save, "--save") if arguments.save else None
     model = named_or_starter(arguments.model)
 

@@ -131,6 +131,16 @@ def test_help_is_not_slower_than_an_interpreter_that_imports_numpy():
         (["index", "nowhere"], ["nowhere"]),
         (["augment-preview", "--output", "a.png"], ["--data DIR"]),
         (["augment-preview", "--output", "a.png", "--data", "nowhere"], ["nowhere"]),
+        (
+            ["predict", __file__, "--save", "s3://b/x"],
+            ["--save s3://b/x has to be on this machine"],
+        ),
+        (["demo-data", "s3://b/x"], ["DIR s3://b/x has to be on this machine"]),
+        (["compare", "a", "b", "--output", "s3://b/x.html"], ["--output s3://b/x.html has to be"]),
+        (["augment-preview", "--output", "gs://b/a.png"], ["--output gs://b/a.png has to be on"]),
+        (["compile", "--target", "kubeflow", "--file", "s3://b/p.yaml"], ["--file s3://b/p.yaml"]),
+        (["drift", "--scores", "s3://b/a", "--scores", "b"], ["--scores s3://b/a", "download it"]),
+        (["run", "--data", "x", "--output", "gs://b/o"], ["--output gs://b/o has to be on this"]),
         (["frobnicate"], ["no command 'frobnicate'", "index", "doctor"]),
     ],
 )

@@ -101,7 +101,7 @@ def test_what_stays_on_a_disk_is_on_the_volume(store, tmp_path, capsys):
             ],
             "output: s3://bucket/out cannot be read there",
         ),
-        (["run", "--output", "s3://bucket/out"], "has to be a folder of this machine"),
+        (["run", "--output", "s3://bucket/out"], "has to be on this machine"),
         (
             ["run", "--preset", "demo", "--data", "s3://bucket/nothing", "--output", "OUT"],
             "dataset folder s3://bucket/nothing does not exist",
