@@ -65,7 +65,6 @@ class Config(Section):
         "runner=portable,job_endpoint=HOST:8099, or any other argument of Beam's, as in "
         "--project=NAME; NODE: before it: for that node; empty: here.",
     )
-
     metadata: Text = Field(
         "",
         description="Metadata store of local runs: a file of SQLite, or "

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluation.drift import FEWEST, KS, PSI, Drift, drift
-from pipeline.inputs import refuse_bucket
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import refuse_bucket
 from serving.model import card
 
 # Column of the table -> what people call it. Logits order clips as scores do, and those of

@@ -187,20 +187,6 @@ def opened(root: str) -> Path:
     return snapshot(folder)
 
 
-def refuse_bucket(
-    path: str, remedy: str = "copy it into the bucket afterwards", option: str = "--output"
-) -> None:
-    """Refuses (UsageError) the URI of an object store where a path of this machine is needed.
-
-    Args:
-      path: a file or folder, or the URI of one.
-      remedy: what to do instead.
-      option: of the command line, that names it.
-    """
-    if is_remote(path):
-        raise UsageError(f"{option} {path} has to be on this machine: {remedy}")
-
-
 def make_output(output: str, option: str = "--output") -> Path:
     """Creates the output folder and proves that it can be written.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.evaluation.measures import StoredMeasure
 from pipeline.console import Console, logged
-from pipeline.inputs import INCOMPLETE, make_output, opened, refuse_bucket
+from pipeline.inputs import INCOMPLETE, make_output, opened
 from pipeline.scoring import Request, logits_error, scored_clips
 from preprocessing.datasets.clip import Clip, printable
 from preprocessing.datasets.demo_config import is_made
@@ -17,7 +17,7 @@ from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_labels, left_out
 from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.errors import UsageError
-from preprocessing.support.files import place
+from preprocessing.support.files import place, refuse_bucket
 from preprocessing.support.output_lock import locked
 from serving.model import card
 from serving.model.verdict import Wording

@@ -14,8 +14,9 @@ from pipeline.beam_runner import check_job_servers
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
-from pipeline.inputs import make_output, prepare, refuse_bucket
+from pipeline.inputs import make_output, prepare
 from preprocessing.support.errors import UsageError, cause
+from preprocessing.support.files import refuse_bucket
 from preprocessing.support.output_lock import locked
 
 PUSHED, FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3

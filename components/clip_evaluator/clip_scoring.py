@@ -19,11 +19,10 @@ import pandas as pd
 from components.evaluation.scores import ExampleScorer, crop_table
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.extraction.face_extraction import run_extraction
+from preprocessing.extraction.face_extraction import extraction_pipeline, run_extraction
 from preprocessing.extraction.face_store import read_examples
 from preprocessing.faces.crop_settings import ANSWER
 from preprocessing.support import progress
-from preprocessing.support.beam_args import local_args
 from preprocessing.support.files import place, replacing
 from serving.model import card
 
@@ -85,7 +84,7 @@ def score_clips(
     clips = [dataclasses.replace(clip, split=_SPLIT) for clip in clips]
     scores = work / "scores" / model_digest(saved_model)
     rows = run_extraction(
-        beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
+        extraction_pipeline(workers, beam_args),
         root,
         clips,
         str(work / "face-store"),

@@ -8,6 +8,7 @@ import typer
 
 from pipeline.commands._options import Overrides, Preset, configuration
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import refuse_bucket
 
 
 def augment_preview(
@@ -39,7 +40,6 @@ def augment_preview(
     Writes a contact sheet: each row a face crop, each column a draw of the augmentation, with
     pairs and pseudo-fakes as training would see them.
     """
-    from pipeline.inputs import refuse_bucket
     from preprocessing.support.quiet import quiet
 
     refuse_bucket(output)

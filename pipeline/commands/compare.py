@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from preprocessing.support.files import refuse_bucket
+
 
 def compare(
     runs: Annotated[tuple[str, str], typer.Argument(metavar="RUN", help="--output of a run.")],
@@ -18,7 +20,6 @@ def compare(
     Clips are the same where the contents of their files are equal, whatever their names.
     """
     from components.report.compare import compare_runs, write_page
-    from pipeline.inputs import refuse_bucket
 
     refuse_bucket(output or "")
     comparison = compare_runs(*runs)

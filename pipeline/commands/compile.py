@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.commands._options import Data, Image, Output, Overrides, Preset, configuration
+from preprocessing.support.files import refuse_bucket
 
 
 def compile(
@@ -35,7 +36,6 @@ def compile(
     """
     config = configuration(preset, overrides, data, output)
     from pipeline.compilation import compile_file
-    from pipeline.inputs import refuse_bucket
     from pipeline.kubeflow.names import image_of
 
     refuse_bucket(file or "", option="--file")

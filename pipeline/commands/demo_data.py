@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from preprocessing.support.files import refuse_bucket
+
 
 def demo_data(
     data: Annotated[str, typer.Argument(metavar="DIR", help="Folder to make.")],
@@ -25,11 +27,9 @@ def demo_data(
     Makes a small dataset in the layout of Celeb-DF v2, without a download.
     """
     from pipeline.config import load_config
-    from pipeline.inputs import refuse_bucket
     from preprocessing.datasets.demo import make_demo_data
 
     refuse_bucket(data, option="DIR")
-
     options = {"seed": seed, "difficulty": difficulty}
     changes = [f"data.demo.{key}={value}" for key, value in options.items() if value is not None]
     make_demo_data(Path(data), load_config("demo", changes).data.demo)

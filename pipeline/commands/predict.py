@@ -13,6 +13,7 @@ import typer
 from pipeline.commands._options import AllFaces, FalsePositiveRate, MissRate, Model
 from preprocessing.support.command_line import from_options
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import refuse_bucket
 from serving.model.starter import named_or_starter
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def predict(arguments: PredictArguments) -> int:
 
         check_address(arguments.server)
         check_files((arguments.server_ca,))
-    from pipeline.inputs import make_output, refuse_bucket
+    from pipeline.inputs import make_output
     from pipeline.prediction.inputs import items_of
 
     items = items_of(arguments.files, lambda: sys.stdin.buffer.read())

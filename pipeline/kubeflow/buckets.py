@@ -49,14 +49,14 @@ class Buckets:
 
     def bucket_folder(self, uri: str) -> str | None:
         """The folder of the bucket of a URI; None for a text that is no such URI."""
-        if not is_remote(uri):
+        if not has_folder(uri):
             return None
         scheme, _, rest = uri.partition("://")
         return self.local(f"{scheme}://{rest.partition('/')[0]}")
 
 
-def is_remote(uri: str) -> bool:
-    """Whether a URI names an object store of `FOLDERS`."""
+def has_folder(uri: str) -> bool:
+    """Whether a URI names an object store that is a folder in the container, see `FOLDERS`."""
     return uri.startswith(tuple(f"{scheme}://" for scheme in FOLDERS))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.kubeflow.buckets import FOLDERS, is_remote
+from pipeline.kubeflow.buckets import FOLDERS, has_folder
 from preprocessing.support.nearest import nearest
 from preprocessing.support.section import Section, Text, Texts
 
@@ -91,7 +91,7 @@ class KubeflowConfig(Section):
     @field_validator("root")
     @classmethod
     def _check_root(cls, root: str) -> str:
-        if root and not is_remote(root):
+        if root and not has_folder(root):
             schemes = ", ".join(f"{scheme}://" for scheme in FOLDERS)
             raise ValueError(f"{root!r} must begin with one of {schemes}; nothing else is accepted")
         return root.rstrip("/")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.kubeflow.buckets import Buckets, is_remote, texts_changed
+from pipeline.kubeflow.buckets import Buckets, has_folder, texts_changed
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import replacing
 
@@ -76,7 +76,7 @@ class Task:
           UsageError: the bucket of an output has no folder here.
         """
         for artifact in _all(self._inputs):
-            if is_remote(artifact["uri"]):
+            if has_folder(artifact["uri"]):
                 folder = Path(self._buckets.local(artifact["uri"]))
                 _complete(folder, artifact.get("metadata", {}).get(EMPTY_FOLDERS, "[]"))
         for artifact in _all(self._outputs):
@@ -106,7 +106,7 @@ class Task:
                 artifacts["artifacts"], self._outputs[key]["artifacts"], strict=True
             ):
                 artifact["metadata"] = self._metadata(artifact.get("metadata", {}), names)
-                if is_remote(given["uri"]):
+                if has_folder(given["uri"]):
                     artifact["uri"] = self._buckets.remote(artifact["uri"])
                     if empty := _empty_folders(Path(self._buckets.local(given["uri"]))):
                         artifact["metadata"][EMPTY_FOLDERS] = json.dumps(empty)

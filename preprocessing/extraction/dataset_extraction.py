@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
-
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report
-from preprocessing.extraction.face_extraction import run_extraction
+from preprocessing.extraction.face_extraction import extraction_pipeline, run_extraction
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest, problem_lines
-from preprocessing.support.beam_args import local_args
 from preprocessing.support.files import delete_folder, place
 from preprocessing.support.output_lock import locked
 
@@ -72,7 +69,7 @@ def _extract(
         # Shards of an earlier call may have other numbers; the store keeps what is in them.
         delete_folder(output / split)
     rows = run_extraction(
-        beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
+        extraction_pipeline(workers, beam_args),
         str(manifest.root),
         manifest.clips,
         str(store),
@@ -116,7 +113,7 @@ def fill_face_store(
     """
     report.mkdir(parents=True, exist_ok=True)
     rows = run_extraction(
-        beam.Pipeline(argv=[*(beam_args or local_args(workers))]),
+        extraction_pipeline(workers, beam_args),
         str(root),
         clips,
         str(store),

@@ -27,6 +27,7 @@ from preprocessing.extraction.face_store import (
 )
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import Crop, FaceCropper
+from preprocessing.support.beam_args import local_args
 from preprocessing.support.cpus import threads_of_a_worker
 from preprocessing.support.files import TEXT, delete_folder, place, replacing, written
 from preprocessing.support.fingerprint import code_digest, settings_digest
@@ -111,6 +112,16 @@ class ExtractFaces(beam.PTransform):
             | "WriteShard" >> beam.ParDo(_WriteShard(self._outputs, self._shards))
         )
         return rows
+
+
+def extraction_pipeline(workers: int, beam_args: Sequence[str] = ()) -> beam.Pipeline:
+    """The pipeline for `run_extraction`.
+
+    Args:
+      workers: worker processes of the local runner; 1 works in this process.
+      beam_args: of another runner, instead.
+    """
+    return beam.Pipeline(argv=[*(beam_args or local_args(workers))])
 
 
 def run_extraction(

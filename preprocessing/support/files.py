@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, TypedDict, cast
 
+from preprocessing.support.errors import UsageError
 from preprocessing.support.storage.bucket_path import BucketPath, ObjectStatus, is_remote
 from preprocessing.support.storage.scratch import scratch_folder
 
@@ -60,6 +61,20 @@ def place(path: str | os.PathLike[str] | BucketPath) -> Path:
         return cast(Path, path)
     text = os.fspath(path)
     return cast(Path, BucketPath.of(text)) if is_remote(text) else Path(text)
+
+
+def refuse_bucket(
+    path: str, remedy: str = "copy it into the bucket afterwards", option: str = "--output"
+) -> None:
+    """Refuses (UsageError) the URI of an object store where a path of this machine is needed.
+
+    Args:
+      path: a file or folder, or the URI of one.
+      remedy: what to do instead.
+      option: of the command line, that names it.
+    """
+    if is_remote(path):
+        raise UsageError(f"{option} {path} has to be on this machine: {remedy}")
 
 
 def in_bucket(path: Path) -> BucketPath | None:
