@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +45,24 @@ def make_crops(folder: Path, demo: DemoConfig, frames: int, image_size: int) -> 
     from preprocessing.datasets.demo import make_demo_data
 
     make_demo_data(folder / "data", demo)
-    people = demo.train_identities + demo.val_identities + demo.test_identities
-    # Val is carved out of what the dataset's own list leaves for training.
-    share = demo.val_identities / people
+    share = demo_val_fraction(demo)
     return extract_crops(folder, folder / "data", "demo", frames, image_size, val_fraction=share)
 
 
+def demo_val_fraction(demo: DemoConfig) -> float:
+    """The share of val, which is carved out of what the demo's own list leaves for training."""
+    people = demo.train_identities + demo.val_identities + demo.test_identities
+    return demo.val_identities / people
+
+
 def extract_crops(
-    folder: Path, data: Path, layout: str, frames: int, image_size: int, val_fraction: float = 0.15
+    folder: Path,
+    data: Path,
+    layout: str,
+    frames: int,
+    image_size: int,
+    val_fraction: float = 0.15,
+    splits: Sequence[str] = ("train", "val", "test"),
 ) -> Crops:
     """Extracts a dataset's faces, and traces the Transform graph.
 
@@ -62,9 +73,12 @@ def extract_crops(
       frames: crops of a clip, at most.
       image_size: side of the network's input in pixels.
       val_fraction: share of the clips for val, where the lists have none.
+      splits: that are extracted.
     """
     crops = Crops(folder / "faces", folder / "transform_graph")
     manifest = build_manifest(data, layout, "official", val_fraction, test_fraction=0.15, seed=1)
+    chosen = tuple(clip for clip in manifest.clips if clip.split in splits)
+    manifest = dataclasses.replace(manifest, clips=chosen)
     settings = CropSettings(frames_per_clip=frames)
     code = code_digest("benchmarks._crops")
     key = settings_digest(manifest.digest, settings.to_dict(), image_size, code)

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from benchmarks._crops import Crops, make_crops
+from benchmarks._crops import Crops, demo_val_fraction, extract_crops, make_crops
 from benchmarks._harness import Figure, media
 from benchmarks._real_crops import SETS, make_records
+from benchmarks._spliced import spliced_figures
 from benchmarks._starter import restored
 from benchmarks._training import train
 from components.clip_evaluator.clip_scoring import score_clips
@@ -33,6 +34,8 @@ from serving.model.verdict import Wording
 
 # Real footage, none of which the demo's model or the starter was trained on.
 _FOOTAGE = ("faceforensics_mini", "dfdc_mini")
+# Of the demo's shortest clips; windows are over all of them.
+_ALL_FRAMES = 12
 
 
 class Judged(NamedTuple):
@@ -138,7 +141,29 @@ def demo_figures(output: Path) -> dict[str, Figure]:
             config, folder, crops.files("train"), crops.files("val"), crops.transform_graph,
             {"extraction": config.extraction.crop_settings(False).to_dict(), "image_size": size},
         )  # fmt: skip
-    return measure_demo(folder / "model", crops, output)
+    return measure_demo(folder / "model", crops, output) | measure_spliced(
+        folder / "model", output, size
+    )
+
+
+def measure_spliced(model: Path, output: Path, image_size: int) -> dict[str, Figure]:
+    """Of clips of the demo with some forged frames.
+
+    Args:
+      model: the SavedModel, trained on the demo.
+      output: its folder `demo` holds the demo; gets the crops of all frames of val and test.
+      image_size: side of the network's input in pixels.
+    """
+    crops = extract_crops(
+        output / "demo-frames", output / "demo" / "data", "demo", _ALL_FRAMES, image_size,
+        demo_val_fraction(DemoConfig()), splits=("val", "test"),
+    )  # fmt: skip
+    scorer = ExampleScorer(model)
+    val, test = (
+        scorer.table([str(file) for glob in crops.files(split) for file in _glob(glob)], "score")
+        for split in ("val", "test")
+    )
+    return spliced_figures(val, test, _ALL_FRAMES)
 
 
 def measure_demo(model: Path, crops: Crops, output: Path) -> dict[str, Figure]:

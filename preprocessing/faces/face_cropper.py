@@ -29,8 +29,9 @@ from preprocessing.faces.quality import QualityFilter
 from preprocessing.faces.shots import ShotDetector
 from preprocessing.faces.tracking import Tracker
 from preprocessing.media.decoder import Decoder
-from preprocessing.media.frame import Frame, MediaInfo
+from preprocessing.media.frame import Frame, MediaInfo, undecoded
 from preprocessing.media.frame_folder import Media, is_present, pictures_of, sample_pictures
+from preprocessing.media.jpeg_file import stored_jpeg
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import UnreadableMedia
 
@@ -70,7 +71,8 @@ class Crop:
 class FaceCropper:
     """Cuts the faces out of one media file; used by extraction and prediction alike.
 
-    Files are decoded in a child process, so that none of them can harm this one.
+    Files are decoded in a child process, so that none of them can harm this one. JPEG files that
+    become crops as they are, unmeasured, are not decoded at all.
 
     Args:
       settings: what to look for and how to cut it.
@@ -80,9 +82,13 @@ class FaceCropper:
 
     def __init__(self, settings: CropSettings, threads: int = 0, limits: Limits | None = None):
         self.settings = settings
-        self._decoder = Decoder(threads, limits=limits)
-        # While this process imports TensorFlow, which takes longer.
-        self._decoder.start()
+        self._limits = limits or Limits()
+        self._decoder = Decoder(threads, limits=self._limits)
+        # Crops that nobody measures need not be decoded.
+        self._as_stored = settings.precropped and settings.crop_by != LANDMARKS
+        if not self._as_stored:
+            # While this process imports TensorFlow, which takes longer.
+            self._decoder.start()
         self._search: FaceSearch | None = None
         self._filter = QualityFilter(
             min_size=settings.min_face_size,
@@ -178,14 +184,28 @@ class FaceCropper:
         """Frames of a clip: those that the settings want, or `count` with the numbers `indices`."""
         count = count or self.settings.frames_per_clip
         if (pictures := pictures_of(path)) is not None:
-            decode = self._decoder.frames
-            return sample_pictures(
-                pictures, lambda picture: decode(picture, 1), count, indices, tell
-            )
+            return sample_pictures(pictures, self._picture, count, indices, tell)
         per_second = 0.0 if indices is not None else self.settings.frames_per_second
         file = Path(cast("str | Path", path))
+        if (frame := self._stored(file)) is not None:
+            return iter([frame])
         frames = self._decoder.frames(file, count, per_second, indices, tell=tell)
         return (dataclasses.replace(frame, file=file) for frame in frames)
+
+    def _picture(self, file: Path) -> Iterator[Frame]:
+        """The frame of a picture."""
+        if (frame := self._stored(file)) is not None:
+            return iter([frame])
+        return self._decoder.frames(file, 1)
+
+    def _stored(self, file: Path) -> Frame | None:
+        """The frame of a JPEG file that becomes the crop as it is; None for other files."""
+        stored = stored_jpeg(file, self._limits) if self._as_stored else None
+        if stored is None or not stored.complete:
+            return None
+        if max(stored.width, stored.height) > self.settings.max_crop_size:
+            return None
+        return undecoded(stored.data, stored.width, stored.height, file)
 
     def _faces_of_original(
         self, path: Media, original: Media, tell: Callable[[MediaInfo], None]
@@ -334,4 +354,4 @@ class _NoPartner(Exception):
 
 def _without_pixels(frame: Frame) -> Frame:
     """The frame's number and time; its pixels would be held as long as the crop."""
-    return dataclasses.replace(frame, pixels=np.empty(0, np.uint8))
+    return dataclasses.replace(frame, pixels=np.empty(0, np.uint8), jpeg=b"")

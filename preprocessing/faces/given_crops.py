@@ -24,7 +24,8 @@ from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.faces.crop_settings import LANDMARKS, CropSettings
 from preprocessing.faces.detector import Face
 from preprocessing.media.frame import Frame
-from preprocessing.media.jpeg_file import jpeg_shown_as
+from preprocessing.media.jpeg_file import stored_jpeg
+from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import UnreadableMedia
 
 TOO_TIGHT = "cut tighter than the model's crops"
@@ -105,13 +106,20 @@ class GivenCrops:
 
     def _whole(self, frame: Frame) -> GivenCrop:
         height, width = frame.pixels.shape[:2]
-        jpeg = None
-        if frame.file is not None and max(width, height) <= self._settings.max_crop_size:
-            jpeg = jpeg_shown_as(frame.file, width, height)
-        if jpeg is None:
+        jpeg = frame.jpeg or self._stored(frame)
+        if not jpeg:
             jpeg = self._encode(limit_size(frame.pixels, self._settings.max_crop_size))
         box = np.array([0, 0, width, height], np.float32)
         return GivenCrop(frame, jpeg, box, np.zeros((5, 2), np.float32))
+
+    def _stored(self, frame: Frame) -> bytes:
+        """The content of a frame's file, where that is a JPEG of these pixels; else empty."""
+        height, width = frame.pixels.shape[:2]
+        if frame.file is None or max(width, height) > self._settings.max_crop_size:
+            return b""
+        stored = stored_jpeg(frame.file, Limits())
+        fits = stored is not None and (stored.width, stored.height) == (width, height)
+        return stored.data if stored and fits else b""
 
     def _cut(self, frame: Frame, face: Face) -> GivenCrop:
         square = square_of(face.landmarks, self._wanted.eye_distance, self._wanted.eye_height)

@@ -16,9 +16,11 @@ class Frame:
     Attributes:
       index: its number in the clip, from 0.
       timestamp_ms: its presentation time in milliseconds (0 for pictures).
-      pixels: uint8 [height, width, 3], RGB, in display geometry: upright, with square pixels.
+      pixels: uint8 [height, width, 3], RGB, in display geometry: upright, with square pixels. All
+        black where it was not decoded.
       file: that it was read from; None where that is not known.
       track: of a picture that is one face of a frame already, the number of its track in the clip.
+      jpeg: the file's content where it was not decoded; else empty.
     """
 
     index: int
@@ -26,6 +28,13 @@ class Frame:
     pixels: np.ndarray
     file: Path | None = None
     track: int = 0
+    jpeg: bytes = b""
+
+
+def undecoded(jpeg: bytes, width: int, height: int, file: Path) -> Frame:
+    """The frame of a JPEG file whose pixels nobody asks for; they take no memory."""
+    pixels = np.broadcast_to(np.zeros(3, np.uint8), (height, width, 3))
+    return Frame(0, 0, pixels, file, jpeg=jpeg)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,41 +1,72 @@
-"""JPEG files that are used as crops without encoding them again."""
+"""JPEG files that are used as crops without encoding, and where possible decoding, them."""
 
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import ExifTags, Image
 
+from preprocessing.media.container import misnamed
+from preprocessing.media.limits import Limits
+from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
+from preprocessing.media.source import open_media
+
 # Those that every decoder shows alike; CMYK it may not.
 _MODES = ("RGB", "L")
-_MAGIC = b"\xff\xd8\xff"
+_START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
-def jpeg_shown_as(path: Path, width: int, height: int) -> bytes | None:
-    """The bytes of a JPEG file whose stored pixels are those that it shows.
+class StoredJpeg(NamedTuple):
+    """A JPEG file whose stored pixels are those that it shows.
 
-    Only its header is looked at.
+    Attributes:
+      data: its content.
+      width: in pixels.
+      height: the same.
+      complete: whether it ends with the marker of a complete picture.
+    """
+
+    data: bytes
+    width: int
+    height: int
+    complete: bool
+
+
+def stored_jpeg(path: Path, limits: Limits) -> StoredJpeg | None:
+    """A JPEG file that can be used as it is.
+
+    Nothing of it is decoded: its header is read by Pillow's parser, which is Python and hence safe
+    with files of strangers.
 
     Args:
       path: the file.
-      width: of the picture as it is shown, in pixels.
-      height: the same.
+      limits: beyond which files are refused.
 
     Returns:
-      The file's content; None for another format, a picture that is stored turned or in other
-      colours than RGB and grey, or another size.
+      None for a file that has to be decoded to tell what it shows, or what is wrong with it:
+      another format than its name says, a picture that is stored turned or in other colours than
+      RGB and grey, one with a damaged header, one that cannot be opened.
     """
+    if misnamed(path, "JPEG"):
+        return None
     try:
-        with path.open("rb") as file:
-            data = file.read(len(_MAGIC))
-            if data != _MAGIC:
+        with os.fdopen(open_media(path, limits), "rb") as file:
+            data = file.read(len(_START))
+            if data != _START:
                 return None
             data += file.read()
+    except (UnreadableMedia, DecodingFailed, OSError):
+        return None
+    try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            if turned or image.mode not in _MODES or image.size != (width, height):
+            # Reading the tags of a file that has none would take as long as the rest.
+            tagged = not image.info.keys().isdisjoint(("exif", "xmp"))
+            turned = tagged and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            if turned or image.mode not in _MODES:
                 return None
+            return StoredJpeg(data, *image.size, complete=data.endswith(_END))
     except Exception:  # Pillow's parsers fail on damaged headers in every way.
         return None
-    return data
