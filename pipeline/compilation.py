@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import Inputs, make_output, prepare
+from pipeline.kubeflow import runtime_parameters
 from pipeline.kubeflow.buckets import texts_changed
 from pipeline.kubeflow.checks import Target, check_places, check_target
 from pipeline.kubeflow.config import KubeflowConfig
@@ -102,7 +103,8 @@ def compile_job(config: Config, inputs: Inputs, image: str) -> dict[str, Any]:
 def finished(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
     """A job of TFX's compiler with retries, names and paths of a cluster, and JSON in one line.
 
-    Versions of protobuf write JSON differently, which would change cache keys.
+    Versions of protobuf write JSON differently, which would change cache keys. What may be chosen
+    at the start is declared.
     """
 
     def plain(text: str) -> str:
@@ -112,6 +114,7 @@ def finished(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str, Any]:
         return json.dumps(texts_changed(json.loads(text), plain), sort_keys=True)
 
     spec = job["pipelineSpec"] = texts_changed(job["pipelineSpec"], plain)
+    runtime_parameters.declare(spec)
     dag = spec["root"]["dag"]
     dag["tasks"] = {task_name(node): _renamed(task) for node, task in dag["tasks"].items()}
     if kubeflow.retries:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.kubeflow import runtime_parameters
 from pipeline.kubeflow.buckets import Buckets, has_folder, texts_changed
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import replacing
@@ -35,8 +36,12 @@ class Task:
       inputs_spec: the `ComponentInputsSpec`, which declares the types of the input artifacts.
       buckets: where the launcher keeps the artifacts of object stores.
 
+    Raises:
+      UsageError: a runtime parameter is refused.
+
     Attributes:
-      document: the `ExecutorInput` for TFX: local paths, declared types, TFX's artifacts only.
+      document: the `ExecutorInput` for TFX: local paths, declared types, TFX's
+        artifacts only, properties with the runtime parameters in their place.
       output_file: path of the `ExecutorOutput` that the launcher reads.
     """
 
@@ -55,6 +60,7 @@ class Task:
         self.document: dict[str, Any] = {
             "inputs": {
                 **inputs,
+                "parameterValues": runtime_parameters.applied(inputs.get("parameterValues", {})),
                 "artifacts": {
                     key: self._for_tfx(artifacts, declared.get(key, {}).get("artifactType"))
                     for key, artifacts in self._inputs.items()

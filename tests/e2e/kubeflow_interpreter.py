@@ -63,9 +63,19 @@ class KubeflowInterpreter:
         # In the order in which their commands were started.
         self.executed: list[str] = []
 
-    def submit(self, pipeline: Path) -> None:
-        """Takes a package for the next run; object store and cache are kept."""
+    def submit(self, pipeline: Path, chosen: dict[str, Any] | None = None) -> None:
+        """Takes a package for the next run; object store and cache are kept.
+
+        Args:
+          pipeline: the package.
+          chosen: runtime parameters; others have the package's defaults, which the API server
+            fills in (backend/src/v2/compiler/argocompiler/argo.go, Compile; read).
+        """
         spec = next(yaml.safe_load_all(pipeline.read_text()))
+        declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        assert not set(chosen or {}) - set(declared), "unknown runtime parameters"
+        defaults = {name: parameter["defaultValue"] for name, parameter in declared.items()}
+        self._chosen = {**defaults, **(chosen or {})}
         self._components = spec["components"]
         self._executors = spec["deploymentSpec"]["executors"]
         tasks = spec["root"]["dag"]["tasks"]
@@ -158,8 +168,7 @@ class KubeflowInterpreter:
             made = self.outputs[producer][source["outputArtifactKey"]]
             artifacts[key] = {"artifacts": [made]}
         parameters = {
-            key: value["runtimeValue"]["constant"]
-            for key, value in inputs.get("parameters", {}).items()
+            key: self._parameter(value) for key, value in inputs.get("parameters", {}).items()
         }
         salt = [f"salt-{self._drivers}"] if self.habits.salted else []
         task_root = "/".join([self._root, task["taskInfo"]["name"], *salt])
@@ -180,6 +189,12 @@ class KubeflowInterpreter:
             "inputs": {"artifacts": artifacts, "parameterValues": parameters},
             "outputs": {"artifacts": outputs, "outputFile": output_file},
         }
+
+    def _parameter(self, source: dict[str, Any]) -> Any:
+        """driver/resolve.go, resolveInputParameter: a constant, or one of the pipeline's; read."""
+        if "componentInputParameter" in source:
+            return self._chosen[source["componentInputParameter"]]
+        return source["runtimeValue"]["constant"]
 
     def _recorded(self, key: str, artifact: dict[str, Any]) -> dict[str, Any]:
         """An artifact as the next task gets it: its name is an id, and its type is lost.

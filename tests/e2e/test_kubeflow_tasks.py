@@ -282,3 +282,18 @@ def test_a_refused_model_is_not_pushed(runs, compiled, output, workspace, first_
     assert rows[0] == rows[1]
     served = serving_result.read(str(interpreter.fetch("ServingCheck", "report", tmp_path)))
     assert "the gate refused the model" in served.skipped
+
+
+def test_how_long_is_trained_can_be_chosen_at_the_start(runs, compiled, output, tmp_path):
+    """Of a package that is there; what does not depend on it comes from the cache."""
+    interpreter = runs("newest")
+    before, versions = len(interpreter.executed), pushed_versions(output)
+    interpreter.submit(compiled("pipeline.yaml"), {"epochs": 2, "steps_per_epoch": 1})
+    interpreter.run()
+    executed = interpreter.executed[before:]
+    assert executed[0] == "Trainer"
+    assert not {"FaceExtractor", "StatisticsGen", "Transform"} & set(executed)
+    report = report_of(interpreter, tmp_path)
+    assert len(report["history"]) == 2
+    pushed = interpreter.outputs["Pusher"]["pushed_model"]["metadata"]["pushed"]
+    assert len(pushed_versions(output)) == len(versions) + pushed
