@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from preprocessing.support.files import place, replacing
 from serving.model import card
 
 _SPLIT = "test"
+# Clips are scored together until they have so many.
+_CROPS_AT_ONCE = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ def score_clips(
         settings,
         workers,
         str(work),
-        then=beam.ParDo(_ScoreClip(str(saved_model), str(scores), len(clips))),
+        then=_scoring(_ScoreClips(str(saved_model), str(scores), len(clips))),
     )
     crops = [crop for row in rows if row.crops for crop in _read(_scores_file(scores, row))]
     shards = sorted(map(str, records.glob("*.gz"))) if with_records else []
@@ -111,8 +114,18 @@ def model_digest(saved_model: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-class _ScoreClip(beam.DoFn):
-    """Report row -> the same row; the scores of its crops lie in a file then."""
+def _scoring(scorer: _ScoreClips) -> beam.PTransform:
+    """Clips of few crops, as single pictures, are scored together: a batch takes less time."""
+    together = beam.BatchElements(
+        min_batch_size=_CROPS_AT_ONCE,
+        max_batch_size=_CROPS_AT_ONCE,
+        element_size_fn=lambda row: row.crops,
+    )
+    return "Together" >> together | "Score" >> beam.ParDo(scorer)
+
+
+class _ScoreClips(beam.DoFn):
+    """Report rows -> the same rows; the scores of their crops lie in a file each then."""
 
     def __init__(self, saved_model: str, folder: str, total: int):
         self._saved_model = saved_model
@@ -121,17 +134,23 @@ class _ScoreClip(beam.DoFn):
         self._done = 0
         self._scorer: ExampleScorer | None = None
 
-    def process(self, row: ClipRow) -> Iterable[ClipRow]:
-        target = _scores_file(place(self._folder), row)
-        if row.crops and len(_read(target)) != row.crops:
+    def process(self, rows: Sequence[ClipRow]) -> Iterable[ClipRow]:
+        folder = place(self._folder)
+        unscored = [
+            row for row in rows if row.crops and len(_read(_scores_file(folder, row))) != row.crops
+        ]
+        if unscored:
             if self._scorer is None:  # Not in setup(): finished runs need no model.
                 self._scorer = ExampleScorer(self._saved_model)
-            rows = self._scorer.rows(list(read_examples(row.stored)))
-            with replacing(target) as file:
-                json.dump(rows, file)
-        self._done += 1
+            scored = iter(
+                self._scorer.rows([crop for row in unscored for crop in read_examples(row.stored)])
+            )
+            for row in unscored:
+                with replacing(_scores_file(folder, row)) as file:
+                    json.dump(list(itertools.islice(scored, row.crops)), file)
+        self._done += len(rows)
         progress.report("score", self._done, self._total, "clips")
-        yield row
+        yield from rows
 
 
 def _scores_file(folder: Path, row: ClipRow) -> Path:

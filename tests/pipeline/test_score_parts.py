@@ -77,6 +77,26 @@ def test_parts_at_once_give_the_table_of_a_whole_run(model, data, tmp_path, capf
     assert f"{CLIPS} files scored, 1 without a score" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(("at_once", "calls"), [(32, [CLIPS]), (2, [2, 2, 1]), (1, [1] * CLIPS)])
+def test_clips_of_one_crop_are_scored_together(model, data, tmp_path, monkeypatch, at_once, calls):
+    asked = []
+
+    class Counting(clip_scoring.ExampleScorer):
+        def rows(self, records):
+            asked.append(len(records))
+            return super().rows(records)
+
+    alone, together = tmp_path / "alone.parquet", tmp_path / "together.parquet"
+    monkeypatch.setattr(clip_scoring, "_CROPS_AT_ONCE", 1)
+    assert main(arguments(model, data, alone)) == 4
+    monkeypatch.setattr(clip_scoring, "ExampleScorer", Counting)
+    monkeypatch.setattr(clip_scoring, "_CROPS_AT_ONCE", at_once)
+    assert main(arguments(model, data, together)) == 4
+    assert asked == calls
+    assert scores_of(alone)["logit"].nunique() == CLIPS
+    pd.testing.assert_frame_equal(scores_of(together), scores_of(alone))
+
+
 def test_a_part_hashes_its_own_clips_only(model, data, tmp_path):
     output = tmp_path / "scores.jsonl"
     assert main(arguments(model, data, output, "--part", "1/6")) in (0, 4)
