@@ -40,7 +40,7 @@ from benchmarks._harness import Figure, finish, parser
 from benchmarks._real_crops import SETS, jittered, make_records, trivial_features
 from benchmarks._training import logits_of, start, train, write_result
 from components.evaluation.intervals import measure_with_intervals
-from components.evaluation.metrics import calibration_error
+from components.evaluation.metrics import balanced_weights, calibration_error
 from pipeline.config import Config, load_config
 from preprocessing.support.fingerprint import code_digest, settings_digest
 from serving.model.aggregation import aggregate, probability
@@ -102,6 +102,12 @@ class Scores(NamedTuple):
         """Expected calibration error per clip."""
         labels, logits = self.by_clip()
         return calibration_error(labels, probability(logits))
+
+    @property
+    def balanced_clip_error(self) -> float:
+        """The same of clips that weigh so that half of them are fake, as scores mean it."""
+        labels, logits = self.by_clip()
+        return calibration_error(labels, probability(logits), balanced_weights(labels))
 
     def clip_error_at_share(self) -> tuple[float, float]:
         """Calibration error per clip of scores that know these clips' share of fakes.
@@ -205,6 +211,7 @@ def figures(results: dict[str, list[Result]]) -> dict[str, Figure]:
         "celeb_df_auc_per_crop": (lambda on: on["celeb_df"].auc, ">= 0.90"),
         "dfdc_auc_per_clip": (lambda on: on["dfdc"].clip_auc(), ">= 0.85"),
         "expected_calibration_error": (lambda on: on["celeb_df"].clip_error, "<= 0.08"),
+        "balanced_calibration_error": (lambda on: on["celeb_df"].balanced_clip_error, ""),
         "expected_calibration_error_at_share": (
             lambda on: on["celeb_df"].clip_error_at_share()[0],
             "",

@@ -81,7 +81,11 @@ def weighted(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> dic
     )
     bins = np.zeros((len(labels), CALIBRATION_BINS))
     bins[np.arange(len(labels)), calibration_bin(scores)] = scores - labels
+    fakes = weights @ labels
     with np.errstate(invalid="ignore", divide="ignore"):
+        factors = np.stack([0.5 / (total - fakes), 0.5 / fakes], axis=1)
+        balanced = np.abs((weights * factors[:, labels]) @ bins).sum(axis=1)
+        balanced[(fakes == 0) | (fakes == total)] = math.nan
         means = weights @ losses / total[:, None]
         calibration = np.abs(weights @ bins).sum(axis=1) / total
         curve = _Curve(labels, logits, weights)
@@ -90,6 +94,7 @@ def weighted(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> dic
             "log_loss": means[:, 1],
             "brier": means[:, 2],
             "calibration_error": calibration,
+            "balanced_calibration_error": balanced,
             "auc": curve.auc(),
             "average_precision": curve.average_precision(),
             "eer": curve.equal_error_rate(),

@@ -58,6 +58,9 @@ MEASURES = {
     "log_loss": MeasureKind("Log loss", most=math.inf),
     "brier": MeasureKind("Brier score", tfma=("MeanSquaredError", {"name": "brier"})),
     "calibration_error": MeasureKind("Calibration error"),
+    "balanced_calibration_error": MeasureKind(
+        "Calibration error, classes weighing the same", needs_both_classes=True
+    ),
 }
 NEED_BOTH_CLASSES = tuple(name for name, kind in MEASURES.items() if kind.needs_both_classes)
 # Those that TFMA computes for frames.

@@ -45,7 +45,8 @@ def measure(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measure]:
       Metric -> Measure. Fake is called what has a logit above 0 (a score above 0.5). EER is where
       the interpolated ROC curve crosses the line of equal errors; TPR at an FPR is the highest
       that a threshold reaches without exceeding it; the calibration error is the mean distance
-      between score and share of fakes over 15 bins of equal width, weighted by their numbers.
+      between score and share of fakes over 15 bins of equal width, weighted by their numbers;
+      balanced, it is that of clips which weigh so that half of them are fake, as scores mean it.
     """
     labels, logits = np.asarray(labels), np.asarray(logits, np.float64)
     reason = _missing_reason(labels, logits)
@@ -67,6 +68,9 @@ def measure(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measure]:
         values["auc"] = sk.roc_auc_score(labels, logits)
         values["average_precision"] = sk.average_precision_score(labels, logits)
         values["eer"] = equal_error_rate(fpr, tpr)
+        values["balanced_calibration_error"] = calibration_error(
+            labels, scores, balanced_weights(labels)
+        )
         reals = int((labels == 0).sum())
         for name, limit in LOW_FPRS.items():
             values[name] = tpr[fpr <= limit + 1e-12].max()
@@ -88,11 +92,30 @@ def equal_error_rate(fpr: np.ndarray, tpr: np.ndarray) -> float:
     return float(fpr[after - 1] + share * (fpr[after] - fpr[after - 1]))
 
 
-def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean |score - share of fakes| over bins of equal width, weighted by their numbers."""
+def calibration_error(
+    labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """Mean |score - share of fakes| over bins of equal width, weighted by their numbers.
+
+    Args:
+      labels: int [n], 1 = fake.
+      scores: float [n].
+      weights: float [n]; None where all are equal.
+    """
+    weights = np.ones(len(scores)) if weights is None else weights
     bins = calibration_bin(scores)
-    sums = np.bincount(bins, weights=scores - labels, minlength=CALIBRATION_BINS)
-    return float(np.abs(sums).sum() / len(scores))
+    sums = np.bincount(bins, weights=weights * (scores - labels), minlength=CALIBRATION_BINS)
+    return float(np.abs(sums).sum() / weights.sum())
+
+
+def balanced_weights(labels: np.ndarray) -> np.ndarray:
+    """Weights by which each class has half of the sum, which is 1; float [n].
+
+    Args:
+      labels: int [n], 1 = fake, both classes among them.
+    """
+    shares = np.bincount(labels, minlength=2) / len(labels)
+    return 0.5 / (len(labels) * shares[labels])
 
 
 def calibration_bin(scores: np.ndarray) -> np.ndarray:

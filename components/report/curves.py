@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sk
 
+from components.evaluation.metrics import balanced_weights
 from serving.model.aggregation import probability
 
 # Points of a curve that a chart can show; more only make the page heavy.
@@ -25,7 +26,8 @@ def curves(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
     Returns:
       `roc` and `pr`: lists of [x, y], empty where a class is missing; `histogram`: `real` and
       `fake` counts per bin of the score; `reliability`: per bin with anything in it the mean
-      `score`, the share of `fake`, and `n`.
+      `score`, the share of `fake`, and `n`. There, where both classes are, they weigh the same, for
+      a score is a probability where half of all clips are fake.
     """
     scores = probability(logits)
     both = 0 < labels.sum() < len(labels)
@@ -59,10 +61,12 @@ def confusion(labels: np.ndarray, logits: np.ndarray, threshold: float) -> dict[
 
 def _reliability(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, float]]:
     bins = np.minimum((scores * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    both = 0 < labels.sum() < len(labels)
+    weights = balanced_weights(labels) if both else np.ones(len(labels))
     return [
         {
-            "score": float(scores[bins == number].mean()),
-            "fake": float(labels[bins == number].mean()),
+            "score": float(np.average(scores[bins == number], weights=weights[bins == number])),
+            "fake": float(np.average(labels[bins == number], weights=weights[bins == number])),
             "n": int((bins == number).sum()),
         }
         for number in range(RELIABILITY_BINS)

@@ -91,7 +91,8 @@ def _charts(data: dict[str, Any], clips: dict[str, Any]) -> list[dict[str, Any]]
         chart(
             charts.reliability(curves["reliability"]),
             "Reliability",
-            caption="On the dashed line a score of 0.8 means that 8 of 10 such clips are fake.",
+            caption="Of equally many real and fake clips. On the dashed line a score of 0.8 means "
+            "that 8 of 10 such clips are fake.",
         ),
     ]
 

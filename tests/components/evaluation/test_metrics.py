@@ -40,10 +40,12 @@ def expected(labels, logits, weights=None) -> dict[str, float]:
     grid = np.linspace(0, 1, 2_000_001)
     crossing = grid[np.argmin(np.abs(1 - np.interp(grid, fpr, tpr) - grid))]
     edges = np.linspace(0, 1, 16)
-    error = 0.0
+    error = balanced = 0.0
+    halves = weights / np.array([weights[labels == label].sum() for label in (0, 1)])[labels] / 2
     for low, high in itertools.pairwise(edges):
         inside = (scores >= low) & ((scores < high) | (high == 1))
         error += abs(np.sum(weights[inside] * (scores[inside] - labels[inside])))
+        balanced += abs(np.sum(halves[inside] * (scores[inside] - labels[inside])))
     return {
         "accuracy": sk.accuracy_score(labels, scores > 0.5, sample_weight=weights),
         "auc": sk.roc_auc_score(labels, scores, sample_weight=weights),
@@ -52,6 +54,7 @@ def expected(labels, logits, weights=None) -> dict[str, float]:
         "brier": sk.brier_score_loss(labels, scores, sample_weight=weights),
         "eer": crossing,
         "calibration_error": error / weights.sum(),
+        "balanced_calibration_error": balanced,
         **{name: tpr[fpr <= limit + 1e-12].max() for name, limit in TPR_AT.items()},
     }
 
@@ -111,6 +114,21 @@ def test_calibration_has_15_bins_of_equal_width():
     # Bins of one and of three clips: (1 * |0.5 - 1| + 3 * |0.9 - 2/3|) / 4.
     scores, labels = np.array([0.5, 0.88, 0.9, 0.92]), np.array([1, 1, 0, 1])
     assert calibration_error(labels, scores) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("reals", [1000, 4000, 16000])
+def test_balanced_calibration_does_not_depend_on_the_share_of_fakes(reals):
+    """Scores that are probabilities where half of all are fake, among fewer fakes."""
+    rng = np.random.default_rng(4)
+    # Logarithms of the ratio of two normal densities at -1 and 1.
+    logits = 2 * np.concatenate([rng.normal(-1, 1, reals), rng.normal(1, 1, 1000)])
+    labels = np.repeat([0, 1], [reals, 1000])
+    found = measure(labels, logits)
+    assert found["balanced_calibration_error"].value < 0.03
+    assert (found["calibration_error"].value > 0.1) == (reals > 1000)
+    one_class = measure(np.ones(5, int), np.ones(5))["balanced_calibration_error"]
+    assert math.isnan(one_class.value)
+    assert one_class.note
 
 
 @pytest.mark.parametrize(
