@@ -115,7 +115,8 @@ def balanced_weights(labels: np.ndarray) -> np.ndarray:
       labels: int [n], 1 = fake, both classes among them.
     """
     shares = np.bincount(labels, minlength=2) / len(labels)
-    return 0.5 / (len(labels) * shares[labels])
+    weights: np.ndarray = 0.5 / (len(labels) * shares[labels])
+    return weights
 
 
 def calibration_bin(scores: np.ndarray) -> np.ndarray:
