@@ -9,7 +9,7 @@ other names. Seconds of a node are those between its registration and its outcom
 store; peaks of memory are of the process that runs all nodes, from the start of a node to its end,
 so a node that others ran before holds what they left behind. The exponent of growth is the slope of
 the logarithm of seconds over the logarithm of crops. `--before` names a checkout of the version
-that StatisticsGen and Transform are compared with, which runs on the fewest crops.
+that StatisticsGen and Transform are compared with, which runs on one and two thousand crops.
 """
 
 from __future__ import annotations
@@ -59,11 +59,13 @@ class Cost:
     """What a run took.
 
     Attributes:
-      crops: in its data.
+      data: folder of its data.
+      crops: in it.
       seconds: by node.
       megabytes: peak by node; empty for a version that does not tell where a node begins.
     """
 
+    data: Path
     crops: int
     seconds: dict[str, float]
     megabytes: dict[str, float]
@@ -84,12 +86,12 @@ def main() -> None:
             crops = _write_crops(work / f"data{size}", size)
             costs.append(_run(work / f"data{size}", work / f"out{size}", crops))
             _print(costs[-1])
-        before = None
-        if options.before:
-            size = costs[0].crops
-            before = _run(work / f"data{_SIZES[0]}", work / "before", size, options.before)
-            print(f"\n{options.before}:")
-            _print(before)
+        before = []
+        for cost in costs[:2] if options.before else ():
+            output = work / f"before{cost.crops}"
+            print(f"\n{options.before}:", end="")
+            before.append(_run(cost.data, output, cost.crops, options.before))
+            _print(before[-1])
     if options.picture:
         from benchmarks._scaling_picture import draw
 
@@ -98,7 +100,7 @@ def main() -> None:
     finish("scaling", _figures(costs, before))
 
 
-def _figures(costs: list[Cost], before: Cost | None) -> dict[str, Figure]:
+def _figures(costs: list[Cost], before: list[Cost]) -> dict[str, Figure]:
     crops = np.log([cost.crops for cost in costs])
     nodes = [node for node in costs[0].seconds if all(node in cost.seconds for cost in costs)]
 
@@ -124,18 +126,18 @@ def _figures(costs: list[Cost], before: Cost | None) -> dict[str, Figure]:
         **{f"peak_megabytes_{node}": Figure(costs[-1].megabytes[node]) for node in growth},
     }
     for name, node in (("transform", "Transform"), ("statistics", "StatisticsGen")):
-        # Of one thousand more crops; a node's start is no part of it.
-        slope, _ = np.polyfit(
-            [cost.crops / 1000 for cost in costs], [cost.seconds[node] for cost in costs], 1
-        )
-        figures[f"{name}_seconds_per_1000_more_crops"] = Figure(float(slope))
-        first = costs[0].seconds[node]
-        per_thousand = 1000 * first / costs[0].crops
-        figures[f"{name}_seconds_per_1000_crops"] = Figure(per_thousand)
+        seconds = _per_thousand(costs, node)
+        figures[f"{name}_seconds_per_1000_crops"] = Figure(seconds)
         if before:
-            ratio = first / before.seconds[node]
-            figures[f"{name}_seconds_over_before"] = Figure(ratio, "<= 0.1")
+            ratio = seconds / _per_thousand(before, node)
+            figures[f"{name}_seconds_per_1000_crops_over_before"] = Figure(ratio, "<= 0.1")
     return figures
+
+
+def _per_thousand(costs: list[Cost], node: str) -> float:
+    """Seconds of a thousand more crops; a node's start is no part of them."""
+    thousands = [cost.crops / 1000 for cost in costs]
+    return float(np.polyfit(thousands, [cost.seconds[node] for cost in costs], 1)[0])
 
 
 def _print(cost: Cost) -> None:
@@ -226,7 +228,7 @@ def _run(data: Path, output: Path, crops: int, checkout: Path | None = None) -> 
             megabytes[node] = _peak(process.pid)
     if process.wait():
         raise SystemExit("".join(lines[-20:]) + log.read_text()[-3000:])
-    return Cost(crops, _seconds(output), megabytes)
+    return Cost(data, crops, _seconds(output), megabytes)
 
 
 def _forget_peak(process: int) -> None:
