@@ -124,7 +124,7 @@ def _say_metrics(metrics: Mapping[str, StoredMeasure], console: Console) -> None
         value = "not measured" if measure.value is None else f"{measure.value:.4f}"
         between = "" if measure.low is None else f" [{measure.low:.4f}, {measure.high:.4f}]"
         note = f" ({measure.note})" if measure.note else ""
-        console.say(f"{name.replace('_', ' '):<20}{value}{between}{note}")
+        console.say(f"{name.replace('_', ' '):<28}{value}{between}{note}")
 
 
 def _labelled(request: Request, hashes: Path) -> Manifest:
