@@ -58,14 +58,23 @@ class Judged(NamedTuple):
         answered = np.isin(self.words, (FAKE, REAL))
         right = (self.words == FAKE) == (self.labels == 1)
         real = self.labels == 0
+        by_distance = risk_under_coverage(self.wrong(), np.abs(self.logits))
+        by_p_values = risk_under_coverage(self.wrong(), self.confidence())
+        unfamiliar = self.words == UNFAMILIAR
+        # Behind all others.
+        unfamiliar_last = risk_under_coverage(self.wrong(), self.confidence() - unfamiliar)
         figures = {
             "answered": answered.mean(),
-            "unfamiliar": (self.words == UNFAMILIAR).mean(),
+            "unfamiliar": unfamiliar.mean(),
             "real_called_fake": (self.words[real] == FAKE).mean(),
             "fake_called_real": (self.words[~real] == REAL).mean(),
-            "aurc_by_distance_from_half": risk_under_coverage(self.wrong(), np.abs(self.logits)),
-            "aurc": risk_under_coverage(self.wrong(), self.confidence()),
+            "wrong_side_of_half": self.wrong().mean(),
+            "aurc_by_distance_from_half": by_distance,
+            "aurc_by_p_values": by_p_values,
+            "aurc_with_unfamiliar_last": unfamiliar_last,
         }
+        if unfamiliar.any():
+            figures["wrong_side_of_half_of_unfamiliar"] = self.wrong()[unfamiliar].mean()
         if answered.any():
             figures["accuracy_among_answered"] = right[answered].mean()
         goals = {"real_called_fake": "<= 0.05"}
@@ -79,9 +88,14 @@ class Judged(NamedTuple):
         return (self.logits > 0) != (self.labels == 1)
 
     def confidence(self) -> np.ndarray:
-        """One minus the smaller p-value, with unfamiliar clips behind all others."""
+        """One minus the smaller p-value; float [clips]."""
         confident: np.ndarray = 1 - self.p_values.min(axis=1)
-        return confident - (self.words == UNFAMILIAR)
+        return confident
+
+    @classmethod
+    def pooled(cls, parts: Sequence[Judged]) -> Judged:
+        """The clips of several sets as one."""
+        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def risk_under_coverage(wrong: np.ndarray, confidence: np.ndarray) -> float:
@@ -118,12 +132,22 @@ def measure_starter(model: Path, crops: dict[str, Crops], output: Path) -> dict[
     scorer = ExampleScorer(model)
     figures: dict[str, Figure] = {}
     own: list[str] = []
+    judged_sets: dict[str, Judged] = {}
     for name, part in crops.items():
         files = [str(file) for glob in part.files("test") for file in _glob(glob)]
         own += files
-        figures |= judged(wording, scorer.table(files, "score")).figures(name)
+        judged_sets[name] = judged(wording, scorer.table(files, "score"))
     table, records = footage(model, _FOOTAGE[:1], output)
-    figures |= judged(wording, table).figures("faceforensics")
+    judged_sets["faceforensics"] = judged(wording, table)
+    # As they come to somebody who does not know what they are.
+    judged_sets["pool"] = Judged.pooled(list(judged_sets.values()))
+    for name, clips in judged_sets.items():
+        figures |= clips.figures(name)
+    by_p_values, by_distance = (
+        figures[f"starter_pool_aurc_by_{order}"].value
+        for order in ("p_values", "distance_from_half")
+    )
+    figures["starter_pool_aurc_over_that_by_distance"] = Figure(by_p_values / by_distance, "<= 1.0")
     graph = next(iter(crops.values())).transform_graph
     trained = [glob for part in crops.values() for glob in part.files("train")]
     aucs = told_apart(model, graph, trained, own, records)
