@@ -192,6 +192,8 @@ def test_interrupted_scoring_keeps_what_is_finished(
         return honest(self, records)
 
     monkeypatch.setattr(clip_scoring.ExampleScorer, "rows", interrupted)
+    # Each of these clips of three crops by itself.
+    monkeypatch.setattr(clip_scoring, "_CROPS_AT_ONCE", 3)
     target = tmp_path / "scores.parquet"
     arguments = ["score", "--model", str(pushed_model), "--data", str(data)]
     arguments += ["--output", str(target)]
