@@ -28,9 +28,8 @@ def draw(costs: list[Cost], path: Path) -> None:
     colours = colormaps["tab20"]
     for number, node in enumerate(costs[-1].seconds):
         style = {"marker": "o", "markersize": 3, "color": colours(number), "label": node}
-        left.plot(crops, [max(cost.seconds[node], 0.01) for cost in costs], **style)
-        if node in costs[-1].megabytes:
-            right.plot(crops, [cost.megabytes[node] for cost in costs], **style)
+        right.plot(crops, [cost.megabytes[node] for cost in costs], **style)
+        left.plot(crops, [max(cost.seconds[node], 0.01) for cost in costs], **style | {"label": ""})
     total = [sum(cost.seconds.values()) for cost in costs]
     left.plot(crops, total, color="black", linewidth=2, label="together")
     proportional = [total[0] * count / crops[0] for count in crops]
@@ -42,6 +41,8 @@ def draw(costs: list[Cost], path: Path) -> None:
         axes.grid(alpha=0.3)
     left.set_yscale("log")
     right.set_ylim(bottom=0)
-    left.legend(fontsize=7, ncols=2)
+    left.legend(fontsize=8)
+    # Of both: there is room below the curves.
+    right.legend(fontsize=8, ncols=3, loc="lower center")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
