@@ -73,6 +73,15 @@ def spread(items: list, count: int) -> list:
     return [items[(2 * part + 1) * len(items) // (2 * count)] for part in range(count)]
 
 
+def peak_megabytes(process: int) -> float:
+    """Most memory that a process ever held, in MB; 0 of one that is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
 def finish(name: str, figures: Mapping[str, Figure]) -> None:
     """Prints the table of figures and, as the last line, the JSON object."""
     width = max(len(figure) for figure in figures)

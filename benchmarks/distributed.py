@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from benchmarks._harness import Figure, clips, finish, parser, spread
+from benchmarks._harness import Figure, clips, finish, parser, peak_megabytes, spread
 from pipeline.beam_runner import beam_args
 from preprocessing.datasets.clip import Clip
 from preprocessing.faces.crop_settings import CropSettings
@@ -81,7 +81,11 @@ def _extract(data: Path, output: Path, text: str) -> dict[str, float]:
         output / "store",
         beam_args=beam_args(texts, "FaceExtractor"),
     )
-    return {"clips": summary["clips"], "crops": summary["crops"], "driver": _peak(os.getpid())}
+    return {
+        "clips": summary["clips"],
+        "crops": summary["crops"],
+        "driver": peak_megabytes(os.getpid()),
+    }
 
 
 # --- parts
@@ -197,16 +201,7 @@ class _Watched:
     def _watch(self) -> None:
         while not self._stop.wait(0.05):
             for worker in _children(self._pool):
-                self.megabytes = max(self.megabytes, _peak(worker))
-
-
-def _peak(process: int) -> float:
-    """Most memory that a process ever held, in MB; 0 of one that is gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{process}/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) / 1024
-    return 0.0
+                self.megabytes = max(self.megabytes, peak_megabytes(worker))
 
 
 def _children(process: int) -> list[int]:

@@ -29,11 +29,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks._harness import Figure, finish, media, parser
+from benchmarks._harness import Figure, finish, parser, peak_megabytes
+from benchmarks._real_crops import folder_of
 from preprocessing.faces.given_crops import encode_jpeg
-from preprocessing.support.errors import UsageError
 
-_SET = "celeb_df_v2_faces"
+_SET = "celeb_df"
 _SIZES = (1000, 2000, 4000, 8000, 16000)
 _QUICK_SIZES = (1000, 2000)
 # Nodes of ours, whose memory has a goal; the others are TFX's.
@@ -77,8 +77,8 @@ def main() -> None:
     arguments.add_argument("--before", type=Path, help="checkout of the version to compare with")
     arguments.add_argument("--picture", type=Path, help="PNG of the curves")
     options = arguments.parse_args()
-    if media(_SET) is None:
-        raise UsageError(f"there is no {_SET} in the folder that DEEPFAKE_TEST_MEDIA names")
+    # Fails before anything is run where the set is not there.
+    folder_of(_SET)
     costs: list[Cost] = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -165,7 +165,7 @@ def _write_crops(folder: Path, least: int) -> int:
         for row in clip:
             path = folder / row["split"] / row["label"] / f"r{turn}-{Path(row['path']).name}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_content(_source() / row["path"], turn))
+            path.write_bytes(_content(folder_of(_SET) / row["path"], turn))
             written += 1
     return written
 
@@ -175,7 +175,7 @@ def _clips() -> Iterator[tuple[int, list[dict[str, str]]]]:
 
     Any beginning of it has about the whole's shares of splits and labels.
     """
-    with (_source() / "clips.csv").open(newline="", encoding="utf-8") as file:
+    with (folder_of(_SET) / "clips.csv").open(newline="", encoding="utf-8") as file:
         rows_of: dict[str, list[dict[str, str]]] = defaultdict(list)
         for row in csv.DictReader(file):
             rows_of[row["clip"]].append(row)
@@ -196,12 +196,6 @@ def _content(path: Path, turn: int) -> bytes:
     pixels = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     turned = pixels[:, ::-1] if turn % 2 else pixels
     return encode_jpeg(np.ascontiguousarray(turned), 95 - turn)
-
-
-def _source() -> Path:
-    folder = media(_SET)
-    assert folder is not None  # noqa: S101, main() has looked.
-    return folder
 
 
 # --- runs
@@ -231,7 +225,7 @@ def _run(data: Path, output: Path, crops: int, checkout: Path | None = None) -> 
             node = begun[1]
             _forget_peak(process.pid)
         elif (ended := _ENDS.match(line)) and ended[1] == node:
-            megabytes[node] = _peak(process.pid)
+            megabytes[node] = peak_megabytes(process.pid)
     if process.wait():
         raise SystemExit("".join(lines[-20:]) + log.read_text()[-3000:])
     return Cost(data, crops, _seconds(output), megabytes)
@@ -240,16 +234,6 @@ def _run(data: Path, output: Path, crops: int, checkout: Path | None = None) -> 
 def _forget_peak(process: int) -> None:
     # Linux' proc(5): 5 sets the peak of the resident set to what is resident now.
     Path(f"/proc/{process}/clear_refs").write_text("5")
-
-
-def _peak(process: int) -> float:
-    """Megabytes; 0 of a process that is gone."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0.0
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(peak[1]) / 1024 if peak else 0.0
 
 
 def _seconds(output: Path) -> dict[str, float]:

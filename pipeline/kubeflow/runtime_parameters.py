@@ -73,6 +73,7 @@ def _training(text: Any) -> dict[str, Any] | None:
 
 
 def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not float(value).is_integer():
         raise UsageError(f"parameter {name}: {value!r} is not a whole number")
     return int(value)

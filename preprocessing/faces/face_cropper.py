@@ -28,6 +28,7 @@ from preprocessing.faces.given_crops import TOO_TIGHT, GivenCrops, encode_jpeg
 from preprocessing.faces.quality import QualityFilter
 from preprocessing.faces.shots import ShotDetector
 from preprocessing.faces.tracking import Tracker
+from preprocessing.media.container import misnamed
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import Frame, MediaInfo, undecoded
 from preprocessing.media.frame_folder import Media, is_present, pictures_of, sample_pictures
@@ -200,7 +201,10 @@ class FaceCropper:
 
     def _stored(self, file: Path) -> Frame | None:
         """The frame of a JPEG file that becomes the crop as it is; None for other files."""
-        stored = stored_jpeg(file, self._limits) if self._as_stored else None
+        # The decoder is who notes that a name tells another format.
+        if not self._as_stored or misnamed(file, "JPEG"):
+            return None
+        stored = stored_jpeg(file, self._limits)
         if stored is None or not stored.complete:
             return None
         if max(stored.width, stored.height) > self.settings.max_crop_size:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from PIL import ExifTags, Image
 
-from preprocessing.media.container import misnamed
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 from preprocessing.media.source import open_media
@@ -47,11 +46,9 @@ def stored_jpeg(path: Path, limits: Limits) -> StoredJpeg | None:
 
     Returns:
       None for a file that has to be decoded to tell what it shows, or what is wrong with it:
-      another format than its name says, a picture that is stored turned or in other colours than
-      RGB and grey, one with a damaged header, one that cannot be opened.
+      another format, a picture that is stored turned or in other colours than RGB and grey, one
+      with a damaged header, one that cannot be opened.
     """
-    if misnamed(path, "JPEG"):
-        return None
     try:
         with os.fdopen(open_media(path, limits), "rb") as file:
             data = file.read(len(_START))

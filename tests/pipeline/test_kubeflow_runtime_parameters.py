@@ -74,7 +74,7 @@ def test_the_task_for_tfx_has_it(tmp_path):
     assert values["training"]["epochs"] == 1
 
 
-@pytest.mark.parametrize("value", [2.5, "two", True, None])
+@pytest.mark.parametrize("value", [2.5, "two", True, None, float("inf"), float("nan")])
 def test_a_value_that_is_no_whole_number_is_refused(value):
     with pytest.raises(UsageError, match=r"parameter epochs: .* is not a whole number"):
         applied({"custom_config": CONFIG, "epochs": value})

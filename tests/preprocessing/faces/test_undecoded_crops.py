@@ -94,7 +94,9 @@ def test_what_a_decoder_has_to_show_is_decoded_and_encoded(cropper, tmp_path, na
 
 
 def test_a_jpeg_under_another_ending_is_read_and_noted(cropper, tmp_path):
-    ((_,), counts) = cropper.crops(_jpeg(tmp_path / "crop.png"))
+    path = _jpeg(tmp_path / "crop.png")
+    ((crop,), counts) = cropper.crops(path)
+    assert crop.jpeg == path.read_bytes()
     assert counts.notes == ["its ending is .png, but it holds JPEG; the content was read"]
 
 
