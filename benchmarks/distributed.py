@@ -3,8 +3,9 @@
     python -m benchmarks.distributed [--quick] [--prism PROGRAM]
 
 Without Prism (see docs/scaling.md) Beam's own job server measures the memory, and the rate of two
-workers is left out. Workers are pinned to a core each, and so is the one that they are compared
-with. The part of a worker is timed from its first finished clip on, without imports and networks.
+workers is left out; without Slurm that of two nodes is. Workers and nodes are pinned to a core
+each, and so is the one that they are compared with. The part of a worker is timed from its first
+finished clip on, without imports and networks.
 """
 
 from __future__ import annotations
@@ -30,7 +31,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from benchmarks._harness import Figure, clips, finish, parser, peak_megabytes, spread
+from benchmarks import _slurm
+from benchmarks._harness import (
+    Figure,
+    clips,
+    finish,
+    free_ports,
+    parser,
+    peak_megabytes,
+    spread,
+)
 from pipeline.beam_runner import beam_args
 from preprocessing.datasets.clip import Clip
 from preprocessing.faces.crop_settings import CropSettings
@@ -62,6 +72,10 @@ def main() -> None:
             figures |= _two_workers(Path(folder), options.prism, 6 if options.quick else 24)
         else:
             print("\nno prism: the rate of two workers is not measured")
+        if reason := _slurm.reason_not_to_run():
+            print(f"\n{reason}: the rate of two nodes is not measured")
+        else:
+            figures |= _two_nodes(Path(folder), 6 if options.quick else 24)
     finish("distributed", figures)
 
 
@@ -214,16 +228,11 @@ def _children(process: int) -> list[int]:
 
 def _two_workers(folder: Path, prism: str, count: int) -> dict[str, Figure]:
     """Clips a second of two pools with half of the clips each, against one process with all."""
-    with clips() as (name, paths):
-        chosen = spread(paths, count)
-        print(f"\n{len(chosen)} clips of {name}")
-        halves = [folder / f"half{part}" for part in range(2)]
-        for number, path in enumerate(chosen):
-            for data in (folder / "all", halves[number % 2]):
-                # Labels are of no consequence here; names of one clip would be one.
-                label = data / ("fake" if number % 4 < 2 else "real")
-                label.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, label / f"c{number}.mp4")
+    halves = [folder / f"half{part}" for part in range(2)]
+    for number, path in enumerate(_write_clips(folder / "all", count)):
+        label = halves[number % 2] / path.parent.name
+        label.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, label)
     cores = sorted(os.sched_getaffinity(0))[:2]
     _answer(_start(folder / "all", folder / "one", "", cores[0]))
     with _server(folder, prism) as job_port, contextlib.ExitStack() as stack:
@@ -242,13 +251,59 @@ def _two_workers(folder: Path, prism: str, count: int) -> dict[str, Figure]:
     }
 
 
-def _finished(output: Path) -> list[float]:
+def _write_clips(data: Path, count: int) -> list[Path]:
+    """Copies clips into the folder, as a dataset of two classes; returns their files."""
+    files = []
+    with clips() as (name, paths):
+        chosen = spread(paths, count)
+        print(f"\n{len(chosen)} clips of {name}")
+        for number, path in enumerate(chosen):
+            # Labels are of no consequence here; names of one clip would be one.
+            files.append(data / ("fake" if number % 4 < 2 else "real") / f"c{number}.mp4")
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, files[-1])
+    return files
+
+
+def _finished(output: Path, store: str = "store") -> list[float]:
     """When each clip was finished, by its file in the face store."""
-    return sorted(path.stat().st_mtime for path in (output / "store").rglob("*.tfrecord"))
+    return sorted(path.stat().st_mtime for path in (output / store).rglob("*.tfrecord"))
 
 
 def _rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
+
+
+# --- two nodes
+
+
+def _two_nodes(folder: Path, count: int) -> dict[str, Figure]:
+    """Clips a second of a job array of two tasks on two nodes, against one task on one of them.
+
+    Each node has a core of its own. Time runs from the first finished clip to the last of all, so
+    that what a part is longer than the other one counts, and the start of the tasks does not.
+    """
+    data = folder / "array"
+    _write_clips(data, count)
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    rates = []
+    with (
+        tempfile.TemporaryDirectory() as state,
+        _slurm.Slurm(Path(state), dict(zip(_slurm.NODES, cores, strict=True))) as slurm,
+    ):
+        for tasks in (1, 2):
+            output = folder / f"nodes{tasks}"
+            variables = {"DATA": str(data), "OUTPUT": str(output), "DEEPFAKE_PARTS": str(tasks)}
+            # As many CPUs as a node has: one task a node.
+            options = (f"--array=0-{tasks - 1}", "--cpus-per-task=2")
+            said = slurm.wait(slurm.submit(*options, **variables), 3600)
+            if said.count("JobState=COMPLETED") != tasks:
+                raise RuntimeError(f"a task of the array failed: {said}")
+            times = _finished(output, "face-store")
+            # The first clip of each task is of its start.
+            rates.append((len(times) - tasks) / (times[-1] - times[0]))
+    print(f"one node {rates[0]:.3f}, two nodes {rates[1]:.3f} clips a second")
+    return {"two_slurm_nodes_over_one": Figure(rates[1] / rates[0], ">= 1.8")}
 
 
 # --- processes
@@ -272,7 +327,7 @@ def _answer(driver: subprocess.Popen[str]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _server(folder: Path, prism: str | None) -> Iterator[int]:
     """A job server; gives its port."""
-    port = _free_port()
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", _SERVICE, f"-p={port}", f"--staging_dir={folder / 'staging'}"]
     if prism:
         command = [prism, f"--job_port={port}", "--serve_http=false", "--log_level=error"]
@@ -283,7 +338,7 @@ def _server(folder: Path, prism: str | None) -> Iterator[int]:
 @contextlib.contextmanager
 def _pool(core: int | None = None) -> Iterator[tuple[int, int]]:
     """A pool of workers; gives the number of its process and its port."""
-    port = _free_port()
+    (port,) = free_ports(1)
     command = [*_pinned(core), sys.executable, "-m", _POOL, f"--service_port={port}"]
     with _running(command, port) as process:
         yield process, port
@@ -326,12 +381,6 @@ def _text(job_port: int, pool_port: int) -> str:
         f"runner=portable,job_endpoint=localhost:{job_port},environment_type=EXTERNAL,"
         f"environment_config=localhost:{pool_port}"
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """A small trained pipeline for all end-to-end tests, and the demo's for those that need a detector.
 
-Runs share one process and its imports.
+Runs of the small one share one process and its imports.
 """
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,6 @@ from e2e.containers import BASE_IMAGE, ROOT, Podman, own, push, reason_not_to_ru
 from e2e.workspace import Workspace
 
 from pipeline.config import Config, load_config
-from pipeline.run import run
 from preprocessing.datasets.demo import make_demo_data
 
 
@@ -38,11 +40,22 @@ def pushed_model(first_run) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> tuple[Config, int, dict]:
-    """Configuration, exit status and summary of the demo preset: minutes long, for slow tests."""
+    """Configuration, exit status and summary of the demo preset: minutes long, for slow tests.
+
+    By the command and with the kernels of `make demo`.
+    """
     output = tmp_path_factory.mktemp("demo")
+    command = [Path(sys.executable).parent / "deepfake", "run", "--preset", "demo"]
+    done = subprocess.run(
+        [*command, "--output", output],
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert (output / "summary.json").is_file(), done.stdout[-6000:]
     config = load_config("demo", [f"output={json.dumps(str(output))}"])
-    status = run(config)
-    return config, status, json.loads((output / "summary.json").read_text())
+    return config, done.returncode, json.loads((output / "summary.json").read_text())
 
 
 @pytest.fixture(scope="session")

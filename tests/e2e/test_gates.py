@@ -60,33 +60,33 @@ FAILING = {
         {"gate": gate(min_accuracy=0.95)},
         ["frame accuracy 0.850 < 0.950"],
     ),
-    "auc of frames": ({"gate": gate(min_auc=0.99)}, ["frame auc 0.955 < 0.990"]),
-    "accuracy of clips": (
-        {"clip_gate": gate(min_accuracy=0.95)},
-        ["clip accuracy 0.850 < 0.950"],
+    "auc of frames and accuracy of clips": (
+        {"gate": gate(min_auc=0.99), "clip_gate": gate(min_accuracy=0.95)},
+        ["frame auc 0.955 < 0.990", "clip accuracy 0.850 < 0.950"],
     ),
     "auc of clips": ({"clip_gate": gate(min_auc=0.99)}, ["clip auc 0.955 < 0.990"]),
-    "one slice of frames": (
+    "one slice": (
         {
             "crops": [*GOOD, Crops(1, normal(-0.6), "morph", prefix="b")],
             "gate": gate(min_auc=0.6, slices=("method=swap: auc >= 0.8", "method: auc >= 0.7")),
-        },
-        ["frame auc of method=morph 0.549 < 0.700"],
-    ),
-    "one slice of clips": (
-        {
-            "crops": [*GOOD, Crops(1, normal(-0.6), "morph", prefix="b")],
             "clip_gate": gate(slices=("method=morph: auc >= 0.7",)),
         },
-        ["clip auc of method=morph 0.549 < 0.700"],
+        [
+            "frame auc of method=morph 0.549 < 0.700",
+            "clip auc of method=morph 0.549 < 0.700",
+        ],
     ),
     "change against the baseline": (
-        {"gate": gate(max_auc_drop=0.02), "scale": -1.0, "baseline_scale": 1.0},
-        ["frame auc against the last blessed model -0.910 < -0.020"],
-    ),
-    "change of clips against the baseline": (
-        {"clip_gate": gate(max_auc_drop=0.02), "scale": -1.0, "baseline_scale": 1.0},
-        ["clip auc against the last blessed model -0.910 < -0.020"],
+        {
+            "gate": gate(max_auc_drop=0.02),
+            "clip_gate": gate(max_auc_drop=0.02),
+            "scale": -1.0,
+            "baseline_scale": 1.0,
+        },
+        [
+            "frame auc against the last blessed model -0.910 < -0.020",
+            "clip auc against the last blessed model -0.910 < -0.020",
+        ],
     ),
     "largest values and rates of clips": (
         {

@@ -1,8 +1,8 @@
 """The pipeline compiled for Kubeflow works: its containers' commands, run without a cluster.
 
-Three runs, each with a root and a version's habits of its own and in processes of an environment
-that has the project's wheel alone. tests/pipeline/test_kubeflow_entry_point.py runs some tasks with
-every root and version.
+Two runs, with the habits of the newest and of the oldest version, each with a root of its own and
+in processes of an environment that has the project's wheel alone.
+tests/pipeline/test_kubeflow_entry_point.py runs some tasks with every root and version.
 """
 
 import json
@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 # Each run finds the model that the one before has pushed.
 RUNS = {
     "newest": "minio://mlpipeline/v2/artifacts",
-    "2.5": "s3://bucket/runs",
     "2.0": "gs://bucket/runs",
 }
 REFUSING = "evaluation.clip_gate.min_auc=1.0"

@@ -279,6 +279,7 @@ class TestNamed:
 
 
 @needs_media
+@pytest.mark.integration
 class TestRealFaces:
     def test_celeb_df_faces_are_listed_as_their_list_says(self):
         manifest = index(

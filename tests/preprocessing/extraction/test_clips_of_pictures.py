@@ -2,8 +2,11 @@
 
 import os
 
+import pytest
 from extraction import PRECROPPED, SETTINGS, clip, examples, extract
 from made_media import face_frame, portrait, write_image
+
+pytestmark = pytest.mark.integration
 
 
 def pictures(root, name, faces):

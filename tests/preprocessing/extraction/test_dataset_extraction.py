@@ -8,6 +8,8 @@ from preprocessing.extraction.dataset_extraction import extract_dataset, fill_fa
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.build import build_manifest
 
+pytestmark = pytest.mark.integration
+
 PRECROPPED = CropSettings(precropped=True)
 
 

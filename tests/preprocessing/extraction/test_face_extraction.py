@@ -15,6 +15,8 @@ from made_media import face_frame, numbered_video, portrait, write_image, write_
 from preprocessing.extraction import face_extraction, face_store
 from preprocessing.extraction.face_extraction import FaceCropper, extract_clip
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -233,7 +235,6 @@ def test_pairs_share_a_shard(tmp_path):
     assert len(order) == 120
 
 
-@pytest.mark.integration
 def test_killed_and_started_again_it_goes_on(folder, tmp_path):
     """SIGKILL in the middle: finished clips are not done again, and nothing is lost."""
     names = [f"clip{number}.mp4" for number in range(8)]
@@ -289,7 +290,6 @@ with beam.Pipeline({RUNNER!r}) as pipeline:
     assert len(list(examples(tmp_path, "train"))) == 8 * 6
 
 
-@pytest.mark.integration
 def test_real_clips(media, tmp_path):
     """Compressed, rotated, large and small: every sampled frame of these shows a face."""
     root = media / "faceforensics_mini"

@@ -26,6 +26,8 @@ from preprocessing.extraction.face_extraction import ExtractFaces
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.media import decoder
 
+pytestmark = pytest.mark.integration
+
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 # Decoding is what is tested: each frame counts as one face, and no detector is needed.
 SETTINGS = CropSettings(frames_per_clip=4, precropped=True)

@@ -22,6 +22,8 @@ from serving.model.verdict import NOT_A_VERDICT
 from serving.server.arguments import ServerArguments
 from serving.server.main import _models
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(serving.__file__).parents[1]
 SERVER = "grpc://127.0.0.1:8500"
 

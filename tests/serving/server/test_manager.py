@@ -20,6 +20,8 @@ from serving.server.servable import is_complete
 from serving.server.served_model import Target
 from serving.server.status_codes import Code, ServingError
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
