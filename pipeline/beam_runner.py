@@ -21,7 +21,7 @@ NODES = ("FaceExtractor", "StatisticsGen", "Transform", "Evaluator")
 # Named in full, see `local_args`.
 RUNNERS = {
     "local": "",
-    "portable": "apache_beam.runners.portability.portable_runner.PortableRunner",
+    "portable": "pipeline.portable_runner.PortableRunner",
     "flink": "apache_beam.runners.portability.flink_runner.FlinkRunner",
     "spark": "apache_beam.runners.portability.spark_runner.SparkRunner",
     "dataflow": "apache_beam.runners.dataflow.dataflow_runner.DataflowRunner",

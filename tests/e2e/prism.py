@@ -1,7 +1,4 @@
-"""Job servers of Beam, and worker pools that see no more than the shared folders.
-
-The servers are the runner Prism, and the one in Beam's own package, which needs no Go.
-"""
+"""Beam's runner Prism, and worker pools that see no more than the shared folders."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +20,6 @@ from serving_support.gateway import until
 # The Prism of Beam 2.59 has a fault that those after it do not; later ones, whose state channel
 # this SDK does not understand, are those of their own SDK.
 _PRISM = {"2.59.0": "2.61.0"}.get(version("apache-beam"), version("apache-beam"))
-PRISM, BEAM = "prism", "beam"
 _MODULE = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 # Hides folders, shows some of what is in them, proves it, and becomes a module's process. What is
 # hidden is an empty folder in memory; /mnt holds what is shown meanwhile.
@@ -81,8 +76,8 @@ def reason_not_to_run() -> str:
     return ""
 
 
-class JobServers:
-    """Both servers, with pools of workers; a context manager.
+class JobServer:
+    """The runner with pools of workers; a context manager.
 
     Args:
       prism: program of the runner.
@@ -109,7 +104,7 @@ class JobServers:
     ):
         self._prism = prism
         self._folder = folder
-        self._ports = {name: free_port() for name in (PRISM, BEAM, *map(str, range(pools)))}
+        self._ports = {name: free_port() for name in ("prism", *map(str, range(pools)))}
         self._variables = {
             **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             "PATH": f"{python.parent}:{os.environ['PATH']}",
@@ -120,17 +115,12 @@ class JobServers:
         self._processes: list[subprocess.Popen] = []
         self.pools: list[subprocess.Popen] = []
 
-    def __enter__(self) -> JobServers:
+    def __enter__(self) -> JobServer:
         try:
             for name, port in self._ports.items():
-                if name == PRISM:
+                if name == "prism":
                     flags = [f"--job_port={port}", "--serve_http=false", "--log_kind=text"]
                     self._start(name, [self._prism, *flags], dict(os.environ))
-                elif name == BEAM:
-                    folder = self._folder / "staging"
-                    service = "apache_beam.runners.portability.local_job_service_main"
-                    command = [sys.executable, "-m", service, f"-p={port}"]
-                    self._start(name, [*command, f"--staging_dir={folder}"], dict(os.environ))
                 else:
                     pool = ["apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
                     command = ["unshare", "--mount", "bash", "-c", _SCRIPT, "pool", *pool]
@@ -154,10 +144,10 @@ class JobServers:
         for process in self._processes:
             process.wait()
 
-    def text(self, server: str, pool: int = 0) -> str:
-        """What `--beam` takes to have a server work in one of the pools."""
+    def text(self, pool: int = 0) -> str:
+        """What `--beam` takes to work in one of the pools."""
         return (
-            f"runner=portable,job_endpoint=localhost:{self._ports[server]},"
+            f"runner=portable,job_endpoint=localhost:{self._ports['prism']},"
             f"environment_type=EXTERNAL,environment_config=localhost:{self._ports[str(pool)]}"
         )
 

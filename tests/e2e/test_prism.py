@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from e2e.prism import BEAM, PRISM, JobServers, find_prism, reason_not_to_run
+from e2e.prism import JobServer, find_prism, reason_not_to_run
 from e2e.wheel_environment import ROOT, make_environment
 from e2e.workspace import Workspace, executed
 from extraction import shards
@@ -47,7 +47,7 @@ def space(folder):
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory, pytestconfig, space):
+def server(tmp_path_factory, pytestconfig, space):
     if os.environ.get("DEEPFAKE_TEST_PRISM") != "1":
         pytest.skip("builds a program in Go and takes minutes: asked for by DEEPFAKE_TEST_PRISM=1")
     if reason := reason_not_to_run():
@@ -57,7 +57,7 @@ def servers(tmp_path_factory, pytestconfig, space):
     python = make_environment(private)
     secret = private / "secret.txt"
     secret.touch()
-    servers = JobServers(
+    server = JobServer(
         program,
         python,
         shown=[space.data, space.output, private / "environment", Path(sys.prefix)],
@@ -66,7 +66,7 @@ def servers(tmp_path_factory, pytestconfig, space):
         folder=private,
         pools=2,
     )
-    with servers as started:
+    with server as started:
         yield started
 
 
@@ -89,13 +89,13 @@ def finished(space):
 
 
 @pytest.mark.timeout(1200)
-def test_two_workers_extract_what_one_process_does(servers, space, tmp_path):
+def test_two_workers_extract_what_one_process_does(server, space, tmp_path):
     """Each with a part of the clips; one of them is killed, and its part started again."""
-    texts = [servers.text(PRISM, pool) for pool in range(2)]
+    texts = [server.text(pool) for pool in range(2)]
     parts = [start(space, "--part", f"{n + 1}/2", "--beam", texts[n]) for n in range(2)]
     # A child of the worker decodes: it is at work on a clip.
-    until(lambda: any(map(descendants, servers.workers(1))), "the second worker decodes", 300)
-    for worker in servers.workers(1):
+    until(lambda: any(map(descendants, server.workers(1))), "the second worker decodes", 300)
+    for worker in server.workers(1):
         subprocess.run(["kill", "-KILL", str(worker)], check=True)
     assert parts[0].wait(600) == 0
     # Prism does not start the worker's bundles again, nor does it fail the job.
@@ -113,19 +113,18 @@ def test_two_workers_extract_what_one_process_does(servers, space, tmp_path):
 
 
 @pytest.mark.timeout(1200)
-def test_all_beam_nodes_of_the_pipeline_run_there(servers, space):
-    """By Beam's own job server: Prism does not know the coders of TFDV's keys."""
-    before = servers.started(0)
-    status, summary = space.run(f"beam=['{servers.text(BEAM)}']")
+def test_all_beam_nodes_of_the_pipeline_run_there(server, space):
+    before = server.started(0)
+    status, summary = space.run(f"beam=['{server.text()}']")
     assert status == 0
     assert executed(summary) >= set(JOBS)
     assert summary["extraction"]["clips"] == summary["extraction"]["clips_with_faces"]
     # A worker for each job.
-    assert servers.started(0) - before == len(JOBS)
+    assert server.started(0) - before == len(JOBS)
 
 
 @pytest.mark.timeout(600)
-def test_scores_are_those_of_this_process(servers, space):
+def test_scores_are_those_of_this_process(server, space):
     folder = space.output / "scoring"
     model = model_of_crops(folder / "model" / "1")
     (folder / "pictures").mkdir()
@@ -133,7 +132,7 @@ def test_scores_are_those_of_this_process(servers, space):
         crop = portrait()[number : number + 64, 2 * number : 2 * number + 64]
         write_image(folder / "pictures" / f"{number}.png", crop)
     tables = {}
-    for name, more in {"here": [], "there": ["--beam", servers.text(PRISM, 1)]}.items():
+    for name, more in {"here": [], "there": ["--beam", server.text(1)]}.items():
         output = folder / f"{name}.parquet"
         arguments = ["score", "--model", str(model), "--data", str(folder / "pictures")]
         assert main([*arguments, "--precropped", "--output", str(output), *more]) == 0
