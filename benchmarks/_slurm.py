@@ -92,9 +92,12 @@ class Slurm:
             )
         )  # fmt: skip
         try:
-            names = ("key-file=munge.key", "socket=munge.socket", "pid-file=munge.pid")
-            names += ("log-file=munge.log", "seed-file=munge.seed")
-            options = [f"--{name.replace('=', f'={self.folder}/')}" for name in names]
+            names = ("key-file", "socket", "pid-file", "log-file", "seed-file")
+            endings = ("key", "socket", "pid", "log", "seed")
+            options = [
+                f"--{name}={self.folder}/munge.{ending}"
+                for name, ending in zip(names, endings, strict=True)
+            ]
             self._start("munged", "--foreground", "--force", *options)
             self.until((self.folder / "munge.socket").exists, "munge answers", 30)
             self._start("slurmctld", "-D", "-c")
