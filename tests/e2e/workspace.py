@@ -15,6 +15,7 @@ SMALL = (
     "model.backbone=tiny",
     "training.batch_size=8",
     "training.epochs=1",
+    "training.steps_per_epoch=8",
     "training.recalibration_steps=2",
     "evaluation.gate.min_accuracy=0.0",
     "evaluation.gate.min_auc=0.0",
