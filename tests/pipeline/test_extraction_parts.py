@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from extraction import shards
 from made_media import write_clips
+from serving_support.gateway import until
 
 import pipeline
 from pipeline.cli import main
@@ -50,8 +52,11 @@ def finished(output):
 
 @pytest.mark.slow
 def test_parts_at_once_give_the_same_records(data, whole, tmp_path, capfd):
+    """The second part twice: a scheduler may start a task again while it still runs.
+
+    The one of them stands still until the others have ended, as a straggler.
+    """
     output = tmp_path / "out"
-    # The second part twice: a scheduler may start a task again while it still runs.
     running = [
         subprocess.Popen(
             [DEEPFAKE, *arguments(data, output, "--part", f"{number}/2")],
@@ -59,9 +64,18 @@ def test_parts_at_once_give_the_same_records(data, whole, tmp_path, capfd):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for number in (1, 2, 2)
+        for number in (2, 2, 1)
     ]
-    ended = [process.communicate(timeout=600) for process in running]
+    straggler, *others = running
+    try:
+        until((output / "face-store").is_dir, "a part extracts", 300)
+        straggler.send_signal(signal.SIGSTOP)
+        ended = [process.communicate(timeout=600) for process in others]
+        assert main(arguments(data, output, "--status")) == 0, "it is not waited for"
+        capfd.readouterr()
+    finally:
+        straggler.send_signal(signal.SIGCONT)
+    ended.append(straggler.communicate(timeout=600))
     statuses = [process.returncode for process in running]
     assert set(statuses) == {0, 4}, ended
     assert sum("with faces" in out for out, _ in ended) == 3
