@@ -143,7 +143,10 @@ class Slurm:
         Raises:
           RuntimeError: it did not end in time.
         """
-        self.until(lambda: not self.run("squeue", "-h", "-j", job), "the job has ended", seconds)
+        # Slurm's commands take time of the nodes that are measured.
+        self.until(
+            lambda: not self.run("squeue", "-h", "-j", job), "the job has ended", seconds, pause=3
+        )
         return self.run("scontrol", "show", "job", job)
 
     def run(self, *command: str, **variables: str) -> str:
@@ -164,7 +167,9 @@ class Slurm:
             raise RuntimeError(f"{command}: {done.stderr}{self._logs()}")
         return done.stdout.strip()
 
-    def until(self, true: Callable[[], object], what: str, seconds: float = 120) -> None:
+    def until(
+        self, true: Callable[[], object], what: str, seconds: float = 120, pause: float = 0.1
+    ) -> None:
         """Waits for a condition.
 
         Raises:
@@ -174,7 +179,7 @@ class Slurm:
         while not true():
             if time.monotonic() > end:
                 raise RuntimeError(f"waited in vain: {what}: {self._logs()}")
-            time.sleep(0.1)
+            time.sleep(pause)
 
     def _start(self, program: str, *options: str, name: str = "") -> None:
         pinned = ["taskset", "--cpu-list", str(self._cores[name])] if name in self._cores else []
