@@ -10,6 +10,12 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability import portable_runner
 
+_BY_KEY = {
+    common_urns.primitives.GROUP_BY_KEY.urn,
+    common_urns.composites.COMBINE_PER_KEY.urn,
+    common_urns.combine_components.COMBINE_PER_KEY_PRECOMBINE.urn,
+}
+
 
 class PortableRunner(portable_runner.PortableRunner):
     """Sends pipelines whose coders a job server knows, or need not know."""
@@ -37,19 +43,26 @@ def share_coders_of_flattens(components: beam_runner_api_pb2.Components) -> None
 
     Args:
       components: of an optimised pipeline. Each element can be encoded by either coder, since the
-        collection that is made holds them all.
+        collection that is made holds them all. What is grouped by its keys keeps its coder, which
+        must be one of pairs.
     """
     flattens = [
         transform
         for transform in components.transforms.values()
         if transform.spec.urn == common_urns.primitives.FLATTEN.urn
     ]
+    grouped = {
+        collection
+        for transform in components.transforms.values()
+        if transform.spec.urn in _BY_KEY
+        for collection in transform.inputs.values()
+    }
     collections = components.pcollections
     # What a Flatten makes may be joined by another one.
     for _ in flattens:
         for flatten in flattens:
             (made,) = flatten.outputs.values()
-            for joined in flatten.inputs.values():
+            for joined in set(flatten.inputs.values()) - grouped:
                 collections[joined].coder_id = collections[made].coder_id
 
 

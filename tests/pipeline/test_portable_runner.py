@@ -60,6 +60,23 @@ def test_what_is_joined_has_the_coder_of_the_whole():
     assert len(set().union(*map(coders, flattens))) == 1
 
 
+def test_what_is_grouped_keeps_its_pairs():
+    pipeline = beam.Pipeline()
+    pairs = pipeline | "pairs" >> beam.Create([("a", 1)])
+    _ = pairs | beam.GroupByKey()
+    _ = (pairs, pipeline | "number" >> beam.Create([1])) | beam.Flatten()
+    components = pipeline.to_runner_api().components
+    (grouping,) = (
+        transform
+        for transform in components.transforms.values()
+        if transform.spec.urn == common_urns.primitives.GROUP_BY_KEY.urn
+    )
+    share_coders_of_flattens(components)
+    (name,) = grouping.inputs.values()
+    coder = components.coders[components.pcollections[name].coder_id]
+    assert coder.spec.urn == common_urns.coders.KV.urn
+
+
 def test_a_collection_that_is_joined_to_unlike_ones_ends_the_search():
     pipeline = beam.Pipeline()
     number = pipeline | "number" >> beam.Create([1])
