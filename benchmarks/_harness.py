@@ -83,6 +83,11 @@ def peak_megabytes(process: int) -> float:
     return 0.0
 
 
+def pinned(core: int | None) -> list[str]:
+    """What goes before a command to keep its process on a core; nothing without one."""
+    return [] if core is None else ["taskset", "--cpu-list", str(core)]
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of the loopback device that nobody listens at."""
     with contextlib.ExitStack() as stack:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pipeline
-from benchmarks._harness import free_ports
+from benchmarks._harness import free_ports, pinned
 
 # The job file that people submit.
 SCRIPT = Path(pipeline.__path__[0]) / "deploy" / "slurm" / "extract.sbatch"
@@ -182,10 +182,9 @@ class Slurm:
             time.sleep(pause)
 
     def _start(self, program: str, *options: str, name: str = "") -> None:
-        pinned = ["taskset", "--cpu-list", str(self._cores[name])] if name in self._cores else []
         with (self.folder / f"{name or program}.out").open("ab") as log:
             self._daemons[name or program] = subprocess.Popen(
-                [*pinned, str(shutil.which(program)), *options],
+                [*pinned(self._cores.get(name)), str(shutil.which(program)), *options],
                 env=self._environment(), stdout=log, stderr=log,
             )  # fmt: skip
 

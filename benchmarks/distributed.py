@@ -39,6 +39,7 @@ from benchmarks._harness import (
     free_ports,
     parser,
     peak_megabytes,
+    pinned,
     spread,
 )
 from pipeline.beam_runner import beam_args
@@ -92,7 +93,7 @@ def _extract(data: Path, output: Path, text: str) -> dict[str, float]:
         manifest.clips,
         settings,
         output / "report",
-        output / "store",
+        output / "face-store",
         beam_args=beam_args(texts, "FaceExtractor"),
     )
     return {
@@ -265,9 +266,9 @@ def _write_clips(data: Path, count: int) -> list[Path]:
     return files
 
 
-def _finished(output: Path, store: str = "store") -> list[float]:
+def _finished(output: Path) -> list[float]:
     """When each clip was finished, by its file in the face store."""
-    return sorted(path.stat().st_mtime for path in (output / store).rglob("*.tfrecord"))
+    return sorted(path.stat().st_mtime for path in (output / "face-store").rglob("*.tfrecord"))
 
 
 def _rate(times: list[float]) -> float:
@@ -303,7 +304,7 @@ def _two_nodes(folder: Path, count: int) -> dict[str, Figure]:
                 said = slurm.wait(job, 3600)
                 if "JobState=COMPLETED" not in said:
                     raise RuntimeError(f"a task of the array failed: {said}")
-            rates.append(sum(_rate(_finished(output, "face-store")) for output in jobs.values()))
+            rates.append(sum(_rate(_finished(output)) for output in jobs.values()))
     print(f"one node {rates[0]:.3f}, two nodes {rates[1]:.3f} clips a second")
     return {"two_slurm_nodes_over_one": Figure(rates[1] / rates[0], ">= 1.8")}
 
@@ -315,7 +316,7 @@ def _start(data: Path, output: Path, text: str, core: int | None = None) -> subp
     command = [sys.executable, "-m", "benchmarks.distributed", "--role", "extract"]
     command += ["--data", str(data), "--output", str(output), "--text", text]
     return subprocess.Popen(
-        [*_pinned(core), *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [*pinned(core), *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
 
 
@@ -341,7 +342,7 @@ def _server(folder: Path, prism: str | None) -> Iterator[int]:
 def _pool(core: int | None = None) -> Iterator[tuple[int, int]]:
     """A pool of workers; gives the number of its process and its port."""
     (port,) = free_ports(1)
-    command = [*_pinned(core), sys.executable, "-m", _POOL, f"--service_port={port}"]
+    command = [*pinned(core), sys.executable, "-m", _POOL, f"--service_port={port}"]
     with _running(command, port) as process:
         yield process, port
 
@@ -372,10 +373,6 @@ def _running(command: list[str], port: int) -> Iterator[int]:
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
-
-
-def _pinned(core: int | None) -> list[str]:
-    return [] if core is None else ["taskset", "--cpu-list", str(core)]
 
 
 def _text(job_port: int, pool_port: int) -> str:

@@ -14,6 +14,7 @@ from extraction import shards
 from made_media import write_clips
 from processes import parent, running
 
+from benchmarks._harness import media
 from benchmarks._slurm import Slurm, reason_not_to_run
 from pipeline.cli import main
 
@@ -58,24 +59,24 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """An excerpt of FaceForensics++ and its preset; made clips where there is none."""
-    media = Path(os.environ.get("DEEPFAKE_TEST_MEDIA", "")) / "faceforensics_mini"
-    if media.is_absolute() and media.is_dir():
-        return media, "faceforensics"
+    """An excerpt of FaceForensics++; made clips, one without a face, where there is none.
+
+    Folder, layout, split, how many clips have a face and how many have none.
+    """
+    if folder := media("faceforensics_mini"):
+        return folder, "faceforensics", "official", 47, 0
     root = tmp_path_factory.mktemp("data")
     write_clips(root, 6, "{label}{number}.mp4")
-    return root, "folder"
+    return root, "folder", "clip", 12, 1
 
 
 @pytest.mark.timeout(1800)
 def test_a_job_array_on_two_nodes_extracts_what_one_process_does(slurm, data, tmp_path, capfd):
     """In eight parts, with a node that is lost meanwhile, whose task is requeued."""
-    folder, preset = data
+    folder, layout, split, with_faces, without = data
     few_frames = tmp_path / "few_frames.yaml"
-    layout = {"layout": preset, "split": "official" if preset == "faceforensics" else "clip"}
-    few_frames.write_text(
-        json.dumps({"name": "few", "data": layout, "extraction": {"frames_per_clip": 2}})
-    )
+    values = {"data": {"layout": layout, "split": split}, "extraction": {"frames_per_clip": 2}}
+    few_frames.write_text(json.dumps({"name": "few", **values}))
     output, whole = tmp_path / "out", tmp_path / "whole"
     variables = {"DATA": str(folder), "OUTPUT": str(output), "PRESET": str(few_frames)}
     job = slurm.submit("--array=0-7", DEEPFAKE_PARTS="8", **variables)
@@ -95,12 +96,13 @@ def test_a_job_array_on_two_nodes_extracts_what_one_process_does(slurm, data, tm
         status = main(["extract", *given, *more])
         return status, capfd.readouterr().out
 
-    said = extract(output, "--status")[1]
-    assert "0 failed, 0 to do" in said
-    files = sum(path.suffix == ".mp4" for path in folder.rglob("*"))
-    assert f"{files} clips: " in said
+    status, said = extract(output, "--status")
+    assert status == 0
+    counts = f"{with_faces} done with faces, {without} done without, 0 failed, 0 to do"
+    assert f"{with_faces + without} clips: {counts}" in said
     before = len(list((output / "face-store").rglob("*.tfrecord")))
-    extracted, _ = extract(output)
+    done = 4 if without else 0
+    assert extract(output)[0] == done
     assert len(list((output / "face-store").rglob("*.tfrecord"))) == before
-    assert extract(whole)[0] == extracted
+    assert extract(whole)[0] == done
     assert shards(output / "faces") == shards(whole / "faces")

@@ -54,7 +54,7 @@ def finished(output):
 def test_parts_at_once_give_the_same_records(data, whole, tmp_path, capfd):
     """The second part twice: a scheduler may start a task again while it still runs.
 
-    The one of them stands still until the others have ended, as a straggler.
+    One of them stands still until the others have ended, as a straggler.
     """
     output = tmp_path / "out"
     running = [

@@ -84,7 +84,19 @@ def test_a_collection_that_is_joined_to_unlike_ones_ends_the_search():
     double = pipeline | "double" >> beam.Create([0.5])
     _ = (number, text) | "with text" >> beam.Flatten()
     _ = (number, double) | "with double" >> beam.Flatten().with_output_types(float)
-    share_coders_of_flattens(pipeline.to_runner_api().components)
+    components = pipeline.to_runner_api().components
+    flattens = [
+        transform
+        for transform in components.transforms.values()
+        if transform.spec.urn == common_urns.primitives.FLATTEN.urn
+    ]
+    (joined_by_both,) = set.intersection(*(set(each.inputs.values()) for each in flattens))
+    made = [
+        components.pcollections[next(iter(each.outputs.values()))].coder_id for each in flattens
+    ]
+    assert len(set(made)) == 2
+    share_coders_of_flattens(components)
+    assert components.pcollections[joined_by_both].coder_id in made
 
 
 def test_only_what_python_alone_can_decode_gets_its_length():
