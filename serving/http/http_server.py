@@ -32,7 +32,7 @@ _GRACE_SECONDS = 2.0
 
 
 class TimedProtocol(H11Protocol):
-    """HTTP/1.1 with a time limit for request heads, bodies and the reading of answers.
+    """HTTP/1.1, and 1.0, with a time limit for request heads, bodies and the reading of answers.
 
     The rest of a body whose request was answered already is read and thrown away until the time
     limit: closing at once would reset the connection, and the client might never see the answer.
@@ -48,6 +48,7 @@ class TimedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, head_seconds: float, body_seconds: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.conn = _Connection(h11.SERVER)
         self._seconds = {
             "head": head_seconds,
             "body": body_seconds + _GRACE_SECONDS,
@@ -132,6 +133,44 @@ class TimedProtocol(H11Protocol):
     def _abort(self, part: str) -> None:
         _LOG.info("a connection is closed: the %s took longer than allowed", part)
         self.transport.abort()
+
+
+class _Connection(h11.Connection):
+    """h11's connection, which also keeps connections of HTTP/1.0 whose client asks for it.
+
+    h11 closes them all. Those whose answer has no length are closed as before, since HTTP/1.0 has
+    no other way to tell its end.
+    """
+
+    _persistent = False
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """h11's next event."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._persistent = event.http_version < b"1.1" and _asks_to_be_kept(event)
+            if self._persistent:
+                # h11 has no public switch for what it turned off in this very call.
+                self._cstate.keep_alive = True
+        return event
+
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
+        """Bytes of an event; answers on a kept connection say that it is kept."""
+        if isinstance(event, h11.Response) and self._persistent:
+            headers = list(event.headers)
+            if not any(name == b"connection" for name, _ in headers):
+                event = h11.Response(
+                    status_code=event.status_code,
+                    headers=[*headers, (b"connection", b"keep-alive")],
+                    reason=event.reason,
+                )
+        return super().send_with_data_passthrough(event)
+
+
+def _asks_to_be_kept(request: h11.Request) -> bool:
+    values = [value.lower() for name, value in request.headers if name == b"connection"]
+    options = {option.strip() for value in values for option in value.split(b",")}
+    return b"keep-alive" in options and b"close" not in options
 
 
 class _LingeringTransport:

@@ -20,7 +20,10 @@ LARGE = 64 << 20
 
 
 async def app(scope, receive, send):
-    """`/echo` answers the body, `/large` much, everything else 404 without reading the body."""
+    """`/echo` answers the body, `/large` much, everything else 404 without reading the body.
+
+    `/endless` answers with no length.
+    """
     body = b"no"
     status = 404
     if scope["path"] == "/echo":
@@ -33,7 +36,7 @@ async def app(scope, receive, send):
             more = message["more_body"]
     elif scope["path"] == "/large":
         status, body = 200, bytes(LARGE)
-    headers = [(b"content-length", b"%d" % len(body))]
+    headers = [(b"content-length", b"%d" % len(body))] if scope["path"] != "/endless" else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -80,6 +83,45 @@ def test_a_head_that_comes_byte_by_byte_is_not_waited_for(port):
 def test_a_connection_that_sends_nothing_is_closed(port):
     with connected(port) as connection:
         assert connection.recv(1) == b""
+
+
+def test_connections_of_http_1_0_are_kept_for_who_asks(port):
+    with connected(port) as connection, connection.makefile("rb") as answers:
+
+        def answer_to(head, body=b""):
+            connection.sendall(head + b"\r\n\r\n" + body)
+            return read_answer(answers)
+
+        kept = b"\r\nConnection: keep-alive"
+        for asked in (kept, b"\r\nConnection: x, Keep-Alive"):
+            status, headers, body = answer_to(b"GET /nothing HTTP/1.0" + asked)
+            assert (status, headers["connection"], body) == (404, "keep-alive", b"no")
+        with_length = b"POST /echo HTTP/1.0\r\nContent-Length: 2" + kept
+        status, headers, body = answer_to(with_length, b"hi")
+        assert (status, headers["connection"], body) == (200, "keep-alive", b"hi")
+        # Who does not ask is told the end by the end of the connection.
+        status, headers, body = answer_to(b"GET /nothing HTTP/1.0")
+        assert (status, headers["connection"], body) == (404, "close", b"no")
+        assert answers.read() == b""
+
+
+@pytest.mark.parametrize("connection_header", ["keep-alive", "keep-alive, close"])
+def test_answers_to_http_1_0_without_a_length_end_with_the_connection(port, connection_header):
+    path = "/endless" if connection_header == "keep-alive" else "/nothing"
+    with connected(port) as connection, connection.makefile("rb") as answers:
+        head = f"GET {path} HTTP/1.0\r\nConnection: {connection_header}\r\n\r\n"
+        connection.sendall(head.encode())
+        head, _, body = answers.read().partition(b"\r\n\r\n")
+    assert body == b"no"
+    assert b"connection: close" in head.lower()
+    assert b"transfer-encoding" not in head.lower()
+
+
+def read_answer(file):
+    """Status, headers and body of an answer that has a length."""
+    status = int(file.readline().split()[1])
+    headers = http.client.parse_headers(file)
+    return status, headers, file.read(int(headers["content-length"]))
 
 
 def test_the_second_head_of_a_connection_has_the_same_limit(port):

@@ -4,7 +4,6 @@ What other modules of this folder hold carries the mark there.
 """
 
 import json
-import socket
 import urllib.error
 import urllib.request
 
@@ -63,16 +62,6 @@ def test_json(server, signature, values, status, text):
 @pytest.mark.integration
 def test_head_is_answered(server):
     assert ask(server, "/v1/models/echo", method="HEAD")[0] == 200
-
-
-@pytest.mark.integration
-def test_connections_of_http_1_0_are_closed(server):
-    host, _, port = server.rest.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        connection.sendall(b"GET /v1/models/echo HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-    assert b" 200 OK\r\n" in answer
-    assert b"connection: close\r\n" in answer.lower()
 
 
 @pytest.mark.integration
