@@ -133,7 +133,7 @@ def _against_plain_loop(paths: list[Path], frames: int, facenet: str | None) -> 
             totals[side] += seconds[side]
         sampled += len(expected)
         clip_faces = clip_faces_found = 0
-        for frame, detected in search.faces(decoder.frames(path, frames)):
+        for frame, _, detected in search.faces(decoder.frames(path, frames)):
             height, width = frame.pixels.shape[:2]
             # The plain loop's boxes end at the border.
             limits = np.tile([width, height], 2)

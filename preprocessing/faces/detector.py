@@ -263,16 +263,32 @@ def _suppress(
     Returns:
       Positions of the boxes that stay, sorted by frame, then by falling score.
     """
-    chosen = []
+    chosen = [np.empty(0, np.int64)]
     for frame in np.unique(index):
         order = np.flatnonzero(index == frame)
         order = order[np.argsort(-scores[order], kind="stable")][:limit]
-        while len(order):
-            best, order = order[0], order[1:]
-            chosen.append(best)
-            overlaps = overlap(boxes[best], boxes[order], of_smaller=of_smaller)
-            order = order[overlaps <= threshold]
-    return np.array(chosen, dtype=np.int64)
+        if of_smaller:
+            kept = _suppress_within(boxes[order], threshold)
+        else:
+            rectangles = boxes[order].astype(np.float64)
+            rectangles[:, 2:] -= rectangles[:, :2]
+            kept = cv2.dnn.NMSBoxes(rectangles, scores[order], 0.0, threshold)
+        chosen.append(order[kept])
+    return np.concatenate(chosen)
+
+
+def _suppress_within(boxes: np.ndarray, threshold: float) -> list[int]:
+    """Positions of the boxes, best first, that none before them overlaps by more.
+
+    The overlap is a share of the smaller box, which OpenCV's own suppression does not know.
+    """
+    chosen = []
+    order = np.arange(len(boxes))
+    while len(order):
+        best, order = order[0], order[1:]
+        chosen.append(best)
+        order = order[overlap(boxes[best], boxes[order], of_smaller=True) <= threshold]
+    return chosen
 
 
 def overlap(box: np.ndarray, boxes: np.ndarray, of_smaller: bool = False) -> np.ndarray:

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -26,7 +26,8 @@ from preprocessing.faces.face_selection import (
 )
 from preprocessing.faces.given_crops import TOO_TIGHT, GivenCrops, encode_jpeg
 from preprocessing.faces.quality import QualityFilter
-from preprocessing.faces.shots import ShotDetector
+from preprocessing.faces.search import FaceSearch, SearchedFrame
+from preprocessing.faces.shots import Look, ShotDetector
 from preprocessing.faces.tracking import Tracker
 from preprocessing.media.container import misnamed
 from preprocessing.media.decoder import Decoder
@@ -35,9 +36,6 @@ from preprocessing.media.frame_folder import Media, is_present, pictures_of, sam
 from preprocessing.media.jpeg_file import stored_jpeg
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import UnreadableMedia
-
-if TYPE_CHECKING:
-    from preprocessing.faces.search import FaceSearch
 
 __all__ = ["BYSTANDER", "OUTSIDE", "TOO_SHORT", "Crop", "FaceCounts", "FaceCropper"]
 
@@ -99,7 +97,6 @@ class FaceCropper:
         )
         if not settings.precropped:
             from preprocessing.faces.detector import FaceDetector
-            from preprocessing.faces.search import FaceSearch
 
             score = min(settings.min_face_score, _FLOOR_SCORE)
             self._search = FaceSearch(FaceDetector(settings.min_face_size, score))
@@ -213,7 +210,7 @@ class FaceCropper:
 
     def _faces_of_original(
         self, path: Media, original: Media, tell: Callable[[MediaInfo], None]
-    ) -> Iterator[tuple[Frame, list[Face]]]:
+    ) -> Iterator[SearchedFrame]:
         """The frames of `path` with the faces of `original`."""
         if not is_present(original):
             raise _NoPartner
@@ -221,7 +218,7 @@ class FaceCropper:
         try:
             faces_by_index = {
                 frame.index: (frame.pixels.shape, faces)
-                for frame, faces in search.faces(self._frames(original))
+                for frame, _, faces in search.faces(self._frames(original))
             }
         except UnreadableMedia as error:
             raise _NoPartner from error
@@ -229,18 +226,16 @@ class FaceCropper:
             shape, faces = faces_by_index[frame.index]
             if frame.pixels.shape != shape:
                 raise _NoPartner
-            yield frame, faces
+            yield SearchedFrame(frame, Look.of(frame.pixels), faces)
 
-    def _cut(
-        self, searched: Iterable[tuple[Frame, list[Face]]], policy: str
-    ) -> tuple[list[Crop], FaceCounts]:
+    def _cut(self, searched: Iterable[SearchedFrame], policy: str) -> tuple[list[Crop], FaceCounts]:
         shots, tracker = ShotDetector(), Tracker()
         found_faces: list[FoundFace] = []
         patches: list[np.ndarray] = []
         shot_frames: collections.Counter[int] = collections.Counter()
         frames_with_face = 0
-        for frame, faces in searched:
-            shot = shots.shot_of(frame.pixels)
+        for frame, look, faces in searched:
+            shot = shots.shot_of(look)
             shot_frames[shot] += 1
             frames_with_face += bool(faces)
             for face, track in zip(faces, tracker.assign(faces, shot), strict=True):

@@ -19,6 +19,20 @@ from preprocessing.media.frame import Frame
 INTERVAL = 4
 
 
+class SearchedFrame(NamedTuple):
+    """A frame and its faces.
+
+    Attributes:
+      frame: the frame.
+      look: of the frame.
+      faces: best first.
+    """
+
+    frame: Frame
+    look: Look
+    faces: list[Face]
+
+
 class FaceSearch:
     """Searches the sampled frames of clips.
 
@@ -33,49 +47,51 @@ class FaceSearch:
         self._detector = detector
         self._interval = interval
 
-    def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
-        """Yields each frame with its faces, best first.
+    def faces(self, frames: Iterable[Frame]) -> Iterator[SearchedFrame]:
+        """Yields each frame with its look and its faces.
 
         Args:
           frames: sampled frames of one clip, in order; at most `interval` of them are held.
         """
         before: _KeyFrame | None = None
-        stretch: list[Frame] = []
+        stretch: list[tuple[Frame, Look]] = []
         length = 1
         for frame in frames:
-            if stretch and stretch[-1].pixels.shape != frame.pixels.shape:
+            if stretch and stretch[-1][0].pixels.shape != frame.pixels.shape:
                 yield from self._stretch(before, stretch)
                 before, stretch, length = None, [], 1
-            stretch.append(frame)
+            stretch.append((frame, Look.of(frame.pixels)))
             if len(stretch) == length:
-                for searched, faces in self._stretch(before, stretch):
-                    yield searched, faces
-                before = _KeyFrame(faces, Look.of(frame.pixels))
+                for searched in self._stretch(before, stretch):
+                    before = _KeyFrame(searched.look, searched.faces)
+                    yield searched
                 stretch, length = [], self._interval
         yield from self._stretch(before, stretch)
 
     def _stretch(
-        self, before: _KeyFrame | None, frames: list[Frame]
-    ) -> Iterator[tuple[Frame, list[Face]]]:
+        self, before: _KeyFrame | None, frames: list[tuple[Frame, Look]]
+    ) -> Iterator[SearchedFrame]:
         """Frames after the key frame `before`; the last of them is a key frame."""
         if not frames:
             return
-        *between, last = frames
-        (faces,) = self._detector.detect(last.pixels[None])
-        after = _KeyFrame(faces, Look.of(last.pixels))
-        for frame in between:
-            look = Look.of(frame.pixels)
+        *between, (last, last_look) = frames
+        after = _KeyFrame(last_look, self._detect(last))
+        for frame, look in between:
             similar = [key for key in (before, after) if key and not look.differs(key.look)]
             hints = [face for key in similar for face in key.faces]
             (faces,) = self._detector.detect_near(frame.pixels[None], hints)
             if len(faces) < max([1, *(len(key.faces) for key in similar)]):
-                (faces,) = self._detector.detect(frame.pixels[None])
-            yield frame, faces
-        yield last, after.faces
+                faces = self._detect(frame)
+            yield SearchedFrame(frame, look, faces)
+        yield SearchedFrame(last, last_look, after.faces)
+
+    def _detect(self, frame: Frame) -> list[Face]:
+        (faces,) = self._detector.detect(frame.pixels[None])
+        return faces
 
 
 class _KeyFrame(NamedTuple):
-    """A frame that was searched as a whole."""
+    """What is kept of a frame that was searched as a whole."""
 
-    faces: list[Face]
     look: Look
+    faces: list[Face]

@@ -17,6 +17,7 @@ import resource
 import socket
 import threading
 import time
+from collections import deque
 from typing import Any, BinaryIO
 
 import av
@@ -34,6 +35,8 @@ MEMORY = 6 << 30
 _DESCRIPTORS = 64
 _MOST_REQUEST = 1 << 24
 _SECONDS_BETWEEN_SIGNS = 1.0
+# Bytes of decoded frames that wait for the parent: 12 of 1280x720 pixels.
+_AHEAD = 32 << 20
 
 
 def serve(memory: int = MEMORY) -> None:
@@ -46,7 +49,7 @@ def serve(memory: int = MEMORY) -> None:
     _limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Native code prints to descriptor 1, which must carry nothing but messages.
-    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    file_output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     requests = socket.socket(fileno=0)
     for module in pkgutil.walk_packages(av.__path__, "av."):  # PyAV imports some when first used.
@@ -54,24 +57,72 @@ def serve(memory: int = MEMORY) -> None:
             importlib.import_module(module.name)
     active = enter()
     threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    _send(output, b"R")
+    output = _Output(file_output)
+    output.send(b"R")
     while (received := _receive(requests)) is not None:
         request, descriptor = received
         if descriptor is None:
-            _send_text(output, b"I", json.dumps({"active": active, "refused": proof()}))
-            _send(output, b"D")
+            output.send_text(b"I", json.dumps({"active": active, "refused": proof()}))
+            output.send(b"D")
         else:
             with os.fdopen(descriptor, "rb", buffering=0) as file:
                 _serve(output, file, request)
 
 
-def _serve(output: BinaryIO, file: BinaryIO, request: dict[str, Any]) -> None:
+class _Output:
+    """Sends messages from a thread of its own, so that decoding goes on while the parent is busy.
+
+    Messages wait in memory up to `_AHEAD` bytes, or one message; then `send` waits.
+
+    Args:
+      file: unbuffered.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._parts: deque[memoryview] = deque()
+        self._waiting = 0
+        self._changed = threading.Condition()
+        threading.Thread(target=self._write, daemon=True).start()
+
+    def send(self, *parts: bytes | np.ndarray) -> None:
+        """Sends a message; its parts are not to be changed afterwards."""
+        views = [memoryview(part) for part in parts]
+        size = sum(view.nbytes for view in views)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._waiting + size <= _AHEAD)
+            self._parts.extend(views)
+            self._waiting += size
+            self._changed.notify_all()
+
+    def send_text(self, tag: bytes, text: str) -> None:
+        """Sends a message with a text."""
+        data = text[:8000].encode("utf-8", "replace")
+        self.send(tag + LENGTH.pack(len(data)), data)
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._parts)
+                view = self._parts.popleft()
+            size = view.nbytes
+            try:
+                while len(view):
+                    view = view[self._file.write(view) :]
+            except OSError:  # Nobody reads what is sent.
+                os._exit(1)
+            with self._changed:
+                self._waiting -= size
+                self._changed.notify_all()
+
+
+def _serve(output: _Output, file: BinaryIO, request: dict[str, Any]) -> None:
     last_sign = time.monotonic()
 
     def sign() -> None:
         nonlocal last_sign
         if time.monotonic() - last_sign > _SECONDS_BETWEEN_SIGNS:
-            _send(output, b".")
+            output.send(b".")
             last_sign = time.monotonic()
 
     def tell(info: MediaInfo) -> None:
@@ -82,24 +133,24 @@ def _serve(output: BinaryIO, file: BinaryIO, request: dict[str, Any]) -> None:
             "frames": info.frames,
             "notes": notes,
         }
-        _send_text(output, b"I", json.dumps(description))
+        output.send_text(b"I", json.dumps(description))
 
     frame_request, limits = FrameRequest(*request["args"]), Limits(**request["limits"])
     try:
         for frame in sample_file(file, frame_request, limits, request["threads"], sign, tell):
             head = FRAME.pack(frame.index, frame.timestamp_ms, *frame.pixels.shape[:2])
-            _send(output, b"F" + head, frame.pixels.reshape(-1))
-        _send(output, b"D")
+            output.send(b"F" + head, frame.pixels.reshape(-1))
+        output.send(b"D")
     except UnreadableMedia as error:
-        _send_text(output, b"U", str(error))
+        output.send_text(b"U", str(error))
     except DecodingFailed as error:
-        _send_text(output, b"X", str(error))
+        output.send_text(b"X", str(error))
     except MemoryError:
-        _send_text(output, b"X", "the decoder ran out of memory")
+        output.send_text(b"X", "the decoder ran out of memory")
     except (ValueError, ArithmeticError, LookupError) as error:
-        _send_text(output, b"U", f"it cannot be decoded: {type(error).__name__}: {error}")
+        output.send_text(b"U", f"it cannot be decoded: {type(error).__name__}: {error}")
     except (OSError, RuntimeError, ImportError) as error:
-        _send_text(output, b"X", f"the decoder failed: {type(error).__name__}: {error}")
+        output.send_text(b"X", f"the decoder failed: {type(error).__name__}: {error}")
 
 
 def _receive(requests: socket.socket) -> tuple[dict[str, Any], int | None] | None:
@@ -121,18 +172,6 @@ def _limit(resource_kind: int, value: int) -> None:
     _, hard = resource.getrlimit(resource_kind)
     soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(resource_kind, (soft, soft))
-
-
-def _send_text(output: BinaryIO, tag: bytes, text: str) -> None:
-    data = text[:8000].encode("utf-8", "replace")
-    _send(output, tag + LENGTH.pack(len(data)), data)
-
-
-def _send(output: BinaryIO, *parts: bytes | np.ndarray) -> None:
-    for part in parts:
-        view = memoryview(part)
-        while len(view):
-            view = view[output.write(view) :]
 
 
 def _leave_with(parent: int) -> None:

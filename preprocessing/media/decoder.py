@@ -13,8 +13,8 @@ standard output with tagged messages:
     X length, text                     a passing fault; ends the answer
     D                                  done; ends the answer
 
-Frames go through the pipe one at a time, so that neither side holds more than it works on. What
-the child says is checked: a decoder that a file has taken over can send anything.
+The child decodes ahead while the parent is busy, until 32 MiB wait in its memory. What the child
+says is checked: a decoder that a file has taken over can send anything.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def frames(count, sizes=None):
 
 def search(script, count, interval=4, sizes=None):
     found = list(FaceSearch(script, interval).faces(frames(count, sizes)))
-    assert [frame.index for frame, _ in found] == list(range(count))
-    return ["".join(NAMES[id(face)] for face in faces) for _, faces in found]
+    assert [searched.frame.index for searched in found] == list(range(count))
+    return ["".join(NAMES[id(face)] for face in searched.faces) for searched in found]
 
 
 def test_key_frames_are_searched_whole_and_the_others_near_both():
@@ -102,5 +102,5 @@ def test_no_more_frames_than_the_interval_are_held():
             taken.append(frame.index)
             yield frame
 
-    for frame, _ in FaceSearch(Script(["a"] * 20), 4).faces(counted()):
+    for frame, _, _ in FaceSearch(Script(["a"] * 20), 4).faces(counted()):
         assert len(taken) - frame.index <= 4

@@ -25,7 +25,7 @@ def scene(number: int, shift: float = 0.0, light: float = 1.0) -> np.ndarray:
 
 def numbers(frames):
     detector = ShotDetector()
-    return [detector.shot_of(frame) for frame in frames]
+    return [detector.shot_of(Look.of(frame)) for frame in frames]
 
 
 def test_one_shot_with_a_moving_camera_and_changing_light():

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from made_media import number_of, numbered_video, write_image
 
+from preprocessing.media import child
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import MediaInfo, middles
 from preprocessing.media.limits import Limits
@@ -218,8 +220,32 @@ def test_threads_reach_the_child(clip, threads):
         (child,) = set(children_of(os.getpid())) - others
         running = len(list(Path(f"/proc/{child}/task").iterdir()))
         frames.close()
-    # The main one and the one that watches the parent; with several, FFmpeg adds its own.
-    assert running == (2 if threads == 1 else 2 + threads)
+    # The main one, what sends and what watches the parent; with several, FFmpeg adds its own.
+    assert running == (3 if threads == 1 else 3 + threads)
+
+
+def test_decoding_runs_ahead_of_a_busy_parent_by_a_bounded_number_of_bytes():
+    receiving, sending = os.pipe()
+    output = child._Output(os.fdopen(sending, "wb", buffering=0))
+    # The third does not fit.
+    size = child._AHEAD // 3 + 1
+    sent = []
+
+    def send():
+        for number in range(5):
+            output.send(b"F", bytes([number]) * size)
+            sent.append(number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with os.fdopen(receiving, "rb") as messages:
+        time.sleep(1)
+        ahead = list(sent)
+        received = [messages.read(1 + size) for _ in range(5)]
+    sender.join(60)
+    assert ahead == [0, 1]
+    assert received == [b"F" + bytes([number]) * size for number in range(5)]
+    assert sent == [0, 1, 2, 3, 4]
 
 
 def test_what_a_file_is_reaches_the_caller(decoder, clip, tmp_path):
