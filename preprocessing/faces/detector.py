@@ -1,4 +1,4 @@
-"""MTCNN as compiled graphs over batches of equal frames.
+"""MTCNN over batches of equal frames.
 
 The networks are those of the `mtcnn` package (`preprocessing.faces.mtcnn_networks`); the cascade
 around them is Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded
@@ -14,13 +14,9 @@ answered with "no faces").
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
-
-from preprocessing.support.without_keras import without_keras
 
 # Values of the original implementation, which the mtcnn package also uses.
 _WINDOW = 12
@@ -36,6 +32,8 @@ _THRESHOLDS = (0.6, 0.5)
 # frames, and R-Net corrects about as much; offsets and sizes in sides of the hint.
 _SHIFTS = np.array([(x, y) for x in (-0.25, 0, 0.25) for y in (-0.25, 0, 0.25)] * 2, np.float32)
 _SCALES = np.repeat([0.9, 1.2], 9).astype(np.float32)[:, None]
+# Pixels of a side that `cv2.remap` can address.
+_REMAPPED = 32_000
 # Proposals kept per frame: crowds hold tens of faces, noise can hold thousands of proposals.
 _MAX_PROPOSALS = 400
 
@@ -72,35 +70,22 @@ class FaceDetector:
     Args:
       min_face_size: smallest face that is looked for, in pixels of the frame (at least 12).
       min_score: faces below this O-Net probability are dropped.
+      threads: that the networks compute with; 0 takes all CPUs.
     """
 
-    def __init__(self, min_face_size: int = 40, min_score: float = 0.9):
+    def __init__(self, min_face_size: int = 40, min_score: float = 0.9, threads: int = 0):
         if min_face_size < _WINDOW:
             raise ValueError(
                 f"min_face_size is {min_face_size}; MTCNN sees no face below 12 pixels"
             )
-        with without_keras():
-            import tensorflow as tf
-
-            from preprocessing.faces.mtcnn_networks import Network
+        # Other programs of the project know a `Face` and have no networks.
+        from preprocessing.faces.mtcnn_networks import Network
 
         self._min_face_size = min_face_size
         self._min_score = min_score
-        self._to_tensor = tf.constant
-        self._propose = _compile_proposals(tf, Network("pnet"))
-        self._refine = _compile_refinement(tf, Network("rnet"), size=24)
-        self._output = _compile_refinement(tf, Network("onet"), size=48)
-        self._warm_up()
-
-    def _warm_up(self) -> None:
-        # The graphs are optimised when they first run, and TensorFlow prints notes on that: here
-        # the caller can keep them off the console, in a request of a server nobody can.
-        frames = self._to_tensor(np.zeros((1, _WINDOW, _WINDOW, 3), np.uint8))
-        boxes = self._to_tensor([[0.0, 0.0, _WINDOW, _WINDOW]])
-        index = self._to_tensor([0])
-        self._propose(frames)
-        self._refine(frames, boxes, index)
-        self._output(frames, boxes, index)
+        self._pnet, self._rnet, self._onet = (
+            Network(name, threads) for name in ("pnet", "rnet", "onet")
+        )
 
     def detect(self, frames: np.ndarray) -> list[list[Face]]:
         """Finds the faces of each frame.
@@ -145,9 +130,9 @@ class FaceDetector:
         faces: list[list[Face]] = [[] for _ in frames]
         if not len(boxes):
             return faces
-        pixels = self._to_tensor(frames)
 
-        offsets, scores = (t.numpy() for t in self._refine(pixels, boxes, index))
+        offsets, classes = self._rnet(_windows(frames, boxes, index, side=24))
+        scores = classes[:, 1]
         keep = scores > _THRESHOLDS[1]
         boxes, scores, index = _shift(boxes, offsets)[keep], scores[keep], index[keep]
         keep = _suppress(boxes, scores, index, _NMS_REFINED)
@@ -155,16 +140,27 @@ class FaceDetector:
         if not len(boxes):
             return faces
 
-        offsets, landmarks, scores = (t.numpy() for t in self._output(pixels, boxes, index))
+        offsets, landmarks, classes = self._onet(_windows(frames, boxes, index, side=48))
+        scores = classes[:, 1]
         sides = boxes[:, 2:] - boxes[:, :2]
         points = np.stack([landmarks[:, :5], landmarks[:, 5:]], axis=-1)
         points = boxes[:, None, :2] + points * sides[:, None, :]
         boxes = _shift(boxes, offsets)
-        keep = np.flatnonzero(scores > self._min_score)
-        keep = keep[_suppress(boxes[keep], scores[keep], index[keep], _NMS_OUTPUT, of_smaller=True)]
-        for i in keep:
+        sure = np.flatnonzero(scores > self._min_score)
+        kept = _suppress(boxes[sure], scores[sure], index[sure], _NMS_OUTPUT, of_smaller=True)
+        for i in sure[kept]:
             faces[index[i]].append(Face(boxes[i], points[i].astype(np.float32), float(scores[i])))
         return faces
+
+    def _propose(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """P-Net over a level [batch, height, width, 3]: boxes, scores and frame numbers."""
+        offsets, classes = self._pnet(level)
+        frame, row, column = np.nonzero(classes[..., 1] > _THRESHOLDS[0])
+        corner = _STRIDE * np.stack([column, row], axis=1).astype(np.float32)
+        # mtcnn adds 1 to the upper left corner; it is part of its calibration.
+        boxes = np.concatenate([corner + 1, corner + _WINDOW], axis=1)
+        boxes += offsets[frame, row, column] * (_WINDOW - 1)
+        return boxes, classes[frame, row, column, 1], frame.astype(np.int32)
 
     def _proposals(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """P-Net over the pyramid: boxes [n, 4], scores [n] and frame numbers [n]."""
@@ -178,7 +174,7 @@ class FaceDetector:
             if source is frames and scale < 1:
                 # Scaling every level from the full frame would take longer than the networks.
                 source = level
-            index, boxes, scores = (t.numpy() for t in self._propose(np.stack(level)))
+            boxes, scores, index = self._propose(np.stack(level))
             # Both factors, because the rounded level is not exactly `scale` times the frame.
             boxes = boxes * np.tile([width / size[0], height / size[1]], 2).astype(np.float32)
             keep = _suppress(boxes, scores, index, _NMS_LEVEL)
@@ -190,43 +186,51 @@ class FaceDetector:
         return boxes, scores, index
 
 
-def _compile_proposals(tf: Any, network: Any) -> Callable[..., Any]:
-    # Without a conversion of Python's own control flow, of which there is none.
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
-    def propose(level: Any) -> Any:
-        offsets, classes = network(_normalise(tf, level))
-        cells = tf.where(classes[..., 1] > _THRESHOLDS[0])
-        corner = tf.cast(tf.reverse(cells[:, 1:], axis=[1]), tf.float32) * _STRIDE
-        boxes = tf.concat([corner, corner + _WINDOW], axis=1)
-        # mtcnn adds 1 to the upper left corner; it is part of its calibration.
-        boxes += tf.constant([1.0, 1.0, 0.0, 0.0])
-        boxes += tf.gather_nd(offsets, cells) * (_WINDOW - 1)
-        return tf.cast(cells[:, 0], tf.int32), boxes, tf.gather_nd(classes[..., 1], cells)
+def _windows(frames: np.ndarray, boxes: np.ndarray, index: np.ndarray, side: int) -> np.ndarray:
+    """What lies in boxes, bilinear, black outside of the frame.
 
-    return propose
+    Places are those of `tf.image.crop_and_resize`, to the 32nd of a pixel.
 
+    Args:
+      frames: uint8 [batch, height, width, 3].
+      boxes: float32 [n, 4], in pixels.
+      index: [n], the frame of each box.
+      side: of the windows.
 
-def _compile_refinement(tf: Any, network: Any, size: int) -> Callable[..., Any]:
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None, None, 3], tf.uint8),
-            tf.TensorSpec([None, 4], tf.float32),
-            tf.TensorSpec([None], tf.int32),
-        ],
-        autograph=False,
+    Returns:
+      uint8 [n, side, side, 3].
+    """
+    height, width = frames.shape[1:3]
+    windows = np.empty((len(boxes), side, side, 3), np.uint8)
+    shares = np.linspace(0, 1, side, dtype=np.float32)
+    columns, rows = (
+        (boxes[:, axis, None] + shares * (boxes[:, axis + 2] - boxes[:, axis])[:, None])
+        * np.float32((length - 1) / length)
+        for axis, length in enumerate((width, height))
     )
-    def refine(frames: Any, boxes: Any, index: Any) -> Any:
-        shape = tf.cast(tf.shape(frames)[1:3], tf.float32)
-        relative = tf.gather(boxes, [1, 0, 3, 2], axis=1) / tf.tile(shape, [2])
-        crops = tf.image.crop_and_resize(frames, relative, index, (size, size))
-        *regressions, classes = network(_normalise(tf, crops))
-        return (*regressions, classes[:, 1])
+    # OpenCV counts pixels of a picture, and rows of what is made, in 16 bits.
+    together = _REMAPPED // side if max(height, width) < _REMAPPED else 1
+    for frame in np.unique(index):
+        of_frame = np.flatnonzero(index == frame)
+        for start in range(0, len(of_frame), together):
+            part = of_frame[start : start + together]
+            windows[part] = _sampled(frames[frame], columns[part], rows[part])
+    return windows
 
-    return refine
 
-
-def _normalise(tf: Any, pixels: Any) -> Any:
-    return (tf.cast(pixels, tf.float32) - 127.5) / 128.0
+def _sampled(picture: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Pixels at the places `columns` [n, side] and `rows` [n, side]: uint8 [n, side, side, 3]."""
+    shape = (*columns.shape, columns.shape[1])
+    top, left = (max(0, int(places.min()) - 1) for places in (rows, columns))
+    bottom, right = (max(2, int(places.max()) + 3) for places in (rows, columns))
+    maps = [
+        np.broadcast_to(places - corner, shape).reshape(-1, shape[2])
+        for places, corner in ((columns[:, None], left), (rows[:, :, None], top))
+    ]
+    sampled = cv2.remap(
+        picture[top:bottom, left:right], *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+    )
+    return sampled.reshape(*shape, 3)
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:

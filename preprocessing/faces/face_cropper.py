@@ -75,7 +75,7 @@ class FaceCropper:
 
     Args:
       settings: what to look for and how to cut it.
-      threads: threads that decode; 0 leaves it to FFmpeg.
+      threads: threads that decode, and threads that search; 0 leaves it to the libraries.
       limits: of the files, beyond which they are refused; None for those of datasets.
     """
 
@@ -99,7 +99,7 @@ class FaceCropper:
             from preprocessing.faces.detector import FaceDetector
 
             score = min(settings.min_face_score, _FLOOR_SCORE)
-            self._search = FaceSearch(FaceDetector(settings.min_face_size, score))
+            self._search = FaceSearch(FaceDetector(settings.min_face_size, score, threads))
 
     @functools.cached_property
     def _given(self) -> GivenCrops:

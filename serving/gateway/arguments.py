@@ -148,7 +148,7 @@ class GatewayArguments:
         typer.Option(
             metavar="MB",
             rich_help_panel=_LIMITS,
-            help="Data in the memory of a worker, TensorFlow's included.",
+            help="Data in the memory of a worker, its libraries' included.",
         ),
     ] = _FILE.worker_bytes >> 20
     tls_cert: TlsCert = ""

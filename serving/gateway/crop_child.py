@@ -212,8 +212,9 @@ def _settings(request: dict[str, Any]) -> CropSettings:
 
 def _failure(error: Exception) -> str:
     """The word for an error that the file may not be to blame for."""
-    # Of TensorFlow and of OpenCV.
-    if type(error).__name__ == "ResourceExhaustedError" or "Insufficient memory" in str(error):
+    # Of Python, OpenCV and OpenVINO.
+    words = ("Insufficient memory", "bad_alloc")
+    if isinstance(error, MemoryError) or any(word in str(error) for word in words):
         return "memory"
     no_room = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "room" if no_room else "error"

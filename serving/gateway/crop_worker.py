@@ -80,8 +80,7 @@ class CropWorker:
         environment = dict(os.environ)
         paths = [str(_ROOT), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        # TensorFlow writes files that it removes at an orderly end only.
+        # Libraries may leave files behind when they are killed.
         self._spool = Spool()
         environment["TMPDIR"] = str(self._spool.folder / "tmp")
         Path(environment["TMPDIR"]).mkdir()

@@ -32,7 +32,7 @@ from serving.pictures.marks import heading_of, judged_faces
 
 _LOG = logging.getLogger(__name__)
 
-# Until the workers are ready; importing TensorFlow takes half a minute on a busy machine.
+# Until the workers are ready; imports take seconds, and many times that on a busy machine.
 _START_SECONDS = 300.0
 
 
