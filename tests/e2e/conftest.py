@@ -8,11 +8,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from e2e.containers import BASE_IMAGE, ROOT, Podman, own, push, reason_not_to_run
 from e2e.workspace import Workspace
+from made_media import write_clips
 
+from benchmarks._harness import media
 from pipeline.config import Config, load_config
 from preprocessing.datasets.demo import make_demo_data
 
@@ -36,6 +39,38 @@ def pushed_model(first_run) -> Path:
     status, summary = first_run
     assert status == 0
     return Path(summary["pushed"])
+
+
+class Excerpt(NamedTuple):
+    """Real clips to extract.
+
+    Attributes:
+      folder: of the clips.
+      arguments: of `deepfake extract`, without `--output`: two frames a clip.
+      with_faces: clips with a face.
+      without: clips without one.
+    """
+
+    folder: Path
+    arguments: list[str]
+    with_faces: int
+    without: int
+
+
+@pytest.fixture(scope="session")
+def excerpt(tmp_path_factory) -> Excerpt:
+    """An excerpt of FaceForensics++; made clips, one without a face, where there is none."""
+    made = tmp_path_factory.mktemp("excerpt")
+    if folder := media("faceforensics_mini"):
+        data, counts = {"layout": "faceforensics", "split": "official"}, (47, 0)
+    else:
+        folder, data, counts = made / "clips", {"layout": "folder", "split": "clip"}, (12, 1)
+        folder.mkdir()
+        write_clips(folder, 6, "{label}{number}.mp4")
+    preset = made / "few_frames.yaml"
+    values = {"name": "few", "data": data, "extraction": {"frames_per_clip": 2}}
+    preset.write_text(json.dumps(values))
+    return Excerpt(folder, ["--preset", str(preset), "--data", str(folder)], *counts)
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,12 @@ folders, but for the folders of data and output: all else goes through Beam's jo
 """
 
 import functools
-import os
+import itertools
 import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -47,9 +48,7 @@ def space(folder):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, pytestconfig, space):
-    if os.environ.get("DEEPFAKE_TEST_PRISM") != "1":
-        pytest.skip("builds a program in Go and takes minutes: asked for by DEEPFAKE_TEST_PRISM=1")
+def server(tmp_path_factory, pytestconfig, space, excerpt):
     if reason := reason_not_to_run():
         pytest.skip(reason)
     program = find_prism(pytestconfig.cache.mkdir("prism"))
@@ -60,7 +59,7 @@ def server(tmp_path_factory, pytestconfig, space):
     server = JobServer(
         program,
         python,
-        shown=[space.data, space.output, private / "environment", Path(sys.prefix)],
+        shown=[space.data, space.output, excerpt.folder, private / "environment", Path(sys.prefix)],
         hidden=[Path(tempfile.gettempdir()), tmp_path_factory.getbasetemp(), ROOT],
         gone=[secret, ROOT / "setup.py"],
         folder=private,
@@ -70,55 +69,68 @@ def server(tmp_path_factory, pytestconfig, space):
         yield started
 
 
-def command(space, output, *more):
-    texts = [f"--set={text}" for text in space.config_texts()]
-    places = ["--data", str(space.data), "--output", str(output)]
-    return ["extract", "--preset", "demo", *places, *texts, *more]
-
-
-def start(space, *more):
+def extract(arguments, output, *more):
+    """A command that runs beside others."""
     code = "import sys; from pipeline.cli import main; sys.exit(main())"
-    arguments = command(space, space.output, *more)
+    command = [sys.executable, "-c", code, "extract", *arguments, "--output", str(output), *more]
     # Who starts tests in the background may have Ctrl-C ignored.
     heeded = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, preexec_fn=heeded)
+    return subprocess.Popen(command, cwd=ROOT, preexec_fn=heeded)
 
 
-def finished(space):
-    return list((space.output / "face-store").rglob("*.tfrecord"))
+@pytest.mark.timeout(1800)
+def test_two_workers_extract_what_one_process_does(server, space, excerpt, tmp_path):
+    """In eight parts, half of them for each; one worker is killed, and its part started again."""
+    output = space.output / "parts"
+    # A clip without a face is said by the status.
+    done = 4 if excerpt.without else 0
 
+    def start(part):
+        beam = ["--beam", server.text(part % 2)]
+        return extract(excerpt.arguments, output, "--part", f"{part}/8", *beam)
 
-@pytest.mark.timeout(1200)
-def test_two_workers_extract_what_one_process_does(server, space, tmp_path):
-    """Each with a part of the clips; one of them is killed, and its part started again."""
-    texts = [server.text(pool) for pool in range(2)]
-    parts = [start(space, "--part", f"{n + 1}/2", "--beam", texts[n]) for n in range(2)]
+    def run(parts):
+        return [start(part).wait(600) for part in parts]
+
+    first, second = start(1), start(2)
     # A child of the worker decodes: it is at work on a clip.
-    until(lambda: any(map(descendants, server.workers(1))), "the second worker decodes", 300)
+    until(lambda: any(map(descendants, server.workers(1))), "the worker decodes", 300)
     for worker in server.workers(1):
         subprocess.run(["kill", "-KILL", str(worker)], check=True)
-    assert parts[0].wait(600) == 0
+    assert second.wait(600) == 0
     # Prism does not start the worker's bundles again, nor does it fail the job.
-    parts[1].send_signal(signal.SIGINT)
-    assert parts[1].wait(300) != 0
-    assert main(command(space, space.output, "--part", "2/2", "--beam", texts[1])) == 0
-    assert main(command(space, space.output, "--status")) == 0
+    first.send_signal(signal.SIGINT)
+    assert first.wait(300) not in (0, done)
+    with ThreadPoolExecutor() as threads:
+        statuses = threads.map(run, [(1, 3, 5, 7), (4, 6, 8)])
+    assert set(itertools.chain(*statuses)) <= {0, done}
 
-    before = {path: path.stat().st_mtime_ns for path in finished(space)}
-    assert main(command(space, space.output, "--beam", texts[0])) == 0
-    assert {path: path.stat().st_mtime_ns for path in finished(space)} == before
-    assert main(command(space, tmp_path / "whole")) == 0
-    assert shards(space.output / "faces") == shards(tmp_path / "whole" / "faces")
-    assert not list(space.output.rglob("*.tmp"))
+    def here(place, *more):
+        return main(["extract", *excerpt.arguments, "--output", str(place), *more])
+
+    assert here(output, "--status") == 0
+    entries = list((output / "face-store").rglob("*.tfrecord"))
+    assert len(entries) == excerpt.with_faces + excerpt.without
+    before = {path: path.stat().st_mtime_ns for path in entries}
+    assert here(output) == here(tmp_path) == done
+    assert {path: path.stat().st_mtime_ns for path in entries} == before
+    assert shards(output / "faces") == shards(tmp_path / "faces")
+    assert not list(output.rglob("*.tmp"))
 
 
 @pytest.mark.timeout(1200)
-def test_all_beam_nodes_of_the_pipeline_run_there(server, space):
+def test_all_beam_nodes_of_the_pipeline_run_there(server, space, tmp_path):
     before = server.started(0)
     status, summary = space.run(f"beam=['{server.text()}']")
     assert status == 0
     assert executed(summary) >= set(JOBS)
     assert summary["extraction"]["clips"] == summary["extraction"]["clips_with_faces"]
+    (faces,) = space.output.glob("artifacts/FaceExtractor/examples/*")
+    texts = [f"--set={text}" for text in space.config_texts()]
+    places = ["--data", str(space.data), "--output", str(tmp_path)]
+    assert main(["extract", "--preset", "demo", *places, *texts]) == 0
+    expected = shards(tmp_path / "faces")
+    assert shards(faces) == {f"Split-{name}": digest for name, digest in expected.items()}
     # A worker for each job.
     assert server.started(0) - before == len(JOBS)
 

@@ -4,17 +4,14 @@ Debian's packages `slurm-wlm` and `munge`; nothing of the system's configuration
 """
 
 import contextlib
-import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
 from extraction import shards
-from made_media import write_clips
 from processes import parent, running
 
-from benchmarks._harness import media
 from benchmarks._slurm import Slurm, reason_not_to_run
 from pipeline.cli import main
 
@@ -57,28 +54,12 @@ def slurm(tmp_path_factory):
         yield slurm
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """An excerpt of FaceForensics++; made clips, one without a face, where there is none.
-
-    Folder, layout, split, how many clips have a face and how many have none.
-    """
-    if folder := media("faceforensics_mini"):
-        return folder, "faceforensics", "official", 47, 0
-    root = tmp_path_factory.mktemp("data")
-    write_clips(root, 6, "{label}{number}.mp4")
-    return root, "folder", "clip", 12, 1
-
-
 @pytest.mark.timeout(1800)
-def test_a_job_array_on_two_nodes_extracts_what_one_process_does(slurm, data, tmp_path, capfd):
+def test_a_job_array_on_two_nodes_extracts_what_one_process_does(slurm, excerpt, tmp_path, capfd):
     """In eight parts, with a node that is lost meanwhile, whose task is requeued."""
-    folder, layout, split, with_faces, without = data
-    few_frames = tmp_path / "few_frames.yaml"
-    values = {"data": {"layout": layout, "split": split}, "extraction": {"frames_per_clip": 2}}
-    few_frames.write_text(json.dumps({"name": "few", **values}))
     output, whole = tmp_path / "out", tmp_path / "whole"
-    variables = {"DATA": str(folder), "OUTPUT": str(output), "PRESET": str(few_frames)}
+    preset, data = excerpt.arguments[1::2]
+    variables = {"DATA": data, "OUTPUT": str(output), "PRESET": preset}
     job = slurm.submit("--array=0-7", DEEPFAKE_PARTS="8", **variables)
     nodes = ("squeue", "-h", "-o", "%N")
     slurm.until(lambda: "n2" in slurm.run(*nodes), "a task runs on each node", 300)
@@ -92,12 +73,12 @@ def test_a_job_array_on_two_nodes_extracts_what_one_process_does(slurm, data, tm
     assert "Restarts=1" in tasks, "the task of the lost node was requeued"
 
     def extract(place, *more):
-        given = ["--preset", str(few_frames), "--data", str(folder), "--output", str(place)]
-        status = main(["extract", *given, *more])
+        status = main(["extract", *excerpt.arguments, "--output", str(place), *more])
         return status, capfd.readouterr().out
 
     status, said = extract(output, "--status")
     assert status == 0
+    with_faces, without = excerpt.with_faces, excerpt.without
     counts = f"{with_faces} done with faces, {without} done without, 0 failed, 0 to do"
     assert f"{with_faces + without} clips: {counts}" in said
     before = len(list((output / "face-store").rglob("*.tfrecord")))
