@@ -16,10 +16,14 @@ _BATCH = 32
 
 
 class CropMeter:
-    """Finds the face in crops, which may fill them, with MTCNN."""
+    """Finds the face in crops, which may fill them, with MTCNN.
 
-    def __init__(self) -> None:
-        self._detector = FaceDetector(_MIN_FACE, _MIN_SCORE)
+    Args:
+      threads: as of `FaceDetector`.
+    """
+
+    def __init__(self, threads: int = 0) -> None:
+        self._detector = FaceDetector(_MIN_FACE, _MIN_SCORE, threads)
 
     def faces(self, crops: Sequence[np.ndarray]) -> list[Face | None]:
         """The largest face of each crop, in pixels of the crop; None where no face is found.

@@ -82,11 +82,12 @@ class FaceCropper:
     def __init__(self, settings: CropSettings, threads: int = 0, limits: Limits | None = None):
         self.settings = settings
         self._limits = limits or Limits()
+        self._threads = threads
         self._decoder = Decoder(threads, limits=self._limits)
         # Crops that nobody measures need not be decoded.
         self._as_stored = settings.precropped and settings.crop_by != LANDMARKS
         if not self._as_stored:
-            # While this process imports TensorFlow, which takes longer.
+            # It gets ready while this process loads the networks.
             self._decoder.start()
         self._search: FaceSearch | None = None
         self._filter = QualityFilter(
@@ -103,7 +104,7 @@ class FaceCropper:
 
     @functools.cached_property
     def _given(self) -> GivenCrops:
-        return GivenCrops(self.settings)
+        return GivenCrops(self.settings, self._threads)
 
     def close(self) -> None:
         """Ends the child processes; they start again when they are needed."""

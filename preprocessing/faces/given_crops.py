@@ -64,12 +64,13 @@ class GivenCrops:
 
     Args:
       settings: say which geometry that is.
+      threads: that search; 0 leaves it to the libraries.
     """
 
-    def __init__(self, settings: CropSettings):
+    def __init__(self, settings: CropSettings, threads: int = 0):
         self._settings = settings
         self._wanted = wanted_geometry(settings)
-        self._meter = CropMeter() if settings.crop_by == LANDMARKS else None
+        self._meter = CropMeter(threads) if settings.crop_by == LANDMARKS else None
 
     def crops(self, frames: Iterable[Frame]) -> Iterator[GivenCrop]:
         """Yields what becomes of each picture, in order; some are held in memory at a time."""

@@ -17,8 +17,8 @@ class Limits:
       packets: of a film, which are its frames; 5 million are 23 hours at 60 frames a second.
       seconds: that a film may play; None for any.
       bytes: of the file; None for any.
-      wall_seconds: that the decoder may work on one file, waiting for the caller excluded; None
-        for any. Exceeding it is a `DecodingFailed`, because it depends on the machine.
+      wall_seconds: that the caller may wait for the decoder, over one file; None for any. Exceeding
+        it is a `DecodingFailed`, because it depends on the machine.
     """
 
     pixels: int = 64_000_000

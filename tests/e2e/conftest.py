@@ -8,10 +8,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from e2e.containers import BASE_IMAGE, ROOT, Podman, own, push, reason_not_to_run
+from e2e.excerpt import Excerpt, make_excerpt
 from e2e.workspace import Workspace
 from made_media import write_clips
 
@@ -41,36 +41,17 @@ def pushed_model(first_run) -> Path:
     return Path(summary["pushed"])
 
 
-class Excerpt(NamedTuple):
-    """Real clips to extract.
-
-    Attributes:
-      folder: of the clips.
-      arguments: of `deepfake extract`, without `--output`: two frames a clip.
-      with_faces: clips with a face.
-      without: clips without one.
-    """
-
-    folder: Path
-    arguments: list[str]
-    with_faces: int
-    without: int
-
-
 @pytest.fixture(scope="session")
 def excerpt(tmp_path_factory) -> Excerpt:
     """An excerpt of FaceForensics++; made clips, one without a face, where there is none."""
-    made = tmp_path_factory.mktemp("excerpt")
+    place = tmp_path_factory.mktemp("excerpt")
     if folder := media("faceforensics_mini"):
-        data, counts = {"layout": "faceforensics", "split": "official"}, (47, 0)
-    else:
-        folder, data, counts = made / "clips", {"layout": "folder", "split": "clip"}, (12, 1)
-        folder.mkdir()
-        write_clips(folder, 6, "{label}{number}.mp4")
-    preset = made / "few_frames.yaml"
-    values = {"name": "few", "data": data, "extraction": {"frames_per_clip": 2}}
-    preset.write_text(json.dumps(values))
-    return Excerpt(folder, ["--preset", str(preset), "--data", str(folder)], *counts)
+        data = {"layout": "faceforensics", "split": "official"}
+        return make_excerpt(place, folder, data, 47, 0)
+    folder = place / "clips"
+    folder.mkdir()
+    write_clips(folder, 6, "{label}{number}.mp4")
+    return make_excerpt(place, folder, {"layout": "folder", "split": "clip"}, 12, 1)
 
 
 @pytest.fixture(scope="session")

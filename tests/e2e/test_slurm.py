@@ -9,11 +9,14 @@ import signal
 from pathlib import Path
 
 import pytest
+from e2e.excerpt import make_excerpt
+from e2e.workspace import Workspace
 from extraction import shards
 from processes import parent, running
 
 from benchmarks._slurm import Slurm, reason_not_to_run
 from pipeline.cli import main
+from preprocessing.datasets.demo import make_demo_data
 
 pytestmark = [
     pytest.mark.slow,
@@ -54,13 +57,19 @@ def slurm(tmp_path_factory):
         yield slurm
 
 
+@pytest.fixture
+def demo_clips(tmp_path):
+    """The clips of a small demo, as `excerpt`."""
+    space = Workspace(tmp_path / "demo", tmp_path)
+    make_demo_data(space.data, space.config().data.demo)
+    return make_excerpt(tmp_path, space.data, {"layout": "demo", "split": "official"}, 36, 0)
+
+
 @pytest.mark.timeout(1800)
 def test_a_job_array_on_two_nodes_extracts_what_one_process_does(slurm, excerpt, tmp_path, capfd):
     """In eight parts, with a node that is lost meanwhile, whose task is requeued."""
-    output, whole = tmp_path / "out", tmp_path / "whole"
-    preset, data = excerpt.arguments[1::2]
-    variables = {"DATA": data, "OUTPUT": str(output), "PRESET": preset}
-    job = slurm.submit("--array=0-7", DEEPFAKE_PARTS="8", **variables)
+    output = tmp_path / "out"
+    job = submit(slurm, excerpt, output)
     nodes = ("squeue", "-h", "-o", "%N")
     slurm.until(lambda: "n2" in slurm.run(*nodes), "a task runs on each node", 300)
     slurm.until((output / "parts").is_dir, "a part has begun", 300)
@@ -71,18 +80,35 @@ def test_a_job_array_on_two_nodes_extracts_what_one_process_does(slurm, excerpt,
     tasks = slurm.wait(job, 900)
     assert tasks.count("JobState=COMPLETED") == 8, tasks
     assert "Restarts=1" in tasks, "the task of the lost node was requeued"
+    assert_complete(output, excerpt, tmp_path / "whole", capfd)
+
+
+@pytest.mark.timeout(900)
+def test_the_demo_is_extracted_so_too(slurm, demo_clips, tmp_path, capfd):
+    tasks = slurm.wait(submit(slurm, demo_clips, tmp_path / "out"), 600)
+    assert tasks.count("JobState=COMPLETED") == 8, tasks
+    assert_complete(tmp_path / "out", demo_clips, tmp_path / "whole", capfd)
+
+
+def submit(slurm, clips, output):
+    preset, data = clips.arguments[1::2]
+    variables = {"DATA": data, "OUTPUT": str(output), "PRESET": preset}
+    return slurm.submit("--array=0-7", DEEPFAKE_PARTS="8", **variables)
+
+
+def assert_complete(output, clips, whole, capfd):
+    """Nothing is missing, nothing is done again, and the records are those of one process."""
 
     def extract(place, *more):
-        status = main(["extract", *excerpt.arguments, "--output", str(place), *more])
+        status = main(["extract", *clips.arguments, "--output", str(place), *more])
         return status, capfd.readouterr().out
 
     status, said = extract(output, "--status")
     assert status == 0
-    with_faces, without = excerpt.with_faces, excerpt.without
-    counts = f"{with_faces} done with faces, {without} done without, 0 failed, 0 to do"
-    assert f"{with_faces + without} clips: {counts}" in said
+    counts = f"{clips.with_faces} done with faces, {clips.without} done without, 0 failed, 0 to do"
+    assert f"{clips.with_faces + clips.without} clips: {counts}" in said
     before = len(list((output / "face-store").rglob("*.tfrecord")))
-    done = 4 if without else 0
+    done = 4 if clips.without else 0
     assert extract(output)[0] == done
     assert len(list((output / "face-store").rglob("*.tfrecord"))) == before
     assert extract(whole)[0] == done
