@@ -17,7 +17,7 @@ COMMON = [
     # that accepts numpy 1; one version for both makes the demo's dataset equal, byte for byte.
     "opencv-python-headless==4.11.0.86",
     "mtcnn==1.0.0",
-    # Runs MTCNN's networks: made for small networks on CPUs, and imported in half a second.
+    # Runs MTCNN's networks: made for networks on CPUs, and imported in half a second.
     "openvino==2026.4.1",
     # Media: FFmpeg's demuxers and decoders in a wheel, opened from file objects; pictures of every
     # common format with their EXIF orientation, HEIC through libheif.

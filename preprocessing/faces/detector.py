@@ -221,8 +221,12 @@ def _windows(frames: np.ndarray, boxes: np.ndarray, index: np.ndarray, side: int
 def _sampled(picture: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Pixels at the places `columns` [n, side] and `rows` [n, side]: uint8 [n, side, side, 3]."""
     shape = (*columns.shape, columns.shape[1])
-    top, left = (max(0, int(places.min()) - 1) for places in (rows, columns))
-    bottom, right = (max(2, int(places.max()) + 3) for places in (rows, columns))
+    # At least a pixel is left where all places are outside.
+    top, left = (
+        min(max(0, int(places.min()) - 1), length - 1)
+        for places, length in zip((rows, columns), picture.shape, strict=False)
+    )
+    bottom, right = (max(1, int(places.max()) + 3) for places in (rows, columns))
     maps = [
         np.broadcast_to(places - corner, shape).reshape(-1, shape[2])
         for places, corner in ((columns[:, None], left), (rows[:, :, None], top))

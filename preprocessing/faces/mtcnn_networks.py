@@ -1,8 +1,8 @@
 """The three networks of MTCNN in OpenVINO, with the `mtcnn` package's weights.
 
 The package builds its networks of Keras layers, and importing TensorFlow and Keras takes longer
-than all that a prediction does with these networks. OpenVINO is imported in half a second, and made
-for small networks on CPUs. The package `mtcnn` is not imported: only its files are read.
+than all that a prediction does with these networks. OpenVINO is made for networks on CPUs, and
+imported in half a second. The package `mtcnn` is not imported: only its files are read.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ class Network:
             "INFERENCE_NUM_THREADS": threads,
             # Processes side by side would be pinned to the same CPUs.
             "ENABLE_CPU_PINNING": False,
+            # Shapes whose code is kept: each picture of another size, and each other number of
+            # crops, adds some, and the default of 5,000 takes gigabytes.
+            "CPU_RUNTIME_CACHE_CAPACITY": 64,
         }
         model = _core().compile_model(_build(name), "CPU", settings)
         self._request = model.create_infer_request()

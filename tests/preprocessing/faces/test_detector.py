@@ -104,6 +104,41 @@ def test_windows_are_those_of_tensorflow(size):
     assert np.abs(windows - expected)[inside].max() <= 2
 
 
+@pytest.mark.parametrize("place", [-500, 500])
+def test_windows_outside_of_the_frame_are_black(place):
+    frames = np.full((1, 40, 60, 3), 200, np.uint8)
+    boxes = np.array([[place, place, place + 30, place + 30], [10, place, 40, place + 30]])
+    for box in boxes.astype(np.float32):
+        assert not _windows(frames, box[None], np.zeros(1, np.int32), 24).any()
+
+
+def test_memory_does_not_grow_with_the_number_of_sizes():
+    code = """
+import numpy as np
+from pathlib import Path
+from preprocessing.faces.detector import FaceDetector
+
+def megabytes():
+    (line,) = [li for li in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in li]
+    return int(line.split()[1]) / 1024
+
+random = np.random.default_rng(0)
+noise = random.integers(0, 256, (700, 900, 3), np.uint8)
+detector = FaceDetector(threads=1)
+for number in range(60):
+    height, width = random.integers(300, 700), random.integers(300, 900)
+    detector.detect(np.ascontiguousarray(noise[:height, :width])[None])
+    if number == 10:
+        before = megabytes()
+print(megabytes() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=300, capture_output=True, text=True
+    )
+    # With a cache for each size it is beyond 100.
+    assert float(done.stdout) < 50
+
+
 def test_tensorflow_is_not_imported():
     """Which takes longer than finding faces, and three times the memory of a gateway's worker."""
     code = """
