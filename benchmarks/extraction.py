@@ -58,6 +58,7 @@ def main() -> None:
             16 if options.quick else 32,
             options.facenet,
         )
+        figures |= _fakes_of_one_original(paths, 16 if options.quick else 32)
         figures |= _two_workers(spread(paths, 2), rounds=1 if options.quick else 2)
         figures |= _memory(paths[0], Path(folder), frames=60 if options.quick else 300)
     if not options.facenet:
@@ -174,6 +175,33 @@ def _against_plain_loop(paths: list[Path], frames: int, facenet: str | None) -> 
         ),
         "mean_box_difference_in_pixels": Figure(float(np.mean(differences or [0.0]))),
         **others,
+    }
+
+
+def _fakes_of_one_original(paths: list[Path], frames: int) -> dict[str, Figure]:
+    """Fakes whose original was searched before, in clips a second, over one whose was not.
+
+    Of FaceForensics++, whose fakes are called by their original: 253_183.mp4 of 253.mp4.
+    """
+    fakes_of: dict[str, list[Path]] = {}
+    for path in paths:
+        name, underscore, _ = path.stem.partition("_")
+        if underscore:
+            fakes_of.setdefault(name, []).append(path)
+    known = [(path, fakes_of.get(path.stem, [])) for path in paths]
+    original, fakes = max(known, key=lambda pair: len(pair[1]))
+    if len(fakes) < 2:
+        return {}
+    cropper = FaceCropper(_settings(frames))
+    cropper.crops(original)  # The first clip takes longer.
+    seconds = []
+    for fake in fakes:
+        start = time.perf_counter()
+        cropper.crops(fake, original)
+        seconds.append(time.perf_counter() - start)
+    print(f"\nfakes of {original.name}: " + ", ".join(f"{second:.2f} s" for second in seconds))
+    return {
+        "fakes_of_a_known_original_over_unknown": Figure(float(seconds[0] / np.mean(seconds[1:])))
     }
 
 

@@ -51,7 +51,8 @@ def extract_clip(
             for path in files:
                 _check_present(folder / path)
             original = _media(folder, clip.source, frames_of_original) if original_now else None
-            crops, counts = cropper.crops(_media(folder, clip.path, clip.frames), original)
+            media = _media(folder, clip.path, clip.frames)
+            crops, counts = cropper.crops(media, original, is_original=not clip.label)
         if not crops:
             reason = _why_none(counts)
     except UnreadableMedia as error:

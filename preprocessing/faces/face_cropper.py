@@ -25,6 +25,7 @@ from preprocessing.faces.face_selection import (
     select,
 )
 from preprocessing.faces.given_crops import TOO_TIGHT, GivenCrops, encode_jpeg
+from preprocessing.faces.known_faces import KnownFaces
 from preprocessing.faces.quality import QualityFilter
 from preprocessing.faces.search import FaceSearch, SearchedFrame
 from preprocessing.faces.shots import Look, ShotDetector
@@ -90,6 +91,7 @@ class FaceCropper:
             # It gets ready while this process loads the networks.
             self._decoder.start()
         self._search: FaceSearch | None = None
+        self._known = KnownFaces()
         self._filter = QualityFilter(
             min_size=settings.min_face_size,
             min_score=settings.min_face_score,
@@ -116,8 +118,12 @@ class FaceCropper:
         original: Media | None = None,
         check: Callable[[], None] | None = None,
         policy: str | None = None,
+        is_original: bool = False,
     ) -> tuple[list[Crop], FaceCounts]:
         """Returns the crops of a clip in order of frame and track, and what was counted.
+
+        An original is searched once for all fakes that were made from it, while it is among the
+        last thousand.
 
         Args:
           path: a video or picture, a folder with the frames of a video as pictures, or these
@@ -126,6 +132,7 @@ class FaceCropper:
             faces are cut out of `path`, so that crops of both with one frame number are a pair.
           check: called with each frame of `path`; what it raises ends the work.
           policy: takes the place of the settings' policy for this file.
+          is_original: whether `path` may come again as the original of a fake.
 
         Raises:
           UnreadableMedia: no frame could be decoded.
@@ -134,7 +141,7 @@ class FaceCropper:
         """
         policy = self.settings.policy if policy is None else policy
         infos: list[MediaInfo] = []
-        crops, counts = self._crops(path, original, check, policy, infos.append)
+        crops, counts = self._crops(path, original, check, policy, infos.append, is_original)
         notes = dict.fromkeys(note for info in infos for note in info.notes)
         return crops, dataclasses.replace(counts, notes=[*notes, *counts.notes])
 
@@ -145,6 +152,7 @@ class FaceCropper:
         check: Callable[[], None] | None,
         policy: str,
         tell: Callable[[MediaInfo], None],
+        is_original: bool,
     ) -> tuple[list[Crop], FaceCounts]:
         frames = _checked(self._frames(path, tell), check)
         if self._search is None:
@@ -158,7 +166,10 @@ class FaceCropper:
                     return crops, dataclasses.replace(counts, boxes="original")
             except _NoPartner:
                 pass
-        crops, counts = self._cut(self._search.faces(_keep_last(frames, last_frame)), policy)
+        searched = self._search.faces(_keep_last(frames, last_frame))
+        if is_original:
+            searched = self._known.remembered(path, searched)
+        crops, counts = self._cut(searched, policy)
         by_landmarks = self.settings.crop_by == LANDMARKS
         if by_landmarks and counts.frames == 1 and not counts.faces and _is_compact(last_frame[0]):
             return self._filling(last_frame[0], counts)
@@ -215,14 +226,16 @@ class FaceCropper:
         """The frames of `path` with the faces of `original`."""
         if not is_present(original):
             raise _NoPartner
-        search = cast("FaceSearch", self._search)
-        try:
-            faces_by_index = {
-                frame.index: (frame.pixels.shape, faces)
-                for frame, _, faces in search.faces(self._frames(original))
-            }
-        except UnreadableMedia as error:
-            raise _NoPartner from error
+        faces_by_index = self._known.of(original)
+        if faces_by_index is None:
+            search = cast("FaceSearch", self._search)
+            searched = self._known.remembered(original, search.faces(self._frames(original)))
+            try:
+                faces_by_index = {
+                    frame.index: (frame.pixels.shape, faces) for frame, _, faces in searched
+                }
+            except UnreadableMedia as error:
+                raise _NoPartner from error
         for frame in self._frames(path, tell, len(faces_by_index), list(faces_by_index)):
             shape, faces = faces_by_index[frame.index]
             if frame.pixels.shape != shape:

@@ -1,5 +1,8 @@
 """From one clip to its crops, with the real networks."""
 
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from preprocessing.faces import face_cropper, quality
 from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from preprocessing.faces.detector import overlap
 from preprocessing.faces.face_cropper import BYSTANDER, TOO_SHORT, FaceCounts, FaceCropper
+from preprocessing.faces.search import FaceSearch
 
 SETTINGS = CropSettings(frames_per_clip=6)
 PRECROPPED = SETTINGS.replace(precropped=True)
@@ -182,6 +186,33 @@ def test_a_fake_can_be_cut_at_the_places_of_its_original(cropper, folder):
         assert one.jpeg != other.jpeg
     short, _ = cropper.crops(folder / "forged_short.mp4", folder / "original.mp4")
     assert [crop.frame.index for crop in short] == [1, 3, 5]
+
+
+def test_an_original_is_searched_once_until_it_changes(folder, tmp_path, monkeypatch):
+    searched = []
+    faces = FaceSearch.faces
+
+    def counted(self, frames):
+        searched.append(1)
+        return faces(self, frames)
+
+    monkeypatch.setattr(FaceSearch, "faces", counted)
+    copy = Path(shutil.copy(folder / "original.mp4", tmp_path))
+    cropper = FaceCropper(SETTINGS)
+    cropper.crops(copy, is_original=True)
+    first, counts = cropper.crops(folder / "forged.mp4", copy)
+    assert counts.boxes == "original"
+    cropper.crops(folder / "forged_short.mp4", copy)
+    assert len(searched) == 1
+    # Another film under the same name.
+    shutil.copy(folder / "forged_small.mp4", copy)
+    _, counts = cropper.crops(folder / "forged.mp4", copy)
+    assert (counts.boxes, len(searched)) == ("own", 3)
+    shutil.copy(folder / "original.mp4", copy)
+    again, _ = cropper.crops(folder / "forged.mp4", copy)
+    assert len(searched) == 4
+    for crop, other in zip(first, again, strict=True):
+        assert crop.jpeg == other.jpeg
 
 
 @pytest.mark.parametrize("original", ["missing.mp4", "forged_small.mp4"])
