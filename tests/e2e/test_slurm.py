@@ -62,7 +62,9 @@ def demo_clips(tmp_path):
     """The clips of a small demo, as `excerpt`."""
     space = Workspace(tmp_path / "demo", tmp_path)
     make_demo_data(space.data, space.config().data.demo)
-    return make_excerpt(tmp_path, space.data, {"layout": "demo", "split": "official"}, 36, 0)
+    sizes = {"train_identities": 8, "val_identities": 3, "test_identities": 4}
+    data = {"layout": "demo", "split": "official", "demo": sizes}
+    return make_excerpt(tmp_path, space.data, data, 36, 0)
 
 
 @pytest.mark.timeout(1800)
