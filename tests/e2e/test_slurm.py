@@ -61,9 +61,9 @@ def slurm(tmp_path_factory):
 def demo_clips(tmp_path):
     """The clips of a small demo, as `excerpt`."""
     space = Workspace(tmp_path / "demo", tmp_path)
-    make_demo_data(space.data, space.config().data.demo)
-    sizes = {"train_identities": 8, "val_identities": 3, "test_identities": 4}
-    data = {"layout": "demo", "split": "official", "demo": sizes}
+    demo = space.config().data.demo
+    make_demo_data(space.data, demo)
+    data = {"layout": "demo", "split": "official", "demo": demo.to_dict()}
     return make_excerpt(tmp_path, space.data, data, 36, 0)
 
 

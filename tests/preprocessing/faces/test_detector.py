@@ -140,7 +140,7 @@ print(megabytes() - before)
 
 
 def test_tensorflow_is_not_imported():
-    """Which takes longer than finding faces, and three times the memory of a gateway's worker."""
+    """Which would cost each worker of the gateway seconds and memory."""
     code = """
 import sys
 from preprocessing.faces.crop_settings import CropSettings
