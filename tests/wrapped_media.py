@@ -189,7 +189,7 @@ def _with_pixel_crop(path: Path, frames: Frames) -> Path:
 
 def _with_display_size(path: Path, frames: Frames) -> Path:
     """Matroska's DisplayWidth and DisplayHeight alone tell the aspect ratio: VP9 does not."""
-    encode(path, squeezed(frames), "libvpx-vp9")
+    encode(path, squeezed(frames), "libvpx-vp9", options={"crf": "5"})
     height, width = frames[0].shape[:2]
     sizes = ((b"\x54\xb0", width), (b"\x54\xba", height))
     elements = b"".join(name + b"\x82" + struct.pack(">H", size) for name, size in sizes)

@@ -86,7 +86,7 @@ def folded(model: keras.Model) -> keras.Model:
         if isinstance(layer, keras.Model):
             return folded(layer)
         if layer.name in biases:
-            return Bias(name=layer.name)
+            return Bias(name=layer.name, dtype=layer.dtype_policy)
         config = layer.get_config()
         if layer.name in convolutions:
             config["use_bias"] = False

@@ -1,4 +1,4 @@
-"""One clip in many wrappings gets one verdict, by the demo's model."""
+"""One clip in many wrappings gets one verdict, by the starter."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from wrapped_media import WRAPPINGS, encode, squeezed
 
 from preprocessing.media.video import sample_frames
+from serving.model import starter
 from serving.model.predictor import Predictor
-from serving.model.verdict import NOT_A_VERDICT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -35,43 +35,36 @@ LOSSES = {
     single_fields: ("combed.ts",),
     list: tuple(WRAPPINGS),
 }
-# No coding loses what 256 dithered colours lose: here the verdict counts.
-VERDICT_ONLY = frozenset(("animation.gif",))
 
 
-def test_one_clip_in_many_wrappings_has_one_verdict(demo_model, tmp_path):
-    check(demo_model, tmp_path)
-
-
-def check(model, folder):
+def test_one_clip_in_many_wrappings_has_one_verdict(tmp_path):
     """Each logit may be as far from the clip's as a re-encoded clip's with the same loss is.
 
     The plain wrapping is a control as well: the clip re-encoded with the settings of the others.
+    The starter is the model since it is the same wherever the test runs. It has not seen drawn
+    faces like the clip's, so what it calls the clip counts only in that it does not change.
     """
-    predictor = Predictor(model)
+    predictor = Predictor(starter.FOLDER)
     frames = [frame.pixels for frame in sample_frames(CLIP, 100)]
     plain = predictor.predict(CLIP)
-    # What a model of real data would be allowed to say.
-    # Its 20 persons of validation cannot show the usual 1%.
     word = plain.wording.at(0.1).thresholds.verdict
     assert word(plain.logit) == "fake"
-    assert plain.verdict == NOT_A_VERDICT
     bounds, away = {}, {}
     for loss, names in LOSSES.items():
         controls = [
-            predictor.predict(encode(folder / "a.mp4", loss(frames), options={"crf": str(rate)}))
+            predictor.predict(encode(tmp_path / "a.mp4", loss(frames), options={"crf": str(rate)}))
             for rate in RATES
         ]
-        controls.append(predictor.predict(WRAPPINGS["plain.mp4"](folder / "a.mp4", loss(frames))))
+        controls.append(predictor.predict(WRAPPINGS["plain.mp4"](tmp_path / "a.mp4", loss(frames))))
         bound = max(abs(control.logit - plain.logit) for control in controls)
         print(f"\ncontrols ({loss.__name__}) are up to {bound:.3f} away")
         for name in names:
             bounds.setdefault(name, bound)
     for name, make in WRAPPINGS.items():
-        found = predictor.predict(make(folder / name, frames))
+        found = predictor.predict(make(tmp_path / name, frames))
         away[name] = abs(found.logit - plain.logit)
         print(f"{name:22}{word(found.logit):10}{found.logit:8.3f}{bounds[name]:8.3f}", flush=True)
         assert word(found.logit) == "fake", name
     predictor.close()
     beyond = {name: distance for name, distance in away.items() if distance > bounds[name]}
-    assert set(beyond) <= VERDICT_ONLY, beyond
+    assert not beyond
