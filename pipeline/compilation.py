@@ -195,7 +195,7 @@ def check(target: Target, config: Config) -> None:
 def _places(config: Config) -> dict[str, str]:
     """Key of the configuration -> what tasks read or write there."""
     places = {"output": config.output, "data.dir": config.data.dir, "data.list": config.data.list}
-    if config.model.weights not in ("none", "imagenet"):
+    if config.model.weights not in ("none", "imagenet", "starter"):
         places["model.weights"] = config.model.weights
     return {key: path for key, path in places.items() if path}
 

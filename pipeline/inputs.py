@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.trainer.config import needs_fakes
+from components.trainer.config import ModelConfig, needs_fakes
 from pipeline.config import Config
 from preprocessing.datasets.clip import FAKE, Clip
 from preprocessing.datasets.demo_config import is_made
@@ -23,7 +23,9 @@ from preprocessing.support.errors import UsageError
 from preprocessing.support.files import in_bucket, place, replacing, snapshot
 from preprocessing.support.fingerprint import settings_digest
 from preprocessing.support.storage.bucket_path import is_remote
+from serving.model import card
 from serving.model.provenance import Provenance, TrainedOn
+from serving.model.starter import starter_path
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
 # the result. Not 1, so that a caller can tell it from a failure.
@@ -76,6 +78,12 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     say(table)
     for warning in check_trainable(manifest, needs_fakes(config.training)):
         say(f"warning: {warning}")
+    if (start := starting_point(config.model)) and start.trained_on:
+        seen = ", ".join(dataset.text() for dataset in start.trained_on)
+        say(
+            f"warning: {start.name}, whose weights training starts from, learnt from {seen}: what "
+            "this run measures on clips or persons of these is too good"
+        )
     path = folder / f"manifest-{manifest.digest[:16]}.csv"
     manifest.write_csv(path)
     schema = folder / f"schema-{settings_digest(SCHEMA.read_text(encoding='utf-8'))}" / SCHEMA.name
@@ -93,19 +101,36 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
 
 
 def provenance(config: Config, manifest: Manifest) -> Provenance:
-    """The provenance of a model of this run, as far as its data shows it."""
+    """The provenance of a model of this run, as far as its data and its weights show it."""
     clips = [clip for clip in manifest.clips if clip.split == "train"]
     datasets = sorted({clip.dataset for clip in clips})
     made_data = "demo" in datasets or is_made(place(manifest.root))
+    trained_on = [_trained_on(name, [c for c in clips if c.dataset == name]) for name in datasets]
+    summary, terms = f"{config.model.backbone}, trained on {', '.join(datasets)}", ""
+    if start := starting_point(config.model):
+        trained_on += start.trained_on
+        summary += f", from the weights of {start.name}"
+        terms = start.terms
     return Provenance(
         name=config.name,
-        summary=f"{config.model.backbone}, trained on {', '.join(datasets)}",
-        trained_on=tuple(
-            _trained_on(name, [c for c in clips if c.dataset == name]) for name in datasets
-        ),
+        summary=summary,
+        trained_on=tuple(trained_on),
         never_shown="real faces and real deepfakes" if made_data else "",
+        terms=terms,
         made_data=made_data,
     )
+
+
+def starting_point(model: ModelConfig) -> Provenance | None:
+    """The provenance of the model whose weights training starts from; None for other weights.
+
+    Raises:
+      UsageError: there is no such model.
+    """
+    if not model.starts_from_model:
+        return None
+    folder = starter_path("model.weights") if model.weights == "starter" else model.weights
+    return card.read(card.find_saved_model(folder)).provenance
 
 
 def _trained_on(dataset: str, clips: list[Clip]) -> TrainedOn:

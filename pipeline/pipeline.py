@@ -28,6 +28,7 @@ from components.face_extractor.component import FaceExtractor
 from components.report.component import Report
 from components.serving_check.component import ServingCheck
 from components.trainer.backbones.base import backbone_of
+from components.trainer.backbones.weights import weights_digest
 from components.trainer.config import image_size_of
 from pipeline import metadata_store
 from pipeline.beam_runner import beam_args
@@ -171,6 +172,7 @@ def _learning(config: Config, inputs: Inputs, data: _Data, kubeflow: bool) -> _L
     settings = {
         "model": config.model.to_dict(),
         "training": config.training.to_dict(),
+        "weights": weights_digest(config.model.weights),
         "seed": config.seed,
         "metadata": {
             "extraction": _crop_settings(config).to_dict(),

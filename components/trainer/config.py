@@ -34,7 +34,9 @@ class ModelConfig(Section):
     )
     weights: Text = Field(
         "imagenet",
-        description="imagenet: downloaded; a path: a local .h5 file without the top; none: random.",
+        description="imagenet: downloaded; a path: a local .h5 file without the top, or the folder "
+        "of a model that a run pushed; starter: the model that comes with the program; none: "
+        "random.",
     )
     # residual is for training from scratch. NASNet expects [-1, 1]; the seed recipe has unit_range.
     input: Literal["rgb", "residual", "unit_range"] = Field(
@@ -87,6 +89,12 @@ class ModelConfig(Section):
                 f"there are no ImageNet weights for the backbone {self.backbone}; set it to none",
             )
         return self
+
+    @property
+    def starts_from_model(self) -> bool:
+        """Whether the weights are those of an exported model."""
+        file = self.weights.lower().endswith((".h5", ".hdf5"))
+        return self.weights not in ("imagenet", "none") and not file
 
 
 class TrainingConfig(Section):
@@ -236,5 +244,10 @@ def check_training(model: ModelConfig, training: TrainingConfig) -> None:
         raise UsageError(
             "training.batch_norm: freeze keeps the statistics of loaded weights, but "
             "model.weights is none; set it to momentum"
+        )
+    if model.starts_from_model and training.batch_norm != "freeze":
+        raise UsageError(
+            f"training.batch_norm: model.weights={model.weights} is an exported model, whose batch "
+            "normalisation is folded into its convolutions; set it to freeze"
         )
     check_block("training.unfreeze_from", training.unfreeze_from, model.backbone)

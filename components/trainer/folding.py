@@ -103,6 +103,40 @@ def folded(model: keras.Model) -> keras.Model:
     return copied
 
 
+def load_folded(network: keras.Model, values: list[np.ndarray]) -> None:
+    """Gives a network the weights of its folded copy, so that it infers what the copy does.
+
+    The scale and the statistics that were folded cannot be told apart any more. Batch
+    normalisation becomes the bias that was left of it, which holds in training only while its
+    statistics are frozen.
+
+    Args:
+      network: functional, without models in it; changed.
+      values: of the variables of `folded(network)`, in their order; what follows is not read.
+
+    Raises:
+      ValueError: they are fewer, or of other shapes.
+    """
+    copy = folded(network)
+    values = values[: len(copy.variables)]
+    if [value.shape for value in values] != [tuple(v.shape) for v in copy.variables]:
+        raise ValueError("the weights are those of another network")
+    for variable, value in zip(copy.variables, values, strict=True):
+        variable.assign(value)
+    for layer in copy.layers:
+        if not layer.weights:
+            continue
+        target, weights = network.get_layer(layer.name), layer.get_weights()
+        if isinstance(layer, Bias):
+            (bias,) = weights
+            weights = [np.ones_like(bias)] * target.scale + [np.zeros_like(bias)] * target.center
+            # The mean, and a variance that is 1 with what is added to it.
+            weights += [-bias, np.full_like(bias, 1.0 - target.epsilon)]
+        elif len(weights) < len(target.weights):  # A convolution, whose bias is in what follows.
+            weights.append(np.zeros(target.weights[-1].shape, np.float32))
+        target.set_weights(weights)
+
+
 def _parts(normalisation: keras.layers.BatchNormalization) -> list[keras.layers.Layer]:
     """The convolutions that make all channels of a layer's input; empty where others do."""
     if normalisation.axis not in (-1, 3):

@@ -35,9 +35,10 @@ def run_fn(fn_args: FnArgs) -> None:
       fn_args: of TFX's Trainer: `train_files` and `eval_files` (globs of gzip TFRecords of face
         crops), `transform_graph_path`, `serving_model_dir`, `model_run_dir`, and `custom_config`:
         `model` and `training` (sections of the configuration), `seed`, `metadata` (stored beside
-        the model as it is), `code` (digest of the trainer's code; only the cache key needs it) and
-        `state_dir` (where a killed training goes on; without it each starts anew). The
-        `hyperparameters` of a Tuner, if there are any, replace values of `model` and `training`.
+        the model as it is), `code` and `weights` (digests of the trainer's code and of the weights
+        that it starts from; only the cache key needs them) and `state_dir` (where a killed training
+        goes on; without it each starts anew). The `hyperparameters` of a Tuner, if there are any,
+        replace values of `model` and `training`.
 
     Raises:
       UsageError: a configuration or data that training cannot work with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +15,14 @@ from components.trainer.backbones.base import (
     md5_of,
 )
 from preprocessing.support.errors import UsageError
+from serving.model.starter import FOLDER, starter_path
 
 if TYPE_CHECKING:
     import keras
 
 _LOG = logging.getLogger(__name__)
+
+_HDF5 = (".h5", ".hdf5")
 
 
 def build_backbone(name: str, size: int, weights: str) -> keras.Model:
@@ -27,7 +31,7 @@ def build_backbone(name: str, size: int, weights: str) -> keras.Model:
     Args:
       name: of a `Backbone`.
       size: side of the square input in pixels.
-      weights: `imagenet`, path of a local .h5 file, or `none`.
+      weights: `imagenet`, path of a local .h5 file or of an exported model, `starter` or `none`.
 
     Returns:
       See `Backbone.build`.
@@ -40,7 +44,10 @@ def build_backbone(name: str, size: int, weights: str) -> keras.Model:
     network = backbone.build(size)
     if path is not None:
         try:
-            backbone.load(network, path)
+            if path.is_dir():
+                _load_exported(network, path)
+            else:
+                backbone.load(network, path)
         except (OSError, KeyError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"model.weights: {path} does not hold weights of {name} without its top, or is "
@@ -59,7 +66,7 @@ def check_weights(name: str, weights: str) -> None:
     """
     backbone = backbone_of(name)
     path = find_weights(backbone, weights)
-    if path is not None and md5_of(path) not in backbone.checksums:
+    if path is not None and (path.is_dir() or md5_of(path) not in backbone.checksums):
         import keras
 
         # The smallest size that every network here can be built for: weights do not depend on it.
@@ -81,13 +88,15 @@ def find_weights(backbone: Backbone, weights: str) -> Path | None:
         path = backbone.imagenet()
         _LOG.info("weights of %s: %s, md5 %s (ImageNet)", name, path, md5_of(path))
         return path
-    path = Path(weights).expanduser()
+    path = starter_path("model.weights") if weights == "starter" else Path(weights).expanduser()
+    if path.is_dir():
+        return _exported_model(path, name)
     if not path.is_file():
         raise UsageError(
-            f"model.weights: {weights} is not a file; give imagenet, none, or the path of an .h5 "
-            "file"
+            f"model.weights: {weights} is not there; give imagenet, starter, none, or the path of "
+            "an .h5 file or of an exported model's folder"
         )
-    if path.suffix.lower() not in (".h5", ".hdf5"):
+    if path.suffix.lower() not in _HDF5:
         raise UsageError(f"model.weights: {weights} must be an HDF5 file whose name ends in .h5")
     checksum = md5_of(path)
     for other in backbones().values():
@@ -100,3 +109,42 @@ def find_weights(backbone: Backbone, weights: str) -> Path | None:
     origin = f"ImageNet, {published}" if published else "not one of the known ImageNet files"
     _LOG.info("weights of %s: %s, md5 %s (%s)", name, path, checksum, origin)
     return path
+
+
+def weights_digest(weights: str) -> str:
+    """What tells the content of a file or model from another's at the same path.
+
+    Empty for what has a checksum of its own or no content, and for what is not on this machine.
+    """
+    if weights in ("none", "imagenet"):
+        return ""
+    path = FOLDER if weights == "starter" else Path(weights).expanduser()
+    if path.is_file():
+        return md5_of(path)
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    return hashlib.sha256("".join(map(md5_of, files)).encode()).hexdigest() if files else ""
+
+
+def _exported_model(path: Path, backbone: str) -> Path:
+    """The SavedModel in a folder, if it has this backbone."""
+    from serving.model import card
+
+    folder = card.find_saved_model(path)
+    has = card.read(folder).backbone
+    if has != backbone:
+        raise UsageError(
+            f"model.weights: the model in {folder} has the backbone {has}, not {backbone}; set "
+            f"model.backbone={has}"
+        )
+    _LOG.info("weights of %s: of the model in %s", backbone, folder)
+    return folder
+
+
+def _load_exported(network: keras.Model, folder: Path) -> None:
+    import tensorflow as tf
+
+    from components.trainer.folding import load_folded
+
+    variables = tf.saved_model.load(str(folder)).model_variables
+    # Those of the head come after the backbone's.
+    load_folded(network, [variable.numpy() for variable in variables])
