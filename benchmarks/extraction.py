@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from benchmarks._harness import Figure, clips, finish, parser, spread
+from benchmarks._harness import Figure, clips, finish, parser, peak_megabytes, spread
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import FaceCropper
 from preprocessing.media.frame import middles
@@ -363,14 +363,11 @@ def _peak(options: Any) -> dict[str, float]:
     cropper = FaceCropper(_settings())
     crops, _ = cropper.crops(options.paths[0])
     (child,) = _children()
-    return {"crops": len(crops), "process": _high_water("self"), "decoder": _high_water(child)}
-
-
-def _high_water(process: str) -> float:
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("this system does not tell the peak of a process")
+    return {
+        "crops": len(crops),
+        "process": peak_megabytes(os.getpid()),
+        "decoder": peak_megabytes(int(child)),
+    }
 
 
 # --- processes

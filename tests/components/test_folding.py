@@ -9,7 +9,7 @@ import tensorflow as tf
 from trainer_workbench import MODEL, SIZE, load_network
 
 from components.trainer.config import ModelConfig
-from components.trainer.folding import folded
+from components.trainer.folding import folded, load_folded
 from components.transform.preprocessing import decode_images
 from serving.model import card
 from serving.server.servable import Servable
@@ -29,13 +29,8 @@ def names_of(model: keras.Model, kind: type) -> list[str]:
     return [layer.name for layer in model.layers if isinstance(layer, kind)]
 
 
-@pytest.fixture(scope="module")
-def pixels():
-    return np.random.default_rng(0).normal(0, 1, (3, 8, 8, 4)).astype(np.float32)
-
-
-@pytest.mark.parametrize("use_bias", [False, True])
-def test_every_kind_of_convolution_takes_it_over(pixels, use_bias):
+def every_kind(use_bias: bool, scale: float = 1.0) -> keras.Model:
+    """Every convolution that batch normalisation folds into, of random weights times `scale`."""
     inputs = keras.Input((8, 8, 4))
     options = {"use_bias": use_bias, "bias_initializer": "normal"}
     x = keras.layers.Conv2D(6, 3, **options)(inputs)
@@ -48,9 +43,37 @@ def test_every_kind_of_convolution_takes_it_over(pixels, use_bias):
     sides = [keras.layers.Conv2D(count, 1, **options)(x) for count in (2, 3)]
     x = normalisation(5, "d")(keras.layers.Concatenate()(sides))
     model = keras.Model(inputs, x)
+    model.set_weights([scale * weight for weight in model.get_weights()])
+    return model
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).normal(0, 1, (3, 8, 8, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_every_kind_of_convolution_takes_it_over(pixels, use_bias):
+    model = every_kind(use_bias)
     optimised = folded(model)
     assert names_of(optimised, keras.layers.BatchNormalization) == []
     np.testing.assert_allclose(optimised(pixels), model(pixels), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_folded_weights_go_back_into_a_network_that_is_trained(pixels, use_bias):
+    expected = folded(every_kind(use_bias))
+    values = [variable.numpy() for variable in expected.variables]
+    network = every_kind(use_bias, scale=0.3)
+    load_folded(network, [*values, np.zeros(3)])
+    np.testing.assert_allclose(network(pixels), expected(pixels), rtol=1e-4, atol=1e-5)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    np.testing.assert_allclose(network(pixels, training=True), expected(pixels), 1e-4, 1e-5)
+    np.testing.assert_allclose(folded(network)(pixels), expected(pixels), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="another network"):
+        load_folded(network, values[1:])
 
 
 def test_what_cannot_be_folded_stays(pixels):

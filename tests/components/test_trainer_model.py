@@ -1,13 +1,19 @@
+import shutil
+
 import cv2
 import h5py
 import keras
 import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
-from trainer_workbench import MODEL, SIZE, face_like
+from trainer_workbench import MODEL, SIZE, face_like, load_network
 
 from components.trainer.backbones.base import backbone_of, md5_of
-from components.trainer.backbones.weights import build_backbone, check_weights
+from components.trainer.backbones.weights import (
+    build_backbone,
+    check_weights,
+    weights_digest,
+)
 from components.trainer.config import ModelConfig
 from components.trainer.model import (
     HighPass,
@@ -145,7 +151,7 @@ def test_truncated_weights(tmp_path):
 
 
 def test_weights_that_are_no_file_or_not_hdf5(tmp_path):
-    with pytest.raises(UsageError, match="is not a file"):
+    with pytest.raises(UsageError, match="is not there"):
         build_backbone("tiny", SIZE, str(tmp_path / "absent.h5"))
     (tmp_path / "weights.npz").touch()
     with pytest.raises(UsageError, match=r"ends in \.h5"):
@@ -185,3 +191,37 @@ def test_weights_are_tried_before_anything_else_is_done(tmp_path):
 def test_no_imagenet_weights_for_tiny():
     with pytest.raises(UsageError, match="no ImageNet weights for the backbone tiny"):
         build_backbone("tiny", SIZE, "imagenet")
+
+
+def test_weights_of_a_model_of_this_pipeline(trained, tmp_path):
+    """Its backbone's; the head is new."""
+    check_weights("tiny", str(trained))
+    network = build_backbone("tiny", SIZE, str(trained))
+    expected = network_of(load_network(trained.parent / "logs", ModelConfig(**MODEL)))
+    pixels = np.random.default_rng(0).uniform(-1, 1, (2, SIZE, SIZE, 3)).astype(np.float32)
+    np.testing.assert_allclose(network(pixels), expected(pixels), rtol=1e-4, atol=1e-4)
+    with pytest.raises(UsageError, match="has the backbone tiny, not nasnet_mobile; set model"):
+        check_weights("nasnet_mobile", str(trained))
+    with pytest.raises(UsageError, match="holds no exported model"):
+        check_weights("tiny", str(tmp_path))
+
+
+def test_the_starter_is_a_model_to_start_from():
+    check_weights("efficientnet_lite0", "starter")
+    with pytest.raises(UsageError, match=r"set model\.backbone=efficientnet_lite0"):
+        check_weights("tiny", "starter")
+
+
+def test_other_weights_at_the_same_path_have_another_digest(trained, tmp_path):
+    file, folder = tmp_path / "a.h5", tmp_path / "model"
+    assert weights_digest(str(file)) == ""
+    shutil.copytree(trained, folder)
+    variables = next(folder.glob("variables/*.data-*"))
+    for path, changed in ((file, file), (folder, variables)):
+        digests = set()
+        for content in (b"a", b"b", b"b"):
+            changed.write_bytes(content)
+            digests.add(weights_digest(str(path)))
+        assert len(digests) == 2
+        assert "" not in digests
+    assert weights_digest("starter") != weights_digest("none") == weights_digest("imagenet") == ""

@@ -126,6 +126,7 @@ def test_unknown_preset_names_the_nearest():
         ("training: {batch_size: 3}\n", "wrong.yaml: training.batch_size: 3 is odd"),
         ("extraction: {precropped: true}\n", "unknown key 'extraction.precropped'"),
         ("model: {weights: none}\n", "training.batch_norm: freeze keeps the statistics"),
+        ("model: {weights: starter}\ntraining: {batch_norm: momentum}\n", "set it to freeze"),
         ("model:\n", "model must hold `key: value` lines"),
     ],
 )

@@ -136,3 +136,14 @@ def test_a_model_is_told_what_it_is_trained_on(config, dataset):
 def test_made_data_is_known_whatever_layout_it_is_read_by(config, dataset):
     (dataset / "demo.json").write_text("{}")
     assert prepare(config).provenance["made_data"] is True
+
+
+def test_a_model_is_told_what_its_weights_learnt_from_before(config, dataset):
+    started = config.model.replace(backbone="efficientnet_lite0", weights="starter")
+    said = []
+    found = prepare(config.replace(model=started), said.append).provenance
+    assert found["summary"].endswith("trained on folder, from the weights of starter")
+    assert [each["dataset"] for each in found["trained_on"]] == ["folder", "Celeb-DF v2", "DFDC"]
+    assert "research" in found["terms"]
+    (warning,) = (text for text in said if "starter" in text)
+    assert "learnt from Celeb-DF v2 (119 real" in warning

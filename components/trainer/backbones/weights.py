@@ -15,7 +15,7 @@ from components.trainer.backbones.base import (
     md5_of,
 )
 from preprocessing.support.errors import UsageError
-from serving.model.starter import FOLDER, starter_path
+from serving.model import starter
 
 if TYPE_CHECKING:
     import keras
@@ -88,7 +88,11 @@ def find_weights(backbone: Backbone, weights: str) -> Path | None:
         path = backbone.imagenet()
         _LOG.info("weights of %s: %s, md5 %s (ImageNet)", name, path, md5_of(path))
         return path
-    path = starter_path("model.weights") if weights == "starter" else Path(weights).expanduser()
+    path = (
+        starter.starter_path("model.weights")
+        if weights == "starter"
+        else Path(weights).expanduser()
+    )
     if path.is_dir():
         return _exported_model(path, name)
     if not path.is_file():
@@ -118,7 +122,7 @@ def weights_digest(weights: str) -> str:
     """
     if weights in ("none", "imagenet"):
         return ""
-    path = FOLDER if weights == "starter" else Path(weights).expanduser()
+    path = starter.FOLDER if weights == "starter" else Path(weights).expanduser()
     if path.is_file():
         return md5_of(path)
     files = sorted(each for each in path.rglob("*") if each.is_file())
