@@ -125,12 +125,18 @@ def starting_point(model: ModelConfig) -> Provenance | None:
     """The provenance of the model whose weights training starts from; None for other weights.
 
     Raises:
-      UsageError: there is no such model.
+      UsageError: there is no such model, or it has another kind of input.
     """
     if not model.starts_from_model:
         return None
     folder = starter_path("model.weights") if model.weights == "starter" else model.weights
-    return card.read(card.find_saved_model(folder)).provenance
+    model_card = card.read(card.find_saved_model(folder))
+    if (kind := model_card.model.get("input", model.input)) != model.input:
+        raise UsageError(
+            f"model.input: the model that training starts from was trained with {kind}, not "
+            f"{model.input}; set model.input={kind}"
+        )
+    return model_card.provenance
 
 
 def _trained_on(dataset: str, clips: list[Clip]) -> TrainedOn:

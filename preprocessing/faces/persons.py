@@ -45,11 +45,15 @@ def patch(pixels: np.ndarray, face: Face) -> np.ndarray:
     """
     side = max(1, round(face.size))
     left, top = (round(float(v)) for v in (face.box[:2] + face.box[2:] - side) / 2)
-    columns = np.arange(left, left + side).clip(0, pixels.shape[1] - 1)
-    rows = np.arange(top, top + side).clip(0, pixels.shape[0] - 1)
+    height, width = pixels.shape[:2]
     if side > 4 * max(pixels.shape):  # A false find; its square could take any amount of memory.
         return np.zeros((SIDE, SIDE, 3), np.float32)
-    square = pixels[rows[:, None], columns]
+    if 0 <= left <= width - side and 0 <= top <= height - side:
+        square = pixels[top : top + side, left : left + side]
+    else:
+        columns = np.arange(left, left + side).clip(0, width - 1)
+        rows = np.arange(top, top + side).clip(0, height - 1)
+        square = pixels[rows[:, None], columns]
     small = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return cv2.GaussianBlur(small.astype(np.float32), (0, 0), 1.0)
 

@@ -277,11 +277,29 @@ def test_fine_tuning_goes_through_both_phases(workbench, tmp_path):
     assert not tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer")
 
 
+def test_training_goes_on_from_a_model_of_this_pipeline(workbench, trained, tmp_path):
+    """Its features are as good for a new head; three steps cannot have taught them."""
+    training = {
+        "batch_norm": "freeze",
+        "head_epochs": 1,
+        "head_learning_rate": 0.1,
+        "epochs": 1,
+        "steps_per_epoch": 3,
+        "learning_rate": 1e-6,
+    }
+    folder = workbench.train(tmp_path, {"weights": str(trained)}, training)
+    of_both = [card.read(each).validation["clip_auc"] for each in (trained, folder)]
+    assert of_both[0] > 0.9
+    assert of_both[1] > 0.9
+    scratch = {**training, "batch_norm": "momentum"}
+    assert card.read(workbench.train(tmp_path, {}, scratch)).validation["clip_auc"] < 0.9
+
+
 @pytest.mark.parametrize(
     ("model", "training", "message"),
     [
         ({"backbone": "resnet"}, {}, "model.backbone: 'resnet' is not known"),
-        ({"weights": "absent.h5"}, {}, "absent.h5 is not a file"),
+        ({"weights": "absent.h5"}, {}, "absent.h5 is not there"),
         ({"image_size": 48}, {}, "give both the same model.image_size"),
         ({}, {"augmentation": "storng"}, "did you mean 'strong'"),
         ({}, {"batch_norm": "freeze"}, "set it to momentum"),

@@ -147,3 +147,6 @@ def test_a_model_is_told_what_its_weights_learnt_from_before(config, dataset):
     assert "research" in found["terms"]
     (warning,) = (text for text in said if "starter" in text)
     assert "learnt from Celeb-DF v2 (119 real" in warning
+    other = started.replace(input="residual")
+    with pytest.raises(UsageError, match=r"was trained with rgb, not residual; set model\.input"):
+        prepare(config.replace(model=other))
