@@ -14,6 +14,7 @@ from preprocessing.extraction import face_example as names
 from preprocessing.support import progress
 from serving.model.aggregation import aggregate, probability
 from serving.model.outputs import APPEARANCE, CropOutputs
+from serving.model.saved_model import load_saved_model
 
 # Records scored at once; more gain nothing on a CPU.
 _BATCH = 32
@@ -32,11 +33,9 @@ class ExampleScorer:
     """
 
     def __init__(self, saved_model: str | Path):
-        import tensorflow as tf
-
         full_float32()
         # The signature does not keep its model alive.
-        self._loaded = tf.saved_model.load(str(saved_model))
+        self._loaded = load_saved_model(saved_model)
         self._score = self._loaded.signatures["serving_examples"]
 
     def outputs(self, records: Sequence[bytes]) -> CropOutputs:

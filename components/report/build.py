@@ -15,6 +15,7 @@ from components.report.background import Pictures
 from components.report.data import Sources, gather
 from components.report.page import render
 from preprocessing.support.files import replacing
+from serving.model.saved_model import load_saved_model
 
 PAGE, DATA = "report.html", "report.json"
 # Of each kind, false alarms and misses; a heat map of NASNetLarge takes 15 s on two cores.
@@ -74,7 +75,7 @@ def _scorer(saved_model: str) -> Iterator[wrong.Score | None]:
     """Scores encoded crops through `serving_default`; None where a model lacks it."""
     import tensorflow as tf
 
-    model = tf.saved_model.load(saved_model)
+    model = load_saved_model(saved_model)
     signature = model.signatures.get("serving_default")
 
     def score(crops: Sequence[bytes]) -> np.ndarray:

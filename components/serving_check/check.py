@@ -16,8 +16,10 @@ from tensorflow.python.util import _pywrap_util_port
 
 from components.evaluation.scores import full_float32
 from components.evaluation.serving_result import ServingResult
+from preprocessing.support.errors import UsageError
 from serving.clients import ClientSettings, ScoringError, connect
 from serving.clients.base import Scorer
+from serving.model.saved_model import load_saved_model
 from serving.model.warmup_requests import FILE as WARMUP_FILE
 from serving.server.process import ServerProcess
 
@@ -119,12 +121,12 @@ def _signature(model: str | Path, report: ServingResult) -> Any:
     """The model and the signature that is served, as (loaded, signature)."""
     try:
         # The signature does not keep its model alive.
-        loaded = tf.saved_model.load(str(model))
+        loaded = load_saved_model(model)
         return loaded, loaded.signatures["serving_default"]
     except KeyError as error:
         report.problems.append(f"the model has no signature {error}")
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        report.problems.append(f"the model cannot be loaded: {str(error).splitlines()[0]}")
+    except UsageError as error:
+        report.problems.append(str(error))
     return None
 
 

@@ -15,6 +15,7 @@ from preprocessing.support.without_keras import without_keras
 from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.outputs import CropOutputs, NoOutputs
+from serving.model.saved_model import load_saved_model
 from serving.model.verdict import Verdict, Wording, judge
 
 if TYPE_CHECKING:
@@ -144,9 +145,9 @@ class Predictor(FilePredictor):
         about = model_card.about(*card.name_and_version(self.model))
         super().__init__(str(self.model), settings, wording, about, all_faces)
         with without_keras():
-            import tensorflow as tf
+            import tensorflow  # noqa: F401
 
-        loaded = tf.saved_model.load(str(self.model))
+        loaded = load_saved_model(self.model)
         self._score = loaded.signatures["serving_default"]
         self._explain = loaded.signatures.get("explain")
         # The function does not keep its model alive.

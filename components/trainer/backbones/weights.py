@@ -145,10 +145,9 @@ def _exported_model(path: Path, backbone: str) -> Path:
 
 
 def _load_exported(network: keras.Model, folder: Path) -> None:
-    import tensorflow as tf
-
     from components.trainer.folding import load_folded
+    from serving.model.saved_model import load_saved_model
 
-    variables = tf.saved_model.load(str(folder)).model_variables
+    variables = load_saved_model(folder).model_variables
     # Those of the head come after the backbone's.
     load_folded(network, [variable.numpy() for variable in variables])
