@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.run import run
+from serving.model import card
 
 pytestmark = pytest.mark.slow
 
@@ -45,3 +46,19 @@ def test_runs_end_to_end_and_counts_add_up(
     assert counts["clips"] == counts["clips_with_faces"] + counts["clips_reported"]
     assert summary["metrics"]["example_count"] == counts["splits"]["test"]["crops"] > 0
     assert bool(summary["pushed"]) == (status == 0)
+
+
+def test_fine_tuning_goes_on_from_the_starter(tmp_path, media):
+    """With the preset as it is, but for the number of steps and crops of a step."""
+    places = [
+        f"data.dir={json.dumps(str(media / 'celeb_df_crops'))}",
+        f"output={json.dumps(str(tmp_path))}",
+    ]
+    small = ["training.epochs=1", "training.steps_per_epoch=4", "training.batch_size=8"]
+    assert run(load_config("fine_tune", [*places, *small, "data.split=official"])) in (0, 3)
+    (model,) = tmp_path.glob("artifacts/Trainer/model/*/Format-Serving")
+    learnt_from = [dataset.dataset for dataset in card.read(model).provenance.trained_on]
+    assert learnt_from == ["folder", "Celeb-DF v2", "DFDC"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    # The starter's features tell most of them apart; a new network's would not, after four steps.
+    assert summary["metrics"]["auc"] > 0.8
