@@ -78,11 +78,11 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     say(table)
     for warning in check_trainable(manifest, needs_fakes(config.training)):
         say(f"warning: {warning}")
-    if (start := starting_point(config.model)) and start.trained_on:
-        seen = ", ".join(dataset.text() for dataset in start.trained_on)
+    comes_from = provenance(config, manifest)
+    if comes_from.started_from:
         say(
-            f"warning: {start.name}, whose weights training starts from, learnt from {seen}: what "
-            "this run measures on clips or persons of these is too good"
+            f"warning: training starts from {comes_from.started_from}: what this run measures on "
+            "clips or persons of these is too good"
         )
     path = folder / f"manifest-{manifest.digest[:16]}.csv"
     manifest.write_csv(path)
@@ -96,7 +96,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
         root=str(manifest.root),
         schema=str(schema),
         attempt=attempt,
-        provenance=provenance(config, manifest).to_dict(),
+        provenance=comes_from.to_dict(),
     )
 
 
@@ -105,19 +105,17 @@ def provenance(config: Config, manifest: Manifest) -> Provenance:
     clips = [clip for clip in manifest.clips if clip.split == "train"]
     datasets = sorted({clip.dataset for clip in clips})
     made_data = "demo" in datasets or is_made(place(manifest.root))
-    trained_on = [_trained_on(name, [c for c in clips if c.dataset == name]) for name in datasets]
-    summary, terms = f"{config.model.backbone}, trained on {', '.join(datasets)}", ""
-    if start := starting_point(config.model):
-        trained_on += start.trained_on
-        summary += f", from the weights of {start.name}"
-        terms = start.terms
+    start = starting_point(config.model)
     return Provenance(
         name=config.name,
-        summary=summary,
-        trained_on=tuple(trained_on),
+        summary=f"{config.model.backbone}, trained on {', '.join(datasets)}",
+        trained_on=tuple(
+            _trained_on(name, [c for c in clips if c.dataset == name]) for name in datasets
+        ),
         never_shown="real faces and real deepfakes" if made_data else "",
-        terms=terms,
+        terms=start.terms if start else "",
         made_data=made_data,
+        started_from=_weights_of(start) if start else "",
     )
 
 
@@ -137,6 +135,12 @@ def starting_point(model: ModelConfig) -> Provenance | None:
             f"{model.input}; set model.input={kind}"
         )
     return model_card.provenance
+
+
+def _weights_of(model: Provenance) -> str:
+    before = f" (itself from {model.started_from})" if model.started_from else ""
+    learnt_from = ", ".join(dataset.text() for dataset in model.trained_on)
+    return f"the weights of {model.name}, which learnt from {learnt_from}{before}"
 
 
 def _trained_on(dataset: str, clips: list[Clip]) -> TrainedOn:

@@ -29,11 +29,12 @@ class Pictures:
     contact_sheet: bytes = b""
 
 
-def dataset(dataset: dict[str, Any] | None) -> dict[str, Any] | None:
+def dataset(dataset: dict[str, Any] | None, model: dict[str, Any]) -> dict[str, Any] | None:
     """What the clips are, how they are divided, and what leaks; None without a dataset.
 
     Args:
       dataset: of `components.report.data.gather`.
+      model: the model card.
     """
     if not dataset:
         return None
@@ -47,7 +48,14 @@ def dataset(dataset: dict[str, Any] | None) -> dict[str, Any] | None:
                 [f"– {method}", *(dataset["counts"][s][label].get(method, 0) for s in splits)]
             )
     rows.append(["known persons", *(dataset["identities"][split] for split in splits)])
-    return {**dataset, "head": ["Clips", *splits], "rows": rows}
+    started_from = (model.get("provenance") or {}).get("started_from")
+    note = f"its training started from {started_from}: clips and persons of these, if any"
+    return {
+        **dataset,
+        "head": ["Clips", *splits],
+        "rows": rows,
+        "earlier": note if started_from else "",
+    }
 
 
 def faces(extraction: dict[str, Any] | None, pictures: Pictures) -> dict[str, Any] | None:

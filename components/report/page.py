@@ -39,7 +39,7 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
         mistakes=measured.mistakes(pictures.mistakes, data["warning"]),
         explained=any(mistake.heat is not None for mistake in pictures.mistakes),
         comparison=_comparison_rows(comparison) if comparison else [],
-        dataset=background.dataset(data["dataset"]),
+        dataset=background.dataset(data["dataset"], model),
         faces=background.faces(data["extraction"], pictures),
         training=background.training(data["history"]),
         card=background.card(model),

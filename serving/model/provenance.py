@@ -64,6 +64,8 @@ class Provenance(Record):
       name: of the model, for people.
       summary: what it is, in one sentence.
       trained_on: the datasets that it learnt from.
+      started_from: another model whose weights its training started from, and what that learnt
+        from; empty where there is none.
       figures: name of a measure -> its value, interval and clips.
       never_shown: what it was never shown, in one sentence; empty where that is not known.
       terms: what it may be used for, in one sentence; empty where nobody has said.
@@ -78,12 +80,14 @@ class Provenance(Record):
     never_shown: str = ""
     terms: str = ""
     made_data: bool = False
+    started_from: str = ""
 
     def facts(self) -> dict[str, str]:
         """Title -> text of all that is known."""
         facts = {
             "Model": f"{self.name}: {self.summary}",
             "Trained on": ", ".join(dataset.text() for dataset in self.trained_on),
+            "Started from": self.started_from,
             "Figures": "; ".join(
                 f"{name} {figure.text()}" for name, figure in self.figures.items()
             ),
