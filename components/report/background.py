@@ -49,7 +49,7 @@ def dataset(dataset: dict[str, Any] | None, model: dict[str, Any]) -> dict[str, 
             )
     rows.append(["known persons", *(dataset["identities"][split] for split in splits)])
     started_from = (model.get("provenance") or {}).get("started_from")
-    note = f"its training started from {started_from}: clips and persons of these, if any"
+    note = f"Its training started from {started_from}. Clips of these in the test have been seen."
     return {
         **dataset,
         "head": ["Clips", *splits],

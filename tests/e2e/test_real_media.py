@@ -61,7 +61,7 @@ def test_fine_tuning_goes_on_from_the_starter(tmp_path, media):
     started_from = card.read(model).provenance.started_from
     assert started_from.startswith("the weights of starter, which learnt from Celeb-DF v2")
     (report,) = tmp_path.glob("artifacts/Report/report/*/report.html")
-    assert f"its training started from {started_from}" in html.unescape(report.read_text())
+    assert f"Its training started from {started_from}. " in html.unescape(report.read_text())
     summary = json.loads((tmp_path / "summary.json").read_text())
     # The starter's features tell most of them apart; a new network's would not, after four steps.
     assert summary["metrics"]["auc"] > 0.8
