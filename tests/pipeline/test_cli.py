@@ -125,7 +125,7 @@ def test_help_is_not_slower_than_an_interpreter_that_imports_numpy():
         (["run", "--preset", "folder", "--output", "out", "--data", "nowhere"], ["nowhere"]),
         (
             ["run", "--output", "out", "--data", ".", "--set", "model.weights=absent.h5"],
-            ["absent.h5 is not there", "imagenet, none"],
+            ["absent.h5 is not there", "imagenet, starter, none"],
         ),
         (["predict", "nothing.mp4", "--model", "."], ["nothing.mp4"]),
         (["index", "nowhere"], ["nowhere"]),
