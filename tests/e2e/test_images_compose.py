@@ -201,6 +201,8 @@ def test_killed_containers_come_back(composed):
     for service in ("serving", "gateway"):
         container = composed.container(service)
         first = container.state["Pid"]
+        # 0 is that of a container which does not run; a signal to 0 would end these tests.
+        assert first > 0, container.log()
         os.kill(first, signal.SIGKILL)
         until(lambda: container.state["Pid"] not in (0, first), container.log)  # noqa: B023
     until(lambda: ready(composed.address), composed.log)
