@@ -34,7 +34,7 @@ class FailingSlurm(Slurm):
         # What runs a task is no child of the node's daemon. It goes first, or it would tell the
         # controller of the task's end.
         task = self._processes_of(node)
-        for pid in [*({parent(pid) for pid in task} - {1} - task), *task]:
+        for pid in [*({parent(pid) for pid in task} - {0, 1} - task), *task]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
