@@ -215,9 +215,9 @@ def request(url: str, data: bytes | None = None, timeout: float = 300) -> tuple[
         return status, body.decode(errors="replace")
 
 
-def verdict(address: str) -> tuple[int, Any]:
-    """What a gateway answers about the clip."""
-    return request(f"{address}/v1/verdict?name=clip.mp4", CLIP)
+def verdict(address: str, clip: bytes = CLIP) -> tuple[int, Any]:
+    """What a gateway answers about a clip."""
+    return request(f"{address}/v1/verdict?name=clip.mp4", clip)
 
 
 def ready(address: str) -> bool:
