@@ -14,3 +14,8 @@ def cause(error: BaseException, kind: type[BaseException]) -> BaseException | No
     while current is not None and not isinstance(current, kind):
         current = current.__cause__ or current.__context__
     return current
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

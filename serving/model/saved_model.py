@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from preprocessing.support.errors import UsageError
+from preprocessing.support.errors import UsageError, first_line
 
 
 def load_saved_model(folder: str | Path) -> Any:
@@ -26,8 +26,7 @@ def load_saved_model(folder: str | Path) -> Any:
         return tf.saved_model.load(str(folder))
     # An IndexError is what comes of variables that are cut off.
     except (tf.errors.OpError, OSError, ValueError, KeyError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(
-            f"the model in {folder} cannot be loaded: {reason}; a file of it is missing or "
-            "damaged, so copy or export it anew"
+            f"the model in {folder} cannot be loaded: {first_line(error)}; a file of it is missing "
+            "or damaged, so copy or export it anew"
         ) from error

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.trainer.backbones.base import Backbone, first_line, register
-from preprocessing.support.errors import UsageError
+from components.trainer.backbones.base import Backbone, register
+from preprocessing.support.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     import keras

@@ -11,10 +11,9 @@ from components.trainer.backbones.base import (
     Backbone,
     backbone_of,
     backbones,
-    first_line,
     md5_of,
 )
-from preprocessing.support.errors import UsageError
+from preprocessing.support.errors import UsageError, first_line
 from serving.model import starter
 
 if TYPE_CHECKING:
