@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from components.trainer.backbones.weights import exported_model
 from components.trainer.config import ModelConfig, needs_fakes
 from pipeline.config import Config
 from preprocessing.datasets.clip import FAKE, Clip
@@ -25,7 +26,6 @@ from preprocessing.support.fingerprint import settings_digest
 from preprocessing.support.storage.bucket_path import is_remote
 from serving.model import card
 from serving.model.provenance import Provenance, TrainedOn
-from serving.model.starter import starter_path
 
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
 # the result. Not 1, so that a caller can tell it from a failure.
@@ -125,10 +125,10 @@ def starting_point(model: ModelConfig) -> Provenance | None:
     Raises:
       UsageError: there is no such model, or it has another kind of input.
     """
-    if not model.starts_from_model:
+    folder = exported_model(model.weights)
+    if folder is None:
         return None
-    folder = starter_path("model.weights") if model.weights == "starter" else model.weights
-    model_card = card.read(card.find_saved_model(folder))
+    model_card = card.read(folder)
     if (kind := model_card.model.get("input", model.input)) != model.input:
         raise UsageError(
             f"model.input: the model that training starts from was trained with {kind}, not "

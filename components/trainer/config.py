@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from components.trainer.backbones.base import backbone_of, backbones
+from components.trainer.backbones.weights import names_model
 from preprocessing.support.errors import UsageError
 from preprocessing.support.section import Number, Section, SectionError, Text, not_one_of, one_of
 
@@ -89,12 +90,6 @@ class ModelConfig(Section):
                 f"there are no ImageNet weights for the backbone {self.backbone}; set it to none",
             )
         return self
-
-    @property
-    def starts_from_model(self) -> bool:
-        """Whether the weights are those of an exported model."""
-        file = self.weights.lower().endswith((".h5", ".hdf5"))
-        return self.weights not in ("imagenet", "none") and not file
 
 
 class TrainingConfig(Section):
@@ -245,7 +240,7 @@ def check_training(model: ModelConfig, training: TrainingConfig) -> None:
             "training.batch_norm: freeze keeps the statistics of loaded weights, but "
             "model.weights is none; set it to momentum"
         )
-    if model.starts_from_model and training.batch_norm != "freeze":
+    if names_model(model.weights) and training.batch_norm != "freeze":
         raise UsageError(
             f"training.batch_norm: model.weights={model.weights} is an exported model, whose batch "
             "normalisation is folded into its convolutions; set it to freeze"

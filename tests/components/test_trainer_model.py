@@ -204,6 +204,11 @@ def test_weights_of_a_model_of_this_pipeline(trained, tmp_path):
         check_weights("nasnet_mobile", str(trained))
     with pytest.raises(UsageError, match="holds no exported model"):
         check_weights("tiny", str(tmp_path))
+    damaged = tmp_path / "damaged"
+    shutil.copytree(trained, damaged)
+    next(damaged.glob("variables/*.data-*")).write_bytes(b"")
+    with pytest.raises(UsageError, match=r"^model\.weights: the model in .* cannot be loaded"):
+        check_weights("tiny", str(damaged))
 
 
 def test_the_starter_is_a_model_to_start_from():
@@ -224,4 +229,13 @@ def test_other_weights_at_the_same_path_have_another_digest(trained, tmp_path):
             digests.add(weights_digest(str(path)))
         assert len(digests) == 2
         assert "" not in digests
+    # Of versions, the one that is trained from counts: the highest.
+    versions = tmp_path / "versions"
+    for version in ("1", "2"):
+        shutil.copytree(trained, versions / version)
+    before = weights_digest(str(versions))
+    (versions / "1" / "saved_model.pb").write_bytes(b"another")
+    assert weights_digest(str(versions)) == before
+    (versions / "2" / "saved_model.pb").write_bytes(b"another")
+    assert weights_digest(str(versions)) != before
     assert weights_digest("starter") != weights_digest("none") == weights_digest("imagenet") == ""

@@ -47,6 +47,8 @@ def build_backbone(name: str, size: int, weights: str) -> keras.Model:
                 _load_exported(network, path)
             else:
                 backbone.load(network, path)
+        except UsageError as error:
+            raise UsageError(f"model.weights: {error}") from error
         except (OSError, KeyError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"model.weights: {path} does not hold weights of {name} without its top, or is "
@@ -87,20 +89,11 @@ def find_weights(backbone: Backbone, weights: str) -> Path | None:
         path = backbone.imagenet()
         _LOG.info("weights of %s: %s, md5 %s (ImageNet)", name, path, md5_of(path))
         return path
-    path = (
-        starter.starter_path("model.weights")
-        if weights == "starter"
-        else Path(weights).expanduser()
-    )
-    if path.is_dir():
-        return _exported_model(path, name)
+    if folder := exported_model(weights):
+        return _with_backbone(folder, name)
+    path = Path(weights).expanduser()
     if not path.is_file():
-        raise UsageError(
-            f"model.weights: {weights} is not there; give imagenet, starter, none, or the path of "
-            "an .h5 file or of an exported model's folder"
-        )
-    if path.suffix.lower() not in _HDF5:
-        raise UsageError(f"model.weights: {weights} must be an HDF5 file whose name ends in .h5")
+        raise _not_there(weights)
     checksum = md5_of(path)
     for other in backbones().values():
         if checksum in other.checksums and other.name != name:
@@ -114,6 +107,38 @@ def find_weights(backbone: Backbone, weights: str) -> Path | None:
     return path
 
 
+def names_model(weights: str) -> bool:
+    """Whether `weights` means an exported model, by its name alone."""
+    return weights not in ("imagenet", "none") and not weights.lower().endswith(_HDF5)
+
+
+def exported_model(weights: str) -> Path | None:
+    """The SavedModel that `weights` means; None where it means other weights.
+
+    Raises:
+      UsageError: there is none.
+    """
+    from serving.model import card
+
+    if not names_model(weights):
+        return None
+    if weights == "starter":
+        return card.find_saved_model(starter.starter_path("model.weights"))
+    path = Path(weights).expanduser()
+    if path.is_file():
+        raise UsageError(f"model.weights: {weights} must be an HDF5 file whose name ends in .h5")
+    if not path.is_dir():
+        raise _not_there(weights)
+    return card.find_saved_model(path)
+
+
+def _not_there(weights: str) -> UsageError:
+    return UsageError(
+        f"model.weights: {weights} is not there; give imagenet, starter, none, or the path of an "
+        ".h5 file or of an exported model's folder"
+    )
+
+
 def weights_digest(weights: str) -> str:
     """What tells the content of a file or model from another's at the same path.
 
@@ -121,18 +146,20 @@ def weights_digest(weights: str) -> str:
     """
     if weights in ("none", "imagenet"):
         return ""
-    path = starter.FOLDER if weights == "starter" else Path(weights).expanduser()
+    try:
+        path = exported_model(weights) or Path(weights).expanduser()
+    except UsageError:
+        return ""
     if path.is_file():
         return md5_of(path)
     files = sorted(each for each in path.rglob("*") if each.is_file())
     return hashlib.sha256("".join(map(md5_of, files)).encode()).hexdigest() if files else ""
 
 
-def _exported_model(path: Path, backbone: str) -> Path:
+def _with_backbone(folder: Path, backbone: str) -> Path:
     """The SavedModel in a folder, if it has this backbone."""
     from serving.model import card
 
-    folder = card.find_saved_model(path)
     has = card.read(folder).backbone
     if has != backbone:
         raise UsageError(
