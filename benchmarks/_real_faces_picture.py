@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sklearn.metrics import roc_curve
 
 if TYPE_CHECKING:
-    from benchmarks.real_faces import Result
+    from benchmarks._face_scores import Result
 
 _NAMES = {"celeb_df": "Celeb-DF v2, test", "dfdc": "DFDC, val"}
 

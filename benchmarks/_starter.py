@@ -17,7 +17,7 @@ from serving.model.windows import least_crops, window_maxima
 
 if TYPE_CHECKING:
     from benchmarks._crops import Crops
-    from benchmarks.real_faces import Result
+    from benchmarks._face_scores import Result
     from components.trainer.export import Detector
 
 _SPLITS = ("train", "val")

@@ -32,7 +32,11 @@ def write_clip(path: Path, row: ClipRow, examples: Sequence[bytes]) -> None:
     """Writes a clip's result; until it is complete, nothing stands under that name."""
     import tensorflow as tf
 
-    with written(path) as unfinished, tf.io.TFRecordWriter(str(unfinished)) as writer:
+    # Not synced, which takes longer than the writing: `read_row` looks at the whole file.
+    with (
+        written(path, synced=False) as unfinished,
+        tf.io.TFRecordWriter(str(unfinished)) as writer,
+    ):
         for record in (json.dumps(row.to_dict()).encode(), *examples):
             writer.write(record)
 

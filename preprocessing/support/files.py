@@ -182,16 +182,18 @@ def _download(remote: BucketPath, copy: Path) -> None:
 
 
 @contextmanager
-def written(path: Path, unfinished_in: Path | None = None) -> Iterator[Path]:
+def written(path: Path, unfinished_in: Path | None = None, synced: bool = True) -> Iterator[Path]:
     """A new file of this machine that takes the place of `path` when it is complete.
 
     Several processes may write the same file: the last of them to end is read afterwards. An
-    object store shows an upload when it is complete; on this machine the file lies beside `path`,
-    and its content reaches the disk before it is renamed.
+    object store shows an upload when it is complete; on this machine the file lies beside `path`
+    until then.
 
     Args:
       path: of the file.
       unfinished_in: where it lies until then, on the same disk; None for the folder of `path`.
+      synced: whether its content reaches the disk before it is renamed. Without it a power failure
+        can leave a file that is cut off, which its readers must notice.
     """
     remote = in_bucket(path)
     if remote:
@@ -205,8 +207,9 @@ def written(path: Path, unfinished_in: Path | None = None) -> Iterator[Path]:
     unfinished = (unfinished_in or path.parent) / name
     try:
         yield unfinished
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
+        if synced:
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
