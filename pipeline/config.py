@@ -60,10 +60,10 @@ class Config(Section):
     kubeflow: KubeflowConfig = KubeflowConfig()
     beam: Texts = Field(
         (),
-        description="Where Beam runs a node: runner, job_endpoint, environment_type, "
-        "environment_config, parallelism, as in "
-        "runner=portable,job_endpoint=HOST:8099, or any other argument of Beam's, as in "
-        "--project=NAME; NODE: before it: for that node; empty: here.",
+        description="Beam's runner and its options: runner, job_endpoint, environment_type, "
+        "environment_config and parallelism, as in runner=portable,job_endpoint=HOST:8099, or any "
+        "other argument of Beam's, as in --project=NAME. A prefix such as Transform: limits an "
+        "entry to that node. Empty: in this process.",
     )
     metadata: Text = Field(
         "",

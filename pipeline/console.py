@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from preprocessing.support import progress
+from preprocessing.support.command_line import INTERRUPTED
 from preprocessing.support.errors import UsageError, cause
 from preprocessing.support.files import in_bucket
 from preprocessing.support.progress import Event
@@ -145,7 +146,7 @@ def logged(logs: Path, work: Callable[[Console], int]) -> int:
                 console.say(
                     "interrupted; finished clips are kept, the same command goes on from them"
                 )
-                return 130
+                return INTERRUPTED
             usage = cause(error, UsageError)
             if usage:
                 raise usage from error

@@ -15,6 +15,7 @@ from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
+from preprocessing.support.command_line import INTERRUPTED
 from preprocessing.support.errors import UsageError, cause
 from preprocessing.support.files import refuse_bucket
 from preprocessing.support.output_lock import locked
@@ -30,7 +31,7 @@ def run(config: Config) -> int:
 
     Returns:
       The exit status: 0 pushed, 3 refused by the gate or the serving check, 2 wrong usage, data or
-      configuration, 1 failure. Whatever was finished before an error stays and is not done again.
+      configuration, 130 interrupted, 1 failure. Whatever was finished before an error stays and is not done again.
     """
     try:
         refuse_bucket(
@@ -67,6 +68,7 @@ def _run_logged(config: Config, output: Path) -> int:
             logging.error("%s", traceback.format_exc())
             status = FAILED
             if cause(error, KeyboardInterrupt):
+                status = INTERRUPTED
                 console.say(
                     "interrupted; what was finished is kept, the same command goes on from it"
                 )

@@ -140,7 +140,7 @@ class TrainingConfig(Section):
         0.01,
         ge=0.0,
         le=0.5,
-        description="How far labels are moved towards each other, from 0 and 1.",
+        description="Label smoothing s: the targets 0 and 1 become s/2 and 1 - s/2.",
     )
     sampling: Literal["paired", "weighted", "shuffled"] = Field(
         "paired",

@@ -34,8 +34,8 @@ class DataConfig(Section):
     split: SplitProtocol = Field(
         "identity",
         description="official: the dataset's own lists or folders; identity: no person in two "
-        "splits; clip: by clip; auto: as a plain folder's own train, val and test folders or the "
-        "splits of a list of one's own say, identity without them.",
+        "splits; clip: by clip; auto: as the folders train, val and test of a plain folder or the "
+        "column split of a list say; without them as identity.",
     )
     val_fraction: _Share = Field(
         0.15,

@@ -102,7 +102,10 @@ class CropOptions(Section):
     )
     # A track found in fewer is noise (a false detection, a passer-by).
     min_track_share: Number = Field(
-        0.2, ge=0.0, le=1.0, description="Least share of the sampled frames that a track is in."
+        0.2,
+        ge=0.0,
+        le=1.0,
+        description="Least share of its shot's sampled frames that a track is in.",
     )
     # Profiles occur in the field.
     max_yaw: Number = Field(
@@ -123,8 +126,8 @@ class CropOptions(Section):
         0.4,
         ge=0.0,
         le=1.0,
-        description="Tracks whose median face is smaller than this share of the clip's largest "
-        "are left out.",
+        description="Tracks whose median face is smaller than this share of the largest median face "
+        "of their shot are left out.",
     )
     # Off: MTCNN's points are a few pixels off, and turning resamples every pixel, which blurs the
     # traces of a forgery.

@@ -42,7 +42,7 @@ def commands(page: Path) -> list[list[str]]:
     lines = [line for block in blocks for line in block.splitlines()] + texts(page)
     found = []
     for line in lines:
-        match = re.match(r"(?:\.venv/bin/)?deepfake ([a-z-]+.*)", line.partition(" #")[0])
+        match = re.match(r"(?:\.venv/bin/)?deepfake ([a-z][a-z-]*.*)", line.partition(" #")[0])
         if match:
             found.append(shlex.split(match[1].replace("...", "")))
     return found

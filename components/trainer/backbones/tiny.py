@@ -1,4 +1,4 @@
-"""A network for tests and the demo: the parts of a real one, trained in seconds."""
+"""A network for tests: the parts of a real one, trained in seconds."""
 
 from __future__ import annotations
 
