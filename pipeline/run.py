@@ -31,7 +31,8 @@ def run(config: Config) -> int:
 
     Returns:
       The exit status: 0 pushed, 3 refused by the gate or the serving check, 2 wrong usage, data or
-      configuration, 130 interrupted, 1 failure. Whatever was finished before an error stays and is not done again.
+      configuration, 130 interrupted, 1 failure. Whatever was finished before an error stays and is
+      not done again.
     """
     try:
         refuse_bucket(

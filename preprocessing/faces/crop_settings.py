@@ -126,8 +126,8 @@ class CropOptions(Section):
         0.4,
         ge=0.0,
         le=1.0,
-        description="Tracks whose median face is smaller than this share of the largest median face "
-        "of their shot are left out.",
+        description="Tracks whose median face is smaller than this share of the largest median "
+        "face of their shot are left out.",
     )
     # Off: MTCNN's points are a few pixels off, and turning resamples every pixel, which blurs the
     # traces of a forgery.
