@@ -102,7 +102,12 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
 
 def provenance(config: Config, manifest: Manifest) -> Provenance:
     """The provenance of a model of this run, as far as its data and its weights show it."""
-    clips = [clip for clip in manifest.clips if clip.split == "train"]
+    with_fakes = needs_fakes(config.training)
+    clips = [
+        clip
+        for clip in manifest.clips
+        if clip.split == "train" and (with_fakes or clip.label != FAKE)
+    ]
     datasets = sorted({clip.dataset for clip in clips})
     made_data = "demo" in datasets or is_made(place(manifest.root))
     start = starting_point(config.model)

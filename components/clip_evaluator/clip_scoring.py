@@ -25,6 +25,7 @@ from preprocessing.extraction.face_store import read_examples
 from preprocessing.faces.crop_settings import ANSWER
 from preprocessing.support import progress
 from preprocessing.support.files import place, replacing
+from preprocessing.support.fingerprint import settings_digest
 from serving.model import card
 
 _SPLIT = "test"
@@ -155,8 +156,10 @@ class _ScoreClips(beam.DoFn):
 
 def _scores_file(folder: Path, row: ClipRow) -> Path:
     stored_clip = place(row.stored)
+    # Where the original gives the boxes, another one gives other crops under the same name.
+    original = f"-{settings_digest(row.original)}" if row.original else ""
     # The folder's name tells settings and code of the crops.
-    return folder / stored_clip.parent.name / f"{stored_clip.stem}.json"
+    return folder / stored_clip.parent.name / f"{stored_clip.stem}{original}.json"
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

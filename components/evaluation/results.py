@@ -13,7 +13,10 @@ from components.evaluation.scores import clip_tables
 from preprocessing.support.files import replacing
 
 METRICS, VERDICT = "metrics.json", "verdict.json"
-_TEXTS = {"dtype": {"identity": str, "pair_id": str, "clip_id": str}, "keep_default_na": False}
+_TEXTS = {
+    "dtype": dict.fromkeys(("identity", "pair_id", "clip_id", "dataset", "method"), str),
+    "keep_default_na": False,
+}
 
 
 def write_scores(folder: Path, split: str, crops: pd.DataFrame) -> None:

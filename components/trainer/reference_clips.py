@@ -14,6 +14,7 @@ from components.trainer.crop_store import CropStore, CropTable
 from components.trainer.export import Detector
 from components.trainer.familiarity import REFERENCE_CROPS, Familiarity
 from components.trainer.image_facts import FACTS, image_facts
+from preprocessing.extraction.face_example import REAL
 from serving.model.aggregation import aggregate
 from serving.model.conformal import conformal_clips
 from serving.model.familiarity import clip_appearance, familiarity
@@ -85,22 +86,25 @@ def calibrate(
     return CalibratedClips(calibration, calibration(clips.logits), labels, clusters, windows, least)
 
 
-def learn_appearance(detector: Detector, train: CropStore) -> None:
+def learn_appearance(detector: Detector, train: CropStore, with_fakes: bool = True) -> None:
     """Gives the detector a sample of training crops to measure distances from.
 
     Args:
       detector: with the weights that will be exported.
       train: crops of training; of many, an even sample over its clips is looked at.
+      with_fakes: whether its fakes were trained on.
     """
-    facts, features = zip(*looks(detector, train, sample(train)), strict=True)
+    numbers = sample(train, with_fakes)
+    facts, features = zip(*looks(detector, train, numbers), strict=True)
     detector.familiarity = Familiarity(np.concatenate(features), np.concatenate(facts))
 
 
-def sample(store: CropStore) -> np.ndarray:
+def sample(store: CropStore, with_fakes: bool = True) -> np.ndarray:
     """Numbers of at most `REFERENCE_CROPS` crops, evenly over the clips; int64 [crops]."""
-    total = len(store.table)
-    places = np.linspace(0, total - 1, min(total, REFERENCE_CROPS))
-    return np.unique(places.round().astype(np.int64))
+    labels = store.table.labels
+    numbers = np.arange(len(labels)) if with_fakes else np.flatnonzero(labels == REAL)
+    places = np.linspace(0, len(numbers) - 1, min(len(numbers), REFERENCE_CROPS))
+    return numbers[np.unique(places.round().astype(np.int64))]
 
 
 def looks(

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import keras
 
 from components.trainer.callbacks import Validation
+from components.trainer.config import TrainingConfig, needs_fakes
 from components.trainer.crop_store import CropStore, missing_classes
 from components.trainer.export import export
+from components.trainer.hardware import dtype_policy
 from components.trainer.history import write_history
 from components.trainer.reference_clips import calibrate, learn_appearance
 from components.trainer.setup import make_training, open_crops, read_config
@@ -57,7 +59,9 @@ def run_fn(fn_args: FnArgs) -> None:
                 "the scores are not calibrated",
                 missing[0],
             )
-        state = TrainingState(settings.get("state_dir", ""), _state_key(fn_args, crops))
+        state = TrainingState(
+            settings.get("state_dir", ""), _state_key(fn_args, crops, training_config)
+        )
         training, detector = make_training(
             fn_args, crops, model_config, training_config, seed, state, fn_args.model_run_dir
         )
@@ -69,7 +73,7 @@ def run_fn(fn_args: FnArgs) -> None:
         validation = Validation.of(clips.calibration(logits), val.table)
         _LOG.info("%s: %s", clips.calibration, validation)
         progress.report("train", 0, 0, "looking at how training and val crops appear")
-        learn_appearance(detector, crops[0])
+        learn_appearance(detector, crops[0], needs_fakes(training_config))
         progress.report(
             "train",
             0,
@@ -102,9 +106,13 @@ def run_fn(fn_args: FnArgs) -> None:
     keras.backend.clear_session()
 
 
-def _state_key(fn_args: FnArgs, crops: tuple[CropStore, ...]) -> str:
+def _state_key(
+    fn_args: FnArgs, crops: tuple[CropStore, ...], training_config: TrainingConfig
+) -> str:
     """Digest of everything that training depends on."""
     parts = [
+        # `auto` is another one on another machine, and the optimizer has other variables then.
+        dtype_policy(training_config),
         json.dumps([fn_args.custom_config, fn_args.hyperparameters], sort_keys=True, default=str),
         *map(str, (*fn_args.train_files, *fn_args.eval_files, fn_args.transform_graph_path)),
         *(str((len(store.table), store.table.labels.sum())) for store in crops),

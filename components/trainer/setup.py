@@ -21,6 +21,7 @@ from components.trainer.training import Training
 from components.trainer.training_state import TrainingState
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.support import progress
+from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -70,6 +71,12 @@ def open_crops(
         if not needs_fakes(training):
             # No fake of the data has a say then, not even in which epoch is the best.
             val = stack.enter_context(self_blended_split(val, seed))
+            if not len(val.table):
+                raise UsageError(
+                    "the val split holds no real crop, of which its pseudo-fakes are made "
+                    "(training.pseudo_fakes=self_blended, training.pseudo_fake_share=1); put real "
+                    "clips into val, or set a share below 1"
+                )
         yield train, val
 
 

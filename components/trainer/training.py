@@ -74,6 +74,7 @@ class Training:
         log_dir: str = "",
         twin: keras.Model | None = None,
     ):
+        self.rows: list[dict[str, Any]] = []
         self._model = model
         self._detector = detector
         self._train = train
@@ -82,9 +83,9 @@ class Training:
         self._seed = seed
         self._state = state or TrainingState("", "")
         self._strategy = strategy or tf.distribute.get_strategy()
-        self._log_dir = log_dir
+        # One for both phases: it knows which rows are written.
+        self._summaries = [EpochSummaries(log_dir, self.rows)] if log_dir else []
         self._twin = twin
-        self.rows: list[dict[str, Any]] = []
 
     def run(self) -> np.ndarray:
         """Trains; the model ends with the weights of its best epoch.
@@ -175,8 +176,7 @@ class Training:
             Progress(name, epochs, steps, self.rows, lambda step: self._clips_of(sampler, step)),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: self._save(best, epoch)),
         ]
-        if self._log_dir:
-            callbacks.append(EpochSummaries(self._log_dir, self.rows))
+        callbacks += self._summaries
         if not best.finished:
             try:
                 model.fit(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from preprocessing.datasets.clip import Clip
+from preprocessing.datasets.clip import SPLITS, Clip
 from preprocessing.extraction import extraction_report
 from preprocessing.extraction.face_extraction import extraction_pipeline, run_extraction
 from preprocessing.faces.crop_settings import CropSettings
@@ -65,8 +65,9 @@ def _extract(
 ) -> dict[str, Any]:
     manifest.write_csv(output / "manifest.csv")
     splits = sorted({clip.split for clip in manifest.clips})
-    for split in splits:
-        # Shards of an earlier call may have other numbers; the store keeps what is in them.
+    for split in {*splits, *SPLITS}:
+        # Shards of an earlier call may have other numbers, or be of a split that is no more; the
+        # store keeps what is in them.
         delete_folder(output / split)
     rows = run_extraction(
         extraction_pipeline(workers, beam_args),

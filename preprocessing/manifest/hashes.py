@@ -60,7 +60,7 @@ def hash_clips(
             if isinstance(result, Problem):
                 problems.append(result)
                 continue
-            if any(cache.get(key) != entry for key, entry in result.files.items()):
+            if any(entry not in cache.get(key, ()) for key, entry in result.files.items()):
                 progress.report("hash", number, len(clips), "clips")
             new_entries.update(result.files)
             hashed.append(replace(clip, sha256=result.sha256, size=result.size))
@@ -109,7 +109,7 @@ def _in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Ite
 
 
 def _hash(
-    root: Path, clip: Clip, cache: Mapping[str, _Known], read: bool = True
+    root: Path, clip: Clip, cache: Mapping[str, Sequence[_Known]], read: bool = True
 ) -> _Hashed | Problem:
     """Hash of a file or of a clip's pictures, or which of them cannot be read and why.
 
@@ -152,7 +152,7 @@ class _NotRemembered(Exception):
     pass
 
 
-def _hash_file(file: Path, cache: Mapping[str, _Known], read: bool) -> tuple[str, _Known]:
+def _hash_file(file: Path, cache: Mapping[str, Sequence[_Known]], read: bool) -> tuple[str, _Known]:
     """The file's key in the cache, and (size, time of change or version, hash)."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait for ever.
@@ -160,11 +160,11 @@ def _hash_file(file: Path, cache: Mapping[str, _Known], read: bool) -> tuple[str
     now = state(status)
     remote = in_bucket(file)
     key = str(file) if remote else os.path.abspath(file)  # noqa: PTH100  absolute() keeps `..`.
-    entry = cache.get(key)
-    if entry and (entry[0], entry[1]) == now:
-        if not remote and not os.access(file, os.R_OK):
-            raise PermissionError(13, "Permission denied")
-        return key, entry
+    for entry in cache.get(key, ()):
+        if (entry[0], entry[1]) == now:
+            if not remote and not os.access(file, os.R_OK):
+                raise PermissionError(13, "Permission denied")
+            return key, entry
     if not read:
         raise _NotRemembered
     return key, (*now, _sha256(file))
@@ -175,15 +175,19 @@ def _sha256(file: Path) -> str:
     return str(read_into(file, hashlib.sha256).hexdigest())
 
 
-def _read_cache(path: Path | None) -> dict[str, _Known]:
-    """What a file remembers, and those beside it that belong to parts."""
+def _read_cache(path: Path | None) -> dict[str, list[_Known]]:
+    """What a file remembers, and those beside it that belong to parts.
+
+    Each file's own: one of them may have seen a clip before it changed, and another after that.
+    """
     if path is None:
         return {}
     whole = path.with_name(f"{_PART.sub('', path.stem)}.json")
     parts = sorted(path.parent.glob(f"{glob.escape(whole.stem)}-*-of-*.json"))
-    known: dict[str, _Known] = {}
-    for file in (*parts, whole, path):
-        known |= _entries(file)
+    known: dict[str, list[_Known]] = {}
+    for file in dict.fromkeys((path, whole, *parts)):
+        for key, entry in _entries(file).items():
+            known.setdefault(key, []).append(entry)
     return known
 
 

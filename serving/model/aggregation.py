@@ -34,7 +34,7 @@ class AggregatedScores:
 
 
 class NonFiniteLogits(Exception):
-    """A model gave NaN or infinite logits, from which no score follows."""
+    """A model gave NaN or infinite logits, or distances, from which no score follows."""
 
 
 def aggregate(
@@ -64,7 +64,7 @@ def aggregate(
             "one-dimensional and of equal length"
         )
     if not allow_non_finite:
-        _refuse_non_finite(logits, clips)
+        refuse_non_finite(logits, clips)
     names, clip_of = np.unique(clips, return_inverse=True)
     keys, track_of = np.unique(np.stack([clip_of, tracks], axis=1), axis=0, return_inverse=True)
     # numpy 2.0 keeps the axis in the inverse.
@@ -78,13 +78,20 @@ def aggregate(
     return AggregatedScores(names, best, names[keys[:, 0]], keys[:, 1], track_logits)
 
 
-def _refuse_non_finite(logits: np.ndarray, clips: np.ndarray) -> None:
-    broken = ~np.isfinite(logits)
+def refuse_non_finite(values: np.ndarray, clips: np.ndarray, what: str = "logits") -> None:
+    """Raises NonFiniteLogits where a crop's value is NaN or infinite.
+
+    Args:
+      values: float [crops].
+      clips: [crops], id of the clip of each crop.
+      what: they are, for the message.
+    """
+    broken = ~np.isfinite(values)
     if broken.any():
         first = clips[np.argmax(broken)]
         name = first.decode(errors="replace") if isinstance(first, bytes) else first
         raise NonFiniteLogits(
-            f"{broken.sum()} of {len(logits)} logits are NaN or infinite, the first of them in "
+            f"{broken.sum()} of {len(values)} {what} are NaN or infinite, the first of them in "
             f"{name}"
         )
 

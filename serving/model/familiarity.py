@@ -15,7 +15,7 @@ import numpy as np
 
 from preprocessing.support.record import Record
 from preprocessing.support.section import AsList
-from serving.model.aggregation import aggregate
+from serving.model.aggregation import aggregate, refuse_non_finite
 from serving.model.conformal import ReferenceClips
 
 UNFAMILIAR = "unfamiliar"
@@ -91,6 +91,7 @@ def clip_appearance(
     Raises:
       NonFiniteLogits: a distance is NaN or infinite.
     """
+    refuse_non_finite(appearance[:, 0], clips, "distances to the training's crops")
     distances = aggregate(appearance[:, 0], clips, tracks).logits
     _, number = np.unique(clips, return_inverse=True)
     facts = np.zeros((len(distances), appearance.shape[1] - 1))

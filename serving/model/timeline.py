@@ -64,16 +64,17 @@ def track_scores(
       logits: float [crops], in order of time.
       places: of the crops.
     """
-    by_track = [
+    # By logits: scores of very large ones are all 1.
+    order = np.lexsort((scores.tracks, -scores.track_logits))
+    return tuple(
         TrackScore(
             int(track),
             float(probability(logit)),
             int((places.tracks == track).sum()),
             _timeline(logits, places, places.tracks == track),
         )
-        for track, logit in zip(scores.tracks, scores.track_logits, strict=True)
-    ]
-    return tuple(sorted(by_track, key=lambda scored: (-scored.score, scored.track)))
+        for track, logit in zip(scores.tracks[order], scores.track_logits[order], strict=True)
+    )
 
 
 def _timeline(logits: np.ndarray, places: CropPlaces, chosen: np.ndarray) -> tuple[Moment, ...]:

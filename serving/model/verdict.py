@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from preprocessing.faces.face_selection import FaceCounts
-from serving.model.aggregation import NonFiniteLogits, aggregate, probability
+from serving.model.aggregation import (
+    NonFiniteLogits,
+    aggregate,
+    probability,
+    refuse_non_finite,
+)
 from serving.model.conformal import ConformalClips
 from serving.model.familiarity import (
     UNFAMILIAR,
@@ -145,12 +150,15 @@ class Wording:
             word = UNFAMILIAR
         return self.warning or word
 
-    def unusual(self, appearance: np.ndarray | None, tracks: np.ndarray) -> Unusual | None:
+    def unusual(
+        self, appearance: np.ndarray | None, tracks: np.ndarray, file: str
+    ) -> Unusual | None:
         """How unlike the model's own data the crops of a clip are.
 
         Args:
           appearance: see `CropOutputs`.
           tracks: int [crops].
+          file: the clip, for messages.
 
         Returns:
           None where the model does not say.
@@ -160,7 +168,7 @@ class Wording:
         """
         if self.familiarity is None or appearance is None:
             return None
-        clips = np.zeros(len(tracks), np.int64)
+        clips = np.full(len(tracks), file)
         (distance,), (facts,) = clip_appearance(appearance, clips, tracks)
         return how_unusual(self.familiarity, float(distance), facts, self.rates.unfamiliar_rate)
 
@@ -316,7 +324,9 @@ def judge(
         [crop.frame.timestamp_ms for crop in crops],
     )
     try:
-        unusual = wording.unusual(outputs.appearance, places.tracks)
+        # First: of NaN features a distance is NaN, too.
+        refuse_non_finite(outputs.logits, np.full(len(crops), file))
+        unusual = wording.unusual(outputs.appearance, places.tracks, file)
         return judge_logits(file, outputs.logits, places, counts, unusual, wording)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None

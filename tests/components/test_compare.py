@@ -112,6 +112,16 @@ def test_equal_contents_of_other_names_are_compared_without_contradiction(tmp_pa
     assert compare_runs(first, first).remarks == ["Compared on the same 8 test clips, by content."]
 
 
+def test_names_of_datasets_and_methods_may_be_numbers(tmp_path):
+    run = make_run(tmp_path / "a", NAMES, CONTENTS, LABELS)
+    for level in ("crops", "clips"):
+        table = tmp_path / "a" / "clip_evaluation" / f"test_{level}.csv"
+        text = table.read_text().replace(",folder,fake,", ",2024,1,")
+        table.write_text(text.replace(",folder,real,", ",2024,0,"))
+        assert "folder" not in table.read_text()
+    assert compare_runs(run, run).result["clips"] == 8
+
+
 def test_only_shared_contents_are_compared(tmp_path):
     first = make_run(tmp_path / "a", NAMES, CONTENTS, LABELS)
     second = make_run(tmp_path / "b", NAMES[:7], [*CONTENTS[:6], "f" * 64], LABELS[:7], np.zeros(7))

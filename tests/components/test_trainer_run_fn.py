@@ -19,10 +19,11 @@ from trainer_workbench import (
 
 from components.trainer.callbacks import Validation, warmup_constant, warmup_cosine
 from components.trainer.config import ModelConfig
-from components.trainer.crop_store import CropTable
+from components.trainer.crop_store import CropStore, CropTable
 from components.trainer.export import Detector
 from components.trainer.image_facts import FACTS
 from components.trainer.model import build_model, network_of
+from components.trainer.reference_clips import sample
 from components.transform.preprocessing import decode_images
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
@@ -318,6 +319,26 @@ def test_a_class_missing_from_train_is_refused(workbench, tmp_path):
     write_split(tmp_path, "val", clips=2, seed=0)
     with pytest.raises(UsageError, match="none of the 4 crops of the train split is real"):
         workbench.train(tmp_path / "out", records=tmp_path)
+
+
+def test_val_without_a_real_crop_is_refused_where_all_fakes_are_made_of_real_ones(
+    workbench, tmp_path
+):
+    write_split(tmp_path, "train", clips=4, seed=0)
+    write_split(tmp_path, "val", clips=2, seed=0, labels=(1,))
+    training = {"pseudo_fakes": "self_blended", "pseudo_fake_share": 1.0}
+    with pytest.raises(UsageError, match="the val split holds no real crop"):
+        workbench.train(tmp_path / "out", training=training, records=tmp_path)
+
+
+@pytest.mark.parametrize("with_fakes", [False, True])
+def test_appearance_is_that_of_the_crops_that_are_trained_on(workbench, with_fakes):
+    files = [str(workbench.records / "Split-train" / "*")]
+    with CropStore(files, "train") as store:
+        numbers = sample(store, with_fakes)
+        labels = store.table.labels[numbers]
+        assert set(labels) == ({0, 1} if with_fakes else {0})
+        assert len(numbers) == (len(store.table) if with_fakes else (store.table.labels == 0).sum())
 
 
 def test_without_a_class_in_val_the_lowest_loss_decides(workbench, tmp_path):

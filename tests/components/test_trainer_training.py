@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from trainer_workbench import MODEL, load_network
 
-from components.trainer import setup
+from components.trainer import run_fn, setup
 from components.trainer.callbacks import BestEpoch, Validation
 from components.trainer.config import TrainingConfig
 from components.trainer.hardware import check_batch_size, dtype_policy, out_of_memory, use_xla
@@ -151,6 +151,22 @@ def _scores(workbench, output: Path) -> np.ndarray:
     return model.signatures["serving_default"](image=tf.constant(crops))["score"].numpy()
 
 
+def test_a_state_of_other_precision_is_not_gone_on_from(workbench, tmp_path, monkeypatch):
+    """`auto` is float16 on a machine with a GPU, and the optimizer has more variables there."""
+    keys = []
+
+    def stop(folder, key):
+        keys.append(key)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_fn, "TrainingState", stop)
+    for policy in ("float32", "float32", "mixed_float16"):
+        monkeypatch.setattr(run_fn, "dtype_policy", lambda _, policy=policy: policy)
+        with pytest.raises(KeyboardInterrupt):
+            workbench.train(tmp_path)
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_a_state_is_read_only_by_the_training_that_left_it(tmp_path):
     state = TrainingState(str(tmp_path / "new" / "folder"), "one")
     assert state.load() is None
@@ -243,14 +259,17 @@ def test_advice_of_a_batch_of_two_is_another():
     assert "try a smaller model.backbone" in str(out_of_memory(2, error))
 
 
-def test_tensorboard_reads_the_same_as_the_table(workbench, trained):
+def test_tensorboard_reads_the_same_as_the_table(workbench, tmp_path):
+    training = {"head_epochs": 1, "epochs": 2, "steps_per_epoch": 2}
+    trained = workbench.train(tmp_path, training=training)
     logs = trained.parent / "logs"
-    seen = {}
+    seen: dict[tuple[int, str], float] = {}
     for group in ("train", "val"):
         for file in (logs / group).iterdir():
             for event in tf.compat.v1.train.summary_iterator(str(file)):
                 for value in event.summary.value:
                     name = f"val_{value.tag}" if group == "val" else value.tag
+                    assert (event.step, name) not in seen
                     seen[event.step, name] = float(tf.make_ndarray(value.tensor))
     rows = _history(trained.parent)
     assert {step for step, _ in seen} == {row["epoch"] for row in rows}

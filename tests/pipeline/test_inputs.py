@@ -133,6 +133,16 @@ def test_a_model_is_told_what_it_is_trained_on(config, dataset):
     assert 0 < len(train) < 12
 
 
+def test_fakes_that_are_not_trained_on_are_not_told(config, dataset):
+    changed = config.training.replace(pseudo_fakes="self_blended", pseudo_fake_share=1.0)
+    (learnt_from,) = prepare(config.replace(training=changed)).provenance["trained_on"]
+    assert learnt_from["clips_fake"] == 0
+    assert learnt_from["clips_real"] > 0
+    some = changed.replace(pseudo_fake_share=0.9)
+    (learnt_from,) = prepare(config.replace(training=some)).provenance["trained_on"]
+    assert learnt_from["clips_fake"] > 0
+
+
 def test_made_data_is_known_whatever_layout_it_is_read_by(config, dataset):
     (dataset / "demo.json").write_text("{}")
     assert prepare(config).provenance["made_data"] is True

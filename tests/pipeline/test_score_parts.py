@@ -14,6 +14,7 @@ from serving_support.models import model_of_crops
 
 from components.clip_evaluator import clip_scoring
 from pipeline.cli import main
+from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.support import files
 
 pytestmark = pytest.mark.integration
@@ -95,6 +96,17 @@ def test_clips_of_one_crop_are_scored_together(model, data, tmp_path, monkeypatc
     assert asked == calls
     assert scores_of(alone)["logit"].nunique() == CLIPS
     pd.testing.assert_frame_equal(scores_of(together), scores_of(alone))
+
+
+def test_crops_at_the_boxes_of_another_original_have_scores_of_their_own(tmp_path):
+    """The face store keeps both under one name: of a fake, whose original has changed."""
+    row = ClipRow(path="fake.mp4", label=1, method="fake", stored=str(tmp_path / "key/fake.x"))
+    states = (None, [100, 1], [100, 2])
+    files = {
+        clip_scoring._scores_file(tmp_path, row.replace(original=state))
+        for state in states
+    }
+    assert len(files) == len(states)
 
 
 def test_a_part_hashes_its_own_clips_only(model, data, tmp_path):

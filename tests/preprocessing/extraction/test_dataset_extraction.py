@@ -1,3 +1,5 @@
+import dataclasses
+
 import apache_beam as beam
 import pytest
 from listings import write_list
@@ -51,6 +53,11 @@ def test_extract_writes_shards_report_and_sheet_and_goes_on(manifest, tmp_path, 
     monkeypatch.setattr(face_extraction, "FaceCropper", no_cropper)
     assert extract_dataset(manifest, PRECROPPED, output, say=said.append) == summary
     assert [path.name for path in (output / "train").iterdir()] == ["faces-00000-of-00001.gz"]
+    # Nor those of a split that is no more, whose clips may be in another one now.
+    without_test = tuple(clip for clip in manifest.clips if clip.split != "test")
+    fewer = dataclasses.replace(manifest, clips=without_test)
+    assert extract_dataset(fewer, PRECROPPED, output, say=said.append)["crops"] == 4
+    assert not (output / "test").exists()
 
 
 def test_a_clip_that_vanished_is_reported(manifest, tmp_path):

@@ -227,6 +227,20 @@ class TestHashes:
             build(root, hash_cache=tmp_path / "hashes.json")
         assert len(json.loads((tmp_path / "hashes.json").read_text())) == 5
 
+    @pytest.mark.parametrize("newer", ["hashes.json", "hashes-1-of-2.json"])
+    def test_what_is_remembered_of_an_earlier_content_hides_no_newer_hash(
+        self, root, tmp_path, hashed, newer
+    ):
+        (older,) = {"hashes.json", "hashes-1-of-2.json"} - {newer}
+        clips = build(root, hash_cache=tmp_path / older).clips
+        os.utime(root / "real/0.mp4", ns=(1, 1))
+        build(root, hash_cache=tmp_path / newer)
+        hashed.clear()
+        known = hashes.known_clips(root, clips, tmp_path / "hashes.json")
+        assert [clip.path for clip in known] == [clip.path for clip in clips]
+        build(root, hash_cache=tmp_path / "hashes.json")
+        assert hashed == []
+
     @pytest.mark.parametrize("remembered", [False, True])
     def test_a_file_that_cannot_be_opened_is_told(self, root, tmp_path, remembered):
         cache = tmp_path / "hashes.json"

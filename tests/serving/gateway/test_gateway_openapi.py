@@ -216,7 +216,7 @@ def test_answers_of_every_kind_of_model_are_as_the_class_says(document, wording)
     places = windows.CropPlaces(np.zeros(5), np.arange(5), np.arange(5) / 25)
     parts = wording.partly(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
     assert bool(parts and parts.segments) == bool(wording.windows)
-    unusual = wording.unusual(np.array([[9.0, 1.0]]), np.zeros(1))
+    unusual = wording.unusual(np.array([[9.0, 1.0]]), np.zeros(1), "clip.mp4")
     word = wording.word(1.1, unusual)
     assert (word == "unfamiliar") == (unusual is not None)
     with_face = Verdict(

@@ -244,6 +244,14 @@ def test_crops_that_cannot_be_made_are_refused(change, message):
             model_card.crop_settings(precropped=True)
 
 
+@pytest.mark.parametrize("margin", [0.5, 3.0])
+def test_given_crops_are_held_against_the_geometry_of_any_margin(margin):
+    values = {**json.loads(FIRST_CARD)["extraction"], "margin": margin}
+    settings = card.ModelCard.from_dict({**GOOD, "extraction": values}).crop_settings(True)
+    assert settings.crop_by == "landmarks"
+    assert settings.eye_distance == pytest.approx(0.26 * 1.3 / margin, rel=0.02)
+
+
 def test_no_model_at_all(tmp_path):
     with pytest.raises(UsageError, match="is not a folder"):
         card.read(tmp_path / "absent")

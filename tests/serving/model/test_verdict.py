@@ -89,6 +89,8 @@ def test_each_face_of_a_track_has_a_moment():
         Moment(0, 0.0, pytest.approx(1 / (1 + np.exp(1.0))), -1.0),
         Moment(10, 0.4, pytest.approx(1 / (1 + np.exp(-1.0))), 1.0),
     )
+    # Their scores are both 1.0.
+    assert [track.track for track in judged((0, 1), [40.0, 60.0]).tracks] == [1, 0]
     (picture,) = judged((0,), [1.0]).tracks
     assert picture.timeline[0].seconds is None
 
@@ -213,7 +215,7 @@ def test_answers_say_how_the_score_ranks():
     assert Verdict("f", None, wording=Wording.of(card)).as_dict()["p_values"] is None
 
 
-def appearing(*rows):
+def appearing(*rows, logit=3.0):
     """The verdict on crops of two tracks that look so; distance, contrast and detail each."""
     rng = np.random.default_rng(0)
     looks = np.column_stack([np.linspace(10, 20, 40), rng.permutation(np.linspace(1, 2, 40))])
@@ -226,7 +228,7 @@ def appearing(*rows):
             ),
         }
     )
-    outputs = CropOutputs(np.full(len(rows), 3.0), np.array(rows))
+    outputs = CropOutputs(np.full(len(rows), logit), np.array(rows))
     tracks = [0] * (len(rows) - 1) + [1]
     return judge("f", crops(*tracks), FaceCounts(), lambda _: outputs, Wording.of(card), "m")
 
@@ -255,8 +257,15 @@ def test_a_clip_like_the_training_keeps_its_word_whatever_a_fact_is():
 
 
 def test_a_distance_that_is_no_number_gives_no_word():
-    with pytest.raises(NonFiniteLogits):
+    text = "1 of 2 distances to the training's crops are NaN or infinite, the first of them in f"
+    with pytest.raises(NonFiniteLogits, match=f"^the model m gives no usable scores: {text}$"):
         appearing((np.nan, 15, 1.5), (0.2, 15, 1.5))
+
+
+def test_of_logits_and_distances_that_are_no_numbers_the_logits_are_told():
+    text = "2 of 2 logits are NaN or infinite, the first of them in f"
+    with pytest.raises(NonFiniteLogits, match=f"^the model m gives no usable scores: {text}$"):
+        appearing((np.nan, 15, 1.5), (np.nan, 15, 1.5), logit=np.nan)
 
 
 def test_a_distance_alone_decides_as_well():
