@@ -103,7 +103,7 @@ def test_crops_at_the_boxes_of_another_original_have_scores_of_their_own(tmp_pat
     row = ClipRow(path="fake.mp4", label=1, method="fake", stored=str(tmp_path / "key/fake.x"))
     states = (None, [100, 1], [100, 2])
     files = {
-        clip_scoring._scores_file(tmp_path, row.replace(original=state))
+        clip_scoring._scores_file(tmp_path, row.model_copy(update={"original": state}))
         for state in states
     }
     assert len(files) == len(states)
