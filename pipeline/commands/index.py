@@ -44,6 +44,7 @@ def index(
     data.precropped=true and extraction.crop_by=landmarks (preset face_crops) it measures where the
     faces lie in some of the crops.
     """
+    from components.trainer.config import needs_fakes
     from pipeline import inputs
     from preprocessing.manifest.checks import check_trainable
     from preprocessing.manifest.table import dataset_table
@@ -56,7 +57,7 @@ def index(
     if manifest:
         listed.write_csv(place(manifest))
         print(f"wrote {len(listed.clips)} rows to {manifest}")
-    for warning in check_trainable(listed):
+    for warning in check_trainable(listed, needs_fakes(config.training)):
         print(f"warning: {warning}")
     return 0
 
@@ -65,12 +66,14 @@ def _geometry(config: Config, listed: Manifest) -> str:
     """How the faces of each dataset lie in their crops."""
     from preprocessing.faces.crop_geometry import wanted_geometry
     from preprocessing.faces.geometry_survey import survey, survey_table
+    from preprocessing.manifest.hashes import files_of
     from preprocessing.support.quiet import quiet
 
+    root = place(listed.root)
     files: dict[str, list[str]] = {}
     for clip in listed.clips:
         name = f"{clip.dataset}, {LABEL_NAMES[clip.label]}"
-        files.setdefault(name, []).extend(clip.frames or [clip.path])
+        files.setdefault(name, []).extend(files_of(root, clip))
     with quiet():
-        measured = survey(place(listed.root), dict(sorted(files.items())))
+        measured = survey(root, dict(sorted(files.items())))
     return survey_table(measured, wanted_geometry(config.extraction))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any
 from preprocessing.datasets.clip import FAKE, REAL, SPLITS, Problem, printable
 from preprocessing.datasets.lists import read_list
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import in_bucket
 from preprocessing.support.nearest import nearest
 
 NEEDED = ("path", "label")
@@ -243,7 +245,13 @@ def _path_within(text: str, root: Path) -> tuple[str, str]:
         return "", "path is empty; name the file"
     path = text.replace("\\", "/")
     if posixpath.isabs(path):
-        path = posixpath.relpath(path, root.as_posix())
+        absolute = path
+        path = posixpath.relpath(absolute, root.as_posix())
+        if path.startswith("..") and not in_bucket(root):
+            # Through a link to a folder; the file itself may be a link to elsewhere.
+            folder, name = posixpath.split(absolute)
+            folder = posixpath.relpath(os.path.realpath(folder), root.as_posix())
+            path = posixpath.join(folder, name)
     path = posixpath.normpath(path)
     if path == "." or path.split("/")[0] == "..":
         return "", (

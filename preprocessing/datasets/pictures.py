@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import FAKE, Clip, Problem, is_video, media
-from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
+from preprocessing.media.container import FRAME_ENDINGS, IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.media.picture_names import natural_order, picture_name
 
 _CELEB_DF = re.compile(r"(?P<target>id\d+)(?:_(?P<donor>id\d+))?_(?P<number>\d{4})(?:_\d+)?")
@@ -112,7 +112,9 @@ def with_pictures(clips: Iterable[Clip], pictures: Mapping[str, tuple[str, ...]]
 
 
 def clip_of(path: str, top: str, sure: bool = False) -> str:
-    """Path of the clip that a picture is a frame of, by its name; empty for none, and for videos.
+    """Path of the clip that a picture is a frame of, by its name; empty for none.
+
+    Videos and animations are no frames.
 
     Args:
       path: POSIX path of a file.
@@ -120,7 +122,7 @@ def clip_of(path: str, top: str, sure: bool = False) -> str:
       sure: see `by_clip`.
     """
     file = PurePosixPath(path)
-    if file.suffix.lower() not in IMAGE_ENDINGS:
+    if file.suffix.lower() not in FRAME_ENDINGS:
         return ""
     parsed = picture_name(file)
     clip = parsed.clip

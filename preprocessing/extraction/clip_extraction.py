@@ -13,7 +13,7 @@ from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_example import make_example
 from preprocessing.faces.face_cropper import Crop, FaceCropper
 from preprocessing.faces.face_selection import FaceCounts
-from preprocessing.media.frame_folder import Media
+from preprocessing.media.frame_folder import Media, frame_files
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 from preprocessing.support.files import local_copies, place
 from preprocessing.support.storage.errors import PassingFault
@@ -131,7 +131,11 @@ def original_state(
     if not settings.boxes_of_original or not clip.source:
         return None
     try:
-        states = [(place(root) / path).stat() for path in frames or (clip.source,)]
+        folder = place(root)
+        files = [folder / path for path in frames or (clip.source,)]
+        if not frames and files[0].is_dir():  # Which knows nothing of what is written into a file.
+            files = frame_files(files[0])
+        states = [file.stat() for file in files]
     except PassingFault:  # Of an object store: it may be there.
         raise
     except OSError:

@@ -6,13 +6,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocessing.datasets.clip import Clip, Listing
+from preprocessing.datasets.clip import Clip, Listing, printable
 from preprocessing.datasets.listing import list_clips
 from preprocessing.manifest import splits
 from preprocessing.manifest.hashes import hash_clips
+from preprocessing.manifest.leaks import LeakReport, leaks
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import place
+
+_PROMISE = "data.split=auto promises no person in two splits"
+_OTHERS = (
+    "use data.split=identity, which divides anew, or data.split=official, which follows them all "
+    "the same"
+)
 
 
 def build_manifest(
@@ -51,13 +58,16 @@ def build_manifest(
     problems = [*listing.problems, *unreadable]
     # Other layouts' lists are a protocol for comparisons, and that of Celeb-DF v2 leaks.
     missing = ("val", "test") if protocol == "auto" else ("val",)
-    if protocol == "auto" and listing.given and listing.divided_persons:
+    promised = protocol == "auto" and bool(listing.given)
+    if promised and listing.divided_persons:
         raise UsageError(_divided_persons(listing))
     if protocol == "auto":
         protocol = "official" if listing.given else "identity"
     if protocol == "official":
         problems += listing.divided_persons
     divided = splits.assign(clips, protocol, val_fraction, test_fraction, seed, missing)
+    if promised:
+        _refuse_divided_persons(listing.given, leaks(divided))
     return Manifest(
         str(root),
         listing.layout,
@@ -71,11 +81,18 @@ def build_manifest(
 def _divided_persons(listing: Listing) -> str:
     first, *others = listing.divided_persons
     rest = f", and {len(others)} more" if others else ""
-    return (
-        f"{first.named}: {first.reason}{rest}. data.split=auto promises no person in two splits: "
-        "mend the list, or use data.split=identity, which divides anew, or data.split=official, "
-        "which follows the list all the same"
-    )
+    return f"{first.named}: {first.reason}{rest}. {_PROMISE}: mend the list, or {_OTHERS}"
+
+
+def _refuse_divided_persons(given: str, report: LeakReport) -> None:
+    """Raises UsageError where a division has persons in two splits, those of names included."""
+    persons = report.shared_identities + report.train_val_identities
+    if persons:
+        rest = f" and {len(persons) - 1} more" if len(persons) > 1 else ""
+        raise UsageError(
+            f"the {given} have person {printable(persons[0])}{rest} in two splits, by what they "
+            f"say or once what they leave out is divided. {_PROMISE}: mend them, or {_OTHERS}"
+        )
 
 
 def _division(protocol: str, official: str, clips: Sequence[Clip], missing: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from preprocessing.datasets.clip import Clip, Problem
 from preprocessing.media.frame_folder import frame_files
+from preprocessing.media.picture_names import picture_name
 from preprocessing.support import progress
 from preprocessing.support.files import in_bucket, read_into, replacing, state
 
@@ -38,7 +39,8 @@ def hash_clips(
 ) -> tuple[list[Clip], list[Problem]]:
     """Fills in `sha256` and `size` of clips, with several threads.
 
-    The hash of a clip of several pictures covers their names and hashes.
+    The hash of a clip of several pictures covers their hashes, and the numbers of frame and face in
+    their names; of pictures without such numbers the names.
 
     Args:
       root: the dataset's folder.
@@ -123,8 +125,7 @@ def _hash(
         for path in files_of(root, clip):
             key, entry = _hash_file(root / path, cache, read)
             files[key] = entry
-            name = PurePosixPath(path).name
-            digest.update(f"{name} {entry[2]}\n".encode("utf-8", "surrogateescape"))
+            digest.update(f"{_place_of(path)} {entry[2]}\n".encode("utf-8", "surrogateescape"))
     except _NotRegular:
         return Problem(path, "not a regular file")
     except OSError as error:
@@ -133,6 +134,13 @@ def _hash(
     # One picture has the file's own hash, so that copies under other names are found.
     sha256 = hashes[0] if len(hashes) == 1 else digest.hexdigest()
     return _Hashed(sha256, sum(size for size, _, _ in files.values()), files)
+
+
+def _place_of(path: str) -> str:
+    """What places a picture within its clip; the clip's own name has no part in it."""
+    file = PurePosixPath(path)
+    parsed = picture_name(file)
+    return file.name if parsed.frame is None else f"{parsed.frame} {parsed.face}"
 
 
 def files_of(root: Path, clip: Clip) -> Sequence[str]:

@@ -62,6 +62,9 @@ KINDS = (
 )
 VIDEO_ENDINGS = frozenset(e for kind in KINDS if kind.reader == FILM for e in kind.endings)
 IMAGE_ENDINGS = frozenset(e for kind in KINDS if kind.reader == PICTURE for e in kind.endings)
+# Of formats that are mostly animations, which are clips of their own and no frames of one.
+ANIMATION_ENDINGS = frozenset((".gif", ".apng", ".avifs"))
+FRAME_ENDINGS = IMAGE_ENDINGS - ANIMATION_ENDINGS
 
 _MAGIC = (
     (0, b"\xff\xd8\xff", JPEG),

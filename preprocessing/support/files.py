@@ -146,6 +146,8 @@ def local_copies(root: Path, files: Iterable[str]) -> Iterator[Path]:
             try:
                 _download(remote / file, folder / file)
             except FileNotFoundError:
+                # Its copy was begun before the store said that there is no such object.
+                (folder / file).unlink(missing_ok=True)
                 for entry in (remote / file).scan():
                     if entry.is_file():
                         _download(remote / file / entry.name, folder / file / entry.name)

@@ -242,6 +242,15 @@ def test_index_prints_a_table_and_writes_the_manifest(tmp_path):
     assert not (root / "hashes.json").exists()
 
 
+def test_index_and_run_agree_on_what_can_be_trained_on(tmp_path):
+    root = tmp_path / "data"
+    make_files(root, *(f"real/{n}.mp4" for n in range(6)))
+    done = deepfake("index", str(root))
+    assert_refused(done, "holds only real clips")
+    done = deepfake("index", str(root), "--set", "training.pseudo_fakes=self_blended")
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_unknown_difficulty_of_the_demo_is_refused(tmp_path):
     done = deepfake("demo-data", str(tmp_path / "data"), "--difficulty", "medium")
     # Python 3.12 and later do not quote the choices.

@@ -37,6 +37,7 @@ LOOKS_LIKE = (
     "in each, or the preview's dataset.json"
 )
 METADATA, TEST_LABELS = "metadata.json", "labels.csv"
+_IS_FAKE = "is_fake"
 _LABELS = {"real": REAL, "fake": FAKE, "0": REAL, "1": FAKE}
 _FILE_COLUMNS = ("filename", "file", "video", "path")
 # Of every ten parts, one for validation and one for test: 40/5/5 of the whole dataset's 50.
@@ -74,9 +75,11 @@ def list_clips(root: Path) -> Listing:
         problems += unread(root, parts)
     lists = {part: _list_of(root, part) for part in parts}
     labels: dict[str, dict[int, str]] = defaultdict(dict)
-    official = _official_splits(lists)
+    rows_of = {part: _read_rows(root, part, lists[part]) for part in parts}
+    tests = [part for part, (rows, _) in rows_of.items() if _is_test_set(root, part, rows)]
+    official = _official_splits([part for part in parts if lists[part]], tests)
     for part in parts:
-        rows, part_problems = _read_rows(root, part, lists[part])
+        rows, part_problems = rows_of[part]
         videos, pictures, path_problems = videos_and_pictures(root, part)
         files = {**dict.fromkeys(videos, ()), **pictures}
         list_paths = {_join(part, name) for name in (METADATA, TEST_LABELS)}
@@ -104,13 +107,22 @@ def _list_of(root: Path, part: str) -> str:
     """
     if (root / part / METADATA).is_file():
         return METADATA
+    return TEST_LABELS if _has_test_labels(root, part) else ""
+
+
+def _has_test_labels(root: Path, part: str) -> bool:
     path = root / part / TEST_LABELS
     try:
         head = read_list(path, "replace").partition("\n")[0] if path.is_file() else ""
     except OSError:
-        return ""
+        return False
     columns = {column.strip().strip('"').lower() for column in head.split(",")}
-    return TEST_LABELS if "label" in columns and columns.intersection(_FILE_COLUMNS) else ""
+    return "label" in columns and not columns.isdisjoint(_FILE_COLUMNS)
+
+
+def _is_test_set(root: Path, part: str, rows: _Rows) -> bool:
+    """Whether a folder is a test set: by its labels.csv, or by a metadata.json in their form."""
+    return _has_test_labels(root, part) or any(row.get("form") == _IS_FAKE for _, row in rows)
 
 
 def _clips_of_part(
@@ -179,8 +191,12 @@ def _read_metadata(text: str) -> _Rows:
     for name, fields in json.loads(text, object_pairs_hook=lambda pairs: pairs):
         row: Mapping[str, Any] = dict(fields)
         # The test sets' metadata.json says `is_fake` instead.
-        label = row.get("label", row.get("is_fake"))
-        values = {"label": str(label).lower(), "original": str(row.get("original") or "")}
+        form = "label" if "label" in row else _IS_FAKE if _IS_FAKE in row else ""
+        values = {
+            "label": str(row.get(form)).lower(),
+            "original": str(row.get("original") or ""),
+            "form": form,
+        }
         rows.append((str(name), values))
     return rows
 
@@ -198,15 +214,13 @@ def _read_labels(text: str) -> _Rows:
     ]
 
 
-def _official_splits(lists: Mapping[str, str]) -> dict[str, str]:
-    """Splits of parts in the order of their numbers.
+def _official_splits(folders: Sequence[str], tests: Sequence[str]) -> dict[str, str]:
+    """Splits of folders, which are in the order of their numbers.
 
-    Folders with `labels.csv` are test sets. Of the others the last ones are for test, unless there
-    is a test set, and those before them for val. One folder alone with metadata.json is not
-    divided.
+    Of those that are no test sets the last ones are for test, unless there is a test set, and those
+    before them for val. One such folder alone is not divided.
     """
-    tests = [part for part, name in lists.items() if name == TEST_LABELS]
-    parts = [part for part, name in lists.items() if name == METADATA]
+    parts = [folder for folder in folders if folder not in tests]
     splits = dict.fromkeys(tests, "test")
     if len(parts) == 1:
         return {**splits, parts[0]: "train" if tests else ""}

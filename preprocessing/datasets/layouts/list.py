@@ -23,13 +23,14 @@ from preprocessing.datasets.clip import (
     Clip,
     Listing,
     Problem,
+    is_video,
     media,
     printable,
 )
 from preprocessing.datasets.clip_table import Row, read_rows, refuse
 from preprocessing.datasets.layout import Layout, register
 from preprocessing.datasets.pictures import celeb_df_persons, clip_of
-from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
+from preprocessing.media.container import FRAME_ENDINGS, IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.media.frame_folder import frame_files
 from preprocessing.media.picture_names import natural_order, picture_name
 from preprocessing.support.errors import UsageError
@@ -80,11 +81,14 @@ def read(root: Path, file: Path) -> Listing:
     rows, repeated = _without_repeats(file, rows)
     problems += repeated
     clips: list[_Listed] = []
+    faults: list[str] = []
     for members in _by_clip(file, rows):
         files, clip_problems = _files_of(root, file, members)
         problems += clip_problems
+        faults += _videos_among(root, members, files)
         if files:
             clips.append(_listed(members, files))
+    refuse(file, faults)
     _check_distinct(file, clips)
     problems += _unlisted(root, file, {path for clip in clips for path in clip.files})
     problems += _frames_apart(file, rows)
@@ -173,6 +177,17 @@ def _files_of(root: Path, file: Path, rows: Iterable[Row]) -> tuple[list[str], l
     return sorted(files, key=natural_order), problems
 
 
+def _videos_among(root: Path, rows: Sequence[Row], files: Sequence[str]) -> list[str]:
+    """Says where a clip of several files has a video: of pictures alone a clip is put together."""
+    videos = [path for path in files if is_video(root, path)] if len(files) > 1 else []
+    return [
+        f"row {row.number}: {printable(row.path)} is a video, and clip {row.clip!r} has "
+        f"{len(files)} files; a video is a clip of its own, so give each a name of its own"
+        for row in rows
+        if row.path in videos[:1]
+    ]
+
+
 def _listed(rows: Sequence[Row], files: Sequence[str]) -> _Listed:
     row = rows[0]
     name = row.clip or PurePosixPath(row.path).stem
@@ -202,7 +217,9 @@ def _path_of(row: Row, files: Sequence[str]) -> str:
 
 
 def _is_frame(row: Row, path: str) -> bool:
-    return bool(row.clip) and picture_name(PurePosixPath(path)).frame is not None
+    file = PurePosixPath(path)
+    of_pictures = bool(row.clip) and file.suffix.lower() in FRAME_ENDINGS
+    return of_pictures and picture_name(file).frame is not None
 
 
 def _clip_by_name(path: str) -> str:

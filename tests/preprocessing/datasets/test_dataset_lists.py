@@ -108,6 +108,24 @@ class TestDfdc:
         assert [clip.label for clip in listing.clips] == [1, 0]
         assert not listing.problems
 
+    @pytest.mark.parametrize("with_labels", [False, True])
+    def test_a_test_set_with_metadata_beside_parts_is_the_test_split(self, tmp_path, with_labels):
+        for part in range(3):
+            make(tmp_path, f"dfdc_train_part_{part}/{part}.mp4")
+            rows = json.dumps({f"{part}.mp4": {"label": "REAL"}})
+            (tmp_path / f"dfdc_train_part_{part}/metadata.json").write_text(rows)
+        make(tmp_path, "test/x.mp4")
+        (tmp_path / "test/metadata.json").write_text('{"x.mp4": {"is_fake": 1}}')
+        if with_labels:
+            (tmp_path / "test/labels.csv").write_text("filename,label\nx.mp4,1\n")
+        splits = {clip.path: clip.official_split for clip in list_clips(tmp_path).clips}
+        assert splits == {
+            "dfdc_train_part_0/0.mp4": "train",
+            "dfdc_train_part_1/1.mp4": "train",
+            "dfdc_train_part_2/2.mp4": "val",
+            "test/x.mp4": "test",
+        }
+
     def test_a_test_set_beside_parts_is_the_test_split(self, tmp_path):
         for part in range(3):
             make(tmp_path, f"dfdc_train_part_{part}/{part}.mp4")

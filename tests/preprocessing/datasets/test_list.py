@@ -44,6 +44,17 @@ class TestRows:
             "b/f2.jpg": (1, "fake", "list"),
         }
 
+    @pytest.mark.parametrize("name", ["000.mp4", "video_1.mp4", "video_frame_3.gif"])
+    def test_a_film_whose_name_ends_in_a_number_is_no_frame(self, tmp_path, name):
+        (clip,) = listed(tmp_path, f"{name},real,mine", header="path,label,clip").values()
+        assert (clip.path, clip.frames) == (name, ())
+
+    def test_absolute_paths_through_a_link_to_a_folder_are_inside(self, tmp_path):
+        (tmp_path / "link").symlink_to(tmp_path / "data")
+        make(tmp_path / "data", "sub/a.jpg")
+        write_list(tmp_path / "data", f"{tmp_path}/link/sub/a.jpg,real")
+        assert list(clips_by_path(list_clips(tmp_path / "data"))) == ["sub/a.jpg"]
+
     def test_all_columns(self, tmp_path):
         clips = listed(
             tmp_path,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from listings import make, reasons, write_list
 
+from preprocessing.datasets.clip import SPLITS
 from preprocessing.datasets.listing import list_clips
 from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_trainable
@@ -26,6 +27,40 @@ def refused(root: Path, *rows: str, header: str = "path,label") -> str:
 
 
 class TestRefused:
+    def test_two_films_of_one_clip(self, tmp_path):
+        make(tmp_path, "a/one.mp4", "a/two.mp4")
+        message = refused(
+            tmp_path, "a/one.mp4,real,x", "a/two.mp4,real,x", header="path,label,clip"
+        )
+        assert "row 2: a/one.mp4 is a video, and clip 'x' has 2 files" in message
+
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            # Test is taken out of train, whose persons all hang together.
+            [f"{i}.jpg,{('real', 'fake')[i % 2]},train,p{i}|p{i + 1}" for i in range(12)],
+            # A clip without a split, of a person of test and one of train.
+            [
+                *(f"{s}{i}.jpg,{('real', 'fake')[i]},{s},{s}{i}" for s in SPLITS for i in (0, 1)),
+                "x.jpg,fake,,train0|test0",
+            ],
+        ],
+    )
+    def test_auto_keeps_its_promise_once_the_rest_is_divided(self, tmp_path, rows):
+        make(tmp_path, *(row.split(",")[0] for row in rows))
+        write_list(tmp_path, *rows, header="path,label,split,identities")
+        with pytest.raises(UsageError, match=r"have person \S+ .*in two splits, by what.*identity"):
+            build_manifest(tmp_path, "auto", "auto", 0.2, 0.2, seed=1)
+        build_manifest(tmp_path, "auto", "official", 0.2, 0.2, seed=1)
+
+    def test_auto_keeps_its_promise_for_folders(self, tmp_path):
+        names = ("id0_0005", "id1_0001"), ("id2_0000", "id3_0000"), ("id0_0004", "id5_0000")
+        for split, pair in zip(SPLITS, names, strict=True):
+            make(tmp_path, *(f"{split}/real/{name}.mp4" for name in pair))
+            make(tmp_path, f"{split}/fake/{pair[1][:3]}_id9_0000.mp4")
+        with pytest.raises(UsageError, match="folders have person id0"):
+            build_manifest(tmp_path, "folder", "auto", 0.2, 0.2, seed=1)
+
     @pytest.mark.parametrize(
         ("header", "message"),
         [

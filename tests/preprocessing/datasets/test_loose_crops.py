@@ -4,7 +4,15 @@ import json
 
 from listings import clips_by_path, make, reasons
 
-from preprocessing.datasets.layouts import celeb_df, dfdc, faceforensics
+from preprocessing.datasets.layouts import celeb_df, dfdc, faceforensics, folder
+
+
+def test_numbered_animations_are_clips_of_their_own(tmp_path):
+    names = [f"{label}/video_{n}.{e}" for label in ("real", "fake") for n in "12" for e in ("gif",)]
+    make(tmp_path, *names)
+    clips = clips_by_path(folder.list_clips(tmp_path))
+    assert sorted(clips) == sorted(names)
+    assert not any(clip.frames for clip in clips.values())
 
 
 def test_celeb_df(tmp_path):

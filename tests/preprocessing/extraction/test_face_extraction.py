@@ -13,6 +13,7 @@ from extraction import PRECROPPED, RUNNER, SETTINGS, clip, examples, extract, sh
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
 
 from preprocessing.extraction import face_extraction, face_store
+from preprocessing.extraction.clip_extraction import original_state
 from preprocessing.extraction.face_extraction import FaceCropper, extract_clip
 
 pytestmark = pytest.mark.integration
@@ -143,6 +144,22 @@ def test_a_changed_original_changes_its_fakes(folder, tmp_path):
     after = extract(tmp_path, tmp_path, which, settings)
     assert after["original.mp4"] == before["original.mp4"]
     assert after["forged.mp4"]["original"] != before["forged.mp4"]["original"]
+
+
+def test_the_state_of_an_original_that_is_a_folder_is_that_of_its_frames(tmp_path):
+    settings = PRECROPPED.replace(boxes_of_original=True)
+    fake = clip("fake.mp4", 1, source="original")
+    (tmp_path / "original").mkdir()
+    for number in range(2):
+        write_image(tmp_path / "original" / f"{number}.png", portrait())
+    before = original_state(str(tmp_path), fake, settings)
+    with (tmp_path / "original" / "0.png").open("r+b") as file:  # In place.
+        file.write(file.read()[::-1])
+    os.utime(tmp_path / "original" / "0.png", (2e9, 2e9))
+    after = original_state(str(tmp_path), fake, settings)
+    assert before is not None
+    assert after is not None
+    assert before != after
 
 
 def test_damaged_files_of_the_store_are_done_again(folder, tmp_path):

@@ -253,6 +253,17 @@ class TestHashes:
         assert reasons(manifest) == {"fake/2.mp4": "cannot be opened: Permission denied"}
         assert len(manifest.clips) == 15
 
+    def test_copies_of_pictures_are_found_whatever_their_clips_are_called(self, root, tmp_path):
+        for folder, clip in (("real", "a"), ("fake", "b")):
+            for number in range(3):
+                path = root / folder / f"{clip}_frame_{number}_face_0.jpg"
+                path.write_bytes(b"the same picture %d" % number)
+        clips = {clip.path: clip for clip in build(root).clips}
+        assert clips["real/a"].sha256 == clips["fake/b"].sha256
+        (root / "fake" / "b_frame_2_face_0.jpg").rename(root / "fake" / "b_frame_7_face_0.jpg")
+        clips = {clip.path: clip for clip in build(root).clips}
+        assert clips["real/a"].sha256 != clips["fake/b"].sha256
+
     def test_of_several_pictures_names_and_contents_count(self, root, tmp_path, hashed):
         for number in range(3):
             put(root, f"fake/clip_frame_{number}.png")

@@ -92,6 +92,17 @@ class TestPlaces:
         with pytest.raises(FileNotFoundError):
             file.stat()
 
+    def test_copies_of_a_clip_that_is_a_folder_of_frames(self, folder):
+        for number in range(3):
+            (folder / "frames" / "clip" / f"{number}.png").write_text(f"picture {number}")
+        (folder / "film.mp4").write_text("film")
+        with files.local_copies(folder, ["film.mp4", "frames/clip", "absent.mp4"]) as copies:
+            assert (copies / "film.mp4").read_text() == "film"
+            pictures = sorted((copies / "frames/clip").iterdir())
+            assert [picture.name for picture in pictures] == ["0.png", "1.png", "2.png"]
+            assert pictures[2].read_text() == "picture 2"
+            assert not (copies / "absent.mp4").exists()
+
     def test_a_failed_write_leaves_what_was_there(self, folder):
         file = folder / "a.txt"
         file.write_text("before")
