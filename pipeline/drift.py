@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,8 +53,12 @@ def compare_scores(
       The exit status: DRIFTED where an interval lies above its limit, else STEADY.
 
     Raises:
-      UsageError: a wrong number of tables, a file that is no such table, or too few clips.
+      UsageError: a wrong number of tables, a file that is no such table, too few clips, or a limit
+        that is NaN, infinite or below 0.
     """
+    for option, limit in (("--max-psi", max_psi), ("--max-ks", max_ks)):
+        if not 0 <= limit < math.inf:
+            raise UsageError(f"{option}: {limit} is no limit; give a number from 0 on")
     if len(tables) != (1 if model else 2):
         raise UsageError(
             f"{len(tables)} tables are given; give --scores twice, the reference first, or once "

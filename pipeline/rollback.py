@@ -18,7 +18,7 @@ from pathlib import Path
 
 from preprocessing.support.errors import UsageError
 from preprocessing.support.output_lock import locked
-from serving.model.card import is_version
+from serving.model.card import version_folders
 
 # In the copy, beside the card; TensorFlow Serving leaves the folder alone.
 MARKER = "assets.extra/deepfake_rollback.json"
@@ -68,32 +68,27 @@ def roll_back(model_base: str | Path) -> Rollback:
             f"{model_base} is not a folder on this machine; give the folder of versions that "
             "`deepfake run` pushed to (OUTPUT/models/NAME)"
         )
-    with locked(base.resolve(), "a rollback"):
-        numbers = _versions(base)
+    with locked(base.resolve(), "a rollback", otherwise=""):
+        folders = version_folders(base)
+        numbers = sorted(folders)
         if not numbers:
             raise UsageError(
                 f"{model_base} holds no version of a model; give the folder of versions that "
                 "`deepfake run` pushed to (OUTPUT/models/NAME)"
             )
         newest = numbers[-1]
-        shown = _copied(base / str(newest)) or newest
+        shown = _copied(folders[newest]) or newest
         before = [number for number in numbers if number < shown]
         # Copies are versions that are there under their own number, too.
-        before = [number for number in before if _copied(base / str(number)) is None]
+        before = [number for number in before if _copied(folders[number]) is None]
         if not before:
             raise UsageError(
                 f"{model_base} holds no version before {shown}, so there is none to go back to; "
                 "push another one"
             )
         done = Rollback(max(int(time.time()), newest + 1), before[-1], newest)
-        _copy(base, done)
+        _copy(base, folders[done.copy_of], done)
     return done
-
-
-def _versions(base: Path) -> list[int]:
-    """Numbers of the complete versions, rising: Pusher copies saved_model.pb last."""
-    names = [path.parent.name for path in base.glob("*/saved_model.pb")]
-    return sorted(int(name) for name in names if is_version(name))
 
 
 def _copied(version: Path) -> int | None:
@@ -110,11 +105,12 @@ def _copied(version: Path) -> int | None:
         ) from error
 
 
-def _copy(base: Path, done: Rollback) -> None:
-    waiting = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=base))
+def _copy(base: Path, version: Path, done: Rollback) -> None:
+    waiting: Path | None = None
     try:
+        waiting = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=base))
         copy = waiting / "version"
-        shutil.copytree(base / str(done.copy_of), copy)
+        shutil.copytree(version, copy)
         marker = copy / MARKER
         marker.parent.mkdir(exist_ok=True)
         marker.write_text(json.dumps(dataclasses.asdict(done)) + "\n", encoding="utf-8")
@@ -126,4 +122,5 @@ def _copy(base: Path, done: Rollback) -> None:
             "folder writable, and call it again"
         ) from error
     finally:
-        shutil.rmtree(waiting, ignore_errors=True)
+        if waiting:
+            shutil.rmtree(waiting, ignore_errors=True)

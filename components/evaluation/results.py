@@ -23,8 +23,9 @@ def write_scores(folder: Path, split: str, crops: pd.DataFrame) -> None:
     """Writes `SPLIT_crops.csv`, `SPLIT_tracks.csv` and `SPLIT_clips.csv`."""
     tracks, clips = clip_tables(crops)
     for level, table in (("crops", crops), ("tracks", tracks), ("clips", clips)):
-        # The names of clips may hold anything; csv quotes it.
-        table.to_csv(folder / f"{split}_{level}.csv", index=False, na_rep="nan")
+        # The names of clips may hold anything; csv quotes what the end of a line holds.
+        path = folder / f"{split}_{level}.csv"
+        table.to_csv(path, index=False, na_rep="nan", lineterminator="\r\n")
 
 
 def read_scores(folder: str | Path, split: str, level: str) -> pd.DataFrame:

@@ -117,7 +117,8 @@ def overlay(jpeg: bytes, heat: np.ndarray) -> bytes:
     pixels = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     scale = np.abs(heat).max() or 1.0
-    smooth = cv2.resize((heat / scale).astype(np.float32), (_SIDE, _SIDE), cv2.INTER_CUBIC)
+    cells = (heat / scale).astype(np.float32)
+    smooth = cv2.resize(cells, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
     colour = np.where(smooth[..., None] > 0, (40, 40, 230), (220, 120, 30)).astype(np.float32)
     share = 0.65 * np.clip(np.abs(smooth), 0, 1)[..., None]
     return _encode((grey * (1 - share) + colour * share).astype(np.uint8))

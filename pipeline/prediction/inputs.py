@@ -115,7 +115,16 @@ def _named(name: str) -> Iterator[Item]:
             reason=f"{printable(name)} is an address, and predict reads files only: download it "
             "(curl -O) and name the file",
         )
-    elif Path(name).is_dir():
+    else:
+        try:
+            yield from _on_disk(name)
+        except OSError as error:  # Of a folder that is closed to this user, of too long a name.
+            reason = f"{printable(name)} cannot be looked at: {error.strerror}"
+            yield Item(name, reason=reason)
+
+
+def _on_disk(name: str) -> Iterator[Item]:
+    if Path(name).is_dir():
         yield from _below(name)
     elif Path(name).exists():
         yield Item(name, Path(name))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import abc
-import csv
-import io
 import json
 import sys
 import textwrap
@@ -12,6 +10,7 @@ from typing import Any
 
 from preprocessing.datasets.clip import printable
 from preprocessing.faces.face_selection import by_reason
+from preprocessing.support.csv_lines import csv_line
 from serving.model.familiarity import UNFAMILIAR
 from serving.model.verdict import Verdict, Wording
 from serving.model.windows import Segment
@@ -150,6 +149,4 @@ def _print(text: str) -> None:
 
 
 def _print_row(values: Any) -> None:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    _print(line.getvalue())
+    _print(csv_line(values))

@@ -87,7 +87,9 @@ class Saver:
             json.dump(verdict.answer(self._predictor.about), file, indent=1)
 
     def _name(self, item: Item) -> str:
-        name = Path(item.name).name or "file"
+        name = Path(item.name).name
+        if name in ("", ".."):  # Which would be the folder above.
+            name = "file"
         number = 1
         while (unique := name if number == 1 else f"{name}-{number}") in self._names:
             number += 1

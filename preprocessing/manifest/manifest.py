@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing.datasets.clip import LABEL_NAMES, SPLITS, Clip, Problem
+from preprocessing.support.csv_lines import csv_line
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import TEXT, place, replacing
 
@@ -152,7 +153,7 @@ def _problems_file(path: Path) -> Path:
 
 def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
     with replacing(path) as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        file.writelines(f"{csv_line(row)}\n" for row in rows)
 
 
 def _read_rows(path: Path) -> list[list[str]]:

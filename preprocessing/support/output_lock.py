@@ -19,7 +19,9 @@ _LOG = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def locked(output: Path, work: str) -> Iterator[None]:
+def locked(
+    output: Path, work: str, otherwise: str = "or name another folder with --output"
+) -> Iterator[None]:
     """Keeps other processes out of a folder.
 
     Two runs would write the same metadata store, training state and temporary files. The lock is
@@ -30,23 +32,28 @@ def locked(output: Path, work: str) -> Iterator[None]:
     Args:
       output: the folder, which exists.
       work: what is done there, for the message of the others.
+      otherwise: what can be done instead of waiting, for the message; may be empty.
 
     Raises:
-      UsageError: another process works there; it is named.
+      UsageError: another process works there, and is named; or the folder cannot be written.
     """
     if in_bucket(output):
         yield
         return
-    with (output / FILE).open("a+", encoding="utf-8") as file:
+    try:
+        lock = (output / FILE).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{output} cannot be written ({error.strerror}); make room, or the folder writable"
+        ) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise UsageError(
-                f"{output} is being written by {holder}; wait until it has ended, or name another "
-                "folder with --output"
-            ) from None
+            remedies = ", ".join(filter(None, ("wait until it has ended", otherwise)))
+            raise UsageError(f"{output} is being written by {holder}; {remedies}") from None
         except OSError as error:  # Some network file systems have no locks.
             _LOG.warning("%s cannot be locked (%s); start nothing else there", output, error)
         file.truncate(0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from serving.gateway.refusals import Refused
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 HOW_TO_SEND = (
     "send the picture or video itself as the body (curl --data-binary @FILE URL) or as a form "
@@ -128,23 +131,24 @@ class _Form:
         self._key, self._value = b"", b""
         self.name = ""
         self.found = self.complete = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_data": self._on_data,
-                "on_part_end": self._on_end,
-                "on_header_field": self._on_key,
-                "on_header_value": self._on_value,
-                "on_header_end": self._on_header,
-            },
-        )
+        callbacks: MultipartCallbacks = {
+            "on_part_data": self._on_data,
+            "on_part_end": self._on_end,
+            "on_header_field": self._on_key,
+            "on_header_value": self._on_value,
+            "on_header_end": self._on_header,
+        }
+        try:
+            self._parser = MultipartParser(boundary, callbacks)
+        except FormParserError as error:  # The boundary is too long.
+            raise _broken_form() from error
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes in."""
         try:
             self._parser.write(data)
         except FormParserError as error:
-            raise Refused(400, f"the form is broken; {HOW_TO_SEND}", "unreadable") from error
+            raise _broken_form() from error
 
     def _on_key(self, data: bytes, start: int, end: int) -> None:
         self._key += data[start:end]
@@ -167,6 +171,10 @@ class _Form:
     def _on_end(self) -> None:
         self.complete = self.complete or self._taking
         self._taking = False
+
+
+def _broken_form() -> Refused:
+    return Refused(400, f"the form is broken; {HOW_TO_SEND}", "unreadable")
 
 
 def guess(head: bytes) -> str:

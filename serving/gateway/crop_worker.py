@@ -83,19 +83,23 @@ class CropWorker:
         # Libraries may leave files behind when they are killed.
         self._spool = Spool()
         environment["TMPDIR"] = str(self._spool.folder / "tmp")
-        Path(environment["TMPDIR"]).mkdir()
         self._ready = False
         self._start_by = time.monotonic() + _START_SECONDS
-        self._process = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env=environment,
-            # Its own group: it is ended together with its decoder, and not by the terminal's
-            # interrupt, after which the gateway still answers.
-            start_new_session=True,
-        )
+        try:
+            Path(environment["TMPDIR"]).mkdir()
+            self._process = subprocess.Popen(
+                _COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env=environment,
+                # Its own group: it is ended together with its decoder, and not by the terminal's
+                # interrupt, after which the gateway still answers.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._spool.close()
+            raise
         self._input = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
         self._output = self._answers.fileno()

@@ -142,12 +142,17 @@ class Examiner:
             time ran out.
           Disconnected: the job was abandoned.
         """
-        # It may have been killed while it was idle, which no file is to blame for.
-        worker = self._usable(self._workers.get())
+        worker = self._workers.get()
         try:
+            # It may have been killed while it was idle, which no file is to blame for.
+            worker = self._usable(worker)
             return self._examine(job, worker)
         finally:
-            self._workers.put(self._usable(worker))
+            try:
+                worker = self._usable(worker)
+            except OSError as error:  # No memory, process or disk is left; the next call tries.
+                _LOG.warning("no other worker could be started: %s", error)
+            self._workers.put(worker)
 
     def close(self) -> None:
         """Ends the workers, and the connection to the model server."""

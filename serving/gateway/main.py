@@ -18,9 +18,12 @@ from serving.gateway.limits import FileLimits, JobLimits
 from serving.http.arguments import (
     check_cors,
     check_files,
+    check_free,
+    check_not_negative,
     check_ports,
     check_positive,
     check_tls,
+    url_host,
 )
 from serving.http.bearer import read_token
 from serving.http.lifetime import (
@@ -83,7 +86,7 @@ def run(arguments: GatewayArguments) -> int:
     examiner, gateway, server = _parts(arguments, model, token, stop)
     _start(examiner, gateway, server, newest.settings, model.server)
     ready = {
-        "http": f"{'https' if arguments.tls_cert else 'http'}://{arguments.host}:{server.port}",
+        "http": f"{'https' if arguments.tls_cert else 'http'}://{url_host(arguments.host)}:{server.port}",
         "model": model.model,
         "version": newest.number,
     }
@@ -191,11 +194,10 @@ def _check(arguments: GatewayArguments) -> None:
             "max_packets", "max_seconds", "worker_memory_mb", "jobs", "job_timeout", "job_keep",
         ),
     )  # fmt: skip
-    for name in ("waiting", "drain"):
-        if getattr(arguments, name) < 0:
-            raise UsageError(f"--{name} must not be below 0")
+    check_not_negative(arguments, ("waiting", "drain"))
     check_cors(arguments.cors_origin or ())
     check_ports(arguments, ("port",))
+    check_free(arguments.host, arguments.port, "--host or --port")
     check_tls(arguments)
     check_files((arguments.tls_cert, arguments.tls_key, arguments.server_ca))
     if not arguments.server:

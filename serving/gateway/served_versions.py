@@ -105,8 +105,7 @@ class Versions:
         """
         base = self._options.base
         check_readable(base)
-        names = [path.parent.name for path in base.glob("*/saved_model.pb")]
-        numbers = [int(name) for name in names if card.is_version(name)]
+        numbers = card.version_folders(base)
         if not numbers:
             raise UsageError(
                 f"{base} holds no version of a model; give the folder of version folders that "
@@ -120,7 +119,8 @@ class Versions:
         Raises:
           UsageError: as `newest`.
         """
-        model_card = card.read(self._options.base / str(number))
+        base = self._options.base
+        model_card = card.read(card.version_folders(base).get(number, base / str(number)))
         return ServedVersion(
             number,
             model_card.answer_settings(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 from collections.abc import Iterable
@@ -63,8 +64,21 @@ CorsOrigin = Annotated[
 def check_positive(arguments: Any, names: Iterable[str]) -> None:
     """Raises UsageError unless each of these arguments is more than 0."""
     for name in names:
-        if getattr(arguments, name) <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
+        # Of NaN every comparison is false.
+        if not 0 < getattr(arguments, name) < math.inf:
+            raise UsageError(f"--{name.replace('_', '-')} must be more than 0, and finite")
+
+
+def check_not_negative(arguments: Any, names: Iterable[str]) -> None:
+    """Raises UsageError unless each of these arguments is 0 or more."""
+    for name in names:
+        if not 0 <= getattr(arguments, name) < math.inf:
+            raise UsageError(f"--{name.replace('_', '-')} must not be below 0, and be finite")
+
+
+def url_host(host: str) -> str:
+    """A host as addresses have it: IPv6 in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def check_ports(arguments: Any, names: Iterable[str]) -> None:

@@ -297,6 +297,6 @@ def _listen(options: HttpOptions) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UsageError(
-            f"REST cannot listen on {options.host}:{options.port}: {error.strerror}"
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}"
         ) from error
     return listening

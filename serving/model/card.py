@@ -61,6 +61,16 @@ def find_saved_model(model_dir: str | Path) -> Path:
     )
 
 
+def version_folders(base: Path) -> dict[int, Path]:
+    """The complete versions below a folder, by number: saved_model.pb is pushed last.
+
+    Zeros may stand before a number; of folders of one number the last by name counts, as for the
+    servers.
+    """
+    folders = sorted(path.parent for path in base.glob(f"*/{_SAVED_MODEL}"))
+    return {int(folder.name): folder for folder in folders if is_version(folder.name)}
+
+
 def is_version(name: str) -> bool:
     """Whether a folder of this name is a version of a model."""
     # Digits of ASCII: `int` does not read all that `isdigit` takes for one, as in "²".

@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
 
 from preprocessing.support.errors import UsageError
 from preprocessing.support.versions import serving_service_names
+from serving.http.arguments import url_host
 from serving.http.bearer import authorized
 from serving.server import protos
 from serving.server.config import ServerOptions, models_from_proto
@@ -250,7 +251,7 @@ class GrpcServer:
         credentials = _credentials(options)
         if options.socket_path:
             self._listen_on(f"unix:{options.socket_path}", credentials)
-        return self._listen_on(f"{options.host}:{options.port}", credentials)
+        return self._listen_on(f"{url_host(options.host)}:{options.port}", credentials)
 
     def _listen_on(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         try:

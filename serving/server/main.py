@@ -19,9 +19,11 @@ from serving.http.arguments import (
     check_cors,
     check_files,
     check_free,
+    check_not_negative,
     check_ports,
     check_positive,
     check_tls,
+    url_host,
 )
 from serving.http.bearer import read_token
 from serving.http.lifetime import (
@@ -101,9 +103,10 @@ def run(arguments: ServerArguments) -> int:
 
 def _ready(options: ServerOptions, server: Server) -> dict[str, Any]:
     scheme = "https" if options.tls_cert else "http"
-    rest = f"{scheme}://{options.host}:{server.rest_port}" if server.rest_port else None
+    host = url_host(options.host)
+    rest = f"{scheme}://{host}:{server.rest_port}" if server.rest_port else None
     return {
-        "grpc": f"{options.host}:{server.grpc_port}",
+        "grpc": f"{host}:{server.grpc_port}",
         "rest": rest,
         "models": server.manager.summary(),
     }
@@ -215,9 +218,7 @@ def _check(arguments: ServerArguments) -> None:
             "head_timeout", "warmup_iterations",
         ),
     )  # fmt: skip
-    for name in _NOT_NEGATIVE:
-        if getattr(arguments, name) < 0:
-            raise UsageError(f"--{name.replace('_', '-')} must not be negative")
+    check_not_negative(arguments, _NOT_NEGATIVE)
     if arguments.models_config_poll and not arguments.models_config:
         raise UsageError("--models-config-poll needs --models-config")
     if arguments.grpc_tls_config and arguments.tls_cert:

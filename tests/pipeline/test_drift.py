@@ -79,6 +79,8 @@ def test_tables_that_cannot_be_compared(tmp_path, tables, capsys):
     assert "1 tables are given; give --scores twice" in refused("--scores", tables[0])
     both = ["--scores", tables[0], "--scores", tables[1]]
     assert "2 tables are given" in refused(*both, "--model", FOLDER)
+    for limit in ("nan", "inf", "-1"):
+        assert f"--max-psi: {float(limit)} is no limit" in refused(*both, f"--max-psi={limit}")
     few = table(tmp_path / "few.parquet", np.zeros(19))
     assert f"{few} holds 19 clips with a score, and 20 are needed" in refused(
         "--scores", few, "--scores", tables[0]

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from pipeline.prediction.inputs import items_of, listed_names
+from preprocessing.datasets.clip import printable
 from preprocessing.support.errors import UsageError
 
 
@@ -69,6 +70,13 @@ def test_what_is_no_file_has_a_reason_beside_the_others(folder):
     assert reasons[2] == "there is no file that matches none*.mp4"
     assert reasons[3].startswith("https://host/a.mp4?x=[1] is an address, and predict reads files")
     assert [item.counts for item in items] == [True] * 5 + [False]
+
+
+def test_what_cannot_be_looked_at_does_not_stop_the_others(folder):
+    long, inside = "x" * 300, "in/a.mp4"
+    first, second = items_of([long, inside], no_input)
+    assert first.reason == f"{printable(long)} cannot be looked at: File name too long"
+    assert (second.name, second.reason) == (inside, "")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from serving_support.models import half_plus_two
 from pipeline.cli import main
 from pipeline.rollback import MARKER, roll_back
 from preprocessing.support.errors import UsageError
+from preprocessing.support.output_lock import locked
 from serving.server.process import ServerProcess
 
 
@@ -90,6 +91,29 @@ def test_a_copy_that_fails_leaves_nothing_behind(tmp_path):
     with pytest.raises(UsageError, match=r"version 1 in .* cannot be copied"):
         roll_back(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["1", "2"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    version(tmp_path, 1)
+    version(tmp_path, 2)
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UsageError, match=r"cannot be written \(Is a directory\); make room"):
+        roll_back(tmp_path)
+
+
+def test_another_rollback_is_waited_for_and_no_other_folder_named(tmp_path):
+    version(tmp_path, 1)
+    version(tmp_path, 2)
+    with locked(tmp_path.resolve(), "a rollback"), pytest.raises(UsageError) as error:
+        roll_back(tmp_path)
+    assert str(error.value).endswith("; wait until it has ended")
+
+
+def test_zeros_before_a_version_are_read_over(tmp_path):
+    """As servers do."""
+    for number in (1, 2):
+        version(tmp_path, number).rename(tmp_path / f"{number:04}")
+    assert roll_back(tmp_path).copy_of == 1
 
 
 def test_a_marker_that_says_nothing_is_named(tmp_path):

@@ -104,6 +104,17 @@ def test_what_an_earlier_call_wrote_is_replaced(base, tmp_path, capfd):
     }
 
 
+def test_no_name_leads_out_of_the_folder(base, tmp_path, capfd):
+    film = face_video(tmp_path / "a.mp4", 8)
+    out = tmp_path / "all" / "out"
+    (tmp_path / "all" / "crops").mkdir(parents=True)
+    (tmp_path / "all" / "scores.png").write_text("of somebody else")
+    arguments = ["predict", "--model", str(base), "--save", str(out), str(film)]
+    assert main([*arguments, str(tmp_path / "gone/..")]) == 4
+    assert {path.name for path in out.iterdir()} == {"a.mp4", "file"}
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {"out", "crops", "scores.png"}
+
+
 def test_a_full_disk_is_an_error_and_the_answers_are_printed(base, tmp_path, capfd, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

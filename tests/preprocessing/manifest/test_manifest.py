@@ -174,6 +174,16 @@ class TestCsv:
         with pytest.raises(UsageError, match=message):
             Manifest.read_csv(path, tmp_path)
 
+    @pytest.mark.parametrize("name", ["Icon\r", "two\nlines", 'quo"te, comma'])
+    def test_names_may_hold_what_ends_a_line(self, root, tmp_path, name):
+        put(root, f"real/{name}")
+        put(root, f"real/{name}.mp4")
+        manifest = build(root)
+        assert f"real/{name}" in reasons(manifest)
+        manifest.write_csv(tmp_path / "manifest.csv")
+        read = Manifest.read_csv(tmp_path / "manifest.csv", root)
+        assert (read.clips, read.problems) == (manifest.clips, manifest.problems)
+
     def test_an_absent_file_is_named(self, tmp_path):
         with pytest.raises(UsageError, match=r"absent.csv cannot be read"):
             Manifest.read_csv(tmp_path / "absent.csv", tmp_path)

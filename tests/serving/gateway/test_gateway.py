@@ -351,6 +351,8 @@ def test_page_readiness_and_metrics(gateway, files):
         ({}, ("--false-positive-rate", "0.7"), "false_positive_rate: 0.7 is outside"),
         ({}, ("--server", "somewhere"), "no address of a server"),
         ({}, ("--workers", "0"), "--workers must be more than 0"),
+        ({}, ("--max-seconds", "nan"), "--max-seconds must be more than 0, and finite"),
+        ({}, ("--drain", "inf"), "--drain must not be below 0, and be finite"),
         ({}, ("--cors-origin", "a.example/page"), "no origin"),
         (None, (), "holds no version"),
     ],

@@ -187,6 +187,7 @@ def test_files_come_bare_or_in_forms_plain_or_packed(gateway, examiner, body, he
         (form(('name="note"', b"text")), [FORM], 400, "holds no file"),
         (form(('name="f"; filename="a"', bytes(500)))[:-60], [FORM], 400, "is cut short"),
         (b"no form", [FORM], 400, "form is broken"),
+        (b"x", [("Content-Type", f"multipart/form-data; boundary={'x' * 300}")], 400, "is broken"),
         (form(('name="f"; filename="a"', b"")), [FORM], 400, "empty"),
         (b"x", [("Content-Type", "multipart/form-data")], 400, "no boundary"),
         (gzip.compress(bytes(4001), mtime=0), [GZIP], 413, "larger than 4000 bytes"),

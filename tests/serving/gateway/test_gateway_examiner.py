@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import errno
 import os
 import re
 import signal
@@ -196,6 +197,23 @@ def test_a_worker_that_was_killed_while_idle_is_no_fault_of_the_next_file(examin
     assert answer["verdict"] == "fake"
     page = examiner._metrics.page().decode()
     assert re.search(r"^deepfake_gateway_workers_replaced_total [1-9]", page, re.M)
+
+
+def test_a_worker_that_cannot_be_replaced_is_not_lost(examiner, examine, monkeypatch):
+    """No process can be started: that file fails, and the next one is answered all the same."""
+    (worker,) = examiner._all
+    os.killpg(worker._process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, worker._process.pid, os.WEXITED | os.WNOWAIT)
+
+    def none_left(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crop_worker.subprocess, "Popen", none_left)
+        for _ in range(2):
+            with pytest.raises(BlockingIOError):
+                examine([version(1, 64)], always)
+    assert examine([version(1, 64)], always)[0]["verdict"] == "fake"
 
 
 def test_a_worker_that_dies_on_a_file_is_replaced(examiner, examine):
