@@ -91,7 +91,8 @@ def _refuse_divided_persons(given: str, report: LeakReport) -> None:
         rest = f" and {len(persons) - 1} more" if len(persons) > 1 else ""
         raise UsageError(
             f"the {given} have person {printable(persons[0])}{rest} in two splits, by what they "
-            f"say or once what they leave out is divided. {_PROMISE}: mend them, or {_OTHERS}"
+            f"say or once what they leave out is divided. {_PROMISE}: mend them, or {_OTHERS}; "
+            "where all persons hang together, only data.split=clip divides"
         )
 
 
