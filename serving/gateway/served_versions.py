@@ -119,8 +119,10 @@ class Versions:
         Raises:
           UsageError: as `newest`.
         """
-        base = self._options.base
-        model_card = card.read(card.version_folders(base).get(number, base / str(number)))
+        folder = self._options.base / str(number)
+        if not folder.is_dir():  # Zeros may stand before it; every request asks, so not at once.
+            folder = card.version_folders(self._options.base).get(number, folder)
+        model_card = card.read(folder)
         return ServedVersion(
             number,
             model_card.answer_settings(),

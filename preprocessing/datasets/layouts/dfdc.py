@@ -76,7 +76,9 @@ def list_clips(root: Path) -> Listing:
     lists = {part: _list_of(root, part) for part in parts}
     labels: dict[str, dict[int, str]] = defaultdict(dict)
     rows_of = {part: _read_rows(root, part, lists[part]) for part in parts}
-    tests = [part for part, (rows, _) in rows_of.items() if _is_test_set(root, part, rows)]
+    tests = [
+        part for part, (rows, _) in rows_of.items() if _is_test_set(root, part, lists[part], rows)
+    ]
     official = _official_splits([part for part in parts if lists[part]], tests)
     for part in parts:
         rows, part_problems = rows_of[part]
@@ -120,9 +122,10 @@ def _has_test_labels(root: Path, part: str) -> bool:
     return "label" in columns and not columns.isdisjoint(_FILE_COLUMNS)
 
 
-def _is_test_set(root: Path, part: str, rows: _Rows) -> bool:
+def _is_test_set(root: Path, part: str, listed_in: str, rows: _Rows) -> bool:
     """Whether a folder is a test set: by its labels.csv, or by a metadata.json in their form."""
-    return _has_test_labels(root, part) or any(row.get("form") == _IS_FAKE for _, row in rows)
+    in_their_form = any(row.get("form") == _IS_FAKE for _, row in rows)
+    return listed_in == TEST_LABELS or in_their_form or _has_test_labels(root, part)
 
 
 def _clips_of_part(
