@@ -107,7 +107,7 @@ def test_version_that_another_user_keeps_to_himself_is_said(composed, volume):
 
 
 def test_overload_stays_within_the_limits_of_memory(composed):
-    """Four times what the server can do, and more uploads than the gateway admits."""
+    """Four times what the server can do or more, and more uploads than the gateway admits."""
     limits = {
         service: composed.container(service).peak_memory()[1] for service in ("serving", "gateway")
     }
@@ -128,7 +128,11 @@ def test_overload_stays_within_the_limits_of_memory(composed):
             threads.submit(upload)
         try:
             where = (composed.grpc, composed.rest, "deepfake")
-            tally, _ = flood(where, crop, OVERLOAD * rate, 6.0)
+            # Where other tests ran while the rate was measured, four times of it is no overload.
+            for factor in (1, 2, 4, 8):
+                tally, _ = flood(where, crop, factor * OVERLOAD * rate, 6.0)
+                if tally.refused or tally.unanswered:
+                    break
         finally:
             over.set()
     assert not tally.unanswered, tally.reasons
@@ -182,10 +186,11 @@ def test_prometheus_reads_both_and_evaluates_the_rules(composed):
 
 
 def test_stopped_gateway_answers_all_that_it_admitted(composed, tmp_path):
-    # The short clip is answered faster than a container is stopped.
+    # The short clip is answered faster than a container is stopped; longer films would not be done
+    # within the gateway's --drain where other tests run.
     frames = [frame.pixels for frame in sample_frames(MEDIA / "anareal121.mp4", 25)]
-    large = [cv2.resize(frame, (1920, 1080)) for frame in frames]
-    film = encode(tmp_path / "film.mp4", large * 8, options={"preset": "ultrafast"}).read_bytes()
+    large = [cv2.resize(frame, (1280, 720)) for frame in frames]
+    film = encode(tmp_path / "film.mp4", large * 3, options={"preset": "ultrafast"}).read_bytes()
     gateway = composed.container("gateway")
     try:
         with concurrent.futures.ThreadPoolExecutor(ADMITTED + 1) as threads:
