@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ class _Flag:
     Attributes:
       kind: turns its text into a value.
       default: of the binary.
-      field: of `ServerArguments` that has its value; empty where `_translate` knows better.
+      field: of `ServerArguments` that has its value; empty where `translate` knows better.
       only: the values that this server can honour; None is any.
     """
 
@@ -95,6 +96,21 @@ _FLAGS = {
     "enable_grpc_healthcheck_service": _Flag(_boolean, False),
     "enable_serialization_as_tensor_content": _Flag(_boolean, False, only=(False,)),
 }
+# Flags of further fields of `ServerArguments`, whose values `translate` works out.
+_FLAGS_OF_FIELDS = {
+    "batching": "batching_parameters_file",
+    "grpc_tls_config": "ssl_config_file",
+    "inter_op_threads": "tensorflow_inter_op_parallelism",
+    "intra_op_threads": "tensorflow_intra_op_parallelism",
+    "load_retry_interval": "load_retry_interval_micros",
+    "model_base": "model_base_path",
+    "models_config": "model_config_file",
+    "models_config_poll": "model_config_file_poll_wait_seconds",
+    "monitoring_config": "monitoring_config_file",
+    "rest_port": "rest_api_port",
+    "rest_timeout": "rest_api_timeout_in_ms",
+    "warmup_iterations": "num_request_iterations_for_warmup",
+} | {flag.field: name for name, flag in _FLAGS.items() if flag.field}
 # TensorFlow Serving bounds neither one request nor all of them together.
 _MEGABYTES_A_REQUEST = 1024
 _MEGABYTES_OF_BODIES = 2048
@@ -195,8 +211,18 @@ def main() -> int:
 
         return run(asked)
     except UsageError as error:
-        print(f"tensorflow_model_server: {error}", file=sys.stderr)
+        print(f"tensorflow_model_server: {with_flags(str(error))}", file=sys.stderr)
         return 2
+
+
+def with_flags(message: str) -> str:
+    """A message about options of `deepfake serve`, about the binary's flags instead."""
+
+    def flag(option: re.Match[str]) -> str:
+        name = option[1].replace("-", "_")
+        return f"--{_FLAGS_OF_FIELDS[name]}" if name in _FLAGS_OF_FIELDS else option[0]
+
+    return re.sub(r"--([a-z_-]+)", flag, message)
 
 
 def _tell_version() -> int:

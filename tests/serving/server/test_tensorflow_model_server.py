@@ -101,6 +101,23 @@ def test_flags_that_are_wrong(arguments, message):
         translated(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--rest_api_port=99999", "--rest_api_port "),
+        ("--file_system_poll_wait_seconds=-1", "--file_system_poll_wait_seconds "),
+        ("--rest_api_timeout_in_ms=-5", "--rest_api_timeout_in_ms "),
+        ("--model_base_path=/models/none", "/models/none is not a folder"),
+        ("--grpc_channel_arguments=x", "--grpc_channel_arguments: 'x' is not NAME=VALUE"),
+    ],
+)
+def test_messages_name_the_flags_of_the_binary(monkeypatch, capsys, tmp_path, argument, message):
+    arguments = ["tensorflow_model_server", f"--model_base_path={tmp_path}", argument]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert tensorflow_model_server.main() == 2
+    assert capsys.readouterr().err.startswith(f"tensorflow_model_server: {message}")
+
+
 def test_channel_arguments():
     text = "grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb"
     assert _channel_arguments(text) == (
