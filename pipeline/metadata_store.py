@@ -6,9 +6,11 @@ it when it starts, and what TFX would log of the connection is left out then.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import ml_metadata as mlmd
     from ml_metadata.proto import metadata_store_pb2
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.proto.orchestration import pipeline_pb2
 
 PASSWORD = "DEEPFAKE_METADATA_PASSWORD"  # noqa: S105, the name of a variable.
 PASSWORD_FILE = f"{PASSWORD}_FILE"
@@ -89,37 +92,57 @@ def open_store(config: Config) -> mlmd.MetadataStore:
 def runner(config: Config) -> LocalDagRunner:
     """TFX's runner, connected to the store of the configuration.
 
+    Its attribute `run_name` is the name of the run's context in the store, which others may use
+    meanwhile; empty before, and where `run` is patched not to run, as `tfx pipeline create` does.
+
     Raises:
       UsageError: there is no password.
     """
     from tfx.orchestration.local import local_dag_runner
     from tfx.proto.orchestration import pipeline_pb2
 
-    if MySQL.parse(config.metadata) is None:
-        return local_dag_runner.LocalDagRunner()
-    opened = _with_password(connection(config))
+    opened = None
+    if MySQL.parse(config.metadata) is not None:
+        opened = _with_password(connection(config))
 
     class Runner(local_dag_runner.LocalDagRunner):
-        """Puts the password into the pipeline that is run, which is in memory only."""
+        """Remembers the run's name, and puts the password into the pipeline in memory only."""
+
+        run_name = ""
 
         def run_with_ir(
             self,
             pipeline: pipeline_pb2.Pipeline,
             run_options: pipeline_pb2.RunOptions | None = None,
         ) -> None:
-            deployment = pipeline_pb2.IntermediateDeploymentConfig()
-            pipeline.deployment_config.Unpack(deployment)
-            deployment.metadata_connection_config.Pack(opened)
-            pipeline.deployment_config.Pack(deployment)
-            left_out = _WithoutPassword(opened.mysql)
-            logger = logging.getLogger("absl")
-            logger.addFilter(left_out)
-            try:
+            with _password(pipeline, opened):
                 super().run_with_ir(pipeline, run_options)
-            finally:
-                logger.removeFilter(left_out)
+            self.run_name = pipeline.runtime_spec.pipeline_run_id.field_value.string_value
 
     return Runner()
+
+
+@contextlib.contextmanager
+def _password(
+    pipeline: pipeline_pb2.Pipeline, opened: metadata_store_pb2.ConnectionConfig | None
+) -> Iterator[None]:
+    """Connects a pipeline to a server with its password, and keeps that out of the log."""
+    if opened is None:
+        yield
+        return
+    from tfx.proto.orchestration import pipeline_pb2
+
+    deployment = pipeline_pb2.IntermediateDeploymentConfig()
+    pipeline.deployment_config.Unpack(deployment)
+    deployment.metadata_connection_config.Pack(opened)
+    pipeline.deployment_config.Pack(deployment)
+    left_out = _WithoutPassword(opened.mysql)
+    logger = logging.getLogger("absl")
+    logger.addFilter(left_out)
+    try:
+        yield
+    finally:
+        logger.removeFilter(left_out)
 
 
 class _WithoutPassword(logging.Filter):

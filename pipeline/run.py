@@ -101,20 +101,19 @@ def _run(config: Config, console: Console) -> int:
     from pipeline.pipeline import create_pipeline
 
     store = metadata_store.open_store(config)
-    before = run_summary.latest_run(store)
+    runner = metadata_store.runner(config)
     handler = _NodeLines(console)
     # Set through absl: Beam executors parse absl's flags, which resets the logger's own level.
     absl_logging.set_verbosity(absl_logging.INFO)
     logging.getLogger("absl").addHandler(handler)
     try:
-        metadata_store.runner(config).run(create_pipeline(config, inputs))
+        runner.run(create_pipeline(config, inputs))
     finally:
         logging.getLogger("absl").removeHandler(handler)
-    run = run_summary.latest_run(store)
-    if run == before:
+    if not runner.run_name:
         # `tfx pipeline create` executes the runner file with a run() that only compiles.
         return PUSHED
-    summary = run_summary.summarise(config, store, run)
+    summary = run_summary.summarise(config, store, runner.run_name)
     summary.write(Path(config.output) / "summary.json")
     console.say("\n" + summary.table())
     if summary.pushed:

@@ -142,27 +142,19 @@ def _measure(measure: dict[str, Any]) -> str:
     return f"{measure['value']:.3f}{between}"
 
 
-def latest_run(store: mlmd.MetadataStore) -> int:
-    """Id of the store's latest pipeline run; 0 when there is none."""
-    try:
-        return max((c.id for c in store.get_contexts_by_type("pipeline_run")), default=0)
-    except mlmd.errors.NotFoundError:
-        return 0
-
-
-def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary:
+def summarise(config: Config, store: mlmd.MetadataStore, run: str) -> RunSummary:
     """Collects the outcome of a finished run.
 
     Args:
       config: the run's configuration.
-      store: the metadata store.
-      run: id of the run's context.
+      store: the metadata store, which may hold runs of others that ended later.
+      run: name of the run's context.
     """
     # Loads TFMA and TensorFlow, which the message of a failed run can do without.
     from components.evaluation import frame_gate, results
     from components.evaluation.measurement import find
 
-    nodes, seconds, outputs = _executions(store, run, config.name)
+    nodes, seconds, outputs = executions(store, run, config.name)
     evaluation = outputs["Evaluator", "evaluation"].uri
     clip_evaluation = outputs["ClipEvaluator", "evaluation"].uri
     blessing = outputs["ClipEvaluator", "blessing"]
@@ -195,14 +187,24 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: int) -> RunSummary
     )
 
 
-def _executions(
-    store: mlmd.MetadataStore, run: int, pipeline: str
+def executions(
+    store: mlmd.MetadataStore, run: str, pipeline: str
 ) -> tuple[dict[str, str], dict[str, float], dict[tuple[str, str], Any]]:
-    """The `nodes` and `seconds` of a RunSummary, and the artifact of each node and output key."""
+    """What the nodes of a run did.
+
+    Args:
+      store: the metadata store.
+      run: name of the run's context.
+      pipeline: the pipeline's name.
+
+    Returns:
+      The `nodes` and `seconds` of a RunSummary, and the artifact of each node and output key.
+    """
     nodes: dict[str, str] = {}
     seconds: dict[str, float] = {}
     outputs: dict[tuple[str, str], Any] = {}
-    for execution in sorted(store.get_executions_by_context(run), key=lambda e: e.id):
+    context = store.get_context_by_type_and_name("pipeline_run", run).id
+    for execution in sorted(store.get_executions_by_context(context), key=lambda e: e.id):
         node = _node_id(store, execution, pipeline)
         state = "cached" if execution.last_known_state == _CACHED else "executed"
         if not execution.type.endswith("Resolver"):

@@ -67,7 +67,11 @@ def make_eval_config(evaluation: EvaluationConfig) -> config_pb2.EvalConfig:
         slicing_specs=[_OVERALL, *(config_pb2.SlicingSpec(feature_keys=[key]) for key in KEYS)],
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
         options=config_pb2.Options(
-            compute_confidence_intervals={"value": evaluation.confidence_intervals}
+            compute_confidence_intervals={"value": evaluation.confidence_intervals},
+            # TFMA's own choice is the jackknife.
+            confidence_intervals={"method": "POISSON_BOOTSTRAP"}
+            if evaluation.confidence_intervals
+            else None,
         ),
     )
 

@@ -92,12 +92,15 @@ def metrics_by_slice(evaluation: str) -> dict[str, dict[str, Any]]:
             continue
         name = "".join(f"{key}={value}" for key, value in slice_key)
         values = by_output[""][""]
-        by_slice[name] = {
-            metric: value["doubleValue"]
-            for metric, value in values.items()
-            if isinstance(value.get("doubleValue"), float)
-        }
+        numbers = {metric: _number(value) for metric, value in values.items()}
+        by_slice[name] = {m: number for m, number in numbers.items() if number is not None}
     return by_slice
+
+
+def _number(value: dict[str, Any]) -> float | None:
+    """The number of a metric of TFMA, with an interval or without; None where it is no number."""
+    number = value.get("boundedValue", {}).get("value", value.get("doubleValue"))
+    return number if isinstance(number, float) else None
 
 
 def write(folder: str, rows: list[Row]) -> None:

@@ -98,3 +98,30 @@ def test_the_runner_alone_knows_the_password(monkeypatch, tmp_path, caplog):
     assert "never" not in caplog.text
     assert dag.metadata_connection_config.mysql.password == ""
     assert not logging.getLogger("absl").filters
+
+
+@pytest.mark.integration
+def test_a_run_is_told_from_others_in_its_store(tmp_path):
+    """A database is shared, and the run that began last need not be one's own."""
+    from tfx import v1 as tfx
+
+    from pipeline.run_summary import executions
+
+    configured = config("").replace(output=str(tmp_path))
+    store = metadata_store.open_store(configured)
+    names = []
+    for node in ("first", "second"):
+        importer = tfx.dsl.Importer(
+            source_uri=str(tmp_path), artifact_type=tfx.types.standard_artifacts.Schema
+        ).with_id(node)
+        dag = tfx.dsl.Pipeline(
+            pipeline_name="mine",
+            pipeline_root=str(tmp_path / "artifacts"),
+            components=[importer],
+            metadata_connection_config=metadata_store.connection(configured),
+        )
+        runner = metadata_store.runner(configured)
+        assert not runner.run_name
+        runner.run(dag)
+        names.append(runner.run_name)
+    assert [list(executions(store, name, "mine")[0]) for name in names] == [["first"], ["second"]]

@@ -163,6 +163,19 @@ def test_failed_bounds_are_named(evaluate):
     assert failed == {"auc"}
 
 
+def test_bounds_are_compared_with_intervals_too(evaluate):
+    from components.evaluation.eval_config import BINARY_ACCURACY
+
+    scores = {"real": [0.1] * 8, "swap": [0.9] * 4 + [0.05] * 2}
+    result, failed = evaluate(scores, GATE.replace(confidence_intervals=True))
+    assert failed == {"auc"}
+    accuracy = result.get_metrics_for_slice(())[BINARY_ACCURACY]["boundedValue"]
+    assert accuracy["value"] == pytest.approx(12 / 14)
+    # As an enumeration's first value it is left out.
+    assert accuracy.get("methodology", "POISSON_BOOTSTRAP") == "POISSON_BOOTSTRAP"
+    assert accuracy["lowerBound"] < accuracy["value"] < accuracy["upperBound"]
+
+
 def test_every_metric_that_can_be_bounded_is_measured_by_tfma_and_by_us_alike(evaluate, tmp_path):
     import numpy as np
 
