@@ -99,7 +99,6 @@ def runner(config: Config) -> LocalDagRunner:
       UsageError: there is no password.
     """
     from tfx.orchestration.local import local_dag_runner
-    from tfx.proto.orchestration import pipeline_pb2
 
     opened = None
     if MySQL.parse(config.metadata) is not None:
