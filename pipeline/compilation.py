@@ -163,6 +163,9 @@ def compile_file(
         raise UsageError(f"the folder of {path} does not exist: make it, or name another file")
     check(target, config)
     config = config.replace(output=str(make_output(config.output)))
+    weights = _places(config).get("model.weights", "")
+    if weights and not is_remote(weights):  # Tasks run in another folder.
+        config = config.replace(model=config.model.replace(weights=str(place(weights).resolve())))
     if not on_volume(config):
         config = config.replace(kubeflow=config.kubeflow.replace(volume=""))
     remote = [path for path in _places(config).values() if is_remote(path)]

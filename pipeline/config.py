@@ -9,7 +9,6 @@ the command line can refuse a bad configuration at once.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ from components.serving_check.config import ServingConfig
 from components.trainer.config import ModelConfig, TrainingConfig, check_training
 from components.tuner.config import TunerConfig, check_tuner
 from pipeline.beam_runner import check_beam
-from pipeline.config_values import DuplicateKey, override, read_yaml
+from pipeline.config_values import DuplicateKey, override, quoted, read_yaml
 from pipeline.kubeflow.config import KubeflowConfig
 from pipeline.metadata_address import MySQL
 from preprocessing.datasets.data_config import DataConfig
@@ -152,10 +151,16 @@ def config_from_environment() -> Config:
     """The configuration of entry points that get no arguments; see local_runner.py.
 
     Raises:
-      UsageError: as `load_config`.
+      UsageError: as `load_config`, or DEEPFAKE_SET has a quotation mark without its other.
     """
     env = os.environ
-    overrides = shlex.split(env.get("DEEPFAKE_SET", ""))
+    try:
+        overrides = shlex.split(env.get("DEEPFAKE_SET", ""))
+    except ValueError as error:
+        raise UsageError(
+            f"DEEPFAKE_SET: {env['DEEPFAKE_SET']!r} is not divided into KEY=VALUE as a shell "
+            f"divides words: {error}"
+        ) from error
     for variable, key in (("DEEPFAKE_DATA", "data.dir"), ("DEEPFAKE_OUTPUT", "output")):
         if env.get(variable):
             overrides.append(override_of(key, env[variable]))
@@ -164,4 +169,4 @@ def config_from_environment() -> Config:
 
 def override_of(key: str, value: str) -> str:
     """An override that sets `key` to exactly this text, whatever YAML would make of it."""
-    return f"{key}={json.dumps(value)}"
+    return f"{key}={quoted(value)}"

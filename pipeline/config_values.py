@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import yaml
@@ -43,6 +44,16 @@ def read_yaml(text: str) -> Any:
       yaml.YAMLError: it is not YAML, or a mapping in it holds a key twice (`DuplicateKey`).
     """
     return yaml.load(text, _Loader)  # noqa: S506, a SafeLoader.
+
+
+def quoted(text: str) -> str:
+    """A text in YAML's double quotes, which stand for exactly this text."""
+
+    def escaped(character: str) -> str:
+        # JSON writes these as two surrogates, which YAML reads as two characters.
+        return f"\\U{ord(character):08x}" if character > "\uffff" else json.dumps(character)[1:-1]
+
+    return f'"{"".join(map(escaped, text))}"'
 
 
 def override(section: type[Section], values: Any, text: str, where: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.beam_runner import beam_args, check_job_servers
 from pipeline.config import Config
-from pipeline.console import Console
+from pipeline.console import Console, logged
 from pipeline.inputs import (
     INCOMPLETE,
     dataset_folder,
@@ -40,7 +40,7 @@ def extract_all(config: Config) -> int:
     """Extracts the faces of a dataset and writes records, a report and a contact sheet.
 
     Returns:
-      0, or INCOMPLETE where something of the dataset's folder gave no face.
+      0, INCOMPLETE where something of the dataset's folder gave no face, or as `logged`.
 
     Raises:
       UsageError: no dataset is named, the folder is not one, the output is in use, or a job server
@@ -49,7 +49,8 @@ def extract_all(config: Config) -> int:
     check_job_servers(config.beam)
     folder = make_output(config.output)
     manifest = index(config)
-    with Console(folder / "logs" / "extract.log") as console:
+
+    def work(console: Console) -> int:
         from preprocessing.extraction.dataset_extraction import extract_dataset
 
         summary = extract_dataset(
@@ -61,24 +62,29 @@ def extract_all(config: Config) -> int:
             say=console.say,
             store=face_store_of(config),
         )
-    missing = left_out(manifest.root, manifest.clips, manifest.problems)
-    return INCOMPLETE if missing or summary["clips_reported"] else 0
+        missing = left_out(manifest.root, manifest.clips, manifest.problems)
+        return INCOMPLETE if missing or summary["clips_reported"] else 0
+
+    return logged(folder / "logs", work)
 
 
 def extract_part(config: Config, part: Part) -> int:
     """Extracts the faces of one part's clips into the face store.
 
     Returns:
-      0, or INCOMPLETE where a clip of this part gave no face or cannot be opened.
+      0, INCOMPLETE where a clip of this part gave no face or cannot be opened, or as `logged`.
 
     Raises:
-      UsageError: no dataset is named, the folder is not one, or a job server does not answer.
+      UsageError: no dataset or output is named, the folder is no dataset, or a job server does not
+        answer.
     """
     check_job_servers(config.beam)
+    store = face_store_of(config)
     folder = make_output(str(_reports(config) / part.name))
     root, listing = _listing(config)
     mine = part.of(root, listing.clips)
-    with Console(folder / "extract.log") as console:
+
+    def work(console: Console) -> int:
         console.say(
             f"part {part.number} of {part.count}: {len(mine)} of {len(listing.clips)} clips"
         )
@@ -93,12 +99,14 @@ def extract_part(config: Config, part: Part) -> int:
             clips,
             config.extraction.crop_settings(config.data.precropped),
             folder,
-            face_store_of(config),
+            store,
             config.extraction.workers,
             _beam_args(config),
         )
         console.say((folder / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
-    return INCOMPLETE if unreadable or summary["clips_reported"] else 0
+        return INCOMPLETE if unreadable or summary["clips_reported"] else 0
+
+    return logged(folder / "logs", work)
 
 
 def extraction_status(config: Config) -> int:
@@ -108,7 +116,7 @@ def extraction_status(config: Config) -> int:
       0 where every clip is there, else INCOMPLETE.
 
     Raises:
-      UsageError: no dataset is named, the folder is not one, or nothing was extracted.
+      UsageError: no dataset or output is named, the folder is no dataset, or nothing was extracted.
     """
     if not place(face_store_of(config)).is_dir():
         raise UsageError(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from preprocessing.support.quiet import VERBOSE
+from preprocessing.support.versions import has_pipeline
 
 # What a program has imported when it answers, or when its first node runs.
 PROGRAMS: dict[str, tuple[str, ...]] = {
@@ -37,7 +38,7 @@ _LINE = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\w+)", re.MULTILINE)
 
 
 def import_times() -> list[str]:
-    """Imports what each program does, in a process of its own.
+    """Imports what each program that is installed does, in a process of its own.
 
     Returns:
       The lines of a table: a row a library, its seconds in each program; the longest first.
@@ -45,7 +46,8 @@ def import_times() -> list[str]:
     Raises:
       RuntimeError: a program cannot be imported; the message ends with the reason.
     """
-    seconds = {program: _seconds(modules) for program, modules in PROGRAMS.items()}
+    programs = [name for name in PROGRAMS if name != "run" or has_pipeline()]
+    seconds = {program: _seconds(PROGRAMS[program]) for program in programs}
     columns = list(seconds.values())
     names = {library for column in columns for library in column}
     libraries = sorted(names, key=lambda name: -sum(c.get(name, 0.0) for c in columns))

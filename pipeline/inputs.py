@@ -30,6 +30,7 @@ from serving.model.provenance import Provenance, TrainedOn
 # Exit status of `score`, `evaluate` and `extract`: finished, but something that was given is not in
 # the result. Not 1, so that a caller can tell it from a failure.
 INCOMPLETE = 4
+_NO_OUTPUT = "no output folder is named: give --output DIR, or set output"
 SCHEMA = Path(__file__).parent / "schema" / "schema.pbtxt"
 
 
@@ -57,7 +58,13 @@ class Inputs:
 
 
 def face_store_of(config: Config) -> str:
-    """Folder of the clips that a run has finished."""
+    """Folder of the clips that a run has finished.
+
+    Raises:
+      UsageError: no output folder is named.
+    """
+    if not config.output:
+        raise UsageError(_NO_OUTPUT)
     return f"{config.output}/face-store"
 
 
@@ -238,7 +245,7 @@ def make_output(output: str, option: str = "--output") -> Path:
       UsageError: it cannot.
     """
     if not output:
-        raise UsageError("no output folder is named: give --output DIR, or set output")
+        raise UsageError(_NO_OUTPUT)
     folder = place(output).resolve()
     remote = in_bucket(folder)
     if remote:

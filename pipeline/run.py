@@ -15,6 +15,7 @@ from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
+from pipeline.pushed_version import next_step, restore
 from preprocessing.support.command_line import INTERRUPTED
 from preprocessing.support.errors import UsageError, cause
 from preprocessing.support.files import refuse_bucket
@@ -117,7 +118,10 @@ def _run(config: Config, console: Console) -> int:
     summary.write(Path(config.output) / "summary.json")
     console.say("\n" + summary.table())
     if summary.pushed:
-        console.say(f"\nask the model in a browser: {run_summary.next_step(summary.pushed)}")
+        version = Path(summary.pushed)
+        if restore(version, Path(summary.archive)):
+            console.say(f"{version} was deleted since it was pushed, and is there again")
+        console.say(f"\n{next_step(version)}")
     return REFUSED if summary.refused_by else PUSHED
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,9 @@ class RunSummary:
       refused_by: who kept the model from being pushed (`gate`, `InfraValidator`, `serving check`),
         with the reasons; empty when nobody did.
       model: folder of the trained model.
-      pushed: folder of the pushed version; empty when nothing was pushed.
+      pushed: folder of the pushed version, by this run or by an earlier one whose Pusher it
+        reuses; empty when nothing was pushed.
+      archive: folder of Pusher's own copy of that version.
       evaluation: folder of TFMA's results.
       clip_evaluation: folder of the scores and measures of clips.
       report: folder of the extraction report.
@@ -60,6 +61,7 @@ class RunSummary:
     refused_by: dict[str, list[str]]
     model: str
     pushed: str
+    archive: str
     evaluation: str
     clip_evaluation: str
     report: str
@@ -124,17 +126,6 @@ class RunSummary:
         return f"nothing: refused by the {refused}" if refused else "nothing"
 
 
-def next_step(pushed: str) -> str:
-    """The command that answers files with a pushed version, as a person would type it here.
-
-    Args:
-      pushed: folder of the version.
-    """
-    base = Path(pushed).resolve().parent
-    shown = base.relative_to(Path.cwd()) if base.is_relative_to(Path.cwd()) else base
-    return f"deepfake up {shlex.quote(str(shown))}"
-
-
 def _measure(measure: dict[str, Any]) -> str:
     if measure["value"] is None:
         return f"- ({measure['note']})"
@@ -179,6 +170,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: str) -> RunSummary
         pushed=pushed.custom_properties["pushed_destination"].string_value
         if pushed.custom_properties["pushed"].int_value == 1
         else "",
+        archive=pushed.uri,
         evaluation=evaluation,
         clip_evaluation=clip_evaluation,
         report=report,

@@ -99,9 +99,8 @@ def configuration(
     Raises:
       UsageError: see `pipeline.config.load_config`.
     """
-    import json
-
     from pipeline.config import load_config, override_of
+    from pipeline.config_values import quoted
 
     changes = list(overrides or ())
     if data:
@@ -111,7 +110,7 @@ def configuration(
     if output:
         changes.append(override_of("output", output))
     if beam:
-        changes.append(f"beam={json.dumps(beam)}")
+        changes.append(f"beam=[{', '.join(map(quoted, beam))}]")
     return load_config(preset, changes)
 
 
@@ -123,12 +122,11 @@ def configuration_of_any_layout(
     list_file: str | None = None,
     beam: list[str] | None = None,
 ) -> Config:
-    """As `configuration`, for commands that recognise the layout when no preset names one.
+    """As `configuration`, for commands that recognise the layout where nothing names one.
 
     Raises:
       UsageError: see `pipeline.config.load_config`.
     """
-    config = configuration(preset, overrides, data, output, list_file, beam)
-    if preset != _ANY_LAYOUT:
-        return config
-    return config.replace(data=config.data.replace(layout="auto"))
+    # The first change, so that one of the caller's layout holds.
+    any_layout = ["data.layout=auto"] if preset == _ANY_LAYOUT else []
+    return configuration(preset, [*any_layout, *(overrides or ())], data, output, list_file, beam)

@@ -59,6 +59,8 @@ class Saver:
         """
         folder = self._folder / self._name(item)
         (folder / "crops").mkdir(parents=True, exist_ok=True)
+        # The answer first, and last again: a folder with it is complete.
+        (folder / "answer.json").unlink(missing_ok=True)
         for old in (*folder.glob("annotated.*"), *folder.glob("crops/*"), folder / "scores.png"):
             old.unlink(missing_ok=True)
         faces = judged_faces(verdict, crops)
@@ -82,7 +84,6 @@ class Saver:
                 verdict.counts.frames,
                 heading_of(verdict),
             )
-        # The last, so that a folder with it is complete.
         with replacing(folder / "answer.json") as file:
             json.dump(verdict.answer(self._predictor.about), file, indent=1)
 

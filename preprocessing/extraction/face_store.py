@@ -19,7 +19,9 @@ from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.support.files import local_copy, place, replacing, written
 from preprocessing.support.fingerprint import settings_digest
 
-_FAILURES = "failures.json"
+# Beside the store: without its clips they are extracted again, and TFX may still know the results
+# of earlier attempts.
+_FAILURES = "{}-failures.json"
 
 
 def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:
@@ -95,17 +97,22 @@ class Failures:
     def read(cls, store: str | Path) -> Failures:
         """Of a store; no failures where nothing (readable) is written down."""
         try:
-            record = json.loads((place(store) / _FAILURES).read_text(encoding="utf-8"))
+            record = json.loads(_failures_of(store).read_text(encoding="utf-8"))
             return cls(int(record["attempt"]), dict(record["clips"]))
         except (OSError, ValueError, TypeError, KeyError):
             return cls()
 
     def write(self, store: str | Path) -> None:
         """Writes them down for the next run."""
-        with replacing(place(store) / _FAILURES) as file:
+        with replacing(_failures_of(store)) as file:
             json.dump(dataclasses.asdict(self), file, indent=1)
 
     @property
     def next_attempt(self) -> int:
         """The parameter of the next run."""
         return self.attempt + bool(self.clips)
+
+
+def _failures_of(store: str | Path) -> Path:
+    folder = place(store)
+    return folder.with_name(_FAILURES.format(folder.name))

@@ -28,7 +28,7 @@ VERSION = 1
 # Keys that every reader may count on.
 REQUIRED = ("version", "input_size", "positive_class", "temperature", "backbone")
 
-_SAVED_MODEL = "saved_model.pb"
+SAVED_MODEL = "saved_model.pb"
 # As JSON has them, NaN and infinity included.
 _NUMBERS = re.compile(r"\[\s[-+.,\d\seEaNInfity]*\]")
 
@@ -53,10 +53,10 @@ def find_saved_model(model_dir: str | Path) -> Path:
     versions = [path for path in root.iterdir() if is_version(path.name)]
     versions.sort(key=lambda path: int(path.name), reverse=True)
     for folder in (root, root / "Format-Serving", *versions):
-        if (folder / _SAVED_MODEL).is_file():
+        if (folder / SAVED_MODEL).is_file():
             return folder
     raise UsageError(
-        f"{model_dir} holds no exported model: there is no {_SAVED_MODEL} in it, nor in a folder "
+        f"{model_dir} holds no exported model: there is no {SAVED_MODEL} in it, nor in a folder "
         "Format-Serving or with a version number as its name"
     )
 
@@ -67,7 +67,7 @@ def version_folders(base: Path) -> dict[int, Path]:
     Zeros may stand before a number; of folders of one number the last by name counts, as for the
     servers.
     """
-    folders = sorted(path.parent for path in base.glob(f"*/{_SAVED_MODEL}"))
+    folders = sorted(path.parent for path in base.glob(f"*/{SAVED_MODEL}"))
     return {int(folder.name): folder for folder in folders if is_version(folder.name)}
 
 

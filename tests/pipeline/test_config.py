@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pipeline import config as config_lib
+from pipeline.commands._options import configuration, configuration_of_any_layout
 from pipeline.config import Config, config_from_environment, load_config
 from preprocessing.datasets.layout import layouts
 from preprocessing.support.errors import UsageError
@@ -200,3 +201,27 @@ def test_environment_values_are_texts_whatever_yaml_thinks(monkeypatch):
     assert config.data.dir == "2024"
     assert config.output == "with space: and colon"
     assert (config.training.epochs, config.seed) == (2, 5)
+    monkeypatch.setenv("DEEPFAKE_SET", "name='demo")
+    with pytest.raises(UsageError, match=r"DEEPFAKE_SET: .*No closing quotation"):
+        config_from_environment()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024", "with space: colon", 'a "word" \\ more', "\U0001f3ac", "\udcff.mp4", "\t\n"],
+)
+def test_overrides_and_options_stand_for_exactly_their_text(text):
+    assert load_config("folder", [config_lib.override_of("data.dir", text)]).data.dir == text
+    beam = (f"--region={text}", "--project=mine")
+    assert configuration("folder", None, beam=list(beam)).beam == beam
+
+
+def test_a_layout_that_is_named_is_not_recognised():
+    def layout(preset, *overrides):
+        return configuration_of_any_layout(preset, overrides, "data", None).data.layout
+
+    assert layout("folder") == "auto"
+    assert layout("folder", "data.layout=dfdc") == "dfdc"
+    assert layout("celeb_df_v2") == load_config("celeb_df_v2").data.layout
+    with pytest.raises(UsageError, match=r"data\.layout"):
+        layout("folder", "data.layout=dfcd")

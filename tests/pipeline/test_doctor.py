@@ -188,6 +188,14 @@ def test_imports_are_shown_by_library(monkeypatch, capsys):
     assert not {"keras", "apache_beam", "tfx"} & set(seconds)
 
 
+def test_imports_of_a_run_are_left_out_where_tfx_is_not_installed(monkeypatch, capsys):
+    programs = {"predict": ("json",), "run": ("no_such_module",)}
+    monkeypatch.setattr(import_times, "PROGRAMS", programs)
+    monkeypatch.setattr(import_times, "has_pipeline", lambda: False)
+    assert doctor_command(imports=True) == 0
+    assert capsys.readouterr().out.splitlines()[0].split()[-1] == "predict"
+
+
 def test_full_disk_is_broken(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     disk = cheap_findings()["disk"]

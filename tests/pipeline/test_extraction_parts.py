@@ -145,6 +145,38 @@ def test_mistakes_end_with_status_2(data, tmp_path, capfd, monkeypatch, more, wo
     assert words in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("more", [("--part", "1/2"), ("--status",), ()])
+def test_without_an_output_nothing_is_written(data, tmp_path, capfd, monkeypatch, more):
+    monkeypatch.chdir(tmp_path)
+    assert main(["extract", "--data", str(data), *more]) == 2
+    assert "no output folder is named: give --output DIR" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("more", [("--part", "1/1"), ()])
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        # As Beam hands it on.
+        (KeyboardInterrupt, 130, "interrupted; finished clips are kept"),
+        (RuntimeError("planted"), 1, "error: RuntimeError: planted"),
+    ],
+)
+def test_what_ends_an_extraction_is_one_sentence(
+    data, tmp_path, capfd, monkeypatch, more, error, status, words
+):
+    from preprocessing.faces.face_cropper import FaceCropper
+
+    def crops(*_, **__):
+        raise error
+
+    monkeypatch.setattr(FaceCropper, "crops", crops)
+    assert main(arguments(data, tmp_path / "out", *more)) == status
+    said = capfd.readouterr()
+    assert words in said.out
+    assert "Traceback" not in said.out + said.err
+
+
 class TestJobFiles:
     """Of schedulers; that Slurm runs its own is in tests/e2e/test_slurm.py."""
 

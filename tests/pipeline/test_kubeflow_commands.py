@@ -54,6 +54,20 @@ def test_compile_for_kubeflow_writes_paths_as_tasks_see_them(volume, tmp_path, c
     assert set(executors) == set(spec["deploymentSpec"]["executors"])
 
 
+def test_weights_are_named_as_tasks_see_them(volume, tmp_path, monkeypatch):
+    file = tmp_path / "pipeline.yaml"
+    (volume / "weights.h5").write_bytes(b"weights")
+    (tmp_path / "link.h5").symlink_to(volume / "weights.h5")
+    for folder, name in ((volume, "weights.h5"), (tmp_path, "link.h5")):
+        monkeypatch.chdir(folder)
+        more = ("--file", str(file), "--set", f"model.weights={name}")
+        assert main(["compile", *compile_arguments(volume, "kubeflow", *more)]) == 0
+        tasks = next(yaml.safe_load_all(file.read_text()))["root"]["dag"]["tasks"]
+        parameters = tasks["trainer"]["inputs"]["parameters"]
+        custom = json.loads(parameters["custom_config"]["runtimeValue"]["constant"])
+        assert custom["model"]["weights"] == "/mnt/deepfake/weights.h5"
+
+
 def test_compile_for_vertex_writes_to_the_bucket(volume, tmp_path):
     file = tmp_path / "pipeline.json"
     assert main(["compile", *compile_arguments(volume, "vertex", "--file", str(file))]) == 0

@@ -119,9 +119,14 @@ def test_a_full_disk_is_an_error_and_the_answers_are_printed(base, tmp_path, cap
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saving, "score_curve", full)
     film = face_video(tmp_path / "a.mp4", 8)
-    assert main(["predict", "--model", str(base), "--save", str(tmp_path / "out"), str(film)]) == 1
+    arguments = ["predict", "--model", str(base), "--save", str(tmp_path / "out"), str(film)]
+    assert main(arguments) == 0
+    assert (tmp_path / "out/a.mp4/answer.json").is_file()
+    capfd.readouterr()
+    monkeypatch.setattr(saving, "score_curve", full)
+    assert main(arguments) == 1
+    assert not (tmp_path / "out/a.mp4/answer.json").exists(), "the folder is not complete"
     said = capfd.readouterr()
     assert "a.mp4 could not be saved: [Errno 28] No space left on device" in said.err
     assert "a.mp4" in said.out

@@ -18,7 +18,6 @@ from serving_support.gateway import add_version, until
 from serving_support.models import face_detector
 
 from pipeline.cli import main
-from pipeline.run_summary import next_step
 
 DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
 
@@ -132,10 +131,3 @@ def test_folders_and_ports_that_cannot_be_used(base, tmp_path, capsys):
             assert main(["up", str(base), "--port", "0", option, port]) == 2
             assert f"cannot listen on 127.0.0.1:{port}" in (error := capsys.readouterr().err)
             assert option in error
-
-
-def test_a_run_ends_with_the_command_as_one_would_type_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert next_step("runs/demo/models/demo/17") == "deepfake up runs/demo/models/demo"
-    elsewhere = tmp_path.parent / "my runs/models/demo/17"
-    assert next_step(str(elsewhere)) == f"deepfake up '{elsewhere.parent}'"

@@ -75,5 +75,5 @@ class TestFailures:
 
     @pytest.mark.parametrize("text", ["", "[]", '{"attempt": "x"}', '{"attempt": 1, "clips": 3}'])
     def test_a_broken_file_counts_as_none(self, tmp_path, text):
-        (tmp_path / "failures.json").write_text(text)
-        assert Failures.read(tmp_path) == Failures()
+        (tmp_path / "store-failures.json").write_text(text)
+        assert Failures.read(tmp_path / "store") == Failures()

@@ -1,0 +1,47 @@
+"""The version that a run pushed, or that an earlier run pushed where Pusher's result is reused."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+from serving.model.card import SAVED_MODEL, version_folders
+
+
+def restore(version: Path, archive: Path) -> bool:
+    """Puts a version back that was deleted since it was pushed; a reused Pusher does not.
+
+    Args:
+      version: folder of the version.
+      archive: Pusher's own copy of it.
+
+    Returns:
+      Whether it had to be put back.
+    """
+    if (version / SAVED_MODEL).is_file():
+        return False
+    unfinished = version.with_name(f"{version.name}.unfinished")
+    for folder in (unfinished, version):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(archive, unfinished)
+    unfinished.rename(version)
+    return True
+
+
+def next_step(version: Path) -> str:
+    """What a person may do with a pushed version: a command as they would type it here.
+
+    Args:
+      version: its folder.
+    """
+    base = version.resolve().parent
+    shown = base.relative_to(Path.cwd()) if base.is_relative_to(Path.cwd()) else base
+    highest = max(version_folders(base), default=0)
+    if highest > int(version.name):
+        copy = f"cp -r {shlex.quote(str(shown / version.name))} {shlex.quote(str(shown))}"
+        return (
+            f"version {highest} beside it is higher, and is the one that is served; to have this "
+            f"one served: {copy}/{highest + 1}"
+        )
+    return f"ask the model in a browser: deepfake up {shlex.quote(str(shown))}"

@@ -1,0 +1,44 @@
+"""What is said of a pushed version, and what becomes of one that was deleted since."""
+
+from pathlib import Path
+
+from pipeline.pushed_version import next_step, restore
+
+
+def version(base: Path, name: str) -> Path:
+    (base / name / "variables").mkdir(parents=True)
+    (base / name / "saved_model.pb").write_text(name)
+    return base / name
+
+
+def test_the_command_is_as_one_would_type_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pushed = version(Path("runs/demo/models/demo"), "17")
+    assert next_step(pushed).endswith(": deepfake up runs/demo/models/demo")
+    monkeypatch.chdir("runs")
+    elsewhere = version(tmp_path / "my runs/models/demo", "17")
+    assert next_step(elsewhere).endswith(f": deepfake up '{elsewhere.parent}'")
+
+
+def test_a_higher_version_is_the_one_that_is_served(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pushed = version(Path("models/demo"), "17")
+    version(Path("models/demo"), "16")
+    assert "deepfake up" in next_step(pushed)
+    version(Path("models/demo"), "20")
+    said = next_step(pushed)
+    assert "deepfake up" not in said
+    assert said.startswith("version 20 beside it is higher, and is the one that is served; ")
+    assert said.endswith(": cp -r models/demo/17 models/demo/21")
+
+
+def test_a_version_that_was_deleted_is_put_back(tmp_path):
+    archive, pushed = version(tmp_path / "archive", "4"), tmp_path / "models/demo/17"
+    pushed.parent.mkdir(parents=True)
+    assert restore(pushed, archive)
+    assert (pushed / "saved_model.pb").read_text() == "4"
+    assert [path.name for path in pushed.parent.iterdir()] == ["17"]
+    assert not restore(pushed, archive), "it is there"
+    (pushed / "saved_model.pb").unlink()
+    assert restore(pushed, archive), "a part of it is not enough"
+    assert (pushed / "variables").is_dir()
