@@ -8,10 +8,10 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -234,15 +234,14 @@ TOKEN = (("authorization", "Bearer secret-of-the-test"),)
 REFUSED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def in_flight(narrow, trusting):
-    """Requests that the server says it is answering."""
-    request = urllib.request.Request(f"{narrow.rest}/monitoring/prometheus/metrics")
+def in_flight(process, trusting=None):
+    """Requests that the server says it is answering; it says nothing before the first one."""
+    request = urllib.request.Request(f"{process.rest}/monitoring/prometheus/metrics")
     request.add_header("Authorization", "Bearer secret-of-the-test")
     with urllib.request.urlopen(request, timeout=60, context=trusting) as answer:
         page = answer.read().decode()
     gauge = re.search(r"^:deepfake:serving:in_flight\S* (\d+)$", page, re.M)
-    assert gauge, page
-    return int(gauge[1])
+    return int(gauge[1]) if gauge else 0
 
 
 @pytest.mark.difference
@@ -271,29 +270,37 @@ def test_full_server_refuses_and_stays_healthy(narrow, certificate):
 @pytest.mark.slow
 def test_sigterm_lets_running_requests_finish(tmp_path):
     echo(tmp_path / "echo" / "1")
-    with ServerProcess(["--model-base", tmp_path / "echo"]) as process:
+    arguments = ["--model-base", tmp_path / "echo", "--drain", "120", "--rest-timeout", "120"]
+    unknown = predict_pb2.PredictRequest()
+    unknown.model_spec.name = "none"  # Answered without a slot.
+    with ServerProcess(arguments) as process:
         with grpc.insecure_channel(process.grpc) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+            def refused():
+                with pytest.raises(grpc.RpcError) as raised:
+                    stub.Predict(unknown, timeout=30)
+                code = raised.value.code()
+                assert code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE)
+                return code == grpc.StatusCode.UNAVAILABLE
+
             stub.Predict(work(1), timeout=60)
             start = time.monotonic()
             stub.Predict(work(100), timeout=60)
-            # Some two seconds of work, whatever the machine's speed.
-            steps = int(100 * 2 / (time.monotonic() - start))
+            # Some five seconds of work, whatever the machine's speed.
+            steps = int(100 * 5 / (time.monotonic() - start))
             answer = stub.Predict.future(work(steps), timeout=120)
-            rest = []
             url = f"{process.rest}/v1/models/echo:predict"
             body = {"signature_name": "work", "instances": [steps]}
-            thread = threading.Thread(target=lambda: rest.append(post(url, body)))
-            thread.start()
-            time.sleep(0.5)
-            process.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            with pytest.raises(grpc.RpcError) as raised:
-                stub.Predict(work(1), timeout=30)
-            assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
-            assert answer.result().outputs["done"].int_val[0] == steps
-            thread.join()
-            assert rest == [(200, {"predictions": [steps]})]
+            with futures.ThreadPoolExecutor(1) as threads:
+                rest = threads.submit(post, url, body, timeout=120)
+                until(lambda: in_flight(process) == 2, "both are being answered")
+                process.process.send_signal(signal.SIGTERM)
+                until(refused, "new requests are refused")
+                assert not answer.done()
+                assert not rest.done()
+                assert answer.result().outputs["done"].int_val[0] == steps
+                assert rest.result() == (200, {"predictions": [steps]})
         assert process.process.wait(60) == 0
 
 
