@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import json
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import processes
 from serving_support.words import conformal
 
 import serving
@@ -124,6 +127,17 @@ class GatewayProcess:
         self.process.stdout.close()
         return status
 
+    @contextlib.contextmanager
+    def workers_stopped(self) -> Iterator[None]:
+        """Holds the processes that look at files, until the block ends."""
+        workers = processes.descendants(self.process.pid)
+        assert workers
+        _signal(workers, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(workers, signal.SIGCONT)
+
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
@@ -161,6 +175,12 @@ class GatewayProcess:
         """Status and JSON of a request for a verdict."""
         status, _, answer = self.request("POST", f"/v1/verdict{query}", body, token)
         return status, answer
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def until(true, what: str, seconds: float = 120) -> None:

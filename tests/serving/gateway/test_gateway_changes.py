@@ -2,6 +2,7 @@
 
 import http.client
 import shutil
+import socket
 import ssl
 import urllib.parse
 from concurrent import futures
@@ -53,6 +54,15 @@ def ready(gateway):
     return answer.get("version") if status == 200 else status
 
 
+def listens(gateway):
+    address = urllib.parse.urlsplit(gateway.url)
+    try:
+        socket.create_connection((address.hostname, address.port), timeout=30).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def test_crops_follow_the_version_that_is_served(running, clip, model):
     _, gateway, base = running
     body = clip.read_bytes()
@@ -99,11 +109,11 @@ def test_server_that_is_gone_and_comes_back_and_the_end_of_the_gateway(running, 
     body = clip.read_bytes()
     assert gateway.verdict(body, token=TOKEN)[0] == 200
     with futures.ThreadPoolExecutor(3) as threads:
-        pending = [threads.submit(gateway.verdict, body, token=TOKEN) for _ in range(3)]
-        until(lambda: len(gateway.uploads()) == 3, "all files are there")
-        server.stop()
-        # Some may have been scored before the server was gone.
-        assert {one.result()[0] for one in pending} <= {200, 503}
+        with gateway.workers_stopped():
+            pending = [threads.submit(gateway.verdict, body, token=TOKEN) for _ in range(3)]
+            until(lambda: len(gateway.uploads()) == 3, "all files are there")
+            server.stop()
+        assert [one.result()[0] for one in pending] == [503] * 3
     status, headers, answer = gateway.request("POST", "/v1/verdict", body, token=TOKEN)
     assert (status, answer["error"]) == (503, "the model server does not answer")
     assert int(headers["retry-after"]) > 0
@@ -122,9 +132,11 @@ def test_requests_that_came_before_sigterm_are_answered(running, clip):
     _, gateway, _ = running
     body = clip.read_bytes()
     with futures.ThreadPoolExecutor(4) as threads:
-        pending = [threads.submit(gateway.verdict, body, token=TOKEN) for _ in range(3)]
-        until(lambda: len(gateway.uploads()) == 3, "all files are there")
-        end = threads.submit(gateway.stop)
+        with gateway.workers_stopped():
+            pending = [threads.submit(gateway.verdict, body, token=TOKEN) for _ in range(3)]
+            until(lambda: len(gateway.uploads()) == 3, "all files are there")
+            end = threads.submit(gateway.stop)
+            until(lambda: not listens(gateway), "SIGTERM is heeded")
         assert [one.result()[0] for one in pending] == [200] * 3
         assert end.result() == 0
     with pytest.raises(OSError):  # noqa: PT011  How a connection ends is the system's choice.
