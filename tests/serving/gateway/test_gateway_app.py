@@ -1,6 +1,7 @@
 """Limits of the gateway's application, with work of a length that the test chooses."""
 
 import asyncio
+import dataclasses
 import gzip
 import json
 import os
@@ -35,6 +36,7 @@ def test_those_that_wait_get_their_turn_or_are_told_in_time(gateway, examiner, m
         app = gateway(waiting=2)
         first, second = Client(app), Client(app)
         await soon(lambda: examiner.jobs, "one is looked at")
+        await soon(lambda: app._turns._waiters, "the other waits for its turn")
         monkeypatch.setattr("serving.gateway.app._LONGEST_WAIT", 0.05)
         status, headers, _ = await Client(app).answer()
         assert status == 503
@@ -47,16 +49,17 @@ def test_those_that_wait_get_their_turn_or_are_told_in_time(gateway, examiner, m
 
 
 def test_timeout_is_answered_and_keeps_the_worker_until_it_ends(gateway, examiner, monkeypatch):
-    monkeypatch.setattr("serving.gateway.app._LONGEST_WAIT", 0.05)
-
     async def steps():
-        app = gateway(timeout=0.2)
+        app = gateway(timeout=1.0)
         status, _, answer = await Client(app).answer()
         assert (status, answer["error"]) == (504, "looking at the file took too long")
         assert examiner.jobs[0].abandoned.is_set()
         assert not app.files()
         # No second file is looked at beside the one that cannot be stopped.
-        assert (await Client(app).answer())[0] == 503
+        app._options = dataclasses.replace(app._options, timeout=60.0)
+        with monkeypatch.context() as patch:
+            patch.setattr("serving.gateway.app._LONGEST_WAIT", 0.05)
+            assert (await Client(app).answer())[0] == 503
         assert len(examiner.jobs) == 1
         examiner.go.set()
         await soon(lambda: not app._running, "the worker is free")
