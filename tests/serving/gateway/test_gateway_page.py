@@ -287,7 +287,8 @@ def test_pictures_and_films_that_the_browser_cannot_play(chrome, gateway, files)
     opened(chrome, gateway, 400)
     chrome.choose("#file", files["video"])
     shown(chrome, "over-time")
-    # MPEG-4 part 2: the curve alone.
+    # MPEG-4 part 2: the curve alone, also once the browser has tried.
+    until(lambda: chrome.run("document.getElementById('film').error !== null"), "it fails")
     assert chrome.run("document.getElementById('film').hidden")
     chrome.choose("#file", files["wall"])
     until(lambda: chrome.run("document.getElementById('over-time').hidden"), "no curve is left")
