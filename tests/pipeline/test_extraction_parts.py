@@ -73,9 +73,12 @@ def test_parts_at_once_give_the_same_records(data, whole, tmp_path, capfd):
         ended = [process.communicate(timeout=600) for process in others]
         assert main(arguments(data, output, "--status")) == 0, "it is not waited for"
         capfd.readouterr()
-    finally:
         straggler.send_signal(signal.SIGCONT)
-    ended.append(straggler.communicate(timeout=600))
+        ended.append(straggler.communicate(timeout=600))
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
     statuses = [process.returncode for process in running]
     assert set(statuses) == {0, 4}, ended
     assert sum("with faces" in out for out, _ in ended) == 3

@@ -58,7 +58,12 @@ def test_parts_at_once_give_the_table_of_a_whole_run(model, data, tmp_path, capf
         )
         for number in (1, 2)
     ]
-    said = [process.communicate(timeout=600)[0] for process in processes]
+    try:
+        said = [process.communicate(timeout=600)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
     # The broken picture is in one of them.
     assert sorted(process.returncode for process in processes) == [0, 4]
     assert "part 1 of 2: 3 of 6 clips" in said[0]

@@ -1,6 +1,5 @@
 import dataclasses
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -287,12 +286,14 @@ with beam.Pipeline({RUNNER!r}) as pipeline:
     command = [sys.executable, str(script)]
     first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while len(stored := list(tmp_path.glob("store/*/*.tfrecord"))) < 3:
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    try:
+        while len(stored := list(tmp_path.glob("store/*/*.tfrecord"))) < 3:
+            assert first.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        first.kill()
+        first.wait()
     begun = log.read_text().split()
     stored = list(tmp_path.glob("store/*/*.tfrecord"))
     assert 3 <= len(stored) < 8
