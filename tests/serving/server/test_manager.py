@@ -350,11 +350,13 @@ def test_requests_during_swaps_get_live_versions(serve, made):
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for version in range(2, 8):
-        served.add(version, like=1 + version % 3)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for version in range(2, 8):
+            served.add(version, like=1 + version % 3)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert not failures
     assert answers <= {1.0, 2.0, 3.0}
     assert served.states()[7] == "AVAILABLE"
