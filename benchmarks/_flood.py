@@ -15,6 +15,7 @@ from serving.clients import ClientSettings, ScoringError, connect
 from serving.clients.base import Scorer
 
 OVERLOAD = 4
+_MOST_OVER_REST = 128
 REFUSALS = ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
 # No retries: they would hide refusals.
 ONCE = ClientSettings(attempts=1, deadline=60.0)
@@ -22,14 +23,23 @@ ONCE = ClientSettings(attempts=1, deadline=60.0)
 
 @dataclasses.dataclass
 class Tally:
-    """Outcomes of requests; threads add to it."""
+    """Outcomes of requests; threads add to it.
+
+    Attributes:
+      scored: requests with scores.
+      refused: requests that the server did not take.
+      unanswered: requests with any other outcome.
+      reasons: of the unanswered ones, by code.
+      refusal_seconds: until each refusal.
+      sending_seconds: from the first request to the last one.
+    """
 
     scored: int = 0
     refused: int = 0
     unanswered: int = 0
-    # Why, by code: a figure of 0 needs no explanation, any other does.
     reasons: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     refusal_seconds: list[float] = dataclasses.field(default_factory=list)
+    sending_seconds: float = 0.0
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def add(self, code: str, seconds: float) -> None:
@@ -69,6 +79,9 @@ def flood(
 ) -> tuple[Tally, float]:
     """Sends at a fixed rate, half over gRPC and half over REST, and waits for all answers.
 
+    At most 128 requests are in flight over REST; further ones wait here for their turn. Where this
+    process cannot keep the rate, sending takes longer, as `Tally.sending_seconds` tells.
+
     Args:
       where: address of gRPC, URL of REST, and the model's name.
       crop: a JPEG picture.
@@ -85,7 +98,7 @@ def flood(
     # The threads end before the client that they use is closed.
     with (
         connect(url, model, ONCE) as rest,
-        concurrent.futures.ThreadPoolExecutor(128) as rest_threads,
+        concurrent.futures.ThreadPoolExecutor(_MOST_OVER_REST) as rest_threads,
         _futures(address, model, crop, tally) as send_grpc,
     ):
 
@@ -110,6 +123,7 @@ def flood(
             if number % 50 == 0:
                 watch()
         ended = time.perf_counter()
+        tally.sending_seconds = ended - begin
     for future in sent_rest:
         future.result()
     return tally, ended

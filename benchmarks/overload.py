@@ -47,6 +47,8 @@ GOALS = {
     "slow_body_growth_of_admitted": "<= 1",
     "slow_body_health_failures": "<= 0",
 }
+# For a version to be loaded and the one before to leave.
+_SWAP_SECONDS = 60.0
 
 
 def main() -> None:
@@ -84,11 +86,12 @@ def overload(kind: str, seconds: float) -> dict[str, float]:
                 break
         recovery = time.perf_counter() - start
         memory.append(server.memory())
+    sent = tally.scored + tally.refused + tally.unanswered
     if tally.unanswered:
         print(f"without an answer: {dict(tally.reasons)}")
     return {
         "sustainable_per_second": rate,
-        "sent_per_second": (tally.scored + tally.refused + tally.unanswered) / seconds,
+        "sent_per_second": sent / tally.sending_seconds,
         "scored": float(tally.scored),
         "refused": float(tally.refused),
         "unanswered_requests": float(tally.unanswered),
@@ -201,18 +204,19 @@ def swaps(count: int, clients: int = 3) -> dict[str, float]:
             for thread in threads:
                 thread.start()
             before = 0
-            for version in range(2, count + 2):
-                _publish(variants[version % 4], base, version, state)
-                while scorer.versions() != [version]:
-                    time.sleep(0.02)
-                state.live = version
-                shutil.rmtree(base / str(version - 1))
-                # The first loads make TensorFlow set up what stays.
-                if version == 1 + max(5, count // 10):
-                    before = server.memory()
-            state.stop.set()
-            for thread in threads:
-                thread.join()
+            try:
+                for version in range(2, count + 2):
+                    _publish(variants[version % 4], base, version, state)
+                    _await_version(scorer, version)
+                    state.live = version
+                    shutil.rmtree(base / str(version - 1))
+                    # The first loads make TensorFlow set up what stays.
+                    if version == 1 + max(5, count // 10):
+                        before = server.memory()
+            finally:
+                state.stop.set()
+                for thread in threads:
+                    thread.join()
             time.sleep(0.5)
             after = server.memory()
     return {
@@ -238,6 +242,22 @@ def _publish(variant: Path, base: Path, version: int, state: _Swaps) -> None:
     shutil.copytree(variant, copy)
     state.published = version
     copy.rename(base / str(version))
+
+
+def _await_version(scorer: Scorer, version: int) -> None:
+    """Waits until a version answers, and no other.
+
+    Raises:
+      SystemExit: it does not within a minute.
+    """
+    end = time.monotonic() + _SWAP_SECONDS
+    while (answering := scorer.versions()) != [version]:
+        if time.monotonic() > end:
+            raise SystemExit(
+                f"version {version} was published, and after {_SWAP_SECONDS:.0f} s the server "
+                f"answers with {answering}: read in its log why it was not loaded"
+            )
+        time.sleep(0.02)
 
 
 def _watch(server: ServerProcess, model: str, crop: bytes, plain: float, state: _Swaps) -> None:
