@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from e2e.containers import free_port
 from e2e.workspace import Workspace, executed
 from serving_support.gateway import until
 
+from benchmarks._harness import free_ports
 from pipeline import metadata_store
 from preprocessing.support.errors import UsageError
 
@@ -32,7 +32,7 @@ class Database:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self._socket = folder / "socket"
         self._server: subprocess.Popen | None = None
 
@@ -45,7 +45,11 @@ class Database:
         places = [f"--socket={self._socket}", f"--port={self.port}", "--bind-address=127.0.0.1"]
         with (self.folder / "log").open("wb") as log:
             self._server = subprocess.Popen(["mariadbd", *own, *places], stdout=log, stderr=log)
-        until(self._socket.exists, "the server listens", 60)
+        try:
+            until(self._socket.exists, f"{log.name} tells that the server listens", 300)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):

@@ -113,9 +113,13 @@ def models(newest, tmp_path_factory) -> dict[str, Path]:
         other = subprocess.Popen(
             [DEEPFAKE, *arguments, "--output", here / "run"], stdout=log, stderr=log
         )
-    said = newest.run(".venv/bin/deepfake", *arguments, "--output", "run")
-    assert "pushed " in said
-    assert other.wait(600) == 0, (here / "log").read_text()[-6000:]
+    try:
+        said = newest.run(".venv/bin/deepfake", *arguments, "--output", "run")
+        assert "pushed " in said
+        assert other.wait(600) == 0, (here / "log").read_text()[-6000:]
+    finally:
+        other.kill()
+        other.wait()
     # Both must see both.
     shared = newest.clone / "models"
     for tfx, run in (("1.16", here / "run"), ("1.21", newest.clone / "run")):
