@@ -15,7 +15,8 @@ from pathlib import Path
 
 import boto3
 import pytest
-from e2e.containers import free_port
+
+from benchmarks._harness import free_ports
 
 SECONDS = 60
 
@@ -69,7 +70,7 @@ def gcs_server(log: Path) -> Iterator[str]:
 
 
 def _served(log: Path, command: Callable[[int], list[str]], path: str) -> Iterator[str]:
-    port = free_port()
+    (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(

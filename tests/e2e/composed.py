@@ -9,7 +9,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from e2e.containers import BASE_IMAGE, ROOT, Container, Podman, free_port, request
+from e2e.containers import BASE_IMAGE, ROOT, Container, Podman, request
+
+from benchmarks._harness import free_ports
 
 DEPLOY = ROOT / "serving" / "deploy"
 _PORTS = ("SERVING_GRPC_PORT", "SERVING_REST_PORT", "GATEWAY_PORT", "PROMETHEUS_PORT")
@@ -44,7 +46,7 @@ class Composed:
     """
 
     def __init__(self, podman: Podman, folder: Path, models: Path):
-        ports = {name: str(free_port()) for name in _PORTS}
+        ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
         self._podman = podman
         self._variables = {"MODEL_BASE": str(models), "GRAFANA_PASSWORD": "none", **ports}
         self._project = f"deepfake-{uuid.uuid4().hex[:8]}"

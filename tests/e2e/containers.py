@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -230,19 +229,21 @@ def metrics(address: str) -> str:
     return str(request(f"{address}/metrics", timeout=10)[1])
 
 
-def free_port() -> int:
-    """A port of the loopback device that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def until(
+    holds: Callable[[], Any], why: Callable[[], str], seconds: float = 600, pause: float = 0.3
+) -> Any:
+    """Waits until something holds, and returns it.
 
-
-def until(holds: Callable[[], Any], why: Callable[[], str], seconds: float = 600) -> Any:
-    """Waits until something holds, and returns it."""
+    Args:
+      holds: asked again and again.
+      why: it did not hold.
+      seconds: in which it must.
+      pause: between two questions, in seconds; less than what holds for a moment only.
+    """
     end = time.monotonic() + seconds
     while not (value := holds()):
         assert time.monotonic() < end, why()
-        time.sleep(0.3)
+        time.sleep(pause)
     return value
 
 

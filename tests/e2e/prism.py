@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from e2e.containers import free_port
 from processes import children_of, descendants
 from serving_support.gateway import until
+
+from benchmarks._harness import free_ports
 
 # The Prism of Beam 2.59 has a fault that those after it do not; later ones, whose state channel
 # this SDK does not understand, are those of their own SDK.
@@ -104,7 +105,8 @@ class JobServer:
     ):
         self._prism = prism
         self._folder = folder
-        self._ports = {name: free_port() for name in ("prism", *map(str, range(pools)))}
+        names = ("prism", *map(str, range(pools)))
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         self._variables = {
             **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             "PATH": f"{python.parent}:{os.environ['PATH']}",

@@ -8,17 +8,15 @@ import signal
 import threading
 import time
 
-import cv2
 import pytest
 from e2e import browser
 from e2e.composed import Composed
 from e2e.containers import CLIP, MEDIA, metrics, own, push, ready, request, until, verdict
+from e2e.films import long_film
 from serving_support.rules import alert_rules, queried
-from wrapped_media import encode
 
 from benchmarks._flood import OVERLOAD, flood, sustainable
 from benchmarks.serving import make_crops
-from preprocessing.media.video import sample_frames
 from serving.clients import connect
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -186,11 +184,8 @@ def test_prometheus_reads_both_and_evaluates_the_rules(composed):
 
 
 def test_stopped_gateway_answers_all_that_it_admitted(composed, tmp_path):
-    # The short clip is answered faster than a container is stopped; longer films would not be done
-    # within the gateway's --drain where other tests run.
-    frames = [frame.pixels for frame in sample_frames(MEDIA / "anareal121.mp4", 25)]
-    large = [cv2.resize(frame, (1280, 720)) for frame in frames]
-    film = encode(tmp_path / "film.mp4", large * 3, options={"preset": "ultrafast"}).read_bytes()
+    # Longer ones would not be done within the gateway's --drain where other tests run.
+    film = long_film(tmp_path)
     gateway = composed.container("gateway")
     try:
         with concurrent.futures.ThreadPoolExecutor(ADMITTED + 1) as threads:
@@ -234,7 +229,13 @@ def test_stopped_server_answers_all_that_it_admitted_and_is_missed(composed):
     ):
         scorers = [grpc, rest] * (count // 2)
         admitted = [threads.submit(scorer.score, [crop] * 2) for scorer in scorers]
-        until(lambda: composed.in_flight() >= count - 8, lambda: "not admitted")
+
+        def all_admitted() -> bool:
+            answered = sum(future.done() for future in admitted)
+            assert answered < count, "the server is stopped before all are answered"
+            return answered + composed.in_flight() >= count
+
+        until(all_admitted, lambda: "not admitted", pause=0.02)
         status = serving.stop(60)
         scores = [future.result() for future in admitted]
     assert all(len(answer.logits) == 2 for answer in scores)

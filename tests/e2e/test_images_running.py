@@ -15,13 +15,15 @@ from e2e.containers import (
     MEDIA,
     Container,
     Podman,
-    free_port,
     metrics,
     own,
     ready,
     until,
     verdict,
 )
+from e2e.films import long_film
+
+from benchmarks._harness import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -29,12 +31,13 @@ MOUNT = "/models"
 
 
 @contextlib.contextmanager
-def uploading(address: str, answers: list):
-    """Sends the clip from a thread; its answer is in the list afterwards."""
-    thread = threading.Thread(target=lambda: answers.append(verdict(address)))
+def uploading(address: str, film: bytes, answers: list):
+    """Sends a film from a thread; its answer is in the list afterwards."""
+    thread = threading.Thread(target=lambda: answers.append(verdict(address, film)))
     thread.start()
     try:
-        until(lambda: "deepfake_gateway_in_flight 1" in metrics(address), lambda: "not admitted")
+        admitted = "deepfake_gateway_in_flight 1"
+        until(lambda: answers or admitted in metrics(address), lambda: "not admitted", pause=0.02)
         yield
     finally:
         thread.join(600)
@@ -43,7 +46,7 @@ def uploading(address: str, answers: list):
 @pytest.fixture(scope="module")
 def alone(podman, serve):
     """The image as its own command starts it; room for what it needs itself and a small file."""
-    with podman.started(serve, options=("--publish", "127.0.0.1::8080"), tmp="3m") as container:
+    with podman.started(serve, options=("--publish", "127.0.0.1::8080"), tmp="4m") as container:
         until(lambda: ready(container.address(8080)), container.log)
         yield container
 
@@ -69,11 +72,12 @@ def test_full_folder_for_uploads_is_said(alone, podman):
     assert verdict(address)[0] == 200, "and it goes on"
 
 
-def test_image_drains(alone, podman):
+def test_image_drains(alone, podman, tmp_path):
     """The last one, for it ends the container."""
     answers: list = []
-    with uploading(alone.address(8080), answers):
+    with uploading(alone.address(8080), long_film(tmp_path), answers):
         podman("kill", "--signal", "TERM", alone.name)
+        assert not answers, "SIGTERM comes before the verdict"
     assert [status for status, _ in answers] == [200], alone.log()
     assert alone.ends() == 0, alone.log()
 
@@ -121,7 +125,7 @@ class Pods:
     def __init__(self, podman: Podman, folder: Path, models: Path):
         self._podman = podman
         self._name = f"deepfake-{uuid.uuid4().hex[:8]}"
-        self._port = free_port()
+        (self._port,) = free_ports(1)
         self.address = f"http://127.0.0.1:{self._port}"
         podman("network", "create", self._name)
         podman("volume", "create", self._name)
@@ -135,8 +139,9 @@ class Pods:
         (deployment,) = (entry for entry in documents if entry["kind"] == "Deployment")
         deployment["spec"]["replicas"] = 1
         pod = deployment["spec"]["template"]["spec"]
-        for port in pod["containers"][0]["ports"]:
-            port["hostPort"] = self._port if port["name"] == "http" else free_port()
+        ports = pod["containers"][0]["ports"]
+        for port, free in zip(ports, free_ports(len(ports)), strict=True):
+            port["hostPort"] = self._port if port["name"] == "http" else free
         for entry in pod["volumes"]:
             if "persistentVolumeClaim" in entry:
                 entry["persistentVolumeClaim"]["claimName"] = self._name

@@ -12,8 +12,9 @@ from pathlib import Path
 import boto3
 import pytest
 import requests
-from object_stores import FaultyProxy, free_port, gcs_server, s3_environment, s3_server
+from object_stores import FaultyProxy, gcs_server, s3_environment, s3_server
 
+from benchmarks._harness import free_ports
 from preprocessing.support import files
 from preprocessing.support.errors import UsageError
 from preprocessing.support.storage import bucket as buckets
@@ -224,7 +225,7 @@ class TestSentences:
         return str(raised.value)
 
     def test_nothing_answers(self, monkeypatch):
-        use_s3(monkeypatch, f"http://127.0.0.1:{free_port()}")
+        use_s3(monkeypatch, f"http://127.0.0.1:{free_ports(1)[0]}")
         assert "cannot be reached" in self.refusal("s3://bucket/run")
         assert "AWS_ENDPOINT_URL_S3" in self.refusal("s3://bucket/run")
 
