@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +23,10 @@ from components.trainer.config import image_size_of
 from components.trainer.crop_store import CropStore
 from components.trainer.familiarity import Familiarity
 from components.trainer.reference_clips import looks, sample
-from pipeline.config import load_config
+from pipeline.config import Config, load_config
 from pipeline.score_table import any_clips
 from preprocessing.datasets.demo_config import DemoConfig
+from preprocessing.support.fingerprint import code_digest, settings_digest
 from serving.model import card
 from serving.model.aggregation import aggregate
 from serving.model.familiarity import UNFAMILIAR
@@ -155,19 +157,44 @@ def measure_starter(model: Path, crops: dict[str, Crops], output: Path) -> dict[
 
 
 def demo_figures(output: Path) -> dict[str, Figure]:
-    """Of the demo's model, trained for the occasion."""
+    """Of the demo's model, which is trained where it is not there, see `demo_model`."""
     config = load_config("demo")
     size = image_size_of(config.model)
     crops = make_crops(output / "demo", DemoConfig(), config.extraction.frames_per_clip, size)
-    folder = output / "demo-model"
-    if not (folder / "model" / card.FILE).is_file():
+    model = demo_model(config, crops, output / "demo-model")
+    return measure_demo(model, crops, output) | measure_spliced(model, output, size)
+
+
+def demo_model(config: Config, crops: Crops, folder: Path) -> Path:
+    """Trains the demo's model.
+
+    Args:
+      config: of the demo.
+      crops: of the demo.
+      folder: of all of it; what an earlier call with the same settings and the same code has made
+        there is kept, and anything else deleted.
+
+    Returns:
+      The SavedModel.
+    """
+    metadata = {
+        "extraction": config.extraction.crop_settings(False).to_dict(),
+        "image_size": image_size_of(config.model),
+    }
+    sections = [config.model.to_dict(), config.training.to_dict(), DemoConfig().to_dict()]
+    code = code_digest("benchmarks._verdicts_real")
+    key = settings_digest(*sections, metadata, config.seed, code)
+    made_with, model = folder / "key.txt", folder / "model"
+    if not made_with.is_file() or made_with.read_text() != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        made_with.write_text(key)
+    if not (model / card.FILE).is_file():
         train(
             config, folder, crops.files("train"), crops.files("val"), crops.transform_graph,
-            {"extraction": config.extraction.crop_settings(False).to_dict(), "image_size": size},
+            metadata,
         )  # fmt: skip
-    return measure_demo(folder / "model", crops, output) | measure_spliced(
-        folder / "model", output, size
-    )
+    return model
 
 
 def measure_spliced(model: Path, output: Path, image_size: int) -> dict[str, Figure]:

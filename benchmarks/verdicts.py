@@ -4,8 +4,9 @@
 
 - Simulated: 500 calibrations with 20, 100 and 1,000 clips of each class, in clusters of persons
   whose clips resemble each other; the realised error rates on new persons.
-- The demo's model, trained for the occasion, on its own test and on real footage, and on real
-  clips of the demo in which a fifth or two fifths of the frames are forged.
+- The demo's model, trained where --output holds none of these settings and this code, on its own
+  test and on real footage, and on real clips of the demo in which a fifth or two fifths of the
+  frames are forged.
 - The starter on the real crops and clips in the folder that DEEPFAKE_TEST_MEDIA names; without the
   folder both real parts are left out. `--quick` leaves the demo out, whose clips take minutes.
 """
