@@ -13,6 +13,8 @@ from preprocessing.media.container import FRAME_ENDINGS, IMAGE_ENDINGS, VIDEO_EN
 from preprocessing.media.picture_names import natural_order, picture_name
 
 _CELEB_DF = re.compile(r"(?P<target>id\d+)(?:_(?P<donor>id\d+))?_(?P<number>\d{4})(?:_\d+)?")
+# Folders that say how clips are kept, not which ones.
+_FOLDERS_OF_FORM = frozenset(("frames", "videos"))
 
 
 @dataclass(frozen=True)
@@ -93,17 +95,39 @@ def videos_and_pictures(
     pictures: list[str] = []
     for path in filter(is_read_here, paths):
         (videos if is_video(root, path) else pictures).append(path)
-    with_video = {str(PurePosixPath(path).with_suffix("")) for path in videos}
+    entries, repeated = without_videos(by_clip(pictures, folder, sure), videos)
+    problems += repeated
     clips = {}
-    for files in by_clip(pictures, folder, sure):
-        if not files.clip:
+    for files in entries:
+        if files.clip:
+            clips[files.clip] = files.frames or (files.path,)
+        else:
             problems.append(Problem(files.path, "a picture whose name does not tell its clip"))
-        elif files.clip in with_video:
+    return videos, clips, problems
+
+
+def without_videos(
+    entries: Iterable[ClipFiles], videos: Iterable[str]
+) -> tuple[list[ClipFiles], list[Problem]]:
+    """Leaves out the pictures of clips that are there as videos: they are not clips besides them.
+
+    Args:
+      entries: as `by_clip` gives them.
+      videos: POSIX paths of the videos. Folders named `frames` and `videos` set no clips apart.
+
+    Returns:
+      The other entries, and a problem for each that is left out.
+    """
+    present = {_clip_place(PurePosixPath(path).with_suffix("")) for path in videos}
+    kept: list[ClipFiles] = []
+    problems = []
+    for files in entries:
+        if files.clip and _clip_place(PurePosixPath(files.clip)) in present:
             reason = "pictures of clips that are there as videos, not read"
             problems.append(Problem(files.path, reason))
         else:
-            clips[files.clip] = files.frames or (files.path,)
-    return videos, clips, problems
+            kept.append(files)
+    return kept, problems
 
 
 def with_pictures(clips: Iterable[Clip], pictures: Mapping[str, tuple[str, ...]]) -> list[Clip]:
@@ -152,3 +176,8 @@ def celeb_df_persons(name: str, label: int) -> tuple[tuple[str, ...], str]:
         return (), ""
     persons = dict.fromkeys((match["target"], match["donor"] or match["target"]))
     return tuple(persons), f"{match['target']}_{match['number']}"
+
+
+def _clip_place(clip: PurePosixPath) -> tuple[str, ...]:
+    folders = (part for part in clip.parts[:-1] if part.lower() not in _FOLDERS_OF_FORM)
+    return (*folders, clip.name)

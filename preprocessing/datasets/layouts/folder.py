@@ -1,14 +1,15 @@
 """Plain folders: `real/` and `fake/`, on their own or below `train/`, `val/` and `test/`.
 
 They hold videos, pictures, or faces already cropped. Pictures whose names tell frames of one clip
-(see `preprocessing.media.picture_names`) are one clip; every other file is a clip of its own. Names
-as in Celeb-DF (`idA_NNNN`, `idA_idB_NNNN`, with or without a frame number) tell the persons; a fake
-then stands in the group of its target clip.
+(see `preprocessing.media.picture_names`) are one clip, and none beside the clip's video; every
+other file is a clip of its own. Names as in Celeb-DF (`idA_NNNN`, `idA_idB_NNNN`, with or without a
+frame number) tell the persons; a fake then stands in the group of its target clip.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -25,7 +26,7 @@ from preprocessing.datasets.clip import (
     unread,
 )
 from preprocessing.datasets.layout import Layout, register
-from preprocessing.datasets.pictures import ClipFiles, by_clip, celeb_df_persons
+from preprocessing.datasets.pictures import ClipFiles, by_clip, celeb_df_persons, without_videos
 from preprocessing.media.container import IMAGE_ENDINGS, VIDEO_ENDINGS
 
 LOOKS_LIKE = "folders real/ and fake/, or train/, val/ and test/ with real/ and fake/ in each"
@@ -63,10 +64,18 @@ def list_clips(root: Path) -> Listing:
             PurePosixPath(folder).name for folder in folders if folder.startswith(f"{top}/")
         }
         problems += [Problem(f"{top}/{p.path}", p.reason) for p in unread(root / top, class_names)]
+    groups_of_videos: dict[str, str] = {}
     for folder, (split, label) in folders.items():
         paths, folder_problems = media(root, folder, VIDEO_ENDINGS | IMAGE_ENDINGS)
         problems += folder_problems
-        clips += [_clip(files, folder, split, label) for files in by_clip(paths, folder)]
+        videos = [path for path in paths if is_video(root, path)]
+        entries, repeated = without_videos(by_clip(paths, folder), videos)
+        problems += repeated
+        clips += [_clip(files, folder, split, label) for files in entries]
+        groups_of_videos |= {
+            path: _group(PurePosixPath(path).with_suffix(""), folder, label) for path in videos
+        }
+    clips = _with_groups(clips, groups_of_videos)
     official_splits = [
         split for split in SPLITS if any(clip.official_split == split for clip in clips)
     ]
@@ -91,9 +100,7 @@ def _class_folders(root: Path) -> dict[str, tuple[str, int]]:
 def _clip(media: ClipFiles, folder: str, split: str, label: int) -> Clip:
     persons, group = celeb_df_persons(media.name, label)
     if media.clip and not group:
-        # Without the split's folder: frames of one clip in two splits then show as a leak.
-        within = PurePosixPath(media.clip).relative_to(folder)
-        group = str(PurePosixPath("fake" if label == FAKE else "real", within))
+        group = _group(PurePosixPath(media.clip), folder, label)
     return Clip(
         path=media.path,
         label=label,
@@ -104,6 +111,22 @@ def _clip(media: ClipFiles, folder: str, split: str, label: int) -> Clip:
         official_split=split,
         frames=media.frames,
     )
+
+
+def _group(clip: PurePosixPath, folder: str, label: int) -> str:
+    """Without the split's folder: what is of one clip in two splits then shows as a leak."""
+    return str(PurePosixPath("fake" if label == FAKE else "real", clip.relative_to(folder)))
+
+
+def _with_groups(clips: list[Clip], groups_of_videos: Mapping[str, str]) -> list[Clip]:
+    """Puts a video into the group of its frames, where another split has some of them."""
+    groups = {clip.group for clip in clips if clip.frames}
+    return [
+        replace(clip, group=group)
+        if not clip.group and (group := groups_of_videos.get(clip.path, "")) in groups
+        else clip
+        for clip in clips
+    ]
 
 
 def _with_sources(root: Path, clips: list[Clip]) -> list[Clip]:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons
@@ -78,6 +78,36 @@ class TestFolder:
         assert len(clips) == 10
 
     @pytest.mark.parametrize(
+        "frames",
+        [
+            ["{}_frame_0.jpg", "{}_frame_1.jpg", "{}_frame_2.jpg"],
+            ["{}_7.png"],
+            ["{}/0001.png", "{}/0002.png"],
+            ["frames/{}/0001.png", "frames/{}/0002.png"],
+        ],
+    )
+    def test_the_frames_of_a_video_that_is_there_are_no_clip_besides_it(self, tmp_path, frames):
+        videos = [f"{label}/{label}{n}.mp4" for label in ("real", "fake") for n in range(12)]
+        for video in map(PurePosixPath, videos):
+            make(tmp_path, str(video))
+            make(tmp_path / video.parent, *(name.format(video.stem) for name in frames))
+        listing = list_clips(tmp_path)
+        assert [clip.path for clip in listing.clips] == sorted(videos)
+        told = [problem.reason for problem in listing.problems]
+        assert told == ["pictures of clips that are there as videos, not read"] * 24
+
+    def test_a_video_and_its_frames_in_two_split_folders_are_one_group(self, tmp_path):
+        make(tmp_path, "train/real/a.mp4", "test/real/a_1.png", "test/real/a_2.png")
+        make(tmp_path, "train/real/b.mp4", "test/fake/b_1.png", "test/fake/b_2.png")
+        groups = {path: clip.group for path, clip in clips_by_path(list_clips(tmp_path)).items()}
+        assert groups == {
+            "test/fake/b": "fake/b",
+            "test/real/a": "real/a",
+            "train/real/a.mp4": "real/a",
+            "train/real/b.mp4": "",
+        }
+
+    @pytest.mark.parametrize(
         ("names", "clip"),
         [
             ("id0_id16_0001_frame_10_face_0.jpg id0_id16_0001_frame_9_face_0.jpg", "id0_id16_0001"),
@@ -120,7 +150,7 @@ class TestFolder:
         make(tmp_path, *(f"train/real/id0_0001_frame_{n}_face_0.jpg" for n in (1, 2)))
         make(tmp_path, *(f"train/fake/id0_id16_0001_frame_{n}_face_0.jpg" for n in (1, 2)))
         make(tmp_path, *(f"test/real/id0_0001_frame_{n}_face_0.jpg" for n in (8, 9)))
-        make(tmp_path, "train/real/id0_0001.mp4")
+        make(tmp_path, "train/real/whole/id0_0001.mp4")
         clips = clips_by_path(list_clips(tmp_path))
         fake = clips["train/fake/id0_id16_0001"]
         assert (fake.source, fake.identities) == ("train/real/id0_0001", ("id0", "id16"))
@@ -131,14 +161,14 @@ class TestFolder:
             tmp_path,
             "real/id0_0007.mp4",
             "fake/id0_id6_0007.mp4",
-            "fake/id0_id6_0007_12.png",
+            "fake/crops/id0_id6_0007_12.png",
             "fake/id3_0001_1.png",
         )
         clips = clips_by_path(folder.list_clips(tmp_path))
         fake = clips["fake/id0_id6_0007.mp4"]
         assert fake.identities == ("id0", "id6")
         assert fake.source == "real/id0_0007.mp4"
-        frame = clips["fake/id0_id6_0007_12.png"]
+        frame = clips["fake/crops/id0_id6_0007_12.png"]
         assert frame.identities == ("id0", "id6")
         assert frame.source == ""
         assert frame.group == fake.group == clips["real/id0_0007.mp4"].group
