@@ -56,7 +56,8 @@ def encode(
         stream = opened.add_stream(codec, rate=_RATE, options=options or _QUALITY.get(codec, {}))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
-        stream.codec_context.time_base = _TIME_BASE if codec in _FINE else Fraction(1, _RATE)
+        fine = codec in _FINE and path.suffix != ".avi"  # Whose time stamps number the frames.
+        stream.codec_context.time_base = _TIME_BASE if fine else Fraction(1, _RATE)
         rotation = settings.pop("rotation", None)
         for name, value in settings.items():
             setattr(stream, name, value)
@@ -66,7 +67,7 @@ def encode(
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels))
             if matrix:
                 frame = frame.reformat(format=pix_fmt, dst_colorspace=matrix)
-            frame.pts = number if codec not in _FINE else number * _TICKS
+            frame.pts = number * _TICKS if fine else number
             if stamps is not None:
                 frame.pts = stamps[number]
             frame.time_base = stream.codec_context.time_base
@@ -301,6 +302,8 @@ WRAPPINGS: dict[str, Callable[[Path, Frames], Path]] = {
     "windows media.wmv": lambda p, f: encode(p, f, "wmv2"),
     "vp8.ogg": lambda p, f: encode(p, f, "libvpx"),
     "theora.ogv": lambda p, _: Path(shutil.copy(_THEORA, p)),
+    "h264.avi": lambda p, f: encode(p, f),
+    "h264.wmv": lambda p, f: encode(p, f),
     "mpeg4.avi": lambda p, f: encode(p, f, "mpeg4"),
     "motion jpeg.avi": lambda p, f: encode(p, f, "mjpeg", "yuvj420p"),
     "raw.h264": lambda p, f: encode(p, f),

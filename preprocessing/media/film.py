@@ -35,6 +35,10 @@ _BUFFER = 1 << 17
 _NO_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 # Of others, FFmpeg's duration comes from what is there: the last time stamps, or the size.
 _STATING_SECONDS = frozenset(("matroska", "mov", "flv", "asf"))
+# Containers without presentation times (AVI), or with what is none in some files (ASF), and codecs
+# whose packets FFmpeg then stamps as they are stored, whatever the order of their frames.
+_WITHOUT_TIMES = frozenset(("avi", "asf"))
+_REORDERED = frozenset(("h264", "hevc"))
 _REMEDY = "convert it: ffmpeg -i IN -c:v libx264 OUT.mp4"
 
 
@@ -156,7 +160,8 @@ class Film:
         self._check(video)
         if not candidates[chosen].total:
             raise UnreadableMedia("it holds no video frame")
-        packets = candidates[chosen].packets(video)
+        may_be_of_storage = self._kind.demuxer in _WITHOUT_TIMES and _is_reordered(video)
+        packets = candidates[chosen].packets(video, may_be_of_storage)
         limit = self._limits.seconds
         if limit is not None and packets.seconds > limit:
             raise UnreadableMedia(f"it plays for {packets.seconds:.0f} s; the limit is {limit:g} s")
@@ -254,7 +259,7 @@ class Film:
         of films without usable time stamps.
         """
         packets = self._packets
-        if packets.ordered is None:
+        if packets.ordered is None or packets.counted:
             return
         targets = [int(packets.ordered[index]) for index in indices if index < packets.total]
         last = -1
@@ -323,6 +328,12 @@ def _refuse_to_open(url: str, flags: int, options: dict[str, Any]) -> BinaryIO:
 def _video(container: av.container.InputContainer, index: int) -> av.video.stream.VideoStream:
     """The stream of that number, which is known to be of video."""
     return cast("av.video.stream.VideoStream", container.streams[index])
+
+
+def _is_reordered(stream: av.video.stream.VideoStream) -> bool:
+    """Whether its frames are shown in another order than that of the packets (B-frames)."""
+    context = stream.codec_context
+    return context.codec.canonical_name in _REORDERED and bool(context.has_b_frames)
 
 
 def _rank(

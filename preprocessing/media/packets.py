@@ -44,14 +44,23 @@ class PacketTimes:
         self.decoding.append(self.presentation[-1] if packet.dts is None else packet.dts)
         self.keys.append(packet.is_keyframe)
 
-    def packets(self, stream: av.video.stream.VideoStream) -> Packets:
-        """What the packets say together with the stream that they are of."""
+    def packets(
+        self, stream: av.video.stream.VideoStream, may_be_of_storage: bool = False
+    ) -> Packets:
+        """What the packets say together with the stream that they are of.
+
+        Args:
+          stream: it.
+          may_be_of_storage: whether time stamps that rise from packet to packet tell when packets
+            are decoded, not when their frames are shown.
+        """
         stamps = np.frombuffer(self.presentation, np.int64)
         order = np.argsort(stamps, kind="stable")
         ordered = stamps[order]
         usable = self.complete and bool((np.diff(ordered) > 0).all())
+        counted = usable and may_be_of_storage and bool((np.diff(stamps) > 0).all())
         keys = NO_KEYS
-        if usable:
+        if usable and not counted:
             keys = np.flatnonzero(np.frombuffer(self.keys, np.uint8)[order])
         rate = stream.average_rate or stream.guessed_rate
         frame_seconds = 1 / float(rate) if rate and 0.1 <= float(rate) <= 1000 else 0.0
@@ -70,6 +79,7 @@ class PacketTimes:
             time_base,
             frame_seconds,
             self.discarded,
+            counted,
         )
 
 
@@ -95,6 +105,8 @@ class Packets:
       time_base: seconds of one unit of a time stamp.
       frame_seconds: of one frame by the stated rate; 0 when unknown.
       discarded: number of packets that an edit list cuts off.
+      counted: whether frames are found by counting what is decoded: `ordered` then says when the
+        first, the second and so on is shown, but decoded frames carry the stamps of others.
     """
 
     total: int
@@ -105,6 +117,7 @@ class Packets:
     time_base: fractions.Fraction
     frame_seconds: float
     discarded: int = 0
+    counted: bool = False
 
     def is_cut_off(self, seconds: float, frames: int) -> bool:
         """Whether the header states clearly more than is there.
@@ -143,6 +156,9 @@ class Packets:
 
     def milliseconds(self, frame: av.VideoFrame, index: int) -> int:
         """When a frame is shown, from the first one on; by its number where times are of no use."""
-        if self.ordered is None or frame.pts is None:
+        stamp = frame.pts
+        if self.counted and self.ordered is not None:
+            stamp = int(self.ordered[index])
+        if self.ordered is None or stamp is None:
             return round(index * self.frame_seconds * 1000)
-        return max(0, round((frame.pts - int(self.ordered[0])) * self.time_base * 1000))
+        return max(0, round((stamp - int(self.ordered[0])) * self.time_base * 1000))

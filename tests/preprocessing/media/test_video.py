@@ -135,6 +135,28 @@ def test_frames_by_number(tmp_path):
     assert [number_of(frame.pixels) for frame in frames] == [3, 4, 30]
 
 
+@pytest.mark.parametrize("b_frames", [0, 3])
+@pytest.mark.parametrize("name", ["a.avi", "a.wmv"])
+@pytest.mark.parametrize("total", [25, 90])
+def test_frames_that_are_stored_in_another_order(tmp_path, total, name, b_frames):
+    """AVI holds no presentation times, and FFmpeg numbers H.264's packets as they are stored."""
+    path = encode(
+        tmp_path / name,
+        [numbered_frame(number) for number in range(total)],
+        options={"crf": "12", "preset": "veryfast", "bf": str(b_frames)},
+    )
+    expected = middles(total, 32)
+    told = []
+    with path.open("rb", buffering=0) as file:
+        frames = list(sample_file(file, FrameRequest(32), Limits(), tell=told.append))
+    assert [frame.index for frame in frames] == expected
+    assert [number_of(frame.pixels) for frame in frames] == expected
+    assert [frame.timestamp_ms for frame in frames] == [40 * number for number in expected]
+    assert told[0].notes == ()
+    frames = list(sample_frames(path, 1, indices=[3, 4, 20]))
+    assert [number_of(frame.pixels) for frame in frames] == [3, 4, 20]
+
+
 def test_an_unknown_frame_rate_falls_back_to_the_count(tmp_path):
     path = set_avi(numbered_video(tmp_path / "a.avi", 40, codec="MJPG"), rate=0)
     try:
