@@ -93,14 +93,24 @@ def read(root: Path, file: Path) -> Listing:
     problems += _unlisted(root, file, {path for clip in clips for path in clip.files})
     problems += _frames_apart(file, rows)
     division = f"splits of {file.name}" if any(row.split for row in rows) else ""
-    return Listing.of(NAME, _with_sources(clips), problems, division, _divided_persons(clips))
+    listed = _beside_frames(root, _with_sources(clips))
+    return Listing.of(NAME, listed, problems, division, _divided_persons(clips))
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """A clip with its name in the list, the first of its rows, and its files."""
+    """A clip of the list.
+
+    Attributes:
+      name: in the list; without one the file's, without its ending.
+      target: name of the target clip that a name in the form of Celeb-DF tells; empty without one.
+      row: the first of its rows.
+      clip: the clip.
+      files: its files.
+    """
 
     name: str
+    target: str
     row: Row
     clip: Clip
     files: tuple[str, ...]
@@ -191,8 +201,9 @@ def _videos_among(root: Path, rows: Sequence[Row], files: Sequence[str]) -> list
 def _listed(rows: Sequence[Row], files: Sequence[str]) -> _Listed:
     row = rows[0]
     name = row.clip or PurePosixPath(row.path).stem
+    clip_name = row.clip or PurePosixPath(_clip_by_name(row.path)).name or name
     persons = tuple(dict.fromkeys(person for row in rows for person in row.identities))
-    named_persons, target = celeb_df_persons(name, row.label)
+    named_persons, target = celeb_df_persons(clip_name, row.label)
     clip = Clip(
         path=_path_of(row, files),
         label=row.label,
@@ -203,7 +214,7 @@ def _listed(rows: Sequence[Row], files: Sequence[str]) -> _Listed:
         official_split=row.split,
         frames=tuple(files) if len(files) > 1 or _is_frame(row, files[0]) else (),
     )
-    return _Listed(name, row, clip, tuple(files))
+    return _Listed(name, target, row, clip, tuple(files))
 
 
 def _path_of(row: Row, files: Sequence[str]) -> str:
@@ -274,16 +285,29 @@ def _with_sources(clips: Iterable[_Listed]) -> list[Clip]:
     reals: dict[str, list[str]] = defaultdict(list)
     for listed in clips:
         if listed.clip.label == REAL:
-            reals[listed.name].append(listed.clip.path)
+            for name in {listed.name, listed.target} - {""}:
+                reals[name].append(listed.clip.path)
     with_sources = []
     for listed in clips:
         clip = listed.clip
         if clip.label == FAKE:
-            names = (clip.group, celeb_df_persons(listed.name, FAKE)[1])
+            names = (clip.group, listed.target)
             sources = [reals[name][0] for name in names if len(reals.get(name, ())) == 1]
             clip = replace(clip, source=sources[0] if sources else "")
         with_sources.append(clip)
     return with_sources
+
+
+def _beside_frames(root: Path, clips: Sequence[Clip]) -> list[Clip]:
+    """Puts a video without a group into that of its frames, which are clips of their own."""
+    groups = {clip.group for clip in clips} - {""}
+    with_groups = []
+    for clip in clips:
+        name = str(PurePosixPath(clip.path).with_suffix(""))
+        if not clip.group and name in groups and is_video(root, clip.path):
+            clip = replace(clip, group=name)
+        with_groups.append(clip)
+    return with_groups
 
 
 def _divided_persons(clips: Iterable[_Listed]) -> list[Problem]:

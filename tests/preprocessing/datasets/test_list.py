@@ -182,6 +182,39 @@ class TestClips:
         assert real.identities == ("id0",)
         assert real.group == fake.group == "id0_0001"
 
+    def test_celeb_df_names_of_frames_tell_them_without_a_column_clip(self, tmp_path):
+        clips = listed(
+            tmp_path,
+            "real/id0_0000_frame_10_face_0.jpg,real",
+            "fake/id0_id16_0000_frame_10_face_0.jpg,fake",
+            "fake/id0_id16_0000_frame_20_face_0.jpg,fake",
+            header="path,label",
+        )
+        real = clips.pop("real/id0_0000_frame_10_face_0.jpg")
+        assert (real.identities, real.group) == (("id0",), "id0_0000")
+        assert {(c.source, c.identities, c.group) for c in clips.values()} == {
+            (real.path, ("id0", "id16"), "id0_0000")
+        }
+
+    def test_a_video_and_its_frames_stay_together_without_a_column_clip(self, tmp_path):
+        clips = listed(
+            tmp_path,
+            "real/v.mp4,real",
+            "real/v_frame_0.jpg,real",
+            "real/v_frame_1.jpg,real",
+            "real/w.mp4,real",
+            header="path,label",
+        )
+        groups = {path: clip.group for path, clip in clips.items()}
+        assert groups.pop("real/w.mp4") == ""
+        assert set(groups.values()) == {"real/v"}
+
+    def test_a_group_may_name_a_frame_of_a_clip(self, tmp_path):
+        clips = listed(
+            tmp_path, "o_1.jpg,real,", "o_2.jpg,real,", "f.jpg,fake,o_2", header="path,label,group"
+        )
+        assert clips["f.jpg"].source == "o_2.jpg"
+
     def test_a_group_that_two_real_clips_have_for_their_name_is_no_source(self, tmp_path):
         clips = listed(
             tmp_path,
