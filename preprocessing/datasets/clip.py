@@ -15,7 +15,7 @@ from preprocessing.media.container import (
     sniff,
 )
 from preprocessing.media.media_errors import UnreadableMedia
-from preprocessing.support.files import in_bucket, scan
+from preprocessing.support.files import Scanned, in_bucket, is_folder, scan
 
 REAL, FAKE = 0, 1
 LABEL_NAMES = {REAL: "real", FAKE: "fake"}
@@ -26,6 +26,7 @@ LISTS = ("clips.csv", "clips.parquet")
 LIST_NOT_READ = (
     "a list of clips, which only the layout list reads (--preset list, data.layout=list)"
 )
+_DOCUMENTS = frozenset(("LICENSE", "README"))
 _DOCUMENT_ENDINGS = frozenset(".csv .html .json .md .pdf .tsv .txt .xml .yaml .yml".split())
 
 
@@ -187,11 +188,14 @@ def unread(root: Path, known: Iterable[str]) -> list[Problem]:
 
 def is_document(path: Path) -> bool:
     """Whether a file is a text beside a dataset, such as its README or licence."""
-    is_named_so = path.suffix.lower() in _DOCUMENT_ENDINGS or path.name.upper() in (
-        "LICENSE",
-        "README",
-    )
-    return is_named_so and path.is_file()
+    if path.suffix.lower() not in _DOCUMENT_ENDINGS and path.name.upper() not in _DOCUMENTS:
+        return False
+    try:
+        return path.is_file()
+    except OSError:
+        if in_bucket(path):
+            raise
+        return False  # A link into a folder that is closed.
 
 
 def printable(path: str) -> str:
@@ -236,11 +240,11 @@ def subfolders(folder: Path) -> list[str]:
     """Names of the visible folders in `folder`, sorted; none when it is absent or unreadable."""
     try:
         entries = scan(folder)
-        return sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
     except OSError:
         return []
+    return sorted(
+        entry.name for entry in entries if is_folder(entry) and not entry.name.startswith(".")
+    )
 
 
 def is_utf8(path: str) -> bool:
@@ -291,15 +295,19 @@ def _walk(
         if entry.name.startswith("."):
             continue
         path = f"{folder}/{entry.name}" if folder else entry.name
-        is_media = Path(entry.name).suffix.lower() in VIDEO_ENDINGS | IMAGE_ENDINGS
-        if entry.is_dir():
-            if is_media:
-                yield path, "a folder with the name of a media file"
-            else:
-                yield from _walk(root, path, above | {folder_id})
-        elif entry.is_file():
-            yield path, ""
-        elif entry.is_symlink():
-            yield path, "link to a file that is not there"
+        if not is_folder(entry):
+            yield path, _fault_of_file(entry)
+        elif Path(entry.name).suffix.lower() in VIDEO_ENDINGS | IMAGE_ENDINGS:
+            yield path, "a folder with the name of a media file"
         else:
-            yield path, "not a regular file"
+            yield from _walk(root, path, above | {folder_id})
+
+
+def _fault_of_file(entry: Scanned) -> str:
+    """The reason against an entry that is no folder; empty for a file."""
+    try:
+        if entry.is_file():
+            return ""
+    except OSError as error:  # Of a link in a circle, or into a folder that is closed.
+        return f"cannot be looked at: {error.strerror}"
+    return "link to a file that is not there" if entry.is_symlink() else "not a regular file"

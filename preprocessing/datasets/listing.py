@@ -16,7 +16,7 @@ from preprocessing.datasets.clip import Listing, printable, subfolders
 from preprocessing.datasets.layout import layouts
 from preprocessing.datasets.layouts import list as own_list
 from preprocessing.support.errors import UsageError
-from preprocessing.support.files import place
+from preprocessing.support.files import is_folder, place, scan
 
 # How far a hint looks for the folder that was meant: levels, and folders in all.
 _HINT_DEPTH = 4
@@ -107,9 +107,9 @@ def check_folder(root: Path) -> None:
 
 def _contents(root: Path) -> str:
     names = sorted(
-        printable(path.name) + ("/" if path.is_dir() else "")
-        for path in root.iterdir()
-        if not path.name.startswith(".")
+        printable(entry.name) + ("/" if is_folder(entry) else "")
+        for entry in scan(root)
+        if not entry.name.startswith(".")
     )
     others = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return f"It holds {', '.join(names[:6]) or 'only hidden files'}{others}"

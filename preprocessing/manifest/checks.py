@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from preprocessing.datasets.clip import (
     FAKE,
@@ -19,7 +18,7 @@ from preprocessing.datasets.clip import (
 from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
-from preprocessing.support.files import in_bucket, place
+from preprocessing.support.files import is_there, place
 
 
 def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
@@ -110,11 +109,6 @@ def left_out(
         problem
         for problem in problems
         if problem.path not in clip_paths
-        and _lexists(place(root) / problem.path)
+        and is_there(place(root) / problem.path)
         and not is_document(place(root) / problem.path)
     )
-
-
-def _lexists(path: Path) -> bool:
-    """Whether a file, a folder or a link is there, wherever the link leads."""
-    return path.exists() if in_bucket(path) else os.path.lexists(path)

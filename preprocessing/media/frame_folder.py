@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from preprocessing.media.container import IMAGE_ENDINGS
 from preprocessing.media.picture_names import natural_order, picture_name
-from preprocessing.support.files import scan
+from preprocessing.support.files import is_folder, scan
 
 if TYPE_CHECKING:
     from preprocessing.media.frame import Frame, MediaInfo
@@ -34,7 +34,7 @@ def frame_files(folder: Path) -> list[Path]:
     names = [
         entry.name
         for entry in scan(folder)
-        if not entry.name.startswith(".") and not entry.is_dir()
+        if not entry.name.startswith(".") and not is_folder(entry)
     ]
     names = [name for name in names if Path(name).suffix.lower() in IMAGE_ENDINGS]
     return [folder / name for name in sorted(names, key=natural_order)]

@@ -101,6 +101,19 @@ def scan(folder: Path) -> list[Scanned]:
         return list(entries)
 
 
+def is_folder(entry: Scanned) -> bool:
+    """Whether an entry is a folder; a link that leads in a circle or cannot be followed is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file, a folder or a link is there, wherever the link leads."""
+    return path.exists() if in_bucket(path) else os.path.lexists(path)
+
+
 def state(status: os.stat_result | ObjectStatus) -> tuple[int, int | str]:
     """What tells that a file has changed: bytes, and time of change (ns) or the store's version."""
     if isinstance(status, ObjectStatus):

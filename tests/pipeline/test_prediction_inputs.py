@@ -77,6 +77,12 @@ def test_what_cannot_be_looked_at_does_not_stop_the_others(folder):
     first, second = items_of([long, inside], no_input)
     assert first.reason == f"{printable(long)} cannot be looked at: File name too long"
     assert (second.name, second.reason) == (inside, "")
+    whole = names(items_of(["in"], no_input))
+    (folder / "in" / "loop").symlink_to("loop")
+    items = {item.name: item.reason for item in items_of(["in"], no_input)}
+    reason = "cannot be looked at: Too many levels of symbolic links"
+    assert items.pop("in/loop") == reason
+    assert list(items) == whole
 
 
 @pytest.mark.parametrize(

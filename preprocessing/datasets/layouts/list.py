@@ -8,7 +8,6 @@ one. Names as in Celeb-DF tell persons and target where the list does not.
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
@@ -34,6 +33,7 @@ from preprocessing.media.container import FRAME_ENDINGS, IMAGE_ENDINGS, VIDEO_EN
 from preprocessing.media.frame_folder import frame_files
 from preprocessing.media.picture_names import natural_order, picture_name
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import in_bucket, is_there
 
 NAME = "list"
 LOOKS_LIKE = "a list clips.csv or clips.parquet with columns path and label"
@@ -171,20 +171,28 @@ def _files_of(root: Path, file: Path, rows: Iterable[Row]) -> tuple[list[str], l
     files: list[str] = []
     problems = []
     for row in rows:
-        path = root / row.path
-        reason = ""
-        if path.is_file():
-            files.append(row.path)
-        elif path.is_dir():
-            pictures = [f"{row.path}/{picture.name}" for picture in frame_files(path)]
-            files += pictures
-            reason = "" if pictures else f"row of {file.name} for a folder without pictures"
-        else:
-            absent = not os.path.lexists(path)
-            reason = f"row of {file.name} " + ("without its file" if absent else "for no file")
-        if reason:
+        try:
+            row_files, fault = _files_at(root, row.path)
+        except OSError as error:
+            if in_bucket(root):  # The store's fault, not the row's.
+                raise
+            row_files, fault = [], f"whose file cannot be looked at: {error.strerror}"
+        files += row_files
+        if fault:
+            reason = f"row of {file.name} {fault}"
             problems.append(Problem(row.path, reason, f"row {row.number}"))
     return sorted(files, key=natural_order), problems
+
+
+def _files_at(root: Path, path: str) -> tuple[list[str], str]:
+    """The file of a row, or the pictures of its folder; without any, what is wrong with it."""
+    place = root / path
+    if place.is_file():
+        return [path], ""
+    if place.is_dir():
+        pictures = [f"{path}/{picture.name}" for picture in frame_files(place)]
+        return pictures, "" if pictures else "for a folder without pictures"
+    return [], "for no file" if is_there(place) else "without its file"
 
 
 def _videos_among(root: Path, rows: Sequence[Row], files: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from privileges import bound_by_modes
 from preprocessing.datasets.layout import layouts
 from preprocessing.datasets.layouts import folder
 from preprocessing.datasets.listing import list_clips
+from preprocessing.manifest.checks import left_out
 from preprocessing.support.errors import UsageError
 
 
@@ -210,6 +211,39 @@ class TestFolder:
         assert len(listing.clips) == 1
         assert "not UTF-8" in listing.problems[0].reason
 
+    def test_links_that_cannot_be_followed_are_told(self, tmp_path):
+        make(tmp_path, "real/a.mp4", "fake/b.mp4")
+        for place in (tmp_path, tmp_path / "real"):
+            (place / "loop").symlink_to("loop")
+            (place / "long.mp4").symlink_to("x" * 300)
+        listing = list_clips(tmp_path)
+        assert [clip.path for clip in listing.clips] == ["fake/b.mp4", "real/a.mp4"]
+        assert reasons(listing) == {
+            "long.mp4": "not part of the layout, not read",
+            "loop": "not part of the layout, not read",
+            "real/long.mp4": "cannot be looked at: File name too long",
+            "real/loop": "cannot be looked at: Too many levels of symbolic links",
+        }
+        missing = left_out(tmp_path, listing.clips, listing.problems)
+        assert len(missing) == 4
+
+    def test_a_link_into_a_closed_folder_is_told(self, tmp_path):
+        root = make(tmp_path / "data", "real/a.mp4", "fake/b.mp4")
+        secret = make(tmp_path / "secret", "c.mp4", "README.txt")
+        for name in ("c.mp4", "README.txt"):
+            (root / "real" / name).symlink_to(secret / name)
+        secret.chmod(0)
+        if os.access(secret, os.R_OK):
+            pytest.skip("this user may read everything")
+        try:
+            listing = list_clips(root)
+            missing = left_out(root, listing.clips, listing.problems)
+        finally:
+            secret.chmod(0o755)
+        assert len(listing.clips) == 2
+        assert set(reasons(listing).values()) == {"cannot be looked at: Permission denied"}
+        assert len(missing) == 2
+
     def test_an_unreadable_folder_is_told(self, tmp_path):
         make(tmp_path, "real/a.mp4", "fake/b.mp4", "fake/secret/c.mp4")
         secret = tmp_path / "fake" / "secret"
@@ -252,9 +286,10 @@ class TestDetection:
 
     def test_an_unknown_layout_is_described(self, tmp_path):
         make(tmp_path, "videos/a.mp4", "notes.txt")
+        (tmp_path / "loop").symlink_to("loop")
         with pytest.raises(UsageError) as error:
             list_clips(tmp_path)
-        for part in (*layouts(), "Celeb-synthesis/", "notes.txt, videos/", "real/ and"):
+        for part in (*layouts(), "Celeb-synthesis/", "loop, notes.txt, videos/", "real/ and"):
             assert part in str(error.value)
 
     @pytest.mark.parametrize("wrong", ["above", "data/real"])

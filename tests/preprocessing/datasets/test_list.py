@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from listings import MEDIA, clips_by_path, make, needs_media, reasons, write_list
+from object_stores import s3_of
 
 from pipeline.cli import main
 from pipeline.config import load_config
@@ -16,6 +17,7 @@ from preprocessing.manifest.checks import check_trainable, left_out
 from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.table import dataset_table
 from preprocessing.support.errors import UsageError
+from preprocessing.support.files import place
 
 FILES = ("a/r1.jpg", "a/r2.jpg", "b/f1.jpg", "b/f2.jpg")
 ROWS = ("a/r1.jpg,real", "a/r2.jpg,0", "b/f1.jpg,FAKE", "b/f2.jpg,1")
@@ -245,6 +247,32 @@ class TestProblems:
         assert missing == {"b/new.jpg", "empty"}
         table = dataset_table(build_manifest(tmp_path, "auto", "clip", 0.1, 0.1, 1))
         assert "2 row of clips.csv without its file: a/r2.jpg (row 3), b/f2.jpg (row 5)" in table
+
+    def test_rows_that_cannot_be_looked_at_are_told(self, tmp_path):
+        make(tmp_path, "a.jpg", "x/1.png", "x/2.png")
+        (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+        (tmp_path / "x" / "loop").symlink_to("loop")
+        long = "x" * 300 + ".jpg"
+        write_list(tmp_path, "a.jpg,real", "x,fake", "loop.jpg,real", f"{long},real")
+        listing = list_clips(tmp_path)
+        assert {(p.path, p.reason, p.place) for p in listing.problems if p.place} == {
+            ("loop.jpg", "row of clips.csv for no file", "row 4"),
+            (
+                long,
+                "row of clips.csv whose file cannot be looked at: File name too long",
+                "row 5",
+            ),
+        }
+        assert clips_by_path(listing)["x"].frames == ("x/1.png", "x/2.png")
+        assert left_out(tmp_path, listing.clips, listing.problems)
+
+    @pytest.mark.integration
+    def test_an_absent_file_of_a_list_in_a_bucket_is_told(self, tmp_path):
+        write_list(make(tmp_path / "data", *FILES[:-1]), *ROWS)
+        with s3_of(tmp_path / "data", tmp_path / "log"):
+            listing = list_clips(place("s3://bucket/data"))
+        assert [clip.path for clip in listing.clips] == list(FILES[:-1])
+        assert reasons(listing) == {FILES[-1]: "row of clips.csv without its file"}
 
     def test_the_picture_that_is_left_of_a_clip_keeps_its_number(self, tmp_path):
         make(tmp_path, "c_3.jpg")
