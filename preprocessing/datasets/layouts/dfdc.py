@@ -143,6 +143,9 @@ def _clips_of_part(
     problems = []
     listed = set()
     for name, row in rows:
+        if not PurePosixPath(name).name:
+            problems.append(Problem(_join(part, listed_in), f"row of {listed_in} without a name"))
+            continue
         path = _join(part, name)
         without_ending = str(PurePosixPath(path).with_suffix(""))
         if path not in files and without_ending in files:

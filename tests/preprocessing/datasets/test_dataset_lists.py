@@ -158,6 +158,14 @@ class TestDfdc:
         (tmp_path / "labels.csv").write_text("filename,label\na.mp4\n")
         assert "is not CSV" in reasons(dfdc.list_clips(tmp_path))["labels.csv"]
 
+    @pytest.mark.parametrize("name", ["", "/", "."])
+    def test_a_row_without_a_name_is_told(self, tmp_path, name):
+        make(tmp_path, "a.mp4")
+        (tmp_path / "labels.csv").write_text(f"filename,label\na.mp4,1\n{name},0\n")
+        listing = dfdc.list_clips(tmp_path)
+        assert [clip.path for clip in listing.clips] == ["a.mp4"]
+        assert reasons(listing) == {"labels.csv": "row of labels.csv without a name"}
+
     def test_preview(self, tmp_path):
         fake = "method_A/1255229/1255229_A/1255229_1003254_A_001.mp4"
         real = "original_videos/1255229/1255229_A_001.mp4"
