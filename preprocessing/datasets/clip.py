@@ -27,7 +27,9 @@ LIST_NOT_READ = (
     "a list of clips, which only the layout list reads (--preset list, data.layout=list)"
 )
 _DOCUMENTS = frozenset(("LICENSE", "README"))
-_DOCUMENT_ENDINGS = frozenset(".csv .html .json .md .pdf .tsv .txt .xml .yaml .yml".split())
+_DOCUMENT_ENDINGS = frozenset(
+    ".csv .html .json .md .parquet .pdf .tsv .txt .xml .yaml .yml".split()
+)
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def unread(root: Path, known: Iterable[str]) -> list[Problem]:
 
 
 def is_document(path: Path) -> bool:
-    """Whether a file is a text beside a dataset, such as its README or licence."""
+    """Whether a file is a text or table beside a dataset, such as its README, licence or list."""
     if path.suffix.lower() not in _DOCUMENT_ENDINGS and path.name.upper() not in _DOCUMENTS:
         return False
     try:

@@ -304,6 +304,17 @@ class TestProblems:
         assert len(listing.clips) == 4
         assert reasons(listing)["clips.csv"].startswith("column 'quality' is not read; columns")
 
+    def test_the_index_that_pandas_keeps_of_a_filter_is_no_loss(self, tmp_path):
+        make(tmp_path, *FILES)
+        rows = pd.DataFrame([row.split(",") for row in (*ROWS, "c.jpg,real")])
+        rows.columns = ["path", "label"]
+        rows[rows.path != "c.jpg"][::2].to_parquet(tmp_path / "clips.parquet")
+        for path in FILES[1::2]:
+            (tmp_path / path).unlink()
+        listing = list_clips(tmp_path)
+        assert "column '__index_level_0__' is not read" in reasons(listing)["clips.parquet"]
+        assert left_out(tmp_path, listing.clips, listing.problems) == ()
+
 
 class TestNamed:
     """`data.list`, and `deepfake index --list`."""
