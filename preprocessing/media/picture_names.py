@@ -19,6 +19,7 @@ from typing import NamedTuple
 # Celeb-DF, its YouTube-real, and DFDC. Clips of FaceForensics++ are told by their folder only:
 # 071_054.png may be a frame of 071.
 _CLIP = r"id\d+(?:_id\d+)?_\d{4}|00\d{3}|[a-z]{10}"
+_DFDC = re.compile(r"[a-z]{10}")
 _CLIP_FOLDER = re.compile(rf"{_CLIP}|\d{{3}}(?:_\d{{3}})?|\d\d(?:_\d\d)?__\w+")
 _CLIPS = re.compile(_CLIP)
 _SPELLED = re.compile(r"(?:^|[_-])(?:frame|face)[_-]?\d", re.IGNORECASE)
@@ -32,12 +33,18 @@ _NAMED = (
     re.compile(rf"(?P<clip>.+?)[_-]frame[_-]?(?P<frame>\d+){_FACE}", re.IGNORECASE),
     re.compile(rf"(?P<clip>.+?)[_-](?:face[_-]?)?(?P<frame>\d+){_FACE}", re.IGNORECASE),
 )
-# What stands before the number of a picture that is no frame of anything; a date may be between.
+# What stands before the number of a picture that is no frame of anything; a date may be between,
+# or stand alone.
 _PICTURE_WORDS = frozenset(
     "crop dsc dscn face fake image img photo photograph pic picture pxl real sample scan "
     "screenshot seed".split()
 )
-_DATE = re.compile(r"(?:[_-]\d{6,})+$")
+# With the hour and the minute, where the number is the second.
+_DAY = r"(?:19|20)\d\d[_-]?(?:0[1-9]|1[0-2])[_-]?(?:0[1-9]|[12]\d|3[01])(?:[_-][0-5]\d){0,2}"
+_DATE_ALONE = re.compile(_DAY)
+_DATE = re.compile(rf"(?:[_-](?:{_DAY}|\d{{6,}}))+$")
+# Records hold numbers of 64 bits with a sign. Longer ones in names are times and the like.
+_NUMBERS = 2**63
 
 
 class PictureName(NamedTuple):
@@ -45,8 +52,8 @@ class PictureName(NamedTuple):
 
     Attributes:
       clip: name of the clip; empty where the folder is the clip, None where the name holds none.
-      frame: number of the frame; None where the name has none.
-      face: number of the face in that frame, 0 without one.
+      frame: number of the frame, below 2**63; None where the name has none.
+      face: number of the face in that frame, below 2**63; 0 without one.
       sure: whether the name says that this is a frame or a face of a clip, or is a dataset's; mere
         numbers may also count pictures that have nothing to do with each other.
     """
@@ -61,16 +68,20 @@ def picture_name(path: PurePath) -> PictureName:
     """Reads the name of a picture; its folder's name helps, where the path has one."""
     folder = path.parent.name
     stem = path.stem
-    in_clip = path.parent.parent.name == "frames" or _CLIP_FOLDER.fullmatch(folder) is not None
+    in_frames = path.parent.parent.name == "frames"
+    in_clip = in_frames or _CLIP_FOLDER.fullmatch(folder) is not None
     spelled = _SPELLED.search(stem) is not None
     if within := (_IN_CLIP if in_clip else _BARE).fullmatch(stem):
-        return PictureName("", *_numbers(within), sure=in_clip or spelled)
+        sure = spelled or in_frames or (in_clip and not _may_be_a_word(folder, within))
+        return PictureName("", *_numbers(within), sure=sure)
     for form in _NAMED:
         if match := form.fullmatch(stem):
             clip = match["clip"]
-            if _DATE.sub("", clip).lower() in _PICTURE_WORDS:
+            dated = _DATE_ALONE.fullmatch(clip) is not None and not spelled
+            if dated or _DATE.sub("", clip).lower() in _PICTURE_WORDS:
                 return PictureName(None, *_numbers(match))
-            sure = spelled or clip == folder or _CLIPS.fullmatch(clip) is not None
+            of_dataset = _CLIPS.fullmatch(clip) and not _may_be_a_word(clip, match)
+            sure = spelled or clip == folder or bool(of_dataset)
             return PictureName("" if clip == folder else clip, *_numbers(match), sure=sure)
     return PictureName(None, None)
 
@@ -81,5 +92,13 @@ def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], name
 
 
+def _may_be_a_word(clip: str, match: re.Match[str]) -> bool:
+    """Whether ten letters need not be a clip of DFDC, whose pictures tell frame and face."""
+    return _DFDC.fullmatch(clip) is not None and match["face"] is None
+
+
 def _numbers(match: re.Match[str]) -> tuple[int | None, int]:
-    return int(match["frame"]) if match["frame"] else None, int(match["face"] or 0)
+    frame, face = (int(match[part]) if match[part] else None for part in ("frame", "face"))
+    if frame is not None and frame >= _NUMBERS:
+        frame = None
+    return frame, face if face is not None and face < _NUMBERS else 0

@@ -82,7 +82,8 @@ def list_clips(root: Path) -> Listing:
     official = _official_splits([part for part in parts if lists[part]], tests)
     for part in parts:
         rows, part_problems = rows_of[part]
-        videos, pictures, path_problems = videos_and_pictures(root, part)
+        # The list says which clips there are, so mere numbers mislead nobody.
+        videos, pictures, path_problems = videos_and_pictures(root, part, sure=False)
         files = {**dict.fromkeys(videos, ()), **pictures}
         list_paths = {_join(part, name) for name in (METADATA, TEST_LABELS)}
         problems += part_problems + [p for p in path_problems if p.path not in list_paths]
@@ -169,8 +170,10 @@ def _clips_of_part(
                 frames=files[path],
             )
     problems += [
-        Problem(path, f"file that {listed_in} does not name: its label is unknown")
-        for path in sorted(files)
+        Problem(
+            next(iter(pictures), path), f"file that {listed_in} does not name: its label is unknown"
+        )
+        for path, pictures in sorted(files.items())
         if path not in listed
     ]
     return list(clips.values()), problems

@@ -1,10 +1,14 @@
 """Published datasets as crops and frames, named as extraction scripts name them."""
 
 import json
+from pathlib import PurePosixPath
 
+import pytest
 from listings import clips_by_path, make, reasons
 
 from preprocessing.datasets.layouts import celeb_df, dfdc, faceforensics, folder
+from preprocessing.datasets.pictures import by_clip
+from preprocessing.media.picture_names import picture_name
 
 
 def test_numbered_animations_are_clips_of_their_own(tmp_path):
@@ -45,6 +49,48 @@ def test_faceforensics(tmp_path):
     assert made.frames == tuple(fake)
     assert made.identities == ("youtube-123", "youtube-045")
     assert made.source == "original_sequences/youtube/c40/videos/123"
+
+
+@pytest.mark.parametrize(
+    ("names", "clips"),
+    [
+        ("midjourney_1.png midjourney_2.png", []),
+        ("inpainting/0001.png inpainting/0002.png", []),
+        ("background_1.jpg background_2.jpg", []),
+        ("abcdefghij_1_0.png abcdefghij_2_0.png", ["abcdefghij"]),
+        ("abcdefghij/1_0.png abcdefghij/2_0.png", ["abcdefghij"]),
+        ("abcdefghij_frame_1.png abcdefghij_frame_2.png", ["abcdefghij"]),
+        ("frames/abcdefghij/0001.png frames/abcdefghij/0002.png", ["frames/abcdefghij"]),
+        ("id0_id1_0001_1.png id0_id1_0001_2.png", ["id0_id1_0001"]),
+        ("071/0001.png 071/0002.png", ["071"]),
+    ],
+)
+def test_what_is_surely_one_clip(names, clips):
+    """Ten letters with one number are a word as well as a clip of DFDC."""
+    entries = by_clip(names.split(), "", sure=True)
+    assert [entry.path for entry in entries] == (clips or names.split())
+
+
+def test_numbers_that_no_record_holds_are_no_frames():
+    most = 2**63 - 1
+    assert picture_name(PurePosixPath(f"a_{most}.jpg"))[1:3] == (most, 0)
+    assert picture_name(PurePosixPath(f"a_{most + 1}.jpg"))[1:3] == (None, 0)
+    assert picture_name(PurePosixPath(f"a_frame_1_face_{most + 1}.jpg"))[1:3] == (1, 0)
+
+
+def test_dfdc_with_one_number(tmp_path):
+    part = "dfdc_train_part_4"
+    real = [f"{part}/klmnopqrst_{n}.jpg" for n in (2, 10)]
+    fake = [f"{part}/abcdefghij/{n:04}.png" for n in (2, 10)]
+    make(tmp_path, *real, *fake, f"{part}/other_1.png", f"{part}/other_2.png", f"{part}/lamp.png")
+    rows = {"abcdefghij.mp4": {"label": "FAKE"}, "klmnopqrst.mp4": {"label": "REAL"}}
+    (tmp_path / part / "metadata.json").write_text(json.dumps(rows))
+    listing = dfdc.list_clips(tmp_path)
+    assert [clip.frames for clip in listing.clips] == [tuple(fake), tuple(real)]
+    assert reasons(listing) == {
+        f"{part}/lamp.png": "a picture whose name does not tell its clip",
+        f"{part}/other_1.png": "file that metadata.json does not name: its label is unknown",
+    }
 
 
 def test_dfdc(tmp_path):

@@ -6,6 +6,8 @@ import pytest
 from extraction import PRECROPPED, SETTINGS, clip, examples, extract
 from made_media import face_frame, portrait, write_image
 
+from preprocessing.datasets.pictures import by_clip
+
 pytestmark = pytest.mark.integration
 
 
@@ -34,6 +36,16 @@ def test_pictures_of_one_clip_are_one_clip(tmp_path):
         (b"fake", b"real", 10, 0),
         (b"fake", b"real", 20, 0),
     ]
+
+
+def test_a_time_in_a_name_that_is_too_long_for_a_number_is_none(tmp_path):
+    name = "anna_20230101123045123456.png"
+    write_image(tmp_path / name, portrait()[:48, :48])
+    (entry,) = by_clip([name], "")
+    row = extract(tmp_path, tmp_path, [clip(name, frames=entry.frames)], PRECROPPED)[name]
+    assert (row["crops"], row["reason"]) == (1, "")
+    (example,) = examples(tmp_path, "train")
+    assert int(example["frame_index"]) == 0
 
 
 def test_a_broken_picture_is_told_and_an_absent_one_is_tried_again(tmp_path):
