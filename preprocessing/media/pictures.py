@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import IO, cast
 
 import numpy as np
@@ -75,10 +75,11 @@ class Picture:
     @property
     def info(self) -> MediaInfo:
         """What is known so far; complete when all frames were taken."""
-        return MediaInfo(self._kind.name, "", self._total, tuple(self._notes))
+        notes = tuple(dict.fromkeys(self._notes))
+        return MediaInfo(self._kind.name, "", self._total, notes)
 
     def frames(self, request: FrameRequest) -> Iterator[Frame]:
-        """Yields the wanted frames, in order."""
+        """Yields the wanted frames, in order; where decoding ends early, those up to there."""
         self._tick()
         self._file.seek(0)
         if self._kind.demuxer == "PNG":
@@ -92,13 +93,17 @@ class Picture:
                     yield from self._shown(image, request)
         except UnreadableMedia:
             raise
-        except MemoryError:
-            raise
         except Exception as error:  # Pillow's parsers fail on damaged headers in every way.
-            self._file.check()
-            if isinstance(error, ImportError):
-                raise
+            self._raise_passing(error)
             raise self._undecodable(error) from error
+
+    def _raise_passing(self, error: Exception) -> None:
+        """Raises where a call failed for a reason that is not the file's content."""
+        if isinstance(error, MemoryError):
+            raise error
+        self._file.check()
+        if isinstance(error, ImportError):
+            raise error
 
     def _undecodable(self, error: Exception) -> UnreadableMedia:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -138,39 +143,58 @@ class Picture:
         return number
 
     def _animation(self, image: Image.Image, request: FrameRequest) -> Iterator[Frame]:
-        """Frames build on each other, so all up to the last wanted one are decoded."""
-        starts = None
+        """Frames build on each other, so all up to the last wanted one are decoded.
+
+        Where decoding ends before the first wanted frame, the frames that are there are sampled
+        instead.
+        """
         count = request.count
         if request.per_second or self._limits.seconds is not None:
-            starts = self._starts(image)
-            seconds = starts[-1] / 1000
+            seconds = sum(duration for duration, _ in self._decoded(image, ())) / 1000
             limit = self._limits.seconds
             if limit is not None and seconds > limit:
                 raise UnreadableMedia(f"it plays for {seconds:.0f} s; the limit is {limit:g} s")
             if request.per_second and seconds:
                 count = max(1, min(count, round(seconds * request.per_second)))
         indices = middles(self._total, count) if request.indices is None else request.indices
-        remaining = set(indices)
+        any_wanted = False
         begin = 0
-        for index, page in enumerate(ImageSequence.Iterator(image)):
-            self._tick()
-            if index in remaining:
-                remaining.discard(index)
-                yield Frame(index, begin, _upright(page))
-                if not remaining:
-                    return
-            page.load()
-            begin += _duration(page)
+        for index, (duration, pixels) in enumerate(self._decoded(image, indices)):
+            if pixels is not None:
+                yield Frame(index, begin, pixels)
+                any_wanted = True
+            if index >= max(indices, default=0):
+                return
+            begin += duration
+        if not any_wanted and request.indices is None:
+            yield from self._animation(image, request)
 
-    def _starts(self, image: Image.Image) -> list[int]:
-        """When each frame begins and the last one ends, in milliseconds."""
-        starts = [0]
-        for page in ImageSequence.Iterator(image):
+    def _decoded(
+        self, image: Image.Image, wanted: Collection[int]
+    ) -> Iterator[tuple[int, np.ndarray | None]]:
+        """Yields each frame's milliseconds, with the pixels of the wanted ones, from the first on.
+
+        A frame after the first that is damaged or cut off is the end, and noted.
+        """
+        pages = iter(ImageSequence.Iterator(image))
+        for index in range(self._total):
             self._tick()
-            page.load()
-            starts.append(starts[-1] + _duration(page))
-        image.seek(0)
-        return starts
+            try:
+                page = next(pages)
+                pixels = _upright(page) if index in wanted else None
+                page.load()
+                duration = _duration(page)
+            except Exception as error:
+                self._raise_passing(error)
+                if not index:
+                    raise
+                self._total = index
+                self._notes.append(
+                    f"it is damaged or cut off after {index} frames; what comes after that is not "
+                    "read"
+                )
+                return
+            yield duration, pixels
 
 
 def _duration(page: Image.Image) -> int:
@@ -225,9 +249,11 @@ def _check_png(file: Watched) -> None:
     """Refuses a PNG whose critical chunks are damaged; Pillow would decode it to something else.
 
     Raises:
-      UnreadableMedia: a checksum is wrong, or the file ends within a chunk.
+      UnreadableMedia: a checksum is wrong, or the file ends within a chunk; of an animation, within
+        its first picture.
     """
     file.seek(8)
+    names = set()
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
         critical = not name[0] & 0x20
@@ -235,6 +261,9 @@ def _check_png(file: Watched) -> None:
         remaining = length
         while remaining > 0:
             part = file.read(min(remaining, 1 << 20))
+            if not part and not critical and {b"acTL", b"IDAT"} <= names:
+                file.seek(0)
+                return
             if not part:
                 raise UnreadableMedia("the picture cannot be decoded: the PNG is cut off")
             checksum = zlib.crc32(part, checksum)
@@ -245,6 +274,7 @@ def _check_png(file: Watched) -> None:
             raise UnreadableMedia(
                 f"the picture cannot be decoded: a part of the PNG {fault}; the file is damaged"
             )
+        names.add(name)
         if name == b"IEND":
             break
     file.seek(0)

@@ -145,6 +145,38 @@ def test_one_frame_is_a_picture_and_several_are_a_clip(tmp_path, ending):
     assert [f.index for f in sample_frames(path, 1, indices=[2, 3, 11, 40])] == [2, 3, 11]
 
 
+@pytest.mark.parametrize("ending", ["gif", "png"])
+@pytest.mark.parametrize("seconds", [None, 60])
+def test_an_animation_that_is_cut_off_gives_its_frames_up_to_there(tmp_path, ending, seconds):
+    noise = np.random.default_rng(1).integers(0, 255, (20, 64, 96, 3), np.uint8)
+    first, *others = map(Image.fromarray, noise)
+    path = tmp_path / f"a.{ending}"
+    first.save(path, save_all=True, append_images=others, duration=50)
+    whole = list(sample_frames(path, 20))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 7 // 8])
+
+    def cut(request):
+        told = []
+        with path.open("rb", buffering=0) as file:
+            limits = Limits(seconds=seconds)
+            return list(sample_file(file, request, limits, tell=told.append)), told[0]
+
+    frames, info = cut(FrameRequest(20))
+    assert len(frames) == 17
+    for frame, expected in zip(frames, whole, strict=False):
+        assert (frame.index, frame.timestamp_ms) == (expected.index, expected.timestamp_ms)
+        np.testing.assert_array_equal(frame.pixels, expected.pixels)
+    assert info.frames == len(frames)
+    note = f"it is damaged or cut off after {len(frames)} frames; what comes after that is not read"
+    assert info.notes == (note,)
+    assert [frame.index for frame in cut(FrameRequest(1, indices=[2, 19]))[0]] == [2]
+    # Where the wanted frame is lost, another one is taken.
+    path.write_bytes(data[: len(data) // 4])
+    (frame,), info = cut(FrameRequest(1))
+    assert frame.index < info.frames < 6
+
+
 def test_of_several_pictures_the_first_is_read_and_it_is_said(tmp_path):
     first, second = Image.fromarray(PIXELS), Image.fromarray(PIXELS[::-1])
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
