@@ -7,9 +7,10 @@ folder, which `deepfake run` and `deepfake extract` read. What it hashed lies be
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.beam_runner import beam_args, check_job_servers
 from pipeline.config import Config
@@ -23,7 +24,7 @@ from pipeline.inputs import (
     list_of,
     make_output,
 )
-from preprocessing.datasets.clip import Listing
+from preprocessing.datasets.clip import Clip, Listing
 from preprocessing.datasets.listing import list_clips
 from preprocessing.manifest.checks import left_out
 from preprocessing.manifest.hashes import hash_clips, known_clips
@@ -31,6 +32,9 @@ from preprocessing.manifest.manifest import problem_lines
 from preprocessing.manifest.parts import Part
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import place
+
+if TYPE_CHECKING:
+    from preprocessing.extraction.clip_row import ClipRow
 
 # Object stores answer each request after some hundredths of a second, and many at once.
 _THREADS = 8
@@ -122,15 +126,9 @@ def extraction_status(config: Config) -> int:
         raise UsageError(
             f"nothing was extracted into {config.output}; there is no face store in it"
         )
-    from preprocessing.extraction.face_extraction import store_key
-    from preprocessing.extraction.face_store import read_row, stored_clip
-
     root, listing = _listing(config)
-    key = store_key(config.extraction.crop_settings(config.data.precropped))
     known = known_clips(root, listing.clips, hash_cache_of(config))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        rows = pool.map(lambda c: read_row(stored_clip(face_store_of(config), key, c)), known)
-        finished = {c.path: row for c, row in zip(known, rows, strict=True) if row is not None}
+    finished = _finished(config, root, listing.clips, known)
     missing = {clip.path for clip in listing.clips} - finished.keys()
     reasons = _reasons_of_failures(config)
     failed = {path: reasons[path] for path in missing & reasons.keys()}
@@ -142,6 +140,28 @@ def extraction_status(config: Config) -> int:
     _print_reasons("without a face", faceless)
     _print_reasons("failed, and tried again by the next call", failed.values())
     return INCOMPLETE if missing else 0
+
+
+def _finished(
+    config: Config, root: Path, listed: Iterable[Clip], known: Sequence[Clip]
+) -> dict[str, ClipRow]:
+    """Path -> row of the clips that the face store holds, and whose originals are as they were."""
+    from preprocessing.extraction.clip_extraction import original_state
+    from preprocessing.extraction.face_extraction import frames_of_originals, store_key
+    from preprocessing.extraction.face_store import read_row, stored_clip
+
+    settings = config.extraction.crop_settings(config.data.precropped)
+    store, key = face_store_of(config), store_key(settings)
+    frames = frames_of_originals(listed) if settings.boxes_of_original else {}
+
+    def row_of(clip: Clip) -> ClipRow | None:
+        row = read_row(stored_clip(store, key, clip))
+        state = original_state(str(root), clip, settings, frames.get(clip.source, ()))
+        return row if row is not None and row.original == state else None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        rows = pool.map(row_of, known)
+        return {c.path: row for c, row in zip(known, rows, strict=True) if row is not None}
 
 
 def _reasons_of_failures(config: Config) -> dict[str, str]:

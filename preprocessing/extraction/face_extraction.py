@@ -174,7 +174,7 @@ def run_extraction(
                     },
                     settings=settings,
                     workers=workers,
-                    frames_of=_frames_of_originals(clips) if settings.boxes_of_original else None,
+                    frames_of=frames_of_originals(clips) if settings.boxes_of_original else None,
                 )
             )
             if then is not None:
@@ -197,7 +197,8 @@ def run_extraction(
     return clip_rows
 
 
-def _frames_of_originals(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
+def frames_of_originals(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
+    """Path of each clip of pictures that is another's original -> its pictures."""
     clips = list(clips)
     originals = {clip.source for clip in clips}
     return {clip.path: clip.frames for clip in clips if clip.frames and clip.path in originals}

@@ -1,6 +1,7 @@
 """`deepfake extract --part`: parts fill one store, from which the rest of the pipeline goes on."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from extraction import shards
-from made_media import write_clips
+from made_media import face_video, write_clips
 from serving_support.gateway import until
 
 import pipeline
@@ -107,6 +108,23 @@ def test_what_is_to_do_is_told(data, tmp_path, capfd):
     capfd.readouterr()
     assert main(arguments(data, output, "--status")) == 4
     assert "0 failed, 6 to do" in capfd.readouterr().out
+
+
+def test_a_clip_whose_original_has_changed_is_to_do(tmp_path, capfd):
+    root, output = tmp_path / "data", tmp_path / "out"
+    for name in ("real/id0_0001.mp4", "fake/id0_id1_0001.mp4"):
+        (root / name).parent.mkdir(parents=True)
+        face_video(root / name, 3)
+    more = ["--set", "extraction.boxes_of_original=true"]
+    assert main(arguments(root, output, "--part", "1/1", *more)) == 0
+    assert main(arguments(root, output, "--status", *more)) == 0
+    os.utime(root / "real/id0_0001.mp4", (1, 2**31))
+    capfd.readouterr()
+    assert main(arguments(root, output, "--status", *more)) == 4
+    # The original itself is not known any more, until it is hashed again.
+    assert "2 clips: 0 done with faces, 0 done without, 0 failed, 2 to do" in capfd.readouterr().out
+    assert main(arguments(root, output, "--part", "1/1", *more)) == 0
+    assert main(arguments(root, output, "--status", *more)) == 0
 
 
 def test_a_clip_that_failed_is_named_and_tried_again(data, tmp_path, capfd, monkeypatch):
