@@ -11,6 +11,9 @@ MEDIA = os.environ.get("DEEPFAKE_TEST_MEDIA", "")
 needs_media = pytest.mark.skipif(
     not MEDIA, reason="set DEEPFAKE_TEST_MEDIA to the folder of real excerpts"
 )
+# The files of a small list, and its rows.
+FILES = ("a/r1.jpg", "a/r2.jpg", "b/f1.jpg", "b/f2.jpg")
+ROWS = ("a/r1.jpg,real", "a/r2.jpg,0", "b/f1.jpg,FAKE", "b/f2.jpg,1")
 
 
 def make(root: Path, *names: str) -> Path:

@@ -253,7 +253,7 @@ def _check_png(file: Watched) -> None:
         its first picture.
     """
     file.seek(8)
-    names = set()
+    names: set[bytes] = set()
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
         critical = not name[0] & 0x20

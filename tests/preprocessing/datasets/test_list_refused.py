@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from listings import make, reasons, write_list
+from listings import FILES, ROWS, make, reasons, write_list
 
 from preprocessing.datasets.clip import SPLITS
 from preprocessing.datasets.listing import list_clips
@@ -12,9 +12,6 @@ from preprocessing.manifest.checks import check_trainable
 from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.table import dataset_table
 from preprocessing.support.errors import UsageError
-
-FILES = ("a/r1.jpg", "a/r2.jpg", "b/f1.jpg", "b/f2.jpg")
-ROWS = ("a/r1.jpg,real", "a/r2.jpg,0", "b/f1.jpg,FAKE", "b/f2.jpg,1")
 
 
 def refused(root: Path, *rows: str, header: str = "path,label") -> str:
