@@ -24,6 +24,12 @@ _BUCKETS = [0.05 * 2**step for step in range(14)]
 
 _TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
 
+# What requests and jobs end with where the gateway, or what it needs, is at fault; alerts.yaml
+# counts them.
+_FAILURES = (
+    "error", "failed", "model_error", "no_server", "no_settings", "timeout", "crashed", "busy",
+)  # fmt: skip
+
 # Times of creation, one more series for each counter, which no rule or panel asks for.
 disable_created_metrics()
 
@@ -69,6 +75,10 @@ class GatewayMetrics:
             ["outcome"],
             registry=self._registry,
         )
+        for outcome in _FAILURES:
+            # A series that appears with its first failures has not increased, for Prometheus.
+            self.requests.labels(outcome)
+            self.jobs_ended.labels(outcome)
         self.answers = Counter(
             "deepfake_gateway_answers",
             "Answers of requests and jobs, by version of the model and verdict.",

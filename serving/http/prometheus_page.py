@@ -35,6 +35,11 @@ class Counter:
         with self._lock:
             self._values[values] = self._values.get(values, 0) + by
 
+    def create(self, *values: str) -> None:
+        """Has the page show these label values, with 0 until something is added to them."""
+        with self._lock:
+            self._values.setdefault(values, 0)
+
     def value(self, *values: str) -> float:
         """The counter of these label values."""
         with self._lock:

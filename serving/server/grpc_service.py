@@ -32,7 +32,7 @@ from serving.http.bearer import authorized
 from serving.server import protos
 from serving.server.config import ServerOptions, models_from_proto
 from serving.server.inference import Inference
-from serving.server.metrics import Metrics
+from serving.server.metrics import UNKNOWN_MODEL, Metrics
 from serving.server.profiler import add_profiler
 from serving.server.runner import Admission
 from serving.server.status_codes import Code, ServingError
@@ -112,7 +112,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                     return method(self._inference, servable, request, _deadline(context))
 
         def count(code: Code) -> None:
-            model = name if self._inference.manager.known(name) else "(unknown)"
+            model = name if self._inference.manager.known(name) else UNKNOWN_MODEL
             self._metrics.request_count.add(model, code.name)
             elapsed = (time.perf_counter() - start) * 1e6
             self._metrics.request_latency.observe(model, api, "GRPC", value=elapsed)

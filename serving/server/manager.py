@@ -57,6 +57,8 @@ class ModelManager:
         self.on_change = on_change
         self._lock = threading.Lock()
         self._models = {config.name: ServedModel(config) for config in models}
+        for name in self._models:
+            metrics.add_model(name)
         # Versions that are no longer announced and wait for their last request.
         self._draining: list[tuple[str, ModelVersion]] = []
         self._wake = threading.Event()
@@ -168,6 +170,7 @@ class ModelManager:
                     model = former.get(config.name)
                     if model is None or model.config.base_path != config.base_path:
                         self._models[config.name] = ServedModel(config)
+                        self._metrics.add_model(config.name)
                     else:
                         labels = model.config.labels
                         model.config = dataclasses.replace(config, labels=labels)

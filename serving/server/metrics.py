@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from serving.http.prometheus_page import Counter, Gauge, Histogram, MetricsPage
+from serving.server.status_codes import Code
+
+# Stands for the models of requests that name none that is configured.
+UNKNOWN_MODEL = "(unknown)"
 
 
 class Metrics(MetricsPage):
@@ -66,3 +70,20 @@ class Metrics(MetricsPage):
         self.in_flight = Gauge(
             "/deepfake/serving/in_flight", "Inference requests that are being answered.", ()
         )
+        self._create_requests(UNKNOWN_MODEL)
+
+    def add_model(self, name: str) -> None:
+        """Has the page show the counters of a model before there is anything to count.
+
+        A series that appears with its first failures has not increased, for Prometheus.
+
+        Args:
+          name: of the model.
+        """
+        self._create_requests(name)
+        for status in ("success", "fail"):
+            self.load_attempts.create(name, status)
+
+    def _create_requests(self, model: str) -> None:
+        for code in Code:
+            self.request_count.create(model, code.name)

@@ -23,7 +23,7 @@ from serving.http.bearer import authorized
 from serving.server import json_answer, json_request, protos
 from serving.server.config import ServerOptions
 from serving.server.inference import Inference, signature_inputs
-from serving.server.metrics import Metrics
+from serving.server.metrics import UNKNOWN_MODEL, Metrics
 from serving.server.runner import Admission, Ticket
 from serving.server.served_model import Target
 from serving.server.status_codes import HTTP_STATUS, Code, ServingError, invalid
@@ -158,7 +158,7 @@ class RestApi:
             code = error.code
             raise
         finally:
-            model = name if self._inference.manager.known(name) else "(unknown)"
+            model = name if self._inference.manager.known(name) else UNKNOWN_MODEL
             self._metrics.request_count.add(model, code.name)
             elapsed = (time.perf_counter() - start) * 1e6
             self._metrics.request_latency.observe(model, method, "REST", value=elapsed)

@@ -31,6 +31,7 @@ def gateway(examiner, monkeypatch, tmp_path):
             tuple(sample.labels.values()): sample.value
             for family in metrics.requests.collect()
             for sample in family.samples
+            if sample.value
         }
         made.append(app)
         return app

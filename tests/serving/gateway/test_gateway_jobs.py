@@ -42,6 +42,7 @@ def ended_jobs(app):
         sample.labels["outcome"]: sample.value
         for family in app._metrics.jobs_ended.collect()
         for sample in family.samples
+        if sample.value
     }
 
 

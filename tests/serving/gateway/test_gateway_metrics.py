@@ -1,7 +1,10 @@
-"""What answers are counted by, so that drift is seen."""
+"""What requests, jobs and answers are counted by, so that failures and drift are seen."""
+
+import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from serving_support.rules import alert_rules
 
 from serving.gateway.metrics import GatewayMetrics
 
@@ -41,3 +44,15 @@ def test_answers_are_counted_by_version_verdict_score_and_familiarity():
     # What the alert rule asks for.
     assert values["familiarity_bucket", "0.05", "3"] == values["familiarity_count", "4"] == 1
     assert values["familiarity_count", "3"] == 2
+
+
+def test_what_rules_count_is_on_the_page_before_the_first_failure():
+    """Else Prometheus' `rate` and `increase` do not see those of one moment."""
+    rules = " ".join(rule["expr"] for rule in alert_rules())
+    counted = re.findall(r'(deepfake_gateway_\w+_total)\{outcome=~?"([\w|]+)"', rules)
+    names = {name for name, _ in counted}
+    assert {"deepfake_gateway_requests_total", "deepfake_gateway_jobs_ended_total"} <= names
+    lines = GatewayMetrics().page().decode().splitlines()
+    for name, outcomes in counted:
+        for outcome in outcomes.split("|"):
+            assert f'{name}{{outcome="{outcome}"}} 0.0' in lines

@@ -247,6 +247,9 @@ def test_reload_changes_models_and_labels(serve, tmp_path, made):
     served.manager.reload([m, ServedModelConfig("o", str(other))])
     assert served.ask(label="stable") == 1.0
     assert served.manager.summary() == {"m": [1], "o": [1]}
+    page = served.metrics.page()
+    for name in ("m", "o"):
+        assert f'load_attempt_count{{model_path="{name}",status="fail"}} 0\n' in page
 
     with pytest.raises(ServingError) as raised:
         served.manager.reload([ServedModelConfig("m", str(served.base), every, {"stable": 7})])

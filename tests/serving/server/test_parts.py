@@ -61,8 +61,8 @@ def test_metrics_page_is_what_prometheus_reads():
         for sample in family.samples:
             samples[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
     # The parser puts `_total` behind counters, as newer formats have it; the page must not.
-    counts = [value for (name, _), value in samples.items() if "request_count_total" in name]
-    assert counts == [2]
+    labels = (("model_name", 'odd "name"\\'), ("status", "OK"))
+    assert samples[":tensorflow:serving:request_count_total", labels] == 2
     assert ':tensorflow:serving:request_count{model_name="odd' in metrics.page()
     base = (("API", "Predict"), ("entrypoint", "GRPC"), ("model_name", "m"))
     name = ":tensorflow:serving:request_latency"
@@ -77,6 +77,19 @@ def test_metrics_page_is_what_prometheus_reads():
     assert buckets[18.0] == 2
     assert buckets[math.inf] == 3
     assert len(buckets) == 34  # TensorFlow Serving's 33 bounds and infinity.
+
+
+def test_failures_of_a_model_are_on_the_page_before_the_first():
+    """Else Prometheus' `rate` and `increase` do not see those of one moment."""
+    metrics = Metrics()
+    metrics.add_model("m")
+    lines = metrics.page().splitlines()
+    for model in ("m", "(unknown)"):
+        for code in Code:
+            labels = f'{{model_name="{model}",status="{code.name}"}}'
+            assert f":tensorflow:serving:request_count{labels} 0" in lines
+    labels = '{model_path="m",status="fail"}'
+    assert f":tensorflow:cc:saved_model:load_attempt_count{labels} 0" in lines
 
 
 CONFIG = """model_config_list {
