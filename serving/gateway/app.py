@@ -163,11 +163,8 @@ class Gateway:
                 answer = await self._verdict(scope, receive)
             outcome = self._metrics.answered(answer)
             return json.dumps(answer).encode()
-        except Refused as error:
-            outcome = error.outcome
-            raise
-        except Disconnected:
-            outcome = "disconnected"
+        except Exception as error:
+            outcome = _outcome(error)
             raise
         finally:
             self._metrics.requests.labels(outcome).inc()
@@ -183,11 +180,15 @@ class Gateway:
           Refused: there is no room for it, or the request cannot be read.
           Disconnected: the client went away.
         """
-        query = RequestQuery(scope["query_string"])
-        with self.jobs.admission(), self._admission():
-            async with self._uploaded(scope, receive) as upload:
-                job = query.job(upload.path, upload.name, self.jobs.limits.seconds)
-                return self.jobs.add(upload.path, job, query.asks("overlay"))
+        try:
+            query = RequestQuery(scope["query_string"])
+            with self.jobs.admission(), self._admission():
+                async with self._uploaded(scope, receive) as upload:
+                    job = query.job(upload.path, upload.name, self.jobs.limits.seconds)
+                    return self.jobs.add(upload.path, job, query.asks("overlay"))
+        except Exception as error:
+            self._metrics.jobs_refused.labels(_outcome(error)).inc()
+            raise
 
     def _page_now(self) -> bytes:
         """The page with what the card of the newest version says."""
@@ -283,6 +284,13 @@ class Gateway:
             self._stored.discard(job)
         with contextlib.suppress(RuntimeError):  # The loop has ended.
             loop.call_soon_threadsafe(cast("asyncio.Semaphore", self._turns).release)
+
+
+def _outcome(error: Exception) -> str:
+    """The word that the metrics count a request under which has no answer."""
+    if isinstance(error, Refused):
+        return error.outcome
+    return "disconnected" if isinstance(error, Disconnected) else "error"
 
 
 async def _gone(receive: Any) -> None:

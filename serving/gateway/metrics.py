@@ -75,10 +75,17 @@ class GatewayMetrics:
             ["outcome"],
             registry=self._registry,
         )
+        self.jobs_refused = Counter(
+            "deepfake_gateway_jobs_refused",
+            "Requests for a job that became none, by what they ended with.",
+            ["outcome"],
+            registry=self._registry,
+        )
         for outcome in _FAILURES:
             # A series that appears with its first failures has not increased, for Prometheus.
             self.requests.labels(outcome)
             self.jobs_ended.labels(outcome)
+            self.jobs_refused.labels(outcome)
         self.answers = Counter(
             "deepfake_gateway_answers",
             "Answers of requests and jobs, by version of the model and verdict.",

@@ -93,7 +93,7 @@ async def _receive(receive: Any, body: Body, most: int, end: float) -> None:
         except asyncio.TimeoutError:
             close_connection = ((b"connection", b"close"),)
             raise Refused(
-                408, "the file did not arrive in time", "timeout", close_connection
+                408, "the file did not arrive in time", "slow_upload", close_connection
             ) from None
         if message["type"] == "http.disconnect":
             raise Disconnected

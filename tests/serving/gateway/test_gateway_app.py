@@ -73,6 +73,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(gateway, examiner):
         app = gateway(timeout=0.1)
         status, headers, _ = await Client(app, body=None).answer()
         assert (status, headers[b"connection"]) == (408, b"close")
+        assert app.outcomes() == {("slow_upload",): 1}
         assert not app.files()
         assert not examiner.jobs
 

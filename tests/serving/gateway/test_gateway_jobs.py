@@ -37,13 +37,18 @@ async def ended(app, path):
     raise AssertionError(f"{path} does not end")
 
 
-def ended_jobs(app):
+def counts(counter):
+    """What a counter has counted, by outcome."""
     return {
         sample.labels["outcome"]: sample.value
-        for family in app._metrics.jobs_ended.collect()
+        for family in counter.collect()
         for sample in family.samples
         if sample.value
     }
+
+
+def ended_jobs(app):
+    return counts(app._metrics.jobs_ended)
 
 
 def test_a_job_waits_runs_and_has_a_result_for_a_time(gateway, examiner):
@@ -130,6 +135,7 @@ def test_one_job_more_than_there_is_room_for_is_told_to_come_again(gateway, exam
         status, headers, answer = await Client.ask(app, "POST", "/v1/jobs")
         assert (status, answer["error"]) == (503, "2 jobs wait or run already")
         assert int(headers[b"retry-after"]) > 0
+        assert counts(app._metrics.jobs_refused) == {"busy": 1}
         examiner.go.set()
         for path in paths:
             await ended(app, path)
@@ -190,6 +196,8 @@ def test_what_is_no_file_is_refused_before_there_is_a_job(gateway, examiner):
             given = {"token": "Bearer let me in", "body": body}
             assert (await Client.ask(app, "POST", f"/v1/jobs{query}", **given))[0] == status
         assert not app.files()
+        refused = {"unreadable": 1, "too_large": 1, "usage": 1}
+        assert counts(app._metrics.jobs_refused) == refused
         for path in ("/v1/jobs/x", "/v1/jobs/x/overlay.mp4"):
             assert (await Client.ask(app, "GET", path))[0] == 401
             assert (await Client.ask(app, "GET", path, token="Bearer let me in"))[0] == 404

@@ -56,3 +56,4 @@ def test_what_rules_count_is_on_the_page_before_the_first_failure():
     for name, outcomes in counted:
         for outcome in outcomes.split("|"):
             assert f'{name}{{outcome="{outcome}"}} 0.0' in lines
+    assert "slow_upload" not in rules, "how fast clients send is not the gateway's fault"
