@@ -23,7 +23,7 @@ from serving.gateway.metrics import GatewayMetrics
 from serving.model.warmup_requests import BATCH_SIZES
 from serving.server.config import models_from_proto
 from serving.server.metrics import Metrics
-from serving.server.text_config import METRICS_PATH, read_batching_config
+from serving.server.text_config import read_batching_config
 
 DEPLOY = Path(serving.__file__).parent / "deploy"
 ROOT = DEPLOY.parents[1]
@@ -56,16 +56,6 @@ def claim():
     pod = job["spec"]["template"]["spec"]
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == name
     return name
-
-
-def composed():
-    """The two compose files as one."""
-    both = [
-        yaml.safe_load((DEPLOY / name).read_text())
-        for name in ("compose.yaml", "compose.monitoring.yaml")
-    ]
-    services = {**both[0]["services"], **both[1]["services"]}
-    return {"services": services, "volumes": both[1]["volumes"]}
 
 
 def model_of(document):
@@ -314,29 +304,6 @@ def test_kserve_pod_is_valid_with_the_defaults_of_its_runtime():
     )
 
 
-def test_compose_mounts_files_that_exist_and_pins_images():
-    compose = composed()
-    for name, service in compose["services"].items():
-        assert re.search(r":v?\d", service["image"]), name
-        for volume in service.get("volumes", ()):
-            source = volume.split(":")[0]
-            if source.startswith("."):
-                assert (DEPLOY / source).exists(), volume
-            elif not source.startswith("$"):
-                assert source in compose["volumes"], volume
-        for port in service["ports"]:
-            assert port.startswith("127.0.0.1:"), "nothing is open to the network by default"
-        for other in service.get("depends_on", ()):
-            assert other in compose["services"]
-    build = compose["services"]["gateway"]["build"]
-    assert (DEPLOY / build["context"] / build["dockerfile"]).samefile(DEPLOY / "Dockerfile")
-    arguments = compose["services"]["serving"]["command"]
-    mounted = {volume.split(":")[1] for volume in compose["services"]["serving"]["volumes"]}
-    for argument in arguments:
-        if "=/etc/" in argument:
-            assert argument.partition("=")[2] in mounted
-
-
 def _metric_names():
     names = {"up"}
     for metric in vars(Metrics()).values():
@@ -369,25 +336,3 @@ def test_prometheus_accepts_configuration_and_rules(what):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout
-
-
-def test_prometheus_scrapes_the_pages_of_server_and_gateway():
-    prometheus = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
-    jobs = {job["job_name"]: job for job in prometheus["scrape_configs"]}
-    paths = {name: job["metrics_path"] for name, job in jobs.items()}
-    assert paths == {"serving": METRICS_PATH, "gateway": "/metrics"}
-    assert f'path: "{METRICS_PATH}"' in (DEPLOY / "monitoring.config").read_text()
-    assert all((DEPLOY / name).is_file() for name in prometheus["rule_files"])
-    compose = composed()
-    for name, job in jobs.items():
-        host, port = job["static_configs"][0]["targets"][0].split(":")
-        assert host == name
-        assert host in compose["services"]
-        ports = compose["services"][host]["ports"]
-        assert port in {published.split(":")[-1] for published in ports}
-    source = yaml.safe_load(
-        (DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text()
-    )
-    dashboard = json.loads((DEPLOY / "grafana/dashboards/serving.json").read_text())
-    for panel in dashboard["panels"]:
-        assert panel["datasource"]["uid"] == source["datasources"][0]["uid"]
