@@ -21,7 +21,9 @@ from pipeline.kubeflow.config import KubeflowConfig
 from preprocessing.support.versions import image_name
 from serving.gateway.metrics import GatewayMetrics
 from serving.model.warmup_requests import BATCH_SIZES
+from serving.server import tensorflow_model_server
 from serving.server.config import models_from_proto
+from serving.server.main import _channel_arguments
 from serving.server.metrics import Metrics
 from serving.server.text_config import read_batching_config
 
@@ -237,6 +239,15 @@ def test_config_map_holds_the_files_of_this_folder(tmp_path):
 def _models(text):
     message = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     return models_from_proto(message)
+
+
+def test_clients_of_the_servers_find_added_ones():
+    """Names are looked up anew when a connection ends."""
+    container = find("serving", "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    flags = tensorflow_model_server.parse(container["args"])
+    arguments = dict(_channel_arguments(flags["grpc_channel_arguments"]))
+    assert 0 < arguments["grpc.max_connection_age_ms"] <= 300_000
+    assert find("serving", "Service")["spec"]["clusterIP"] == "None"
 
 
 def test_allowed_batch_sizes_are_those_that_were_warmed_up():
