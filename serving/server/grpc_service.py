@@ -114,8 +114,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         def count(code: Code) -> None:
             model = name if self._inference.manager.known(name) else UNKNOWN_MODEL
             self._metrics.request_count.add(model, code.name)
-            elapsed = (time.perf_counter() - start) * 1e6
-            self._metrics.request_latency.observe(model, api, "GRPC", value=elapsed)
+            if code is Code.OK:  # As TensorFlow Serving: refusals are quick.
+                elapsed = (time.perf_counter() - start) * 1e6
+                self._metrics.request_latency.observe(model, api, "GRPC", value=elapsed)
 
         return _answer(context, work, count)
 

@@ -160,8 +160,9 @@ class RestApi:
         finally:
             model = name if self._inference.manager.known(name) else UNKNOWN_MODEL
             self._metrics.request_count.add(model, code.name)
-            elapsed = (time.perf_counter() - start) * 1e6
-            self._metrics.request_latency.observe(model, method, "REST", value=elapsed)
+            if code is Code.OK:  # As TensorFlow Serving: refusals are quick.
+                elapsed = (time.perf_counter() - start) * 1e6
+                self._metrics.request_latency.observe(model, method, "REST", value=elapsed)
 
     async def _admit(
         self, match: re.Match, method: str, receive: Any, headers: dict[bytes, bytes]

@@ -85,23 +85,6 @@ def test_reflection_lists_the_services(server):
     assert {PREDICT, "tensorflow.serving.ModelService", "grpc.health.v1.Health"} <= names
 
 
-def test_metrics_count_requests_by_model_and_status(server):
-    def count(status):
-        with urllib.request.urlopen(f"{server.rest}/monitoring/prometheus/metrics") as answer:
-            page = answer.read().decode()
-        name = f':tensorflow:serving:request_count{{model_name="half_plus_two",status="{status}"}} '
-        return sum(int(line.split()[-1]) for line in page.splitlines() if line.startswith(name))
-
-    before = count("OK"), count("INVALID_ARGUMENT")
-    url = f"{server.rest}/v1/models/half_plus_two:predict"
-    assert post(url, {"instances": [1]})[0] == 200
-    assert post(url, {"instances": ["a"]})[0] == 400
-    post(f"{server.rest}/v1/models/no-such-model-of-a-fuzzer:predict", {"instances": [1]})
-    assert (count("OK"), count("INVALID_ARGUMENT")) == (before[0] + 1, before[1] + 1)
-    with urllib.request.urlopen(f"{server.rest}/monitoring/prometheus/metrics") as answer:
-        assert "fuzzer" not in answer.read().decode()
-
-
 @pytest.mark.difference
 def test_bodies_beyond_the_limit(server):
     status, answer = post(f"{server.rest}/v1/models/echo:predict", b" " * ((64 << 20) + 1))
