@@ -87,7 +87,10 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connects to the first of the host's addresses that answers; `timeout` is not used."""
+        """Connects to the first of the host's addresses that answers; `timeout` is not used.
+
+        Each address has its share of the time that is left, and the last one all of it.
+        """
         exchange = _EXCHANGE.get()
         exchange.connected = True
         try:
@@ -95,8 +98,9 @@ class _Backend(httpcore.SyncBackend):
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for *_, address in addresses:
-            seconds = exchange.seconds_left(httpcore.ConnectTimeout)
+        for number, (*_, address) in enumerate(addresses):
+            left = len(addresses) - number
+            seconds = exchange.seconds_left(httpcore.ConnectTimeout) / left
             try:
                 return _Stream(
                     super().connect_tcp(

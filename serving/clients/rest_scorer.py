@@ -63,11 +63,14 @@ class RestScorer(Scorer):
         """See `Scorer.versions`."""
         seconds = self.settings.deadline if deadline is None else deadline
         answer = self._call("GET", self._url, None, seconds)
-        numbers = [
-            int(entry["version"])
-            for entry in answer["model_version_status"]
-            if entry["state"] == "AVAILABLE"
-        ]
+        try:
+            numbers = [
+                int(entry["version"])
+                for entry in answer["model_version_status"]
+                if entry["state"] == "AVAILABLE"
+            ]
+        except (KeyError, ValueError, TypeError) as error:
+            raise self._foreign(f"it holds no versions ({error!r})") from error
         return sorted(numbers, reverse=True)
 
     def close(self) -> None:
@@ -88,13 +91,20 @@ class RestScorer(Scorer):
         ).encode()
         version_path = f"/versions/{version}" if version is not None else ""
         answer = self._call("POST", f"{self._url}{version_path}:predict", body, seconds)
-        outputs = answer["outputs"]
         try:
+            outputs = answer["outputs"]
             if not isinstance(outputs, dict):  # A model with one output drops its name.
                 outputs = dict.fromkeys(names, outputs)
             return {name: np.array(outputs[name], np.float32) for name in names}
         except (KeyError, ValueError, TypeError) as error:
-            raise ScoringError("INTERNAL", f"the answer holds no scores ({error})") from error
+            raise self._foreign(f"it holds no scores ({error!r})") from error
+
+    def _foreign(self, what: str) -> ScoringError:
+        """For an answer with status 200 that no model server gives, as a proxy's page."""
+        return ScoringError(
+            "INTERNAL",
+            f"the answer of {self._url} is not that of a model server: {what}; check the address",
+        )
 
     def _call(self, method: str, url: str, body: bytes | None, seconds: float) -> Any:
         if self._client.is_closed:
@@ -118,8 +128,11 @@ class RestScorer(Scorer):
             raise ScoringError("UNAVAILABLE", f"the connection was lost: {error}") from error
         try:
             answer = json.loads(data)
-        except ValueError:
-            answer = {"error": data[:200].decode("utf-8", "replace")}
+        except ValueError as error:
+            text = data[:200].decode("utf-8", "replace")
+            if status == 200:
+                raise self._foreign(f"it is no JSON: {text!r}") from error
+            answer = {"error": text}
         if status != 200:
             message = answer.get("error", "") if isinstance(answer, dict) else ""
             raise ScoringError(_CODES.get(status, "UNKNOWN"), message or f"HTTP status {status}")

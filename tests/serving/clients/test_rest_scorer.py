@@ -1,9 +1,11 @@
 """Connections, limits and deadlines of the REST scorer, with servers that misbehave on purpose."""
 
+import contextlib
 import http.server
 import socket
 import threading
 import time
+import urllib.parse
 
 import pytest
 from serving_support.planned_servers import CROPS, FAST, Plan, rest_handler
@@ -188,3 +190,56 @@ def test_rest_scorer_needs_no_tensorflow():
         "assert not {'tensorflow', 'grpc', 'tfx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("body", [b"<html>sign in</html>", b'{"a": 1}', b'["a"]', b"7"])
+def test_an_answer_of_something_else_is_said_to_be_one(rest, body):
+    """A proxy's page has status 200, too."""
+
+    def handler(_):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def log_message(self, *_):
+                pass
+
+        return Handler
+
+    with connect(rest(None, handler), "m", ClientSettings(**FAST)) as scorer:
+        for ask in (scorer.versions, lambda: scorer.score(CROPS), lambda: scorer.cells(CROPS)):
+            with pytest.raises(ScoringError, match="not that of a model server") as raised:
+                ask()
+            assert raised.value.code == "INTERNAL"
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(rest, monkeypatch):
+    """The first address is one whose queue of connections is full, so that it never answers."""
+    url = urllib.parse.urlsplit(rest(Plan()))
+    real = socket.getaddrinfo
+    with socket.socket() as deaf, contextlib.ExitStack() as stack:
+        deaf.bind(("127.0.0.2", url.port))
+        deaf.listen(0)
+        for _ in range(4):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(deaf.getsockname())
+
+        def both(host, *arguments, **named):
+            if host != "two.example":
+                return real(host, *arguments, **named)
+            return [
+                *real("127.0.0.2", *arguments, **named),
+                *real("127.0.0.1", *arguments, **named),
+            ]
+
+        monkeypatch.setattr("socket.getaddrinfo", both)
+        with connect(f"http://two.example:{url.port}", "m", ClientSettings(attempts=1)) as scorer:
+            assert scorer.score(CROPS, deadline=4).logits.tolist() == [3, 6, 9]
