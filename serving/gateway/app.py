@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 # A client that waited this long for a worker had better come again later.
 _LONGEST_WAIT = 30.0
-# For jobs that run when the gateway ends.
+# For what workers still look at when the gateway ends.
 _STOP_SECONDS = 5.0
 
 
@@ -84,27 +84,31 @@ class Gateway:
         self._turns: asyncio.Semaphore | None = None
         self._admitted = 0
         self._running: set[Job] = set()
-        self._stored: set[Job] = set()
+        self._cut_off = False
         self._lock = threading.Lock()
         self.jobs = Jobs(self._folder, options.jobs, self._job_examined, metrics)
         self._api = make_api(self)
 
     def close(self) -> bool:
-        """Removes what is left; False when a worker still runs, and so holds the process."""
+        """Removes what is left.
+
+        Returns:
+          False when a request was cut off, or a worker still runs, and so holds the process.
+        """
         with self._lock:
             left = list(self._running)
         for job in left:
             job.abandoned.set()
-        # Jobs are no requests, and so the server's drain did not wait for them.
+        # The server's drain did not wait for jobs, nor for work whose client went away.
         end = time.monotonic() + _STOP_SECONDS
-        while self._stored and time.monotonic() < end:
+        while self._running and time.monotonic() < end:
             time.sleep(0.02)
         with self._lock:
             left = list(self._running)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._probes.shutdown(wait=False, cancel_futures=True)
         self._spool.close()
-        return not left
+        return not (left or self._cut_off)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answers a request, as ASGI has it."""
@@ -112,6 +116,9 @@ class Gateway:
             return
         try:
             await self._api(scope, receive, send)
+        except asyncio.CancelledError:  # The server's drain took too long.
+            self._cut_off = True
+            raise
         except Exception:
             # Was answered with 500. Starlette raises it once more, upon which uvicorn would close
             # the connection.
@@ -258,11 +265,8 @@ class Gateway:
     async def _job_examined(self, stored: StoredJob) -> dict[str, Any]:
         """As `_examined`, of a job, which waits for its turn as long as it takes."""
         await self._turn().acquire()
-        job = self.jobs.begin(stored)
-        with self._lock:
-            self._stored.add(job)
         # The job itself ends the thread in time.
-        return await asyncio.wrap_future(self._begun(job))
+        return await asyncio.wrap_future(self._begun(self.jobs.begin(stored)))
 
     def _turn(self) -> asyncio.Semaphore:
         if self._turns is None:  # Belongs to the loop, which is not there when this is made.
@@ -281,7 +285,6 @@ class Gateway:
     def _end_turn(self, loop: asyncio.AbstractEventLoop, job: Job) -> None:
         with self._lock:
             self._running.discard(job)
-            self._stored.discard(job)
         with contextlib.suppress(RuntimeError):  # The loop has ended.
             loop.call_soon_threadsafe(cast("asyncio.Semaphore", self._turns).release)
 

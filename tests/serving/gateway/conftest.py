@@ -39,7 +39,7 @@ def gateway(examiner, monkeypatch, tmp_path):
     yield make
     examiner.go.set()
     for app in made:
-        until(app.close, "the workers have ended")
+        until(lambda app=app: app.close() or not app._running, "the workers have ended")
     assert not list(tmp_path.iterdir())
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import gzip
 import json
 import os
+import threading
 
 import pytest
 from serving_support.asgi import ANSWER, Client, soon
@@ -284,3 +285,37 @@ def test_folders_of_dead_gateways_are_swept_and_those_of_living_ones_are_not(tmp
     living.close()
     assert not living.folder.exists()
     assert spool.sweep() == []
+
+
+def test_the_end_waits_for_work_whose_client_has_left(gateway, examiner):
+    """A drain that answered all requests has cut none off, whatever workers are still at."""
+
+    async def steps():
+        app = gateway()
+        client = Client(app)
+        await soon(lambda: examiner.jobs, "it is looked at")
+        client.leave()
+        await asyncio.wait_for(client.task, 60)
+        return app
+
+    app = asyncio.run(steps())
+    assert app._running
+    timer = threading.Timer(0.1, examiner.go.set)
+    timer.start()
+    assert app.close()
+    timer.join()
+
+
+def test_requests_that_are_cut_off_are_told_at_the_end(gateway, examiner):
+    async def steps():
+        app = gateway()
+        client = Client(app)
+        await soon(lambda: examiner.jobs, "it is looked at")
+        client.task.cancel()
+        await asyncio.wait([client.task])
+        return app
+
+    app = asyncio.run(steps())
+    examiner.go.set()
+    assert not app.close()
+    assert not app._running
