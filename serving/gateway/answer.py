@@ -52,7 +52,8 @@ class JobStatus(Part):
     )
     overlay: str = Field(
         description="Path of the film with its faces marked; empty until it is there, and where "
-        "there is none: it was not asked for, no face was judged, or the file is a picture."
+        "there is none: it was not asked for, no face was judged, the file is a picture, or newer "
+        "films took its room."
     )
     expires_in: float | None = Field(
         description="Seconds until the job is forgotten; null until it ended."

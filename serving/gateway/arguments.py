@@ -126,6 +126,14 @@ class GatewayArguments:
         float,
         typer.Option(metavar="SECONDS", rich_help_panel=_JOBS, help="For which results are kept."),
     ] = _JOB.keep
+    job_film_bytes: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=_JOBS,
+            help="Size of all films that are kept; beyond it the oldest are deleted.",
+        ),
+    ] = _JOB.film_bytes
     head_timeout: HeadTimeout = 10.0
     max_connections: MaxConnections = 512
     drain: Drain = 120.0

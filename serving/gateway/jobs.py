@@ -1,8 +1,8 @@
 """Files that are looked at while the client does other things: queue, results, and their end.
 
 A job has a folder of its own, in which its file is until it was looked at, and its film until the
-job is dropped: by the client, or some time after it ended. Jobs do not outlive the gateway, whose
-folder goes with it (see `serving.gateway.spool`).
+job is dropped, by the client or some time after it ended, or newer films take its room. Jobs do
+not outlive the gateway, whose folder goes with it (see `serving.gateway.spool`).
 
 All but the work itself happens on the event loop.
 """
@@ -67,6 +67,13 @@ class StoredJob:
         """The film; None where there is none, or not yet."""
         path = self.folder / FILM
         return path if self.state == DONE and path.is_file() else None
+
+    def delete_all_but_film(self) -> None:
+        """Deletes the file, a marked picture, and what there is of a film that failed."""
+        with contextlib.suppress(FileNotFoundError):  # The job was dropped, and its folder with it.
+            for path in self.folder.iterdir():
+                if path != self.film:
+                    path.unlink()
 
     def tell(self, done: int, of: int) -> None:
         """Takes in how far the work is; called by its thread."""
@@ -207,17 +214,30 @@ class Jobs:
             _LOG.exception("a job failed")
             stored.failure, stored.state = failed(), FAILED
         finally:
-            (stored.folder / "file").unlink(missing_ok=True)
+            stored.delete_all_but_film()
         if stored.name not in self._jobs:
             shutil.rmtree(stored.folder, ignore_errors=True)
             return
         self._metrics.jobs_ended.labels(outcome).inc()
         stored.ended = time.monotonic()
         asyncio.get_running_loop().call_later(self.limits.keep, self._expire, stored.name)
-        ended = [job for job in self._jobs.values() if job.state in (DONE, FAILED)]
-        for old in sorted(ended, key=lambda job: job.ended)[: -_KEPT * self.limits.unfinished]:
+        for old in self._ended()[: -_KEPT * self.limits.unfinished]:
             self.drop(old.name)
+        self._delete_films()
         self._count()
+
+    def _ended(self) -> list[StoredJob]:
+        """Jobs that are done or failed, the oldest first."""
+        ended = [job for job in self._jobs.values() if job.state in (DONE, FAILED)]
+        return sorted(ended, key=lambda job: job.ended)
+
+    def _delete_films(self) -> None:
+        """Deletes the films for which there is no room beside newer ones."""
+        taken = 0
+        for number, film in enumerate([job.film for job in reversed(self._ended()) if job.film]):
+            taken += film.stat().st_size
+            if number and taken > self.limits.film_bytes:
+                film.unlink()
 
     def _expire(self, name: str) -> None:
         with contextlib.suppress(Refused):  # Was dropped before.

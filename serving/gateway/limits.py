@@ -43,9 +43,12 @@ class JobLimits:
       seconds: for one, once it runs.
       keep: seconds for which a result is kept.
       at_once: jobs that may run at once.
+      film_bytes: of the films of ended jobs; beyond it the oldest are deleted, and the newest stays
+        whatever its size.
     """
 
     unfinished: int = 8
     seconds: float = 3600.0
     keep: float = 3600.0
     at_once: int = 1
+    film_bytes: int = 1_000_000_000

@@ -153,6 +153,7 @@ def _parts(
             unfinished=arguments.jobs,
             seconds=arguments.job_timeout,
             keep=arguments.job_keep,
+            film_bytes=arguments.job_film_bytes,
             at_once=max(1, arguments.workers - 1),
         ),
     )
@@ -192,6 +193,7 @@ def _check(arguments: GatewayArguments) -> None:
         (
             "max_bytes", "workers", "timeout", "head_timeout", "max_connections", "max_pixels",
             "max_packets", "max_seconds", "worker_memory_mb", "jobs", "job_timeout", "job_keep",
+            "job_film_bytes",
         ),
     )  # fmt: skip
     check_not_negative(arguments, ("waiting", "drain"))

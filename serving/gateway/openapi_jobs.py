@@ -118,8 +118,9 @@ OVERLAY: dict[str, Any] = {
         206: {"description": "A part of it.", "content": {"video/mp4": {}}},
         401: UNAUTHORIZED,
         404: failure(
-            "There is no such job, or no film of it, or none yet.",
-            "there is no film, or none yet; ask for one with overlay=1, and when the job is done",
+            "There is no such job, or no film of it, none yet, or none any more.",
+            "there is no film, none yet, or none any more; ask for one with overlay=1, and come "
+            "when the job is done",
         ),
         500: FAILED,
     },

@@ -162,7 +162,8 @@ async def _overlay(request: Request) -> Response:
     if film is None:
         raise Refused(
             404,
-            "there is no film, or none yet; ask for one with overlay=1, and when the job is done",
+            "there is no film, none yet, or none any more; ask for one with overlay=1, and come "
+            "when the job is done",
             "not_found",
         )
     headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}

@@ -109,7 +109,7 @@ def test_overload_stays_within_the_limits_of_memory(composed):
     limits = {
         service: composed.container(service).peak_memory()[1] for service in ("serving", "gateway")
     }
-    assert limits == {"serving": 4 << 30, "gateway": 6 << 30}, "the manifests' limits hold here"
+    assert limits == {"serving": 4 << 30, "gateway": 9 << 30}, "the file's limits hold here"
     crop = make_crops(1)[0]
     with connect(f"grpc://{composed.grpc}", "deepfake") as scorer:
         rate = sustainable(scorer, crop, 2.0)

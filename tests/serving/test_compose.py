@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from google.protobuf import json_format
+from kubernetes.utils import parse_quantity
 
 import serving
 from preprocessing.support.versions import json_with_defaults
+from serving.gateway.arguments import GatewayArguments
 from serving.server import protos
 from serving.server.model_versions import ModelVersion, State
 from serving.server.served_model import Target
@@ -114,3 +116,24 @@ def test_prometheus_scrapes_the_pages_of_server_and_gateway():
     dashboard = json.loads((DEPLOY / "grafana/dashboards/serving.json").read_text())
     for panel in dashboard["panels"]:
         assert panel["datasource"]["uid"] == source["datasources"][0]["uid"]
+
+
+def test_the_folder_of_uploads_has_room_for_what_the_gateway_may_hold():
+    gateway = GatewayArguments()
+    files = gateway.workers + gateway.waiting + gateway.jobs
+    need = files * gateway.max_bytes + gateway.job_film_bytes
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["gateway"]
+    (mount,) = service["tmpfs"]
+    room = parse_quantity(re.fullmatch(r"/tmp:size=(\d+)g", mount)[1] + "Gi")
+    assert room > need
+    # What is in it counts as memory.
+    assert parse_quantity(service["mem_limit"].replace("g", "Gi")) >= room + (4 << 30)
+    deployment = next(yaml.safe_load_all((DEPLOY / "kubernetes" / "gateway.yaml").read_text()))
+    pod = deployment["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tmp"]
+    assert parse_quantity(volume["emptyDir"]["sizeLimit"]) > need
+    for command in (service["command"], pod["containers"][0]["args"]):
+        changed = [
+            word for word in command if word.startswith(("--work", "--wait", "--jobs", "--max"))
+        ]
+        assert not changed, "the need is that of the defaults"

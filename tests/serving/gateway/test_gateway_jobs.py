@@ -218,3 +218,40 @@ def test_the_end_of_the_gateway_ends_jobs_and_takes_their_files(gateway, examine
     assert app.close()
     assert examiner.jobs[0].abandoned.is_set()
     assert not app._folder.exists()
+
+
+def test_the_oldest_films_make_room_for_new_ones(gateway, examiner):
+    async def steps():
+        app = gateway(jobs=JobLimits(film_bytes=10))
+        paths = []
+        for size in (4, 4, 4, 11):
+            examiner.go.clear()
+            known = len(examiner.jobs)
+            paths.append(await begun(app, "?overlay=1"))
+            await soon(lambda known=known: len(examiner.jobs) > known, "it runs")
+            (examiner.jobs[-1].overlay / FILM).write_bytes(bytes(size))
+            examiner.go.set()
+            await ended(app, paths[-1])
+            films = [(await state_of(app, path))["overlay"] for path in paths]
+            # The newest stays, whatever its size.
+            kept = {1: 1, 2: 2, 3: 2, 4: 1}[len(paths)]
+            assert [bool(film) for film in films] == [False] * (len(paths) - kept) + [True] * kept
+        assert (await Client.ask(app, "GET", f"{paths[0]}/overlay.mp4"))[0] == 404
+        assert (await state_of(app, paths[0]))["answer"] == ANSWER
+
+    asyncio.run(steps())
+
+
+def test_a_job_that_failed_leaves_no_part_of_its_film(gateway, examiner):
+    async def steps():
+        app = gateway()
+        examiner.failure = Refused(503, "there is no room for the film", "busy")
+        path = await begun(app, "?overlay=1")
+        await soon(lambda: examiner.jobs, "it runs")
+        folder = examiner.jobs[0].overlay
+        (folder / FILM).write_bytes(b"half a film")
+        examiner.go.set()
+        assert (await ended(app, path))["state"] == "failed"
+        assert not list(folder.iterdir())
+
+    asyncio.run(steps())
