@@ -60,6 +60,16 @@ def claim():
     return name
 
 
+def test_the_job_may_do_what_its_command_does():
+    """Without FSETID chmod of another group's folder drops the set-group-ID bit, silently."""
+    _claim, job = documents(VOLUME)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert re.search(r"chown .* && chmod 2775 ", container["args"][0])
+    capabilities = container["securityContext"]["capabilities"]
+    assert capabilities["drop"] == ["ALL"]
+    assert {"CHOWN", "FOWNER", "FSETID"} <= set(capabilities["add"])
+
+
 def model_of(document):
     """The client's class for a manifest."""
     _group, _, version = document["apiVersion"].rpartition("/")
