@@ -240,7 +240,8 @@ class HttpServer:
             ws="none",
             date_header=False,
             server_header=False,
-            limit_concurrency=options.max_connections,
+            # uvicorn refuses from this number on, and counts the connection that asks.
+            limit_concurrency=options.max_connections + 1,
             timeout_keep_alive=options.keep_alive,  # type: ignore[arg-type]  # Any number will do.
             timeout_graceful_shutdown=int(options.drain_seconds) + 1,
             ssl_certfile=options.tls_cert or None,

@@ -181,6 +181,21 @@ def test_connections_beyond_the_limit_get_503():
         server.stop()
 
 
+def test_as_many_connections_are_answered_as_the_limit_says():
+    server = HttpServer(HttpOptions(port=0, max_connections=1, drain_seconds=1.0), app)
+    server.start()
+    ask = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
+    try:
+        with connected(server.port) as first:
+            first.sendall(ask)
+            assert first.recv(1000).startswith(b"HTTP/1.1 200")
+            with connected(server.port) as second:
+                second.sendall(ask)
+                assert second.recv(1000).startswith(b"HTTP/1.1 503")
+    finally:
+        server.stop()
+
+
 def test_a_thread_that_dies_at_the_start_is_an_error():
     server = HttpServer(HttpOptions(port=0), app)
     server._socket.close()  # What listening on it then raises is the operating system's.
