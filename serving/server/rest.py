@@ -246,12 +246,16 @@ class _TooLarge(ServingError):
 
 
 def _target(match: re.Match) -> Target:
-    version = match["version"]
-    if version is not None and int(version) >= 1 << 63:
-        raise invalid(f"Failed to convert version: {version[:40]} to numeric.")
+    version = None
+    if match["version"] is not None:
+        # Python itself converts no number of thousands of digits.
+        digits = match["version"].lstrip("0") or "0"
+        if len(digits) > 19 or int(digits) >= 1 << 63:
+            raise invalid(f"Failed to convert version: {match['version'][:40]} to numeric.")
+        version = int(digits)
     return Target(
         urllib.parse.unquote(match["name"]),
-        int(version) if version is not None else None,
+        version,
         urllib.parse.unquote(match["label"] or ""),
     )
 

@@ -378,3 +378,14 @@ def test_taken_port(server, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("sys.argv", ["serve", "--model-base", str(tmp_path), flag, port])
         assert main() == 2
         assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("digits", "status"),
+    [(str(1 << 63), 400), ("9" * 5000, 400), ("0" * 5000 + "987654321", 404)],
+    ids=["64 bits", "5000 digits", "5000 zeros"],
+)
+def test_versions_of_any_length_are_read(server, digits, status):
+    """Python itself refuses to convert more than 4300 digits."""
+    url = f"{server.rest}/v1/models/half_plus_two/versions/{digits}:predict"
+    assert post(url, {"instances": [1]})[0] == status
