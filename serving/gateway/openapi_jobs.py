@@ -116,11 +116,20 @@ OVERLAY: dict[str, Any] = {
     "responses": {
         200: {"description": "The film.", "content": {"video/mp4": {}}},
         206: {"description": "A part of it.", "content": {"video/mp4": {}}},
+        400: failure(
+            "The `Range` cannot be read.",
+            "the Range cannot be read; write bytes=FIRST-LAST, or leave it out",
+        ),
         401: UNAUTHORIZED,
         404: failure(
             "There is no such job, or no film of it, none yet, or none any more.",
             "there is no film, none yet, or none any more; ask for one with overlay=1, and come "
             "when the job is done",
+        ),
+        416: failure(
+            "The film has no such part.",
+            "the film has no such part; Content-Range says how many bytes it has",
+            Content_Range="bytes */481216",
         ),
         500: FAILED,
     },

@@ -167,7 +167,7 @@ async def _overlay(request: Request) -> Response:
             "not_found",
         )
     headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-    return FileResponse(film, media_type="video/mp4", headers=headers)
+    return _Film(film, media_type="video/mp4", headers=headers)
 
 
 def _status(gateway: Gateway, stored: StoredJob) -> bytes:
@@ -203,6 +203,30 @@ def _answer(
         *headers,
     ]
     return response
+
+
+class _Film(FileResponse):
+    """A file whose refusals of a `Range` are JSON, as all others; Starlette's are plain text."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Sends the file, or the parts of it that are asked for.
+
+        Raises:
+          Refused: 400, the range cannot be read; 416, the file has no such part.
+        """
+
+        async def send_unless_refused(message: Any) -> None:
+            status = message.get("status")
+            if status == 400:
+                text = "the Range cannot be read; write bytes=FIRST-LAST, or leave it out"
+                raise Refused(status, text, "usage")
+            if status == 416:
+                headers = [pair for pair in message["headers"] if pair[0] == b"content-range"]
+                text = "the film has no such part; Content-Range says how many bytes it has"
+                raise Refused(status, text, "usage", tuple(headers))
+            await send(message)
+
+        await super().__call__(scope, receive, send_unless_refused)
 
 
 async def _answer_refused(_: Request, error: Exception) -> Response:

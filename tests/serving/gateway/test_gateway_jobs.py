@@ -107,6 +107,26 @@ def test_the_file_goes_when_it_was_looked_at_and_the_film_when_the_job_is_droppe
     asyncio.run(steps())
 
 
+def test_parts_of_a_film_that_cannot_be_had_are_refused_in_json(gateway, examiner, document):
+    async def steps():
+        app = gateway()
+        path = await begun(app, "?overlay=1")
+        await soon(lambda: examiner.jobs, "it runs")
+        (examiner.jobs[0].overlay / FILM).write_bytes(b"a film")
+        examiner.go.set()
+        await ended(app, path)
+        described = document["paths"]["/v1/jobs/{job}/overlay.mp4"]["get"]["responses"]
+        for asked, expected in (("bytes=9-", 416), ("bytes=x", 400), ("frames=1-2", 400)):
+            given = {"headers": [("Range", asked)]}
+            status, headers, answer = await Client.ask(app, "GET", f"{path}/overlay.mp4", **given)
+            assert (status, headers[b"content-type"]) == (expected, b"application/json")
+            example = described[str(expected)]["content"]["application/json"]["example"]
+            assert answer == example
+            assert headers.get(b"content-range") == {416: b"bytes */6"}.get(expected)
+
+    asyncio.run(steps())
+
+
 def test_jobs_are_cancelled_while_they_wait_and_while_they_run(gateway, examiner):
     async def steps():
         app = gateway()
