@@ -1,6 +1,7 @@
 """The page with the starter: its card, films made for the page, and the camera."""
 
 import io
+import json
 import urllib.request
 
 import av
@@ -164,3 +165,20 @@ def test_neither_way_is_open_while_a_file_is_looked_at(chrome, gateway):
     press(chrome, "#cancel")
     until(lambda: chrome.run("document.getElementById('working').hidden"), "it is cancelled")
     assert chrome.run(disabled) == [False] * 5
+
+
+def test_the_marked_film_is_offered_where_one_frame_has_a_judged_face(chrome, gateway):
+    """It has no curve; a picture and a film without judged faces have no marked film."""
+    _, answer = gateway.verdict(examples()["changed.mp4"])
+    assert answer["frames"] > 1
+    track = answer["tracks"][0]
+    one_face = [{**track, "timeline": track["timeline"][:1]}]
+    chrome.open(f"{gateway.url}/", 390)
+    for changes, offered in (
+        ({"tracks": one_face}, True),
+        ({"tracks": one_face, "frames": 1}, False),
+        ({"tracks": []}, False),
+    ):
+        chrome.run(f"draw({json.dumps({**answer, **changes})}, new File([], 'a.mp4'))")
+        assert chrome.run("document.getElementById('over-time').hidden")
+        assert chrome.run("document.getElementById('save-film').hidden") != offered
