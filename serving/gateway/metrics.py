@@ -39,11 +39,8 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "deepfake_gateway_requests",
-            "Requests for a verdict, by what they ended with.",
-            ["outcome"],
-            registry=self._registry,
+        self.requests = self._counter(
+            "requests", "Requests for a verdict, by what they ended with.", "outcome"
         )
         self.seconds = Histogram(
             "deepfake_gateway_seconds",
@@ -57,10 +54,9 @@ class GatewayMetrics:
             "Requests for a verdict that are in the gateway.",
             registry=self._registry,
         )
-        self.replaced = Counter(
-            "deepfake_gateway_workers_replaced",
+        self.replaced = self._counter(
+            "workers_replaced",
             "Workers that were ended for what a file did to them, or for its time.",
-            registry=self._registry,
         )
 
         self.jobs = Gauge(
@@ -69,28 +65,22 @@ class GatewayMetrics:
             ["state"],
             registry=self._registry,
         )
-        self.jobs_ended = Counter(
-            "deepfake_gateway_jobs_ended",
-            "Jobs by what they ended with.",
-            ["outcome"],
-            registry=self._registry,
-        )
-        self.jobs_refused = Counter(
-            "deepfake_gateway_jobs_refused",
+        self.jobs_ended = self._counter("jobs_ended", "Jobs by what they ended with.", "outcome")
+        self.jobs_refused = self._counter(
+            "jobs_refused",
             "Requests for a job that became none, by what they ended with.",
-            ["outcome"],
-            registry=self._registry,
+            "outcome",
         )
         for outcome in _FAILURES:
             # A series that appears with its first failures has not increased, for Prometheus.
             self.requests.labels(outcome)
             self.jobs_ended.labels(outcome)
             self.jobs_refused.labels(outcome)
-        self.answers = Counter(
-            "deepfake_gateway_answers",
+        self.answers = self._counter(
+            "answers",
             "Answers of requests and jobs, by version of the model and verdict.",
-            ["version", "verdict"],
-            registry=self._registry,
+            "version",
+            "verdict",
         )
         self.scores = Histogram(
             "deepfake_gateway_score",
@@ -136,6 +126,9 @@ class GatewayMetrics:
             parts = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
             names |= {f"{family.name}{part}" for part in parts.get(family.type, ("",))}
         return names
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"deepfake_gateway_{name}", help_text, labels, registry=self._registry)
 
 
 def _outcome(answer: dict[str, Any]) -> str:
