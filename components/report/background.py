@@ -117,10 +117,15 @@ def _calibration(model: dict[str, Any]) -> str:
     calibration = model.get("calibration")
     if not calibration:  # Of a version that fitted it on crops.
         return text
-    return (
-        f"{text}; fitted on the {calibration['real']} real and {calibration['fake']} fake clips of "
-        "val, which chose the epoch and the thresholds too"
+    real, fake = calibration["real"], calibration["fake"]
+    if not (real and fake):
+        return f"not calibrated: val has no {'fake' if real else 'real'} clip"
+    clips = (
+        f"the {real} real clips of val and {fake} fakes blended from them"
+        if calibration.get("blended_fakes", False)
+        else f"the {real} real and {fake} fake clips of val"
     )
+    return f"{text}; fitted on {clips}, which chose the epoch and the thresholds too"
 
 
 def card(model: dict[str, Any]) -> list[list[str]]:

@@ -94,6 +94,8 @@ def run_fn(fn_args: FnArgs) -> None:
                 "unit": "clip",
                 "real": int((clips.labels == 0).sum()),
                 "fake": int((clips.labels == 1).sum()),
+                # Whether the fakes were blended from the real clips, see `open_crops`.
+                "blended_fakes": not needs_fakes(training_config),
                 # Share of fakes at which the scores are probabilities.
                 "prior": 0.5,
                 "shares_split_with": ["epoch", *references],

@@ -101,3 +101,15 @@ def probability(logits: np.ndarray | float) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     probabilities: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * logits))
     return probabilities
+
+
+def readable(logit: float | None) -> str:
+    """P(fake) of a logit in three digits; the logit beside it where those say only 0 or 1.
+
+    >>> readable(0.0), readable(9.0), readable(None)
+    ('0.500', '1.000 (logit 9)', 'none')
+    """
+    if logit is None:
+        return "none"
+    text = f"{float(probability(logit)):.3f}"
+    return f"{text} (logit {logit:.4g})" if text in ("0.000", "1.000") else text

@@ -113,7 +113,7 @@ class ModelCard(Record):
         say how far a crop lies.
       verdict: rates of error that verdicts keep to, where a prediction asks for no others.
       operating_points: thresholds in cards of earlier versions, which have no `conformal`.
-      calibration: which clips calibrated it.
+      calibration: which clips calibrated it, see `blended_fakes`.
       validation: measures of val in the epoch that was kept.
       model: the section of the configuration.
       training: the section of the configuration.
@@ -161,6 +161,11 @@ class ModelCard(Record):
         # Cards of earlier versions tell the demo by its layout only.
         stated = self.provenance is not None and self.provenance.made_data
         return stated or self.data.get("layout") == "demo"
+
+    @property
+    def blended_fakes(self) -> bool:
+        """Whether val's fakes were blended from its real clips; False where the card is silent."""
+        return bool((self.calibration or {}).get("blended_fakes", False))
 
     def about(self, name: str, version: int | None) -> dict[str, Any]:
         """The model as answers name it: plain values.

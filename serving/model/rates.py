@@ -12,6 +12,16 @@ from preprocessing.support.section import Number, Section
 Rate = Annotated[Number, Field(ge=0.0001, le=0.5)]
 
 
+def percent(rate: float) -> str:
+    """A rate in words: six digits, and one decimal at least.
+
+    >>> percent(0.01), percent(0.0004)
+    ('1.0%', '0.04%')
+    """
+    text = f"{100 * rate:g}"
+    return f"{text}%" if "." in text else f"{text}.0%"
+
+
 class Rates(Section):
     """Error rates of verdicts; defaults of a model, which predictions may change."""
 

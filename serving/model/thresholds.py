@@ -16,10 +16,10 @@ import dataclasses
 import math
 
 from preprocessing.support.errors import UsageError
-from serving.model.aggregation import probability
+from serving.model.aggregation import probability, readable
 from serving.model.conformal import ConformalClips, ReferenceClips
 from serving.model.operating_points import OperatingPoints
-from serving.model.rates import Rates
+from serving.model.rates import Rates, percent
 
 FAKE, REAL, UNCERTAIN = "fake", "real", "uncertain"
 # Said where a model has no thresholds.
@@ -83,31 +83,40 @@ class Thresholds:
             return REAL
         return UNCERTAIN
 
-    def text(self) -> str:
-        """What the words mean, in a sentence; and what val is too small to show."""
+    def text(self, blended_fakes: bool = False) -> str:
+        """What the words mean, in a sentence; and what val is too small to show.
+
+        Args:
+          blended_fakes: whether val's fakes were blended from its real clips.
+        """
         if not self.guaranteed:
             return (
-                f"fake: above {_readable(self.fake_above_logit)}; real: below "
-                f"{_readable(self.real_below_logit)}; uncertain: else (chosen on val for equal "
-                f"errors and {self.false_positive_rate:.1%} of its real clips called fake; an "
+                f"fake: above {readable(self.fake_above_logit)}; real: below "
+                f"{readable(self.real_below_logit)}; uncertain: else (chosen on val for equal "
+                f"errors and {percent(self.false_positive_rate)} of its real clips called fake; an "
                 "earlier version exported the model, and nothing is promised for new clips)"
             )
+        fakes, fake_ones = (
+            ("fakes blended from val's real clips", "fakes blended from them")
+            if blended_fakes
+            else ("fakes", "fake ones")
+        )
         fake = (
             f"no clip is called fake, for {self._too_few('real', self.false_positive_rate)}"
             if self.fake_above_logit is None
-            else f"fake: above {_readable(self.fake_above_logit)}, where at most "
-            f"{self.false_positive_rate:.1%} of real clips are"
+            else f"fake: above {readable(self.fake_above_logit)}, where at most "
+            f"{percent(self.false_positive_rate)} of real clips are"
         )
         real = (
             f"no clip is called real, for {self._too_few('fake', self.miss_rate)}"
-            if self.real_below_logit is None
-            else f"real: below {_readable(self.real_below_logit)}, where at most "
-            f"{self.miss_rate:.1%} of fakes are"
+            if self.real_below_logit is None or self.miss_rate is None
+            else f"real: below {readable(self.real_below_logit)}, where at most "
+            f"{percent(self.miss_rate)} of {fakes} are"
         )
         return (
             f"{fake}; {real}; uncertain: else (for clips like those of validation: "
-            f"{self.real_clips} real ones in {self.real_clusters} and {self.fake_clips} fake ones "
-            f"in {self.fake_clusters} clusters of persons)"
+            f"{self.real_clips} real ones in {self.real_clusters} and {self.fake_clips} "
+            f"{fake_ones} in {self.fake_clusters} clusters of persons)"
         )
 
     def _too_few(self, name: str, rate: float | None) -> str:
@@ -115,9 +124,12 @@ class Thresholds:
         clips = self.real_clips if name == "real" else self.fake_clips
         if not rate or not clusters:
             return f"val has no {name} clip"
+        # Rounded up: what is below cannot be shown.
+        steps = 1_000 if clusters < 100 else 10_000
+        least = math.ceil(steps / (clusters + 1)) / steps
         return (
-            f"{clusters} clusters of {name} clips cannot show {rate:.1%}: it takes "
-            f"{math.ceil(1 / rate - 1e-9) - 1}, and theirs show {1 / (clusters + 1):.1%} at least"
+            f"{clusters} clusters of {name} clips cannot show {percent(rate)}: it takes "
+            f"{math.ceil(1 / rate - 1e-9) - 1}, and theirs show {percent(least)} at least"
             if clips
             else f"val has no {name} clip"
         )
@@ -199,11 +211,3 @@ def earlier_thresholds(
 
 def _sizes(clips: ReferenceClips) -> tuple[int, int]:
     return len(clips.values), clips.clusters
-
-
-def _readable(logit: float | None) -> str:
-    """P(fake) of a logit in three digits; the logit itself where those say only 0 or 1."""
-    if logit is None:
-        return "none"
-    text = f"{float(probability(logit)):.3f}"
-    return f"{text} (logit {logit:.4g})" if text in ("0.000", "1.000") else text

@@ -25,7 +25,7 @@ from serving.model.familiarity import (
 )
 from serving.model.operating_points import OperatingPoints
 from serving.model.outputs import CropOutputs
-from serving.model.rates import Rates
+from serving.model.rates import Rates, percent
 from serving.model.thresholds import (
     NO_BAND,
     Thresholds,
@@ -73,6 +73,8 @@ class Wording:
       rates: that the words keep to.
       points: of a card of an earlier version, from which its thresholds follow; else None.
       windows: of val's real clips, from which segments follow; None for a card without them.
+      blended_fakes: whether the fakes of `clips` were blended from val's real clips, so that the
+        miss rate holds for such fakes only.
     """
 
     thresholds: Thresholds | None = None
@@ -82,6 +84,7 @@ class Wording:
     rates: Rates = dataclasses.field(default_factory=Rates)
     points: OperatingPoints | None = None
     windows: WindowClips | None = None
+    blended_fakes: bool = False
 
     @classmethod
     def of(
@@ -109,6 +112,7 @@ class Wording:
             rates=model_card.verdict or Rates(),
             points=model_card.operating_points if clips is None else None,
             windows=model_card.windows,
+            blended_fakes=model_card.blended_fakes,
         )
         return wording.at(false_positive_rate, miss_rate)
 
@@ -210,13 +214,13 @@ class Wording:
                 f"{NOT_A_VERDICT}; its scores show that the program works, and say nothing about "
                 "real videos"
             )
-        text = self.thresholds.text() if self.thresholds else NO_BAND
+        text = self.thresholds.text(self.blended_fakes) if self.thresholds else NO_BAND
         if self.familiarity is None:
             return text
         return (
             f"{text}; {UNFAMILIAR}: unlike the training's crops, as at most "
-            f"{self.rates.unfamiliar_rate:.1%} of clips like those of validation are; its score "
-            "means nothing"
+            f"{percent(self.rates.unfamiliar_rate)} of clips like those of validation are; its "
+            "score means nothing"
         )
 
 

@@ -44,8 +44,9 @@ from pydantic import model_validator
 
 from preprocessing.support.record import Record
 from preprocessing.support.section import SectionError
-from serving.model.aggregation import probability
+from serving.model.aggregation import probability, readable
 from serving.model.conformal import ReferenceClips
+from serving.model.rates import percent
 
 # Of a track's crops that a window has: the shortest forgery that is looked for.
 SHARE = 0.2
@@ -85,7 +86,7 @@ class WindowClips(Record):
         if limit is None:
             return (
                 f"no clip has segments, for {self.real.clusters} clusters of real clips cannot "
-                f"show {rate:.1%}"
+                f"show {percent(rate)}"
             )
         short = (
             f"; tracks of fewer than {self.least_crops} faces have none"
@@ -94,7 +95,7 @@ class WindowClips(Record):
         )
         return (
             f"segments: within {self.share:.0%} of a track's frames or more whose mean is above "
-            f"{float(probability(limit)):.3f}, which at most {rate:.1%} of real clips have{short}"
+            f"{readable(limit)}, which at most {percent(rate)} of real clips have{short}"
         )
 
 

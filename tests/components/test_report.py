@@ -218,6 +218,26 @@ def test_epochs_have_no_halves():
     assert labels[2] == "epoch"
 
 
+def _calibration_row(**calibration) -> str:
+    """What the model card of a report says of the calibration."""
+    model = {**data(crops())["model"], "offset": 0.0, "calibration": calibration}
+    return dict(background.card(model))["Calibration"]
+
+
+def test_the_calibration_says_which_fakes_it_was_fitted_on():
+    clips = {"real": 30, "fake": 40}
+    assert "fitted on the 30 real and 40 fake clips of val," in _calibration_row(**clips)
+    ordinary = _calibration_row(**clips, blended_fakes=False)
+    assert ordinary == _calibration_row(**clips)
+    blended = _calibration_row(**clips, blended_fakes=True)
+    assert "fitted on the 30 real clips of val and 40 fakes blended from them," in blended
+
+
+def test_a_val_of_one_class_calibrated_nothing():
+    assert _calibration_row(real=0, fake=4) == "not calibrated: val has no real clip"
+    assert _calibration_row(real=4, fake=0) == "not calibrated: val has no fake clip"
+
+
 def test_training_without_a_measurable_auc_leaves_that_panel_out():
     rows = [
         {"epoch": epoch, "loss": 0.5, "val_loss": 0.6, "val_auc": float("nan")} for epoch in (1, 2)

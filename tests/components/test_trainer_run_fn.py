@@ -29,6 +29,7 @@ from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 from serving.model import card
 from serving.model.aggregation import probability
+from serving.model.verdict import Wording
 
 pytestmark = pytest.mark.integration
 
@@ -195,6 +196,7 @@ def test_calibration_is_fitted_on_the_clips_of_val_and_exported_for_crops(workbe
         "unit": "clip",
         "real": int((clip_labels == 0).sum()),
         "fake": int((clip_labels == 1).sum()),
+        "blended_fakes": False,
         "prior": 0.5,
         "shares_split_with": ["epoch", "conformal", "windows", "familiarity"],
     }
@@ -329,6 +331,21 @@ def test_val_without_a_real_crop_is_refused_where_all_fakes_are_made_of_real_one
     training = {"pseudo_fakes": "self_blended", "pseudo_fake_share": 1.0}
     with pytest.raises(UsageError, match="the val split holds no real crop"):
         workbench.train(tmp_path / "out", training=training, records=tmp_path)
+
+
+def test_the_card_says_that_val_was_given_blended_fakes(workbench, trained, tmp_path):
+    training = {"pseudo_fakes": "self_blended", "epochs": 1, "steps_per_epoch": 2}
+    folder = workbench.train(tmp_path, training=training)
+    blended, ordinary = card.read(folder), card.read(trained)
+    assert blended.calibration["fake"] == blended.calibration["real"] > 0
+    fakes = "fakes blended from val's real clips"
+    few = "fakes blended from them in"
+    # A rate that so few clips can show.
+    texts = [Wording.of(of_card, miss_rate=0.3).meaning() for of_card in (blended, ordinary)]
+    assert f"where at most 30.0% of {fakes} are" in texts[0]
+    assert few in texts[0]
+    assert "where at most 30.0% of fakes are" in texts[1]
+    assert few not in texts[1]
 
 
 @pytest.mark.parametrize("with_fakes", [False, True])

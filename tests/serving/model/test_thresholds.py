@@ -102,6 +102,26 @@ def test_the_text_says_rates_thresholds_and_clips():
     )
 
 
+def test_small_rates_are_told_in_full():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 3000)
+    logits = rng.normal(size=6000) + labels
+    text = fitted(logits, labels, false_positive_rate=0.0004, miss_rate=0.0015).text()
+    assert "where at most 0.04% of real clips are" in text
+    assert "where at most 0.15% of fakes are" in text
+    few = fitted(logits[2700:3300], labels[2700:3300], false_positive_rate=0.0004).text()
+    assert "300 clusters of real clips cannot show 0.04%: it takes 2499" in few
+    assert "and theirs show 0.34% at least" in few
+    points = OperatingPoints.from_dict(OLD_CARD["operating_points"])
+    assert "0.1% of its real clips called fake" in earlier_thresholds(points, 0.001).text()
+
+
+def test_blended_fakes_are_told_from_fakes():
+    text = band(0.4978, -0.0101).text(blended_fakes=True)
+    assert "at most 5.0% of fakes blended from val's real clips are; uncertain" in text
+    assert "400 real ones in 300 and 200 fakes blended from them in 100 clusters" in text
+
+
 def test_a_class_that_val_lacks_is_said():
     found = fitted([1.0, 2.0], [1, 1])
     assert {found.verdict(logit) for logit in (-9.0, 0.0, 9.0)} == {"uncertain"}

@@ -186,7 +186,10 @@ def test_too_few_real_clips_show_no_segment():
     few = own(np.zeros(18))
     assert partly(few, np.full(8, 99.0), timed(8), 0.05).segments == ()
     assert "18 clusters of real clips cannot show 5.0%" in few.text(0.05)
+    assert "18 clusters of real clips cannot show 0.04%" in few.text(0.0004)
     assert "which at most 5.0% of real clips have" in own().text(0.05)
+    saturated = own(np.full(99, 9.0)).text(0.015)
+    assert "whose mean is above 1.000 (logit 9), which at most 1.5% of real clips" in saturated
     enough = own(np.zeros(19))
     assert len(partly(enough, np.full(8, 99.0), timed(8), 0.05).segments) == 1
 

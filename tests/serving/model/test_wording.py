@@ -27,6 +27,24 @@ def test_real_data_gives_the_words_of_the_thresholds():
     assert wording.meaning() == wording.thresholds.text()
 
 
+def test_a_card_of_blended_fakes_promises_a_miss_rate_of_such_only():
+    calibration = {"real": 100, "fake": 100, "blended_fakes": True}
+    blended = Wording.of(ModelCard.from_dict({**CARD, "calibration": calibration}))
+    assert "at most 5.0% of fakes blended from val's real clips are" in blended.meaning()
+    assert blended.at(miss_rate=0.2).meaning() == blended.at(miss_rate=0.2).thresholds.text(True)
+    for calibration in (None, {"real": 100, "fake": 100}):
+        ordinary = Wording.of(ModelCard.from_dict({**CARD, "calibration": calibration}))
+        assert "at most 5.0% of fakes are" in ordinary.meaning()
+
+
+def test_an_unfamiliar_rate_is_told_in_full():
+    familiarity = {"distances": {"values": [1.0], "cluster_sizes": [1]}}
+    rates = {"unfamiliar_rate": 0.0004}
+    values = {**CARD, "familiarity": familiarity, "verdict": rates}
+    meaning = Wording.of(ModelCard.from_dict(values)).meaning()
+    assert "as at most 0.04% of clips like those of validation are" in meaning
+
+
 def test_without_thresholds_there_is_no_word():
     assert Wording().word(3.0) == ""
     assert Wording().meaning() == NO_BAND
