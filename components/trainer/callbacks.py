@@ -110,11 +110,39 @@ class Validation:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class KeptEpoch:
+    """An epoch whose weights are kept.
+
+    Attributes:
+      validation: what it measured.
+      weights: of the model.
+      logits: float64 [crops], that the weights gave in validation.
+    """
+
+    validation: Validation
+    weights: list[np.ndarray]
+    logits: np.ndarray
+
+    def arrays(self, name: str) -> dict[str, list[np.ndarray]]:
+        """The arrays that `of` needs, under names that begin with `name`."""
+        return {f"{name} weights": self.weights, f"{name} logits": [self.logits]}
+
+    @classmethod
+    def of(
+        cls, name: str, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]
+    ) -> KeptEpoch:
+        """The reverse of `arrays`; `values` are those of the validation."""
+        (logits,) = arrays[f"{name} logits"]
+        return cls(Validation(**values), arrays[f"{name} weights"], logits)
+
+
 class BestEpoch(keras.callbacks.Callback):
     """Validates after every epoch, keeps the best weights, stops when nothing gets better.
 
     Best is the highest AUC per clip; of equal ones, and where the split has one class only, the
-    lowest loss per crop.
+    lowest loss per crop. Patience counts epochs of this phase alone: one that begins to train other
+    layers may fall behind the phase before it at first.
 
     Args:
       validate: measures the model's weights, and gives the logits too; may change statistics of
@@ -122,10 +150,10 @@ class BestEpoch(keras.callbacks.Callback):
       patience: epochs without a better AUC before training stops; 0 never stops.
       rows: each epoch appends a row for the history to it.
       phase: name of the phase, for the rows.
+      earlier: the best epoch of the phases before; None where there are none.
 
     Attributes:
       phase: as given.
-      best: the best Validation so far, or None.
     """
 
     def __init__(
@@ -134,6 +162,7 @@ class BestEpoch(keras.callbacks.Callback):
         patience: int,
         rows: list[dict[str, Any]],
         phase: str,
+        earlier: KeptEpoch | None = None,
     ):
         super().__init__()
         self._validate = validate
@@ -141,10 +170,9 @@ class BestEpoch(keras.callbacks.Callback):
         self._rows = rows
         self.phase = phase
         self._stale = 0
-        self._weights: list[np.ndarray] = []
-        self._logits = np.empty(0)
+        self._earlier = earlier
+        self._kept: KeptEpoch | None = None
         self._started = 0.0
-        self.best: Validation | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clock."""
@@ -164,11 +192,9 @@ class BestEpoch(keras.callbacks.Callback):
             weights = self.model.get_weights()
             optimizer.finalize_variable_values(self.model.trainable_variables)
         validation, logits = self._validate()
-        if self.best is None or _rank(validation) > _rank(self.best):
+        if self._kept is None or _rank(validation) > _rank(self._kept.validation):
             self._stale = 0
-            self.best = validation
-            self._logits = logits
-            self._weights = self.model.get_weights()
+            self._kept = KeptEpoch(validation, self.model.get_weights(), logits)
         else:
             self._stale += 1
             if self.finished:
@@ -188,27 +214,32 @@ class BestEpoch(keras.callbacks.Callback):
             }
         )
 
-    def restore(self, model: keras.Model) -> np.ndarray:
-        """Gives the model the weights of the best epoch; returns the logits they gave."""
-        model.set_weights(self._weights)
-        self._weights = []
-        return self._logits
+    def restore(self, model: keras.Model) -> KeptEpoch:
+        """Gives the model the weights of the best epoch of all phases so far; returns the epoch."""
+        epochs = [epoch for epoch in (self._earlier, self._kept) if epoch is not None]
+        # Of equal ones the first.
+        best = max(epochs, key=lambda epoch: _rank(epoch.validation))
+        model.set_weights(best.weights)
+        return best
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
         """The arrays that `go_on` needs."""
-        return {"best": self._weights, "logits": [self._logits]}
+        earlier = self._earlier.arrays("earlier") if self._earlier else {}
+        return {**cast("KeptEpoch", self._kept).arrays("best"), **earlier}
 
     def values(self) -> dict[str, Any]:
         """The plain values that `go_on` needs."""
-        return {
-            "stale": self._stale,
-            "validation": dataclasses.asdict(cast("Validation", self.best)),
-        }
+        best, earlier = (
+            dataclasses.asdict(epoch.validation) if epoch else None
+            for epoch in (self._kept, self._earlier)
+        )
+        return {"stale": self._stale, "best": best, "earlier": earlier}
 
     def go_on(self, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]) -> None:
         """Takes over what another BestEpoch knew of the same training; `rows` are the caller's."""
-        self._weights, (self._logits,) = arrays["best"], arrays["logits"]
-        self._stale, self.best = values["stale"], Validation(**values["validation"])
+        self._stale, self._kept = values["stale"], KeptEpoch.of("best", arrays, values["best"])
+        if values["earlier"]:
+            self._earlier = KeptEpoch.of("earlier", arrays, values["earlier"])
 
 
 class Progress(keras.callbacks.Callback):

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from components.trainer.callbacks import (
     BestEpoch,
+    KeptEpoch,
     Progress,
     RateSchedule,
     Validation,
@@ -38,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 WEIGHTS = "network.weights.h5"
 # The largest batch of inference: what follows from it is memory, not the result.
 _EVALUATION_BATCH = 32
+_HEAD, _ALL_LAYERS = "head", "all layers"
 _SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}
 
 
@@ -88,7 +90,7 @@ class Training:
         self._twin = twin
 
     def run(self) -> np.ndarray:
-        """Trains; the model ends with the weights of its best epoch.
+        """Trains; the model ends with the weights of its best epoch, of whichever phase.
 
         Returns:
           float64 [crops], the logits of the validation crops, not yet calibrated.
@@ -98,17 +100,19 @@ class Training:
         """
         config = self._config
         stored = self._state.load()
+        best: KeptEpoch | None = None
         with fast_graphs(), self._strategy.scope():
-            if config.head_epochs:
+            # A state of the phase after the head holds the head's best epoch.
+            if config.head_epochs and not (stored and stored[1]["phase"] == _ALL_LAYERS):
                 constant = lambda step, steps: config.head_learning_rate  # noqa: E731
-                logits = self._phase("head", config.head_epochs, constant, stored)
+                best = self._phase(_HEAD, config.head_epochs, constant, stored)
             schedule = _SCHEDULES[config.schedule]
             rate = lambda step, steps: schedule(  # noqa: E731
                 step, steps, config.learning_rate, config.warmup_fraction
             )
-            logits = self._phase("all layers", config.epochs, rate, stored)
+            best = self._phase(_ALL_LAYERS, config.epochs, rate, stored, best)
         self._sync()
-        return logits
+        return best.logits
 
     def validation_logits(self) -> np.ndarray:
         """Logits of the validation crops, float64 [crops], in the store's order."""
@@ -141,25 +145,33 @@ class Training:
         epochs: int,
         rate: Callable[[int, int], float],
         stored: tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None,
-    ) -> np.ndarray:
-        """Trains; `rate` gives the rate of a step of so many. Returns what `run` does."""
-        if stored and stored[1]["phase"] != name:
-            if name == "head":  # It was finished: the state is of the phase after it.
-                return np.empty(0)
-            stored = None
+        earlier: KeptEpoch | None = None,
+    ) -> KeptEpoch:
+        """Trains; the model ends with the weights of the best epoch of this phase and `earlier`.
+
+        Args:
+          name: of the phase.
+          epochs: of the phase.
+          rate: gives the rate of a step of so many.
+          stored: state to go on from, where it is of this phase.
+          earlier: the best epoch of the phase before.
+
+        Returns:
+          The best epoch.
+        """
         config, model = self._config, self._model
         # The number of epochs before tells the phases' draws apart.
-        draws = 0 if name == "head" else config.head_epochs
+        draws = 0 if name == _HEAD else config.head_epochs
         sampler = self._sampler(draws)
         steps = config.steps_per_epoch or sampler.steps_per_pass
         total = epochs * steps
         self._compile(name, rate(0, total))
         done, recalibrate = 0, None
-        best = BestEpoch(lambda: validate(), config.patience, self.rows, name)
-        if stored:
+        best = BestEpoch(lambda: validate(), config.patience, self.rows, name, earlier)
+        if stored and stored[1]["phase"] == name:
             done = self._restore(best, *stored)
             _LOG.info("phase %s goes on after epoch %d", name, done)
-        if name != "head" and config.batch_norm == "momentum" and config.recalibration_steps:
+        if name != _HEAD and config.batch_norm == "momentum" and config.recalibration_steps:
             skipped = done * config.recalibration_steps
             batches = iter(self._batches(-1, skipped))
             recalibrate = Recalibration(model, batches, config.recalibration_steps)
@@ -189,15 +201,15 @@ class Training:
                 )
             except tf.errors.ResourceExhaustedError as error:
                 raise out_of_memory(config.batch_size, error) from error
-        logits = best.restore(model)
-        _LOG.info("phase %s: best epoch has %s", name, best.best)
-        return logits
+        kept = best.restore(model)
+        _LOG.info("after phase %s the best epoch has %s", name, kept.validation)
+        return kept
 
     def _compile(self, phase: str, rate: float) -> None:
         config, model = self._config, self._model
         prepare_phase(
             model,
-            phase == "head",
+            phase == _HEAD,
             config.batch_norm,
             config.batch_norm_momentum,
             config.unfreeze_from,

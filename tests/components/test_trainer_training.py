@@ -21,11 +21,12 @@ from trainer_workbench import MODEL, load_network
 
 from components.trainer import run_fn, setup
 from components.trainer.callbacks import BestEpoch, Validation
-from components.trainer.config import TrainingConfig
+from components.trainer.config import ModelConfig, TrainingConfig
 from components.trainer.hardware import check_batch_size, dtype_policy, out_of_memory, use_xla
 from components.trainer.optimizer import build_optimizer
 from components.trainer.training_state import TrainingState
 from preprocessing.support.errors import UsageError
+from serving.model import card
 
 pytestmark = pytest.mark.integration
 
@@ -64,8 +65,12 @@ bench.train(Path({str(output)!r}), model={{"dropout": 0.3}}, training={training!
     return subprocess.Popen([sys.executable, "-c", program], stdout=log, stderr=log)
 
 
-def _best_epoch(scores: list[tuple[float, float]]) -> tuple[int, int]:
+def _best_epoch(scores: list[tuple[float, float]], phases: int = 1) -> tuple[int, int]:
     """Trains an epoch for each (AUC per clip, loss per crop) that the validation then gives.
+
+    Args:
+      scores: of the epochs.
+      phases: among which these are divided.
 
     Returns:
       The epoch whose weights are restored and the one whose logits are, which must be the same.
@@ -79,9 +84,13 @@ def _best_epoch(scores: list[tuple[float, float]]) -> tuple[int, int]:
         weights.append(model.get_weights())
         return Validation(loss, 0.5, math.nan, 0.5, clip_auc), np.array([epoch])
 
-    best = BestEpoch(validate, patience=0, rows=[], phase="test")
-    model.fit(np.ones([8, 2]), np.ones([8, 1]), epochs=len(scores), callbacks=[best], verbose=0)
-    (logits,) = best.restore(model)
+    kept = None
+    for phase in range(phases):
+        best = BestEpoch(validate, patience=0, rows=[], phase=str(phase), earlier=kept)
+        epochs = len(scores) // phases
+        model.fit(np.ones([8, 2]), np.ones([8, 1]), epochs=epochs, callbacks=[best], verbose=0)
+        kept = best.restore(model)
+    (logits,) = kept.logits
     (restored,) = (
         epoch
         for epoch, values in enumerate(weights)
@@ -101,6 +110,56 @@ def _best_epoch(scores: list[tuple[float, float]]) -> tuple[int, int]:
 )
 def test_the_best_epoch_has_the_highest_auc_and_then_the_lowest_loss(scores, best):
     assert _best_epoch(scores) == (best, best)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([(0.7, 0.1), (0.9, 0.5), (0.8, 0.1), (0.7, 0.1)], 1),
+        ([(0.7, 0.1), (0.8, 0.5), (0.7, 0.1), (0.9, 0.6)], 3),
+        ([(0.7, 0.1), (0.9, 0.5), (0.9, 0.5), (0.7, 0.1)], 1),
+    ],
+)
+def test_the_best_epoch_is_that_of_all_phases(scores, best):
+    assert _best_epoch(scores, phases=2) == (best, best)
+
+
+def test_the_best_epoch_of_the_head_is_kept_where_all_layers_get_worse(
+    workbench, trained, tmp_path, monkeypatch
+):
+    """As by a training that was killed after its first epoch of all layers."""
+
+    class Killed(TrainingState):
+        def save(self, arrays, values):
+            super().save(arrays, values)
+            if values["phase"] == "all layers":
+                raise KeyboardInterrupt
+
+    training = {
+        "batch_norm": "freeze",
+        "head_epochs": 1,
+        "head_learning_rate": 0.1,
+        "steps_per_epoch": 3,
+        "learning_rate": 0.3,
+        "schedule": "constant",
+    }
+    model, state = {"weights": str(trained)}, tmp_path / "state"
+    with monkeypatch.context() as patch:
+        patch.setattr(run_fn, "TrainingState", Killed)
+        with pytest.raises(KeyboardInterrupt):
+            workbench.train(tmp_path / "again", model, training, state_dir=state)
+    for name, folder in (("again", state), ("whole", "")):
+        workbench.train(tmp_path / name, model, training, state_dir=folder)
+        head, *others = _history(tmp_path / name)
+        assert head["val_clip_auc"] > max(row["val_clip_auc"] for row in others)
+        validation = card.read(tmp_path / name / "Format-Serving").validation
+        assert validation["clip_auc"] == pytest.approx(head["val_clip_auc"])
+    weights = [
+        load_network(tmp_path / name / "logs", ModelConfig(**MODEL)).get_weights()
+        for name in ("again", "whole")
+    ]
+    for again, whole in zip(*weights, strict=True):
+        np.testing.assert_allclose(again, whole, atol=1e-5)
 
 
 def test_a_killed_training_ends_as_if_it_had_not_been(workbench, tmp_path):
@@ -298,7 +357,6 @@ def test_batches_are_divided_in_pairs():
 
 
 def test_only_the_blocks_from_the_named_one_on_are_trained(workbench, tmp_path):
-    from components.trainer.config import ModelConfig
     from components.trainer.model import build_model, network_of
 
     weights = tmp_path / "tiny.weights.h5"
