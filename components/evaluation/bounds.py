@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import decimal
 import math
 import re
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ from preprocessing.support.nearest import nearest
 AUC_CHANGE = "auc against the last blessed model"
 AUC_CHANGE_LOW = "auc against the last blessed model, low end of the 95% interval"
 AT_LEAST, AT_MOST = ">=", "<="
+# Decimals that tell any two measures apart.
+_MOST_DIGITS = 16
 
 _BOUND = re.compile(
     r"(?:(?P<key>\w+)\s*(?:=\s*(?P<value>[^:]+?))?\s*:)?"
@@ -112,10 +115,27 @@ class Row:
         """The line in words."""
         name = f"{self.level} {self.metric}" + (f" of {self.slice}" if self.slice else "")
         if not math.isfinite(self.value):
-            return f"{name} {self.relation} {self.bound:.3f}: not measured ({self.reason})"
+            return f"{name} {self.relation} {self.bound_text()}: not measured ({self.reason})"
         relation = "<" if self.relation == AT_LEAST else ">"
-        value, bound = _distinct_texts(self.value, self.bound)
+        value, bound = self.value_text(), self.bound_text()
         return f"{name} {value} {self.relation if self.held else relation} {bound}"
+
+    def value_text(self) -> str:
+        """The value, with as many digits as tell it from the bound; NaN is `nan`."""
+        return f"{self.value:.{self._digits()}f}"
+
+    def bound_text(self) -> str:
+        """The bound, with as many digits as the value."""
+        return f"{self.bound:.{self._digits()}f}"
+
+    def _digits(self) -> int:
+        """Decimals that write the bound in full and tell the value from it, three at least."""
+        exponent = decimal.Decimal(repr(self.bound)).as_tuple().exponent
+        digits = range(min(max(3, -int(exponent)), _MOST_DIGITS), _MOST_DIGITS + 1)
+        if not math.isfinite(self.value) or self.value == self.bound:
+            return digits[0]
+        differ = (n for n in digits if f"{self.value:.{n}f}" != f"{self.bound:.{n}f}")
+        return next(differ, digits[0])
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; None instead of NaN."""
@@ -194,12 +214,3 @@ def contradiction(bounds: Iterable[Bound]) -> str:
                     "one of the two bounds"
                 )
     return ""
-
-
-def _distinct_texts(value: float, bound: float) -> tuple[str, str]:
-    """Both with as many digits as make them differ, at least three."""
-    for digits in range(3, 17):
-        texts = f"{value:.{digits}f}", f"{bound:.{digits}f}"
-        if texts[0] != texts[1]:
-            return texts
-    return f"{value:.3f}", f"{bound:.3f}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from components.evaluation.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row
 from components.evaluation.config import GateConfig, bounds_of
 from components.evaluation.measurement import find
@@ -22,13 +24,14 @@ def judge_clips(
     Args:
       gate: the bounds.
       slices: of the test split's clips, see `measurement.measure_split`.
-      finite_share: share of the crops whose score is a number.
+      finite_share: share of the crops whose score is a number; NaN without crops.
       comparison: with the last blessed model, see `measurement.compare`; None without one.
 
     Returns:
       A row for each bound and slice. What could not be measured never holds.
     """
-    rows = [Row.of(LEVEL, Bound(FINITE, 1.0), "", finite_share, "nothing was scored")]
+    note = "nothing was scored" if math.isnan(finite_share) else ""
+    rows = [Row.of(LEVEL, Bound(FINITE, 1.0), "", finite_share, note)]
     for bound in bounds_of(gate):
         rows += _rows(bound, slices)
     if comparison is not None:

@@ -39,17 +39,17 @@ def build(sources: Sources, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = gather(sources)
-    pictures = Pictures()
+    # Where a score is not a number, no order tells the most confident ones.
+    mistakes = _mistakes(sources) if data["curves"] else []
+    sheet: list[tuple[int, bytes]] = []
+    contact = b""
     if sources.records:
-        mistakes = _mistakes(sources) if data["curves"] else []
-        sheet: list[tuple[int, bytes]] = []
-        contact = b""
         if sources.extraction:
             with contextlib.suppress(FileNotFoundError):
                 contact = (Path(sources.extraction) / "contact_sheet.png").read_bytes()
         if not contact:
             sheet = wrong.contact_sheet(sources.records, _SHEET)
-        pictures = Pictures(mistakes, sheet, contact)
+    pictures = Pictures(mistakes, sheet, contact)
     data["mistakes"] = [mistake.row for mistake in pictures.mistakes]
     with replacing(folder / DATA) as file:
         json.dump(data, file, indent=1, default=str)
@@ -64,8 +64,8 @@ def _mistakes(sources: Sources) -> list[wrong.Mistake]:
         for level in ("crops", "tracks", "clips")
     )
     mistakes = wrong.worst(crops, tracks, clips, n=_MISTAKES)
-    if not mistakes:
-        return []
+    if not (mistakes and sources.records):
+        return mistakes
     with _scorer(sources.model) as score:
         return wrong.with_pictures(mistakes, sources.records, score)
 

@@ -43,8 +43,21 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
         faces=background.faces(data["extraction"], pictures),
         training=background.training(data["history"]),
         card=background.card(model),
-        configuration=json.dumps(data["config"] or model, indent=1, sort_keys=True),
+        configuration=json.dumps(_configuration(data["config"], model), indent=1, sort_keys=True),
     )
+
+
+def _configuration(config: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    """That of the run with the values that were trained with; the model card where there is none.
+
+    Args:
+      config: plain values; a Tuner's replace those of its sections `model` and `training`.
+      model: the model card, whose sections of these names hold what the Trainer took.
+    """
+    if not config:
+        return model
+    trained = {name: model[name] for name in ("model", "training") if model.get(name)}
+    return {**config, **trained}
 
 
 def _badge(data: dict[str, Any]) -> dict[str, str] | None:
@@ -73,8 +86,8 @@ def _gate_row(row: Row) -> list[Any]:
     return [
         f"{row.metric.replace('auc', 'AUC')}{of_slice}",
         row.level,
-        f"{'≥' if row.relation == AT_LEAST else '≤'} {row.bound:.3f}",
-        number(row.value) if is_number else f"not measured: {row.reason}",
+        f"{'≥' if row.relation == AT_LEAST else '≤'} {row.bound_text()}",
+        row.value_text() if is_number else f"not measured: {row.reason}",
         {"text": "held" if row.held else "not held", "css": "good" if row.held else "bad"},
     ]
 

@@ -1,5 +1,7 @@
 """The page of a run: what it says, and that nothing in it can break."""
 
+import html
+import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.evaluation.bounds import AT_MOST, Bound, Row
 from components.evaluation.measurement import measure_split
 from components.evaluation.scores import CROP_COLUMNS, clip_tables
 from components.report import background, charts
@@ -116,6 +119,55 @@ def test_a_model_of_made_data_calls_nothing_fake_or_real_without_the_warning():
     called = [line for line in lines if re.search("called (real|fake)", line)]
     assert called
     assert all(NOT_A_VERDICT in line for line in called)
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "cells"),
+    [
+        (Bound("auc", 0.9), 0.89974, ["≥ 0.9000", "0.8997", "not held"]),
+        (Bound("brier", 0.0004, relation=AT_MOST), 0.00036, ["≤ 0.00040", "0.00036", "held"]),
+        (Bound("auc", 0.9), 0.95, ["≥ 0.900", "0.950", "held"]),
+    ],
+)
+def test_the_gate_shows_digits_that_tell_value_and_bound_apart(bound, value, cells):
+    content = {**data(crops()), "gate": [Row.of("clip", bound, "", value, "").as_json()]}
+    text = render(content, Pictures())
+    (row,) = (line for line in _rows(text) if line[0] == bound.metric.replace("auc", "AUC"))
+    assert row[2:] == cells
+
+
+def _rows(page: str) -> list[list[str]]:
+    """The texts of the cells of the first table."""
+    table = ElementTree.fromstring(re.search("<table.*?</table>", page, re.S)[0])
+    return [["".join(cell.itertext()) for cell in row.iter("td")] for row in table.iter("tr")][1:]
+
+
+def test_the_configuration_is_what_was_trained_with():
+    """A Tuner's values replace those that the run was given."""
+    content = data(crops())
+    given = {"learning_rate": 0.25, "epochs": 3}
+    content["config"] = {"name": "r", "model": {"dropout": 0.5}, "training": given, "tuner": {}}
+    content["model"]["training"] = {**given, "learning_rate": 0.125}
+    shown = _configuration(render(content, Pictures()))
+    assert shown["training"] == {"learning_rate": 0.125, "epochs": 3}
+    assert shown["model"] == {"dropout": 0.5}, "a card without the section says nothing of it"
+    assert list(shown) == sorted(content["config"])
+    assert _configuration(render({**content, "config": {}}, Pictures())) == content["model"]
+
+
+def _configuration(page: str) -> dict:
+    return json.loads(
+        html.unescape(re.search("Configuration</summary><pre>(.*?)</pre>", page, re.S)[1])
+    )
+
+
+def test_mistakes_that_were_not_looked_for_are_not_denied():
+    none = "No test clip is on the wrong side of 0.5"
+    content = data(crops())
+    assert none in render(content, Pictures())
+    text = render({**content, "curves": None, "confusion": []}, Pictures())
+    assert none not in text
+    assert "Not looked for: no test clip has a score, or one has a score that is not" in text
 
 
 def test_a_measure_that_an_earlier_version_did_not_have_is_left_out():

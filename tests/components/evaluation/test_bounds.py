@@ -166,6 +166,11 @@ def test_digits_tell_value_and_bound_apart():
     row = Row.of("clip", Bound("auc", 0.8), "", 0.79996, "")
     assert row.text() == "clip auc 0.79996 < 0.80000"
     assert Row.of("clip", Bound("auc", 0.8), "", 0.8, "").text() == "clip auc 0.800 >= 0.800"
+    small = Bound("brier", 0.0004, relation=AT_MOST)
+    assert Row.of("clip", small, "", 0.0004, "").text() == "clip brier 0.0004 <= 0.0004"
+    assert Row.of("clip", small, "", 0.00036, "").text() == "clip brier 0.00036 <= 0.00040"
+    none = Row.of("clip", small, "", None, "no fake")
+    assert none.text() == "clip brier <= 0.0004: not measured (no fake)"
 
 
 OLD_ROW = {"level": "clip", "slice": "", "metric": "auc", "bound": 0.9, "value": None}

@@ -69,9 +69,12 @@ def test_no_score_at_all_refuses_with_its_reason():
     assert row.reason == "nothing was scored"
 
 
-@pytest.mark.parametrize(("share", "held"), [(1.0, True), (0.999, False)])
-def test_every_score_must_be_finite(share, held):
-    assert judge_clips(GATE, slices(), share, None)[0].held is held
+@pytest.mark.parametrize(
+    ("share", "held", "reason"), [(1.0, True, ""), (0.99, False, "below the bound")]
+)
+def test_every_score_must_be_finite(share, held, reason):
+    row = judge_clips(GATE, slices(), share, None)[0]
+    assert (row.held, row.reason) == (held, reason)
 
 
 def test_a_measure_that_is_missing_refuses_with_the_note_of_the_measure():
