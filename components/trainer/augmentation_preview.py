@@ -126,7 +126,9 @@ def open_crops(data: str, extraction: CropSettings) -> Iterator[CropStore]:
         with CropStore([f"{records}/*.gz"], "train", extraction) as store:
             yield store
         return
-    pictures = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
+    pictures = sorted(
+        path for path in root.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()
+    )
     if not pictures:
         raise UsageError(
             f"{data} holds neither pictures ({', '.join(PICTURES)}) nor the face crops of "
@@ -134,7 +136,9 @@ def open_crops(data: str, extraction: CropSettings) -> Iterator[CropStore]:
         )
     with CropStore.of(_of_pictures(root, pictures), extraction) as store:
         if not len(store.table):
-            raise UsageError(f"none of the {len(pictures)} pictures in {data} can be decoded")
+            raise UsageError(
+                f"none of the {len(pictures)} pictures in {data} can be read and decoded"
+            )
         yield store
 
 
@@ -150,7 +154,10 @@ def _find_records(root: Path) -> Path | None:
 def _of_pictures(root: Path, pictures: list[Path]) -> Iterator[dict[str, Any]]:
     # A sheet shows a few: an even choice of a large folder will do.
     for path in pictures[:: 1 + len(pictures) // _MAX_PICTURES]:
-        encoded = path.read_bytes()
+        try:
+            encoded = path.read_bytes()
+        except OSError:
+            continue
         if not encoded or cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) is None:
             continue
         relative = path.relative_to(root)

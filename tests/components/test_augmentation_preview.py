@@ -64,8 +64,13 @@ def test_each_strength_asked_for_has_its_rows(workbench, tmp_path):
 
 def test_pictures_are_shown_with_pseudo_fakes_as_trained_on(tmp_path):
     _write_faces(tmp_path / "faces", ["real"])
-    # One that cannot be decoded is no reason to fail.
-    (tmp_path / "faces" / "real" / "broken.png").write_bytes(b"\x89PNG")
+    # What cannot be decoded or read is no reason to fail.
+    folder = tmp_path / "faces" / "real"
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    (folder / "dangling.png").symlink_to(folder / "nowhere.png")
+    (folder / "folder.jpg").mkdir()
+    # A regular file, for stat; reading its first byte is an error whoever reads.
+    (folder / "unreadable.png").symlink_to("/proc/self/mem")
     write_preview(
         _config(pseudo_fakes="self_blended"),
         str(tmp_path / "faces"),
