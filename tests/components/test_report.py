@@ -10,15 +10,20 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
+from serving_support.words import CARD
 
+from components.evaluation import results
 from components.evaluation.bounds import AT_MOST, Bound, Row
 from components.evaluation.measurement import measure_split
 from components.evaluation.scores import CROP_COLUMNS, clip_tables
 from components.report import background, charts
+from components.report.build import build
 from components.report.curves import confusion, curves
+from components.report.data import Sources
 from components.report.mistakes import Mistake, occlusion, worst
 from components.report.page import Pictures, render
 from components.report.templating import fill
+from serving.model import card
 from serving.model.verdict import NOT_A_VERDICT, Wording
 
 
@@ -161,13 +166,31 @@ def _configuration(page: str) -> dict:
     )
 
 
-def test_mistakes_that_were_not_looked_for_are_not_denied():
-    none = "No test clip is on the wrong side of 0.5"
-    content = data(crops())
-    assert none in render(content, Pictures())
-    text = render({**content, "curves": None, "confusion": []}, Pictures())
-    assert none not in text
-    assert "Not looked for: no test clip has a score, or one has a score that is not" in text
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ("wrong", "The frame that spoke"),
+        ("right", "No test clip is on the wrong side"),
+        ("not a number", "Not looked for: no test"),
+    ],
+)
+def test_mistakes_are_denied_only_where_they_were_looked_for(tmp_path, scores, words):
+    table = crops()
+    if scores == "right":
+        table["logit"] = np.where(table["label"], 3.0, -3.0)
+    if scores == "not a number":
+        table.loc[0, "logit"] = math.nan
+    model, evaluation = tmp_path / "model", tmp_path / "evaluation"
+    (model / card.FILE).parent.mkdir(parents=True)
+    evaluation.mkdir()
+    (model / "saved_model.pb").touch()
+    (model / card.FILE).write_text(json.dumps(CARD))
+    results.write_scores(evaluation, "test", table)
+    results.write(evaluation, {"test": measure_split(table, 100)}, [], None)
+    page = build(Sources("r", str(model), str(evaluation)), tmp_path / "report").read_text()
+    assert ('<div class="pair">' in page) is (scores == "wrong")
+    said = {"The frame that spoke", "No test clip is on the wrong side", "Not looked for: no test"}
+    assert [text for text in said if text in page] == [words]
 
 
 def test_a_measure_that_an_earlier_version_did_not_have_is_left_out():
