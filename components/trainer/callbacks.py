@@ -22,6 +22,10 @@ from serving.model.aggregation import aggregate
 _REPORT_EVERY = 5.0
 
 
+class NotFinite(UsageError):
+    """The loss of a training, or a logit of its network, is NaN or infinite."""
+
+
 def warmup_cosine(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
     """A rate that rises linearly, then falls to zero along a cosine (Loshchilov, Hutter, 2017).
 
@@ -83,7 +87,7 @@ class Validation:
         """Measures logits [crops]; clips are scored by `serving.model.aggregation`.
 
         Raises:
-          UsageError: a logit is NaN or infinite.
+          NotFinite: a logit is NaN or infinite.
         """
         from sklearn.metrics import roc_auc_score
 
@@ -91,7 +95,7 @@ class Validation:
         if not np.isfinite(logits).all():
             broken = ~np.isfinite(logits)
             name = table.clip_names[table.clips[np.argmax(broken)]].decode(errors="replace")
-            raise UsageError(
+            raise NotFinite(
                 f"{broken.sum()} of {len(logits)} logits of val's crops are NaN or infinite, the "
                 f"first of them in {name}; lower training.learning_rate or set training.clip_norm"
             )
@@ -281,7 +285,7 @@ class Progress(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Reports; refuses (UsageError) a loss that is no number."""
+        """Reports; refuses (NotFinite) a loss that is no number."""
         self._done = self._epoch * self._steps + batch + 1
         # Not looked at here: a GPU would wait at every step.
         self._losses.append(logs["loss"])
@@ -293,7 +297,7 @@ class Progress(keras.callbacks.Callback):
         for step, loss in enumerate(losses, batch + 1 - len(losses)):
             if not math.isfinite(loss):
                 clips = self._clips_of(self._epoch * self._steps + step)
-                raise UsageError(
+                raise NotFinite(
                     f"the loss became {loss} in phase {self._phase}, epoch {self._epoch + 1}, step "
                     f"{step + 1}, whose batch shows {clips}; lower training.learning_rate or set "
                     "training.clip_norm"

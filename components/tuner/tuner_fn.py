@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras_tuner
 from tfx.components.tuner.component import TunerFnResult
 
-from components.trainer.callbacks import Validation
+from components.trainer.callbacks import NotFinite, Validation
 from components.trainer.setup import make_training, open_crops, read_config
 from components.tuner.config import TunerConfig
 from preprocessing.support import progress
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from keras_tuner.engine.trial import Trial
     from tfx.components.trainer.fn_args_utils import FnArgs
 
+_LOG = logging.getLogger(__name__)
+
 OBJECTIVE = "val_clip_auc"
+# The AUC of a trial whose values ended in no numbers.
+_WORST = 0.0
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
@@ -32,8 +37,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
       The search, and nothing else that it needs.
 
     Raises:
-      UsageError: see `components.trainer.setup`; or val lacks a class, so that no AUC says which
-        trial is the best.
+      UsageError: a value of the section is wrong. What a trial refuses, the search raises as
+        FatalError with the UsageError as its cause, see `Search.run_trial`.
     """
     config = TunerConfig.from_dict(fn_args.custom_config["tuner"], key="tuner")
     oracle = keras_tuner.oracles.BayesianOptimizationOracle(
@@ -88,7 +93,24 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         super().__init__(**kwargs)
 
     def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Trains with a trial's values; returns the best epoch's AUC per clip of val."""
+        """Trains with a trial's values; returns the best epoch's AUC per clip of val.
+
+        Values with which the loss becomes NaN have the worst AUC.
+
+        Raises:
+          keras_tuner.errors.FatalError: alone ends a search with its cause. The UsageError is one
+            of `components.trainer.setup` or `Training.run`; or val lacks a class, so that no AUC
+            says which trial is the best.
+        """
+        try:
+            return {OBJECTIVE: self._auc(trial)}
+        except NotFinite as error:
+            _LOG.warning("trial %d: %s", self._done, error)
+            return {OBJECTIVE: _WORST}
+        except UsageError as error:
+            raise keras_tuner.errors.FatalError(str(error)) from error
+
+    def _auc(self, trial: Trial) -> float:
         values = trial.hyperparameters.values
         self._done += 1
         text = ", ".join(f"{name} {value}" for name, value in values.items())
@@ -105,7 +127,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
                 "tuner: the val split lacks real or fake clips, so no AUC says which values are "
                 "better; give it both, or set tuner.enabled=false"
             )
-        return {OBJECTIVE: validation.clip_auc}
+        return validation.clip_auc
 
     def load_model(self, trial: Trial) -> NoReturn:
         """Not used: the Trainer trains anew with the best values."""

@@ -10,7 +10,7 @@ from trainer_workbench import MODEL, TRAINING, write_split
 
 from components.tuner.config import TunerConfig
 from components.tuner.tuner_fn import search_space, tuner_fn
-from preprocessing.support.errors import UsageError
+from preprocessing.support.errors import UsageError, cause
 from serving.model import card
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,7 @@ _TUNER = {
 }
 
 
-def _arguments(workbench, folder, records=None):
+def _arguments(workbench, folder, records=None, training=(), tuner=()):
     import types
 
     records = records or workbench.records
@@ -36,8 +36,8 @@ def _arguments(workbench, folder, records=None):
         working_dir=str(folder),
         custom_config={
             "model": MODEL,
-            "training": {**TRAINING, "epochs": 7, "steps_per_epoch": 15},
-            "tuner": _TUNER,
+            "training": {**TRAINING, "epochs": 7, "steps_per_epoch": 15, **dict(training)},
+            "tuner": {**_TUNER, **dict(tuner)},
             "seed": 2,
         },
     )
@@ -86,6 +86,30 @@ def test_what_is_not_searched_is_fixed():
 def test_without_a_class_in_val_no_search(workbench, tmp_path):
     write_split(tmp_path, "train", clips=2, seed=0)
     write_split(tmp_path, "val", clips=2, seed=0, labels=(1,))
-    result = tuner_fn(_arguments(workbench, tmp_path / "work", tmp_path))
-    with pytest.raises((UsageError, RuntimeError), match="the val split lacks real or fake clips"):
+    message = _refusal(_arguments(workbench, tmp_path / "work", tmp_path))
+    assert "the val split lacks real or fake clips" in message
+
+
+def test_what_a_trial_refuses_is_an_error_of_the_user(workbench, tmp_path):
+    message = _refusal(_arguments(workbench, tmp_path, training={"batch_size": 4000}))
+    assert "4000 is more than the" in message
+
+
+def test_values_with_which_training_diverges_are_the_worst(workbench, tmp_path):
+    # Weights grow ninefold a step.
+    training = {"schedule": "constant", "weight_decay": 1.0, "steps_per_epoch": 60}
+    tuner = {"trials": 1, "learning_rate": [10.0, 10.0], "unfreeze_from": [""]}
+    result = tuner_fn(_arguments(workbench, tmp_path, training=training, tuner=tuner))
+    result.tuner.search(**result.fit_kwargs)
+    (trial,) = result.tuner.oracle.trials.values()
+    assert (trial.status, trial.score) == ("COMPLETED", 0.0)
+
+
+def _refusal(arguments) -> str:
+    """The message with which a search ends."""
+    result = tuner_fn(arguments)
+    with pytest.raises(Exception) as caught:  # noqa: PT011  Its cause is looked at.
         result.tuner.search(**result.fit_kwargs)
+    error = cause(caught.value, UsageError)
+    assert error is not None
+    return str(error)
