@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import types
 from pathlib import Path
@@ -102,6 +103,12 @@ def make_transform_graph(folder: Path, size: int) -> str:
         _ = transform_fn | tft_beam.WriteTransformFn(target)
         _ = metadata | tft_beam.WriteMetadata(f"{target}/metadata", run)
     return target
+
+
+def history_rows(output: Path) -> list[dict[str, str]]:
+    """The history of a training, a row an epoch; `output` is that of `Workbench.train`."""
+    with (output / "logs" / "history.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def load_network(model_run: Path | str, config: ModelConfig) -> keras.Model:

@@ -25,11 +25,16 @@ class EpochSummaries(keras.callbacks.Callback):
         self._written = 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes the epoch's row, and those that a killed training left."""
+        self.write()
+
+    def write(self) -> None:
         """Writes the rows that are new."""
+        if self._written == len(self._rows):
+            return
         for group in ("train", "val"):
             writer = tf.summary.create_file_writer(f"{self._folder}/{group}")
             with writer.as_default():
-                # More than one row where a killed training goes on.
                 for row in self._rows[self._written :]:
                     for key, value in row.items():
                         if isinstance(value, float) and key.startswith("val_") == (group == "val"):

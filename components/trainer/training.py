@@ -96,7 +96,8 @@ class Training:
           float64 [crops], the logits of the validation crops, not yet calibrated.
 
         Raises:
-          UsageError: the loss became NaN, the memory is too small, or a name is wrong.
+          NotFinite: a UsageError, the loss became NaN.
+          UsageError: the memory is too small, or a name is wrong.
         """
         config = self._config
         stored = self._state.load()
@@ -111,6 +112,9 @@ class Training:
                 step, steps, config.learning_rate, config.warmup_fraction
             )
             best = self._phase(_ALL_LAYERS, config.epochs, rate, stored, best)
+        for summaries in self._summaries:
+            # A training that was killed after its last epoch runs no other.
+            summaries.write()
         self._sync()
         return best.logits
 
@@ -147,7 +151,7 @@ class Training:
         stored: tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None,
         earlier: KeptEpoch | None = None,
     ) -> KeptEpoch:
-        """Trains; the model ends with the weights of the best epoch of this phase and `earlier`.
+        """Trains; returns the best epoch of this phase and `earlier`, which the model ends with.
 
         Args:
           name: of the phase.
@@ -155,9 +159,6 @@ class Training:
           rate: gives the rate of a step of so many.
           stored: state to go on from, where it is of this phase.
           earlier: the best epoch of the phase before.
-
-        Returns:
-          The best epoch.
         """
         config, model = self._config, self._model
         # The number of epochs before tells the phases' draws apart.
@@ -166,15 +167,12 @@ class Training:
         steps = config.steps_per_epoch or sampler.steps_per_pass
         total = epochs * steps
         self._compile(name, rate(0, total))
-        done, recalibrate = 0, None
+        done = 0
         best = BestEpoch(lambda: validate(), config.patience, self.rows, name, earlier)
         if stored and stored[1]["phase"] == name:
             done = self._restore(best, *stored)
             _LOG.info("phase %s goes on after epoch %d", name, done)
-        if name != _HEAD and config.batch_norm == "momentum" and config.recalibration_steps:
-            skipped = done * config.recalibration_steps
-            batches = iter(self._batches(-1, skipped))
-            recalibrate = Recalibration(model, batches, config.recalibration_steps)
+        recalibrate = self._recalibration(name, done)
 
         def validate() -> tuple[Validation, np.ndarray]:
             if recalibrate is not None:
@@ -204,6 +202,13 @@ class Training:
         kept = best.restore(model)
         _LOG.info("after phase %s the best epoch has %s", name, kept.validation)
         return kept
+
+    def _recalibration(self, phase: str, done: int) -> Recalibration | None:
+        """What follows each epoch of a phase, of which some are done; None where nothing does."""
+        steps = self._config.recalibration_steps
+        if phase == _HEAD or self._config.batch_norm != "momentum" or not steps:
+            return None
+        return Recalibration(self._model, iter(self._batches(-1, done * steps)), steps)
 
     def _compile(self, phase: str, rate: float) -> None:
         config, model = self._config, self._model

@@ -11,6 +11,8 @@ from components.trainer.pseudo_fakes import (
     self_blended_split,
 )
 from preprocessing.faces.crop_geometry import TYPICAL_LANDMARKS
+from serving.model import card
+from serving.model.verdict import Wording
 
 SIDE = 160
 UNKNOWN = np.full((5, 2), np.nan, np.float32)
@@ -145,3 +147,19 @@ def test_a_split_without_fakes_gets_one_for_each_real_crop(tmp_path):
 def fakes_of(reals, seed):
     with self_blended_split(reals, seed) as split:
         return split.read(np.flatnonzero(split.table.labels == 1))
+
+
+@pytest.mark.integration
+def test_the_card_says_that_val_was_given_blended_fakes(workbench, trained, tmp_path):
+    training = {"pseudo_fakes": "self_blended", "epochs": 1, "steps_per_epoch": 2}
+    folder = workbench.train(tmp_path, training=training)
+    blended, ordinary = card.read(folder), card.read(trained)
+    assert blended.calibration["fake"] == blended.calibration["real"] > 0
+    fakes = "fakes blended from val's real clips"
+    few = "fakes blended from them in"
+    # A rate that so few clips can show.
+    texts = [Wording.of(of_card, miss_rate=0.3).meaning() for of_card in (blended, ordinary)]
+    assert f"where at most 30.0% of {fakes} are" in texts[0]
+    assert few in texts[0]
+    assert "where at most 30.0% of fakes are" in texts[1]
+    assert few not in texts[1]

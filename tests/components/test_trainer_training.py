@@ -3,7 +3,6 @@
 Killed and gone on with, spread over devices, at lower precision, out of numbers and out of memory.
 """
 
-import csv
 import json
 import math
 import os
@@ -17,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from trainer_workbench import MODEL, load_network
+from trainer_workbench import MODEL, history_rows, load_network
 
 from components.trainer import run_fn, setup
 from components.trainer.callbacks import BestEpoch, Validation
@@ -34,15 +33,10 @@ pytestmark = pytest.mark.integration
 _STATEFUL = {"head_epochs": 1, "epochs": 3, "steps_per_epoch": 30, "ema_momentum": 0.9}
 
 
-def _rows(output: Path) -> list[dict[str, str]]:
-    with (output / "logs" / "history.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
 def _history(output: Path) -> list[dict[str, float]]:
     return [
         {key: float(value) for key, value in row.items() if key not in ("phase", "seconds")}
-        for row in _rows(output)
+        for row in history_rows(output)
     ]
 
 
@@ -189,7 +183,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(workbench, tmp_path):
     for row, expected in zip(again, whole, strict=True):
         assert row == pytest.approx(expected, abs=2e-3)
     # And it went on instead of starting anew: these epochs took the time that they took then.
-    for row, stored_row in zip(_rows(tmp_path / "again"), done, strict=False):
+    for row, stored_row in zip(history_rows(tmp_path / "again"), done, strict=False):
         assert float(row["seconds"]) == pytest.approx(stored_row["seconds"])
     scores = [_scores(workbench, tmp_path / name) for name in ("again", "whole")]
     np.testing.assert_allclose(*scores, atol=5e-3)
@@ -318,9 +312,21 @@ def test_advice_of_a_batch_of_two_is_another():
     assert "try a smaller model.backbone" in str(out_of_memory(2, error))
 
 
-def test_tensorboard_reads_the_same_as_the_table(workbench, tmp_path):
+@pytest.mark.parametrize("killed", [False, True])
+def test_tensorboard_reads_the_same_as_the_table(workbench, tmp_path, monkeypatch, killed):
+    """Also where a training goes on that was killed after its last epoch."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
     training = {"head_epochs": 1, "epochs": 2, "steps_per_epoch": 2}
-    trained = workbench.train(tmp_path, training=training)
+    state = tmp_path / "state"
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(run_fn, "calibrate", stop)
+            with pytest.raises(KeyboardInterrupt):
+                workbench.train(tmp_path / "killed", training=training, state_dir=state)
+    trained = workbench.train(tmp_path / "trained", training=training, state_dir=state)
     logs = trained.parent / "logs"
     seen: dict[tuple[int, str], float] = {}
     for group in ("train", "val"):
