@@ -15,10 +15,10 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.compilation import finished, make_pipeline, make_runner, write
+from pipeline.compilation import finished, make_pipeline, make_runner, with_absolute_paths, write
 from pipeline.config import config_from_environment
 from pipeline.infra_validation import check_platform
-from pipeline.inputs import make_output, prepare
+from pipeline.inputs import prepare
 from pipeline.kubeflow.names import image_of, pipeline_name
 from preprocessing.support.errors import UsageError
 
@@ -32,8 +32,7 @@ def compile_pipeline(output_filename: str) -> None:
     config = config_from_environment()
     check_platform(config.serving, kubeflow=True)
     pipeline_name(config.name)
-    # A relative path means nothing in a pod.
-    config = config.replace(output=str(make_output(config.output)))
+    config = with_absolute_paths(config)
     inputs = prepare(config, print)
     image = image_of(config.kubeflow, os.environ.get("DEEPFAKE_IMAGE"))
     runner = make_runner(image, output_filename=output_filename)

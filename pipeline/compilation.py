@@ -162,10 +162,7 @@ def compile_file(
     if not path.resolve().parent.is_dir():
         raise UsageError(f"the folder of {path} does not exist: make it, or name another file")
     check(target, config)
-    config = config.replace(output=str(make_output(config.output)))
-    weights = _places(config).get("model.weights", "")
-    if weights and not is_remote(weights):  # Tasks run in another folder.
-        config = config.replace(model=config.model.replace(weights=str(place(weights).resolve())))
+    config = with_absolute_paths(config)
     if not on_volume(config):
         config = config.replace(kubeflow=config.kubeflow.replace(volume=""))
     remote = [path for path in _places(config).values() if is_remote(path)]
@@ -178,6 +175,19 @@ def compile_file(
     job = compile_job(config, inputs, image)
     write(path, job, config.kubeflow)
     return job
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The configuration for tasks, which run in another folder; the output's folder is made.
+
+    Raises:
+      UsageError: the output cannot be written.
+    """
+    config = config.replace(output=str(make_output(config.output)))
+    weights = _places(config).get("model.weights", "")
+    if weights and not is_remote(weights):
+        config = config.replace(model=config.model.replace(weights=str(place(weights).resolve())))
+    return config
 
 
 def check(target: Target, config: Config) -> None:

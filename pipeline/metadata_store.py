@@ -92,8 +92,9 @@ def open_store(config: Config) -> mlmd.MetadataStore:
 def runner(config: Config) -> LocalDagRunner:
     """TFX's runner, connected to the store of the configuration.
 
-    Its attribute `run_name` is the name of the run's context in the store, which others may use
-    meanwhile; empty before, and where `run` is patched not to run, as `tfx pipeline create` does.
+    Its attribute `run_name` is the name of the context of the run; others may use the store
+    meanwhile. It is empty before, and where `run` is patched not to run, as `tfx pipeline create`
+    does.
 
     Raises:
       UsageError: there is no password.

@@ -39,9 +39,11 @@ def next_step(version: Path) -> str:
     shown = base.relative_to(Path.cwd()) if base.is_relative_to(Path.cwd()) else base
     highest = max(version_folders(base), default=0)
     if highest > int(version.name):
-        copy = f"cp -r {shlex.quote(str(shown / version.name))} {shlex.quote(str(shown))}"
+        # Servers load a version as soon as they see it, so it appears whole.
+        names = (version.name, ".copy", str(highest + 1))
+        source, copy, target = (shlex.quote(str(shown / name)) for name in names)
         return (
             f"version {highest} beside it is higher, and is the one that is served; to have this "
-            f"one served: {copy}/{highest + 1}"
+            f"one served: cp -r {source} {copy} && mv {copy} {target}"
         )
     return f"ask the model in a browser: deepfake up {shlex.quote(str(shown))}"

@@ -59,7 +59,7 @@ class Saver:
         """
         folder = self._folder / self._name(item)
         (folder / "crops").mkdir(parents=True, exist_ok=True)
-        # The answer first, and last again: a folder with it is complete.
+        # Removed first and written last: a folder that has it is complete.
         (folder / "answer.json").unlink(missing_ok=True)
         for old in (*folder.glob("annotated.*"), *folder.glob("crops/*"), folder / "scores.png"):
             old.unlink(missing_ok=True)

@@ -124,7 +124,7 @@ def without_videos(
     for files in entries:
         if files.clip and _clip_place(PurePosixPath(files.clip)) in present:
             reason = "pictures of clips that are there as videos, not read"
-            problems.append(Problem(files.path, reason))
+            problems.append(Problem(next(iter(files.frames), files.path), reason))
         else:
             kept.append(files)
     return kept, problems

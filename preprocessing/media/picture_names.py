@@ -77,7 +77,7 @@ def picture_name(path: PurePath) -> PictureName:
     for form in _NAMED:
         if match := form.fullmatch(stem):
             clip = match["clip"]
-            dated = _DATE_ALONE.fullmatch(clip) is not None and not spelled
+            dated = not spelled and clip != folder and _DATE_ALONE.fullmatch(clip) is not None
             if dated or _DATE.sub("", clip).lower() in _PICTURE_WORDS:
                 return PictureName(None, *_numbers(match))
             of_dataset = _CLIPS.fullmatch(clip) and not _may_be_a_word(clip, match)

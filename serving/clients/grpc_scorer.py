@@ -25,7 +25,8 @@ class GrpcScorer(Scorer):
     """Asks PredictionService.Predict.
 
     Args:
-      address: `host:port`; all addresses of the host are asked in turn.
+      address: `host:port`. Of several addresses of the host one is asked while its connection
+        lasts: while versions change, servers may serve different ones.
       model: see `Scorer`.
       settings: see `Scorer`.
       version: see `Scorer`.
@@ -48,8 +49,6 @@ class GrpcScorer(Scorer):
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
-            # gRPC's default sends everything to the first address of a name.
-            ("grpc.lb_policy_name", "round_robin"),
         ]
         if tls:
             authority = Path(settings.tls_ca).read_bytes() if settings.tls_ca else None

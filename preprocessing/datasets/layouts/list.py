@@ -291,16 +291,18 @@ def _with_sources(clips: Iterable[_Listed]) -> list[Clip]:
     """
     clips = list(clips)
     reals: dict[str, list[str]] = defaultdict(list)
+    frames_of_reals: dict[str, list[str]] = defaultdict(list)
     for listed in clips:
         if listed.clip.label == REAL:
-            for name in {listed.name, listed.target} - {""}:
-                reals[name].append(listed.clip.path)
+            reals[listed.name].append(listed.clip.path)
+            frames_of_reals[listed.target].append(listed.clip.path)
     with_sources = []
     for listed in clips:
         clip = listed.clip
         if clip.label == FAKE:
             names = (clip.group, listed.target)
-            sources = [reals[name][0] for name in names if len(reals.get(name, ())) == 1]
+            candidates = [reals.get(name) or frames_of_reals.get(name) for name in names if name]
+            sources = [paths[0] for paths in candidates if paths and len(paths) == 1]
             clip = replace(clip, source=sources[0] if sources else "")
         with_sources.append(clip)
     return with_sources

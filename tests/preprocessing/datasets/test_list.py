@@ -192,6 +192,16 @@ class TestClips:
             (real.path, ("id0", "id16"), "id0_0000")
         }
 
+    def test_an_original_is_found_beside_a_frame_of_it(self, tmp_path):
+        clips = listed(
+            tmp_path,
+            "real/id0_0000.mp4,real",
+            "real/id0_0000_frame_10_face_0.jpg,real",
+            "fake/id0_id16_0000.mp4,fake",
+            header="path,label",
+        )
+        assert clips["fake/id0_id16_0000.mp4"].source == "real/id0_0000.mp4"
+
     def test_a_video_and_its_frames_stay_together_without_a_column_clip(self, tmp_path):
         clips = listed(
             tmp_path,

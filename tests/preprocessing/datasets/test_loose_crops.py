@@ -71,6 +71,11 @@ def test_what_is_surely_one_clip(names, clips):
     assert [entry.path for entry in entries] == (clips or names.split())
 
 
+def test_a_date_that_names_the_folder_is_a_clip():
+    name = picture_name(PurePosixPath("real/20230101/20230101_0001.png"))
+    assert (name.clip, name.frame) == ("", 1)
+
+
 def test_numbers_that_no_record_holds_are_no_frames():
     most = 2**63 - 1
     assert picture_name(PurePosixPath(f"a_{most}.jpg"))[1:3] == (most, 0)
