@@ -25,14 +25,14 @@ class GateConfig(Section):
     # With few clips a difference of 0.02 may be chance. Clips only: TFMA resamples frames.
     drop_by: Literal["point", "interval"] = Field(
         "point",
-        description="point: the measured difference must be within max_auc_drop; interval: the low "
-        "end of its paired 95% interval must.",
+        description="point: the measured difference must be within max_auc_drop; interval, of "
+        "clips only: the low end of its paired 95% interval must.",
     )
     # See components/evaluation/bounds.py. Frames have fewer metrics than clips.
     bounds: Texts = Field(
         (),
         description="Further bounds, least or largest values: `eer <= 0.1`, `tpr_at_fpr_1pct >= "
-        "0.5`, or of a slice `method=Deepfakes: auc >= 0.7`.",
+        "0.5`, or of a slice `method=Deepfakes: auc >= 0.7`; `eer` and others are of clips only.",
     )
     slices: Texts = Field((), description="The same, for bounds of slices only.")
 

@@ -45,7 +45,9 @@ class DataConfig(Section):
         0.15, description="The same for the test; the rest is for training."
     )
     precropped: bool = Field(
-        False, description="True: the files are face crops already, and no detector runs."
+        False,
+        description="True: the files are face crops already. With extraction.crop_by=box they are "
+        "taken as they come; with landmarks the detector measures where the face lies in each.",
     )
     demo: DemoConfig = DemoConfig()
 
