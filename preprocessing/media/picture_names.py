@@ -43,6 +43,8 @@ _PICTURE_WORDS = frozenset(
 _DAY = r"(?:19|20)\d\d[_-]?(?:0[1-9]|1[0-2])[_-]?(?:0[1-9]|[12]\d|3[01])(?:[_-][0-5]\d){0,2}"
 _DATE_ALONE = re.compile(_DAY)
 _DATE = re.compile(rf"(?:[_-](?:{_DAY}|\d{{6,}}))+$")
+# Hours, minutes and seconds, with or without thousandths.
+_TIME_OF_DAY = re.compile(r"(?:[01]\d|2[0-3])(?:[0-5]\d){2}(?:\d{3})?")
 # Records hold numbers of 64 bits with a sign. Longer ones in names are times and the like.
 _NUMBERS = 2**63
 
@@ -77,7 +79,7 @@ def picture_name(path: PurePath) -> PictureName:
     for form in _NAMED:
         if match := form.fullmatch(stem):
             clip = match["clip"]
-            dated = not spelled and clip != folder and _DATE_ALONE.fullmatch(clip) is not None
+            dated = not spelled and _is_taken_at(clip, match, folder)
             if dated or _DATE.sub("", clip).lower() in _PICTURE_WORDS:
                 return PictureName(None, *_numbers(match))
             of_dataset = _CLIPS.fullmatch(clip) and not _may_be_a_word(clip, match)
@@ -90,6 +92,13 @@ def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
     """Key that sorts 9.png before 10.png."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts], name
+
+
+def _is_taken_at(date: str, match: re.Match[str], folder: str) -> bool:
+    """Whether a name is when a picture was taken; the date of a folder may name a clip as well."""
+    if _DATE_ALONE.fullmatch(date) is None:
+        return False
+    return date != folder or _TIME_OF_DAY.fullmatch(match["frame"]) is not None
 
 
 def _may_be_a_word(clip: str, match: re.Match[str]) -> bool:

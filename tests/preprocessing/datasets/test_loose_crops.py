@@ -76,6 +76,16 @@ def test_a_date_that_names_the_folder_is_a_clip():
     assert (name.clip, name.frame) == ("", 1)
 
 
+@pytest.mark.parametrize("sure", [False, True])
+def test_photographs_in_a_folder_of_their_day_are_clips_of_their_own(sure):
+    times = ("20230101_123456", "20230101_130501", "20230101_235959999")
+    photographs = [f"photos/20230101/{time}.jpg" for time in times]
+    frames = [f"photos/20230101/20230101_{number}.jpg" for number in ("0001", "126000", "240000")]
+    entries = by_clip(photographs + frames, "photos", sure)
+    assert [entry.path for entry in entries] == ["photos/20230101", *photographs]
+    assert entries[0].frames == tuple(frames)
+
+
 def test_numbers_that_no_record_holds_are_no_frames():
     most = 2**63 - 1
     assert picture_name(PurePosixPath(f"a_{most}.jpg"))[1:3] == (most, 0)
