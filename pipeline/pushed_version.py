@@ -39,11 +39,9 @@ def next_step(version: Path) -> str:
     shown = base.relative_to(Path.cwd()) if base.is_relative_to(Path.cwd()) else base
     highest = max(version_folders(base), default=0)
     if highest > int(version.name):
-        # Servers load a version as soon as they see it, so it appears whole.
-        names = (version.name, ".copy", str(highest + 1))
-        source, copy, target = (shlex.quote(str(shown / name)) for name in names)
+        command = f"deepfake rollback {shlex.quote(str(shown))} --to {int(version.name)}"
         return (
             f"version {highest} beside it is higher, and is the one that is served; to have this "
-            f"one served: cp -r {source} {copy} && mv {copy} {target}"
+            f"one served: {command}"
         )
     return f"ask the model in a browser: deepfake up {shlex.quote(str(shown))}"

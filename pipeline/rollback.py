@@ -1,7 +1,7 @@
-"""Has servers serve the version before the newest again, for `deepfake rollback`.
+"""Has servers serve an earlier version, or any other that is there, for `deepfake rollback`.
 
 TensorFlow Serving's policy `latest` serves the highest number, and Pusher numbers versions by the
-time of the push. So the version to go back to is copied to the number that a push would have now.
+time of the push. So the version to serve is copied to the number that a push would have now.
 Were the newest renamed or moved instead, the metadata store would keep the address of a push that
 is not there.
 """
@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from preprocessing.support.errors import UsageError
@@ -48,19 +49,20 @@ class Rollback:
         )
 
 
-def roll_back(model_base: str | Path) -> Rollback:
-    """Copies the version before the newest to a number above all others.
-
-    Where the newest is such a copy itself, the version before the one that it is a copy of.
+def roll_back(model_base: str | Path, to: int | None = None) -> Rollback:
+    """Copies a version to a number above all others.
 
     Args:
       model_base: folder of version folders.
+      to: number of the version, any that is there; None for the version before the newest. Where
+        the newest is such a copy itself, that is the one before the version that was copied.
 
     Returns:
       What was done; the copy is complete when it appears.
 
     Raises:
-      UsageError: no folder, no version, none before the newest, or the copy cannot be written.
+      UsageError: no folder, no version, none before the newest, none of the number `to`, or one
+        that is the newest already; or the copy cannot be written.
     """
     base = Path(model_base)
     if not base.is_dir():
@@ -70,25 +72,44 @@ def roll_back(model_base: str | Path) -> Rollback:
         )
     with locked(base.resolve(), "a rollback", otherwise=""):
         folders = version_folders(base)
-        numbers = sorted(folders)
-        if not numbers:
+        if not folders:
             raise UsageError(
                 f"{model_base} holds no version of a model; give the folder of versions that "
                 "`deepfake run` pushed to (OUTPUT/models/NAME)"
             )
-        newest = numbers[-1]
-        shown = _copied(folders[newest]) or newest
-        before = [number for number in numbers if number < shown]
-        # Copies are versions that are there under their own number, too.
-        before = [number for number in before if _copied(folders[number]) is None]
-        if not before:
-            raise UsageError(
-                f"{model_base} holds no version before {shown}, so there is none to go back to; "
-                "push another one"
-            )
-        done = Rollback(max(int(time.time()), newest + 1), before[-1], newest)
-        _copy(base, folders[done.copy_of], done)
+        newest = max(folders)
+        version = _version_before(base, folders) if to is None else _given(base, folders, to)
+        copy_of = _copied(folders[version]) or version
+        done = Rollback(max(int(time.time()), newest + 1), copy_of, newest)
+        _copy(base, folders[version], done)
     return done
+
+
+def _version_before(base: Path, folders: Mapping[int, Path]) -> int:
+    """The last version that was pushed before the one that is served."""
+    newest = max(folders)
+    shown = _copied(folders[newest]) or newest
+    # Copies are versions that are there under their own number, too.
+    before = [number for number in folders if number < shown and _copied(folders[number]) is None]
+    if not before:
+        raise UsageError(
+            f"{base} holds no version before {shown}, so there is none to go back to; "
+            "push another one"
+        )
+    return max(before)
+
+
+def _given(base: Path, folders: Mapping[int, Path], version: int) -> int:
+    """The version that was asked for by its number."""
+    if version not in folders:
+        numbers = ", ".join(map(str, sorted(folders)))
+        raise UsageError(f"--to: {base} holds no version {version}; give one of {numbers}")
+    if version == max(folders):
+        raise UsageError(
+            f"--to: version {version} is the highest in {base}, and is served already; give "
+            "another one"
+        )
+    return version
 
 
 def _copied(version: Path) -> int | None:
@@ -118,7 +139,7 @@ def _copy(base: Path, version: Path, done: Rollback) -> None:
     except (OSError, shutil.Error) as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise UsageError(
-            f"version {done.copy_of} in {base} cannot be copied ({reason}); make room, or the "
+            f"version {version.name} in {base} cannot be copied ({reason}); make room, or the "
             "folder writable, and call it again"
         ) from error
     finally:

@@ -1,9 +1,12 @@
 """What is said of a pushed version, and what becomes of one that was deleted since."""
 
-import subprocess
+import shlex
 from pathlib import Path
 
+from pipeline.cli import main
 from pipeline.pushed_version import next_step, restore
+from pipeline.rollback import roll_back
+from serving.model.card import version_folders
 
 
 def version(base: Path, name: str) -> Path:
@@ -30,10 +33,22 @@ def test_a_higher_version_is_the_one_that_is_served(tmp_path, monkeypatch):
     said = next_step(pushed)
     assert "deepfake up" not in said
     assert said.startswith("version 20 beside it is higher, and is the one that is served; ")
-    command = said.rpartition("one served: ")[2]
-    subprocess.run(command, shell=True, check=True)  # noqa: S602, as a person would.
-    assert {path.name for path in Path("models/demo").iterdir()} == {"16", "17", "20", "21"}
-    assert Path("models/demo/21/saved_model.pb").read_text() == "17"
+    command = shlex.split(said.rpartition("one served: ")[2])
+    assert command == ["deepfake", "rollback", "models/demo", "--to", "17"]
+
+
+def test_the_command_leaves_a_way_back(tmp_path, monkeypatch):
+    """Where the highest version is a copy itself."""
+    monkeypatch.chdir(tmp_path)
+    base = Path("my models/demo")
+    version(base, "16")
+    pushed = version(base, "17")
+    assert roll_back(base).copy_of == 16
+    command = shlex.split(next_step(pushed).rpartition("one served: ")[2])
+    assert main(command[1:]) == 0
+    served = base / str(max(version_folders(base)))
+    assert (served / "saved_model.pb").read_text() == "17"
+    assert roll_back(base).copy_of == 16
 
 
 def test_a_version_that_was_deleted_is_put_back(tmp_path):

@@ -69,6 +69,34 @@ def test_again_goes_further_back_and_a_push_begins_anew(tmp_path):
     assert roll_back(tmp_path).copy_of == 3
 
 
+def test_any_version_that_is_there_can_be_served(tmp_path, capsys):
+    for number in (16, 17, 18):
+        version(tmp_path, number, str(number))
+    first = roll_back(tmp_path)
+    assert main(["rollback", str(tmp_path), "--to", "18"]) == 0
+    said = capsys.readouterr().out
+    served = int(said.split()[1].rstrip(","))
+    assert said.startswith(f"version {served}, a copy of version 18, is the highest now and is")
+    assert f"instead of version {first.served}, whose folder stays" in said
+    assert (tmp_path / str(served) / "saved_model.pb").read_text() == "18"
+    # The copy of 17 again, which is one of 17; the way back from there is as from 17 itself.
+    again = roll_back(tmp_path, first.served)
+    assert (again.copy_of, again.instead_of) == (17, served)
+    assert (tmp_path / str(again.served) / "saved_model.pb").read_text() == "17"
+    assert roll_back(tmp_path).copy_of == 16
+
+
+def test_a_version_that_cannot_be_served_is_named(tmp_path, capsys):
+    version(tmp_path, 7)
+    version(tmp_path, 9)
+    before = contents(tmp_path)
+    assert main(["rollback", str(tmp_path), "--to", "8"]) == 2
+    assert "holds no version 8; give one of 7, 9" in capsys.readouterr().err
+    assert main(["rollback", str(tmp_path), "--to", "9"]) == 2
+    assert "version 9 is the highest in" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
 def test_where_there_is_nothing_to_go_back_to(tmp_path, capsys):
     version(tmp_path, 7)
     (tmp_path / "8").mkdir()  # A push that is under way.
