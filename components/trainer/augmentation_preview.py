@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,19 +117,22 @@ def open_crops(data: str, extraction: CropSettings) -> Iterator[CropStore]:
     """The crops of a folder of pictures, of `deepfake extract`, or of a run.
 
     Raises:
-      UsageError: the folder holds none.
+      UsageError: the folder cannot be read, or holds none.
     """
     root = Path(data)
-    if not root.is_dir():
-        raise UsageError(f"{data} is not a folder; name one with face crops, or of a run (--data)")
+    try:
+        os.scandir(root).close()
+    except OSError as error:
+        raise UsageError(
+            f"{data} is not a folder that can be read ({error.strerror}); name one with face "
+            "crops, or of a run (--data)"
+        ) from error
     records = _find_records(root)
     if records is not None:
         with CropStore([f"{records}/*.gz"], "train", extraction) as store:
             yield store
         return
-    pictures = sorted(
-        path for path in root.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()
-    )
+    pictures = _find_pictures(root)
     if not pictures:
         raise UsageError(
             f"{data} holds neither pictures ({', '.join(PICTURES)}) nor the face crops of "
@@ -145,10 +149,26 @@ def open_crops(data: str, extraction: CropSettings) -> Iterator[CropStore]:
 def _find_records(root: Path) -> Path | None:
     """The folder with the train split's TFRecords; of several runs' the newest."""
     for folder in (root, root / "train", root / "faces" / "train", root / "Split-train"):
-        if any(folder.glob("faces-*.gz")):
+        if _has_records(folder):
             return folder
-    folders = [path for path in root.rglob("Split-train") if any(path.glob("faces-*.gz"))]
+    below = (Path(folder) for folder, _, _ in os.walk(root))
+    folders = [path for path in below if path.name == "Split-train" and _has_records(path)]
     return max(folders, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _has_records(folder: Path) -> bool:
+    try:
+        return any(folder.glob("faces-*.gz"))
+    except PermissionError:
+        return False
+
+
+def _find_pictures(root: Path) -> list[Path]:
+    """The pictures below a folder, sorted, without those that this user cannot reach."""
+    paths = (Path(folder, name) for folder, _, files in os.walk(root) for name in files)
+    pictures = (path for path in paths if path.suffix.lower() in PICTURES)
+    # Path.is_file raises where a link leads into a closed folder.
+    return sorted(filter(os.path.isfile, pictures))
 
 
 def _of_pictures(root: Path, pictures: list[Path]) -> Iterator[dict[str, Any]]:

@@ -1,11 +1,16 @@
+import contextlib
+import shutil
+
 import cv2
 import numpy as np
 import pytest
+from privileges import bound_by_modes
 from trainer_workbench import MODEL, SIZE, encode, face_like
 
-from components.trainer.augmentation_preview import write_preview
+from components.trainer.augmentation_preview import open_crops, write_preview
 from components.trainer.config import ModelConfig, TrainingConfig
 from pipeline.config import Config
+from preprocessing.faces.crop_settings import ExtractionConfig
 from preprocessing.support.errors import UsageError
 
 CELL, LINE = 192, 22
@@ -85,6 +90,60 @@ def test_pictures_are_shown_with_pseudo_fakes_as_trained_on(tmp_path):
     assert (cells[1, 2] != cells[1, 3]).any()
     corner = slice(0, CELL // SIZE * 4)
     assert np.abs(cells[0] - cells[1])[:, corner, corner].max() < 12
+
+
+def _crops_in(folder) -> int:
+    """Count of the crops that this user, bound by file modes, is shown."""
+
+    def count():
+        with open_crops(str(folder), ExtractionConfig().crop_settings(True)) as store:
+            return len(store.table)
+
+    return bound_by_modes(count)
+
+
+@contextlib.contextmanager
+def _closed(folder):
+    folder.chmod(0)
+    try:
+        yield
+    finally:
+        folder.chmod(0o755)
+
+
+def _link_into(closed, folder) -> None:
+    """Several links, of which a listing in any order has some before the folders beside them."""
+    for number in range(8):
+        (folder / f"{number}.png").symlink_to(closed / "x.png")
+
+
+def test_pictures_that_links_hide_are_left_out(tmp_path):
+    faces, closed = tmp_path / "faces", tmp_path / "closed"
+    _write_faces(faces, ["real", "fake"])
+    closed.mkdir()
+    _link_into(closed, faces)
+    with _closed(closed):
+        assert _crops_in(faces) == 6
+
+
+def test_records_beside_links_into_a_closed_folder_are_shown(workbench, tmp_path):
+    run, closed = tmp_path / "run", tmp_path / "closed"
+    shutil.copytree(workbench.records / "Split-train", run / "artifacts" / "1" / "Split-train")
+    closed.mkdir()
+    for folder in (run, run / "artifacts"):
+        _link_into(closed, folder)
+    (run / "train").symlink_to(closed / "train")
+    with _closed(closed):
+        assert _crops_in(run) > 0
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path):
+    faces = tmp_path / "faces"
+    _write_faces(faces, ["real"])
+    with _closed(faces), pytest.raises(UsageError, match=r"can be read \(Permission denied\)"):
+        _crops_in(faces)
+    with _closed(tmp_path), pytest.raises(UsageError, match=r"can be read \(Permission denied\)"):
+        _crops_in(faces)
 
 
 def test_real_pictures_alone_can_be_looked_at(tmp_path):
