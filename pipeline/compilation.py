@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -209,7 +210,8 @@ def _places(config: Config) -> dict[str, str]:
     """Key of the configuration -> what tasks read or write there."""
     places = {"output": config.output, "data.dir": config.data.dir, "data.list": config.data.list}
     if config.model.weights not in ("none", "imagenet", "starter"):
-        places["model.weights"] = config.model.weights
+        # As for the readers, `~` is the home folder; that of an unknown user stays as it is.
+        places["model.weights"] = os.path.expanduser(config.model.weights)  # noqa: PTH111
     return {key: path for key, path in places.items() if path}
 
 

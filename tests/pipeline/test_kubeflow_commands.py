@@ -58,7 +58,9 @@ def test_weights_are_named_as_tasks_see_them(volume, tmp_path, monkeypatch):
     file = tmp_path / "pipeline.yaml"
     (volume / "weights.h5").write_bytes(b"weights")
     (tmp_path / "link.h5").symlink_to(volume / "weights.h5")
-    for folder, name in ((volume, "weights.h5"), (tmp_path, "link.h5")):
+    monkeypatch.setenv("HOME", str(volume))
+    named = ((volume, "weights.h5"), (tmp_path, "link.h5"), (tmp_path, "~/weights.h5"))
+    for folder, name in named:
         monkeypatch.chdir(folder)
         more = ("--file", str(file), "--set", f"model.weights={name}")
         assert main(["compile", *compile_arguments(volume, "kubeflow", *more)]) == 0
@@ -195,6 +197,7 @@ def test_machines_follow_the_configuration(packages):
         ("kubeflow.volume=", ["kubeflow.volume is empty", "PersistentVolumeClaim"]),
         ("serving.infra_validator=docker", ["InfraValidator", "set it to none"]),
         ("model.weights=/home/me/w.h5", ["model.weights: /home/me/w.h5 is on this machine alone"]),
+        ("model.weights=~nobody-here/w.h5", ["~nobody-here/w.h5 is on this machine alone"]),
         ("kubeflow.local_mount=/mnt/other", ["out is on this machine alone", "/mnt/other"]),
     ],
 )
