@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.evaluation.bounds import digits_apart
 from components.evaluation.drift import FEWEST, KS, PSI, Drift, drift
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import refuse_bucket
@@ -78,7 +79,8 @@ def compare_scores(
                 )
         found += drift(quantity, *pair, limits)
     found.sort(key=lambda row: (row.quantity != "score", row.measure != PSI))
-    print(_json(reference, current, found) if as_json else _table(reference, current, found))
+    form = _json if as_json else comparison_table
+    print(form(reference, current, found))
     return DRIFTED if any(row.drifted for row in found) else STEADY
 
 
@@ -130,14 +132,18 @@ def read_card(model: str) -> Sample:
     return Sample(f"val of {Path(model)}", values)
 
 
-def _table(reference: Sample, current: Sample, found: Sequence[Drift]) -> str:
-    lines = [f"{'':<13}{'measure':<8}{'value':>7}  {'95% interval':<16}{'limit':>6}"]
-    for row in found:
-        between = f"[{row.low:.3f}, {row.high:.3f}]"
-        lines.append(
-            f"{row.quantity:<13}{row.measure:<8}{row.value:>7.3f}  {between:<16}{row.limit:>6g}"
-            f"  {'DRIFTED' if row.drifted else ''}".rstrip()
-        )
+def comparison_table(reference: Sample, current: Sample, rows: Sequence[Drift]) -> str:
+    """The rows, the size of the samples, and what one of them lacks.
+
+    Args:
+      reference: what was compared with.
+      current: what was compared.
+      rows: of `drift`.
+    """
+    cells = [("", "measure", "value", "95% interval", "limit", ""), *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip("<<><><", widths, strict=True))
+    lines = [layout.format(*line).rstrip() for line in cells]
     for sample in (reference, current):
         counts = ", ".join(f"{len(values)} {name}" for name, values in sample.values.items())
         without = "" if sample.unscored is None else f"; {sample.unscored:.1%} without a score"
@@ -149,6 +155,16 @@ def _table(reference: Sample, current: Sample, found: Sequence[Drift]) -> str:
     ]
     lines += [f"not compared, because one of them lacks it: {name}" for name in absent]
     return "\n".join(lines)
+
+
+def _cells(row: Drift) -> tuple[str, ...]:
+    """The texts of a row, with as many digits as tell its value and low end from the limit."""
+    digits = max(digits_apart(number, row.limit) for number in (row.value, row.low))
+    value, low, high, limit = (
+        f"{number:.{digits}f}" for number in (row.value, row.low, row.high, row.limit)
+    )
+    word = "DRIFTED" if row.drifted else ""
+    return row.quantity, row.measure, value, f"[{low}, {high}]", limit, word
 
 
 def _json(reference: Sample, current: Sample, found: Sequence[Drift]) -> str:

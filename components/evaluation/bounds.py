@@ -122,20 +122,11 @@ class Row:
 
     def value_text(self) -> str:
         """The value, with as many digits as tell it from the bound; NaN is `nan`."""
-        return f"{self.value:.{self._digits()}f}"
+        return f"{self.value:.{digits_apart(self.value, self.bound)}f}"
 
     def bound_text(self) -> str:
         """The bound, with as many digits as the value."""
-        return f"{self.bound:.{self._digits()}f}"
-
-    def _digits(self) -> int:
-        """Decimals that write the bound in full and tell the value from it, three at least."""
-        exponent = decimal.Decimal(repr(self.bound)).as_tuple().exponent
-        digits = range(min(max(3, -int(exponent)), _MOST_DIGITS), _MOST_DIGITS + 1)
-        if not math.isfinite(self.value) or self.value == self.bound:
-            return digits[0]
-        differ = (n for n in digits if f"{self.value:.{n}f}" != f"{self.bound:.{n}f}")
-        return next(differ, digits[0])
+        return f"{self.bound:.{digits_apart(self.value, self.bound)}f}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; None instead of NaN."""
@@ -154,6 +145,16 @@ class Row:
             return cls(**{**values, "value": math.nan if value is None else value})
         except (KeyError, TypeError, ValidationError) as error:
             raise UsageError(f"{values!r} is no row of a verdict: {error}") from error
+
+
+def digits_apart(value: float, bound: float) -> int:
+    """Decimals that write a bound in full and tell a value from it, three at least."""
+    exponent = decimal.Decimal(repr(bound)).as_tuple().exponent
+    digits = range(min(max(3, -int(exponent)), _MOST_DIGITS), _MOST_DIGITS + 1)
+    if not math.isfinite(value) or value == bound:
+        return digits[0]
+    differ = (n for n in digits if f"{value:.{n}f}" != f"{bound:.{n}f}")
+    return next(differ, digits[0])
 
 
 def parse(text: str) -> Bound:

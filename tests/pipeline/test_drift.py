@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from made_media import face_frame, write_image
 
+from components.evaluation.drift import Drift
 from pipeline.cli import main
+from pipeline.drift import Sample, comparison_table
 from serving.model.starter import FOLDER
 
 
@@ -48,6 +50,22 @@ def test_what_drifted_decides_the_exit_status(tables, capsys):
     # Nothing is beyond limits that are high enough.
     limits = ["--max-psi", "99", "--max-ks", "1"]
     assert main(["drift", "--scores", first, "--scores", other, *limits]) == 0
+
+
+def test_digits_tell_the_limit_from_what_lies_beyond_it():
+    rows = [
+        Drift("score", "psi", value=0.2503, low=0.2501, high=0.31, limit=0.25),
+        Drift("score", "ks", value=0.2001, low=0.15, high=0.25, limit=0.2),
+        Drift("familiarity", "ks", value=0.1234, low=0.1, high=0.2, limit=0.2),
+    ]
+    sample = Sample("a.parquet", {"score": np.zeros(20), "familiarity": np.zeros(20)})
+    lines = comparison_table(sample, sample, rows).splitlines()[:4]
+    assert [line.split() for line in lines[1:]] == [
+        ["score", "psi", "0.2503", "[0.2501,", "0.3100]", "0.2500", "DRIFTED"],
+        ["score", "ks", "0.2001", "[0.1500,", "0.2500]", "0.2000"],
+        ["familiarity", "ks", "0.123", "[0.100,", "0.200]", "0.200"],
+    ]
+    assert len(lines[0]) == len(lines[2]) == len(lines[3])
 
 
 def test_a_model_card_is_a_reference_as_well(tmp_path, capsys):
