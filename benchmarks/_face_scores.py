@@ -24,6 +24,7 @@ class Scores(NamedTuple):
       logits: float [crops], calibrated.
       moved: float [crops], of the crops as `jittered` cuts them; empty of other rows than `ours`.
       clips: int [crops].
+      clusters: strings [clips], see `components.evaluation.scores.clusters_of`.
       val_labels: int [clips], of the set's val; empty of other rows than `ours`.
       val_logits: float [clips], likewise.
     """
@@ -32,6 +33,7 @@ class Scores(NamedTuple):
     logits: np.ndarray
     moved: np.ndarray
     clips: np.ndarray
+    clusters: np.ndarray
     val_labels: np.ndarray
     val_logits: np.ndarray
 
@@ -89,9 +91,10 @@ class Scores(NamedTuple):
         return calibration_error(labels, probability(moved)), chance_error(moved)
 
     def interval(self) -> tuple[float, float]:
-        """95% of the AUC per clip, over resampled clips."""
+        """95% of the AUC per clip, over resampled persons, or originals where none are known."""
         labels, logits = self.by_clip()
-        auc = measure_with_intervals(labels, logits, np.arange(len(labels)), _RESAMPLES)["auc"]
+        clusters = self.clusters[np.unique(self.clips)]
+        auc = measure_with_intervals(labels, logits, clusters, _RESAMPLES)["auc"]
         return auc.low, auc.high
 
 

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmarks._real_crops import training_clips
 from benchmarks._training import logits_of
 from serving.model import card
@@ -128,11 +130,13 @@ def provenance(values: dict, result: Result) -> Provenance:
         scores = result.on[name]
         labels, _ = scores.by_clip()
         low, high = scores.interval()
+        clusters = len(np.unique(scores.clusters[np.unique(scores.clips)]))
         figures[f"AUC per clip, {dataset}"] = StatedFigure(
             value=round(scores.clip_auc(), 4),
             low=round(low, 4),
             high=round(high, 4),
-            on=f"{(labels == 0).sum()} real and {(labels == 1).sum()} fake clips of its {split}",
+            on=f"{(labels == 0).sum()} real and {(labels == 1).sum()} fake clips of {clusters} "
+            f"persons or originals of its {split}",
         )
     trained_on = []
     for name, (dataset, _) in _DATASETS.items():

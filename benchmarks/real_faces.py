@@ -281,6 +281,7 @@ def _score(model: Path, crops: Crops, in_full: bool = True) -> dict[str, list]:
         columns |= {
             "labels": store.table.labels.tolist(),
             "clips": store.table.clips.tolist(),
+            "clusters": store.table.clip_clusters.tolist(),
             "logits": logits_of(model, store).tolist(),
         }
         if in_full:

@@ -21,7 +21,8 @@ def test_scores_calibrated_where_half_are_fake_have_no_error_once_they_know_the_
     labels = (rng.random(count) < share).astype(np.int64)
     # Unit Gaussians at -1 and 1 have the logit 2x where half of them are of either class.
     logits = 2 * (rng.normal(0, 1, count) + 2 * labels - 1)
-    scores = Scores(labels, logits, logits, np.arange(count), labels[:9], logits[:9])
+    clips = np.arange(count)
+    scores = Scores(labels, logits, logits, clips, clips, labels[:9], logits[:9])
     error, by_chance = scores.clip_error_at_share()
     assert error < 0.01
     assert by_chance < 0.01
@@ -36,8 +37,9 @@ def test_scores_are_calibrated_on_the_val_of_their_own_set():
     # Far from calibrated: too steep, and moved.
     logits = 6 * (rng.normal(0, 1, 2 * count) + 2 * labels - 1) - 4
     test, val = slice(count), slice(count, None)
+    clips = np.arange(count)
     scores = Scores(
-        labels[test], logits[test], logits[test], np.arange(count), labels[val], logits[val]
+        labels[test], logits[test], logits[test], clips, clips, labels[val], logits[val]
     )
     assert scores.clip_error > 0.1
     assert scores.clip_error_after_val < 0.02
