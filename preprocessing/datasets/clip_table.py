@@ -227,10 +227,10 @@ def _row(number: int, values: dict[str, str], root: Path) -> Row | list[str]:
             f"{', '.join(SPLITS)}{hint}"
         )
     persons = values.get("identities", "")
-    if ";" in persons:
+    if marks := [mark for mark in ";,[]" if mark in persons]:
         faults.append(
-            f"row {number}: identities {persons!r} of {path_text} hold a semicolon; write | "
-            "between persons"
+            f"row {number}: identities {persons!r} of {path_text} hold {' '.join(marks)}; write | "
+            "between persons, and no ; , [ ] in a name"
         )
     if faults or label is None:
         return faults

@@ -89,6 +89,16 @@ class TestRefused:
             ("/f1.jpg,fake", "path,label", ["row 3: path /f1.jpg is outside"]),
             (",fake", "path,label", ["row 3: path is empty"]),
             ("b/f1.jpg,fake,a;b", "path,label,identities", ["row 3", "write | between persons"]),
+            (
+                'b/f1.jpg,fake,"id0,id16"',
+                "path,label,identities",
+                ["row 3: identities 'id0,id16' of b/f1.jpg hold ,; write | between persons"],
+            ),
+            (
+                "b/f1.jpg,fake,\"['id0', 'id16']\"",
+                "path,label,identities",
+                ["row 3", "hold , [ ]; write | between persons"],
+            ),
             ("b/f1.jpg,fake,x", "path,label", ["row 3: 3 values, but 2 columns"]),
             ('"b/f1.jpg,fake', "path,label", ["not valid CSV, row 3"]),
             (
@@ -103,6 +113,10 @@ class TestRefused:
         told = refused(tmp_path, first, row, header=header)
         for message in messages:
             assert message in told
+
+    def test_a_comma_between_persons_of_a_list_with_semicolons(self, tmp_path):
+        told = refused(tmp_path, "b/f1.jpg;fake;id0,id16", header="path;label;identities")
+        assert "row 2: identities 'id0,id16' of b/f1.jpg hold ,; write | between" in told
 
     @pytest.mark.parametrize(
         ("column", "values", "message"),
