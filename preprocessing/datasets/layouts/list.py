@@ -2,8 +2,9 @@
 
 Columns are those of `preprocessing.datasets.clip_table`. Rows with the same `clip` are the pictures
 of one clip. A row may also name a folder that holds the pictures of one clip. `group` keeps clips
-together when they are divided; a fake whose group is the name of one real clip was made from that
-one. Names as in Celeb-DF tell persons and target where the list does not.
+together when they are divided; a fake whose group is the name of a real clip was made from that
+one, see `preprocessing.datasets.originals`. Names as in Celeb-DF tell persons and target where the
+list does not.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from __future__ import annotations
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from preprocessing.datasets.clip import (
     FAKE,
     LABEL_NAMES,
     LISTS,
-    REAL,
     Clip,
     Listing,
     Problem,
@@ -28,6 +28,7 @@ from preprocessing.datasets.clip import (
 )
 from preprocessing.datasets.clip_table import Row, read_rows, refuse
 from preprocessing.datasets.layout import Layout, register
+from preprocessing.datasets.originals import Listed, with_sources
 from preprocessing.datasets.pictures import celeb_df_persons, clip_of
 from preprocessing.media.container import FRAME_ENDINGS, IMAGE_ENDINGS, VIDEO_ENDINGS
 from preprocessing.media.frame_folder import frame_files
@@ -80,7 +81,7 @@ def read(root: Path, file: Path) -> Listing:
     rows, problems = read_rows(file, root)
     rows, repeated = _without_repeats(file, rows)
     problems += repeated
-    clips: list[_Listed] = []
+    clips: list[Listed] = []
     faults: list[str] = []
     for members in _by_clip(file, rows):
         files, clip_problems = _files_of(root, file, members)
@@ -93,27 +94,9 @@ def read(root: Path, file: Path) -> Listing:
     problems += _unlisted(root, file, {path for clip in clips for path in clip.files})
     problems += _frames_apart(file, rows)
     division = f"splits of {file.name}" if any(row.split for row in rows) else ""
-    listed = _beside_frames(root, _with_sources(clips))
+    listed, without_originals = with_sources(file, _beside_frames(root, clips))
+    problems += without_originals
     return Listing.of(NAME, listed, problems, division, _divided_persons(clips))
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """A clip of the list.
-
-    Attributes:
-      name: in the list; without one the file's, without its ending.
-      target: name of the target clip that a name in the form of Celeb-DF tells; empty without one.
-      row: the first of its rows.
-      clip: the clip.
-      files: its files.
-    """
-
-    name: str
-    target: str
-    row: Row
-    clip: Clip
-    files: tuple[str, ...]
 
 
 def _without_repeats(file: Path, rows: Iterable[Row]) -> tuple[list[Row], list[Problem]]:
@@ -206,7 +189,7 @@ def _videos_among(root: Path, rows: Sequence[Row], files: Sequence[str]) -> list
     ]
 
 
-def _listed(rows: Sequence[Row], files: Sequence[str]) -> _Listed:
+def _listed(rows: Sequence[Row], files: Sequence[str]) -> Listed:
     row = rows[0]
     name = row.clip or PurePosixPath(row.path).stem
     clip_name = row.clip or PurePosixPath(_clip_by_name(row.path)).name or name
@@ -222,7 +205,7 @@ def _listed(rows: Sequence[Row], files: Sequence[str]) -> _Listed:
         official_split=row.split,
         frames=tuple(files) if len(files) > 1 or _is_frame(row, files[0]) else (),
     )
-    return _Listed(name, target, row, clip, tuple(files))
+    return Listed(name, target, row, clip, tuple(files))
 
 
 def _path_of(row: Row, files: Sequence[str]) -> str:
@@ -245,9 +228,9 @@ def _clip_by_name(path: str) -> str:
     return clip_of(path, posixpath.dirname(path))
 
 
-def _check_distinct(file: Path, clips: Iterable[_Listed]) -> None:
+def _check_distinct(file: Path, clips: Iterable[Listed]) -> None:
     """Refuses two clips that share a file, or would have one id."""
-    owners: dict[str, _Listed] = {}
+    owners: dict[str, Listed] = {}
     faults = []
     for listed in clips:
         for path in dict.fromkeys((listed.clip.path, *listed.files)):
@@ -284,43 +267,20 @@ def _frames_apart(file: Path, rows: Sequence[Row]) -> list[Problem]:
     return [Problem(file.name, reason)]
 
 
-def _with_sources(clips: Iterable[_Listed]) -> list[Clip]:
-    """Fills in the real clip that a fake was made from: its group's name, or by Celeb-DF's names.
-
-    A name that two real clips have tells nothing.
-    """
-    clips = list(clips)
-    reals: dict[str, list[str]] = defaultdict(list)
-    frames_of_reals: dict[str, list[str]] = defaultdict(list)
-    for listed in clips:
-        if listed.clip.label == REAL:
-            reals[listed.name].append(listed.clip.path)
-            frames_of_reals[listed.target].append(listed.clip.path)
-    with_sources = []
+def _beside_frames(root: Path, clips: Sequence[Listed]) -> list[Listed]:
+    """Puts a video without a group into that of its frames, which are clips of their own."""
+    groups = {listed.clip.group for listed in clips} - {""}
+    with_groups = []
     for listed in clips:
         clip = listed.clip
-        if clip.label == FAKE:
-            names = (clip.group, listed.target)
-            candidates = [reals.get(name) or frames_of_reals.get(name) for name in names if name]
-            sources = [paths[0] for paths in candidates if paths and len(paths) == 1]
-            clip = replace(clip, source=sources[0] if sources else "")
-        with_sources.append(clip)
-    return with_sources
-
-
-def _beside_frames(root: Path, clips: Sequence[Clip]) -> list[Clip]:
-    """Puts a video without a group into that of its frames, which are clips of their own."""
-    groups = {clip.group for clip in clips} - {""}
-    with_groups = []
-    for clip in clips:
         name = str(PurePosixPath(clip.path).with_suffix(""))
         if not clip.group and name in groups and is_video(root, clip.path):
-            clip = replace(clip, group=name)
-        with_groups.append(clip)
+            listed = replace(listed, clip=replace(clip, group=name))
+        with_groups.append(listed)
     return with_groups
 
 
-def _divided_persons(clips: Iterable[_Listed]) -> list[Problem]:
+def _divided_persons(clips: Iterable[Listed]) -> list[Problem]:
     """The persons whom the list's splits have in two of them, each with two rows."""
     first: dict[str, Row] = {}
     problems: dict[tuple[str, str], Problem] = {}
