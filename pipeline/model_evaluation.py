@@ -11,10 +11,10 @@ from components.evaluation.measures import StoredMeasure
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output, opened
 from pipeline.scoring import Request, logits_error, scored_clips
-from preprocessing.datasets.clip import Clip, printable
+from preprocessing.datasets.clip import printable
 from preprocessing.datasets.demo_config import is_made
 from preprocessing.manifest.build import build_manifest
-from preprocessing.manifest.checks import check_labels, left_out
+from preprocessing.manifest.checks import check_labels, clips_by_numbers, left_out
 from preprocessing.manifest.manifest import Manifest, problem_lines
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import place, refuse_bucket
@@ -55,7 +55,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     console.say(f"{len(manifest.clips)} clips of {', '.join(names)}")
     for line in problem_lines(manifest.problems):
         console.say(line)
-    for warning in _warnings(manifest.clips, request):
+    for warning in _warnings(manifest, request):
         console.say(f"warning: {warning}")
 
     import numpy as np
@@ -140,9 +140,10 @@ def _labelled(request: Request, hashes: Path) -> Manifest:
     return dataclasses.replace(manifest, clips=tested)
 
 
-def _warnings(clips: tuple[Clip, ...], request: Request) -> list[str]:
-    warnings = []
-    labels = {clip.label for clip in clips}
+def _warnings(manifest: Manifest, request: Request) -> list[str]:
+    merged = clips_by_numbers(manifest)
+    warnings = [merged] if merged else []
+    labels = {clip.label for clip in manifest.clips}
     if len(labels) == 1:
         class_name = "fake" if labels == {1} else "real"
         warnings.append(

@@ -160,6 +160,15 @@ def clip_of(path: str, top: str, sure: bool = False) -> str:
     return str(file.parent / clip)
 
 
+def by_numbers(clip: Clip) -> bool:
+    """Whether no name of a clip's pictures says more than a number, see `PictureName.sure`.
+
+    Where layout `folder` makes them one clip, they may have nothing to do with each other.
+    """
+    pictures = clip.frames or (clip.path,)
+    return not any(picture_name(PurePosixPath(picture)).sure for picture in pictures)
+
+
 def celeb_df_persons(name: str, label: int) -> tuple[tuple[str, ...], str]:
     """Persons and target clip that a clip's name in the form of Celeb-DF tells.
 

@@ -15,6 +15,7 @@ from preprocessing.datasets.clip import (
     is_document,
     printable,
 )
+from preprocessing.datasets.pictures import by_numbers
 from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
@@ -45,26 +46,30 @@ def check_trainable(manifest: Manifest, needs_fakes: bool = True) -> list[str]:
     if len(present) == 1 and (needs_fakes or present == {FAKE}):
         present_class, missing_class = ("real", "fake") if present == {REAL} else ("fake", "real")
         raise UsageError(f"{root} holds only {present_class} clips; add {missing_class} ones")
+    merged = clips_by_numbers(manifest)
+    hint = f". {merged}" if merged else ""
     other = {"identity": ", or use data.split=clip", "clip": ""}.get(
         manifest.protocol, ", or use data.split=identity"
     )
     if len({clip.group for clip in clips}) == 1:
         raise UsageError(
             f"all {len(clips)} clips of {root} hang together (same persons, or frames of the same "
-            f"clip by their names), so they cannot be divided; add clips of others{other}"
+            f"clip by their names), so they cannot be divided; add clips of others{other}{hint}"
         )
     for split in SPLITS:
         if not labels[split]:
-            raise UsageError(f"no clip of {root} falls to {split}; add clips of others{other}")
+            raise UsageError(
+                f"no clip of {root} falls to {split}; add clips of others{other}{hint}"
+            )
     if len(labels["train"]) == 1 and (needs_fakes or labels["train"] == {FAKE}):
         present_class, missing_class = (
             ("real", "fake") if labels["train"] == {REAL} else ("fake", "real")
         )
         raise UsageError(
             f"train holds only {present_class} clips of {root}; add {missing_class} clips that "
-            f"have nothing in common with those of val and test{other}"
+            f"have nothing in common with those of val and test{other}{hint}"
         )
-    warnings = []
+    warnings = [merged] if merged else []
     for split in ("val", "test"):
         if len(labels[split]) == 1:
             present_class = LABEL_NAMES[next(iter(labels[split]))]
@@ -94,6 +99,24 @@ def check_labels(clips: Sequence[Clip]) -> None:
             f"{by_label[REAL]} (real) and {by_label[FAKE]} (fake) are the same file; remove the "
             "one with the wrong label"
         )
+
+
+def clips_by_numbers(manifest: Manifest) -> str:
+    """Says which pictures are one clip for mere numbers in their names; empty without any.
+
+    Other layouts have lists, or names of their own, that tell the clips.
+    """
+    if manifest.layout != "folder":
+        return ""
+    merged = [clip for clip in manifest.clips if len(clip.frames) > 1 and by_numbers(clip)]
+    if not merged:
+        return ""
+    pictures = sum(len(clip.frames) for clip in merged)
+    return (
+        f"{pictures} pictures were read as {len(merged)} clips by the numbers in their names (for "
+        f"example {printable(merged[0].frames[0])}); if they show different people, give a list "
+        "with a clip for each (docs/datasets.md)"
+    )
 
 
 def left_out(

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from listings import write_list
 from manifests import build, put
 
 from preprocessing.manifest.checks import check_trainable
@@ -75,6 +76,30 @@ class TestTrainable:
             put(tmp_path, f"{split}/real/b{split}.mp4")
             put(tmp_path, f"{split}/fake/c{split}.mp4")
         self.refuse(tmp_path, "no clip .* falls to test.*identity", protocol="official")
+
+    def test_pictures_that_mere_numbers_put_together_are_named_in_the_refusal(self, tmp_path):
+        names = [f"{kind}_{i:05}.png" for kind in ("real/ffhq", "fake/stylegan") for i in range(6)]
+        for name in names:
+            put(tmp_path, name)
+        merged = (
+            "12 pictures were read as 2 clips by the numbers .*fake/stylegan_00000.png.* a list"
+        )
+        self.refuse(tmp_path, f"no clip of .* falls to .*; add clips of others.*{merged}")
+        write_list(tmp_path, *(f"{n},{n[:4]},{n[5:]}" for n in names), header="path,label,clip")
+        assert check_trainable(build(tmp_path)) == []
+
+    def test_a_warning_names_pictures_that_mere_numbers_put_together(self, tmp_path):
+        for kind in (f"{label}/{n}" for label in ("real", "fake") for n in "abcdefgh"):
+            for i in range(3):
+                put(tmp_path / "numbers", f"{kind}_{i}.png")
+                put(tmp_path / "frames", f"{kind}_frame_{i}.png")
+        (warning,) = check_trainable(build(tmp_path / "numbers"))
+        assert warning == (
+            "48 pictures were read as 16 clips by the numbers in their names (for example "
+            "fake/a_0.png); if they show different people, give a list with a clip for each "
+            "(docs/datasets.md)"
+        )
+        assert check_trainable(build(tmp_path / "frames")) == []
 
     def test_one_content_with_two_labels(self, root):
         shutil.copy(root / "real/2.mp4", root / "fake/copy.mp4")
