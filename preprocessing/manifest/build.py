@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from preprocessing.datasets.clip import Clip, Listing, printable
 from preprocessing.datasets.listing import list_clips
+from preprocessing.datasets.pictures import by_numbers, clip_of
 from preprocessing.manifest import splits
+from preprocessing.manifest.clusters import clusters
 from preprocessing.manifest.hashes import hash_clips
 from preprocessing.manifest.leaks import LeakReport, leaks
 from preprocessing.manifest.manifest import Manifest
@@ -39,7 +43,8 @@ def build_manifest(
       layout: as for `listing.list_clips`.
       protocol: `official`, `identity`, `clip`, or `auto`: `official` where folders or a list of
         one's own divide the clips into train, val and test, else `identity`. `auto` refuses such a
-        division where it has a person in two splits, and takes a missing test out of train.
+        division where it has a person, a fake and its original, or frames of one clip in two
+        splits, and takes a missing test out of train.
       val_fraction: share of the clips that val aims at.
       test_fraction: share of the clips that test aims at.
       seed: seed of the division.
@@ -51,7 +56,8 @@ def build_manifest(
       The manifest. Files that cannot be opened are in its problems, and not in its clips.
 
     Raises:
-      UsageError: as `listing.list_clips` and `splits.assign`, or a person in two splits.
+      UsageError: as `listing.list_clips` and `splits.assign`, or a person in two splits, known or
+        by kin.
     """
     listing = list_clips(root, layout, list_file)
     clips, unreadable = hash_clips(place(root), listing.clips, hash_cache)
@@ -68,6 +74,7 @@ def build_manifest(
     divided = splits.assign(clips, protocol, val_fraction, test_fraction, seed, missing)
     if promised:
         _refuse_divided_persons(listing.given, leaks(divided))
+        _refuse_divided_kin(listing, clips, {clip.path: clip.split for clip in divided})
     return Manifest(
         str(root),
         listing.layout,
@@ -94,6 +101,37 @@ def _refuse_divided_persons(given: str, report: LeakReport) -> None:
             f"say or once what they leave out is divided. {_PROMISE}: mend them, or {_OTHERS}; "
             "where all persons hang together, only data.split=clip divides"
         )
+
+
+def _refuse_divided_kin(
+    listing: Listing, clips: Sequence[Clip], split_of: Mapping[str, str]
+) -> None:
+    """Raises UsageError where clips that belong together, and so show one person, are divided.
+
+    Copies do not count, which `leaks` tells, nor what mere numbers in names put together.
+    """
+    kin = [replace(clip, sha256="", group=_sure_group(clip, listing.layout)) for clip in clips]
+    first: dict[str, str] = {}
+    apart: list[tuple[str, str]] = []
+    for name, clip in zip(clusters(kin, persons=False), kin, strict=True):
+        before = first.setdefault(name, clip.path)
+        if split_of[before] != split_of[clip.path]:
+            apart.append((before, clip.path))
+    if apart:
+        places = " and ".join(f"{printable(path)} in {split_of[path]}" for path in apart[0])
+        rest = f", and {len(apart) - 1} more such clips" if len(apart) > 1 else ""
+        raise UsageError(
+            f"the {listing.given} have {places}{rest}, by what they say or once what they "
+            "leave out is divided; these belong together: a fake and its original, frames of one "
+            f"clip, or one group. {_PROMISE}: mend them, or {_OTHERS}"
+        )
+
+
+def _sure_group(clip: Clip, layout: str) -> str:
+    """The clip's group; empty where a layout read it from mere numbers in names."""
+    folder = posixpath.dirname(clip.path)
+    read = clip.frames if layout == "folder" else clip.group == clip_of(clip.path, folder)
+    return "" if read and by_numbers(clip) else clip.group
 
 
 def _division(protocol: str, official: str, clips: Sequence[Clip], missing: Sequence[str]) -> str:

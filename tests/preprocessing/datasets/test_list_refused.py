@@ -58,6 +58,46 @@ class TestRefused:
         with pytest.raises(UsageError, match="folders have person id0"):
             build_manifest(tmp_path, "folder", "auto", 0.2, 0.2, seed=1)
 
+    def test_auto_refuses_a_fake_and_its_original_in_two_splits(self, tmp_path):
+        rows = [f"{s}{label}.mp4,{label},{s},," for s in SPLITS for label in ("real", "fake")]
+        rows += ["a.mp4,real,train,a,", "f.mp4,fake,val,f,a", "g.mp4,fake,test,g,a"]
+        make(tmp_path, *(row.split(",")[0] for row in rows))
+        write_list(tmp_path, *rows, header="path,label,split,clip,group")
+        with pytest.raises(UsageError) as error:
+            build_manifest(tmp_path, "auto", "auto", 0.2, 0.2, seed=1)
+        for part in (
+            "splits of clips.csv have a.mp4 in train and f.mp4 in val, and 1 more such clips",
+            "a fake and its original",
+            "data.split=identity",
+            "data.split=official",
+        ):
+            assert part in str(error.value)
+        followed = build_manifest(tmp_path, "auto", "official", 0.2, 0.2, seed=1)
+        assert leaks(followed.clips).test_fakes_of_pool_clips == ("g.mp4",)
+        assert leaks(build_manifest(tmp_path, "auto", "identity", 0.2, 0.2, seed=1).clips).clean
+
+    def test_auto_refuses_frames_of_one_clip_in_two_folders(self, tmp_path):
+        make(tmp_path, *(f"{s}/{label}/{s}.jpg" for s in SPLITS for label in ("real", "fake")))
+        make(tmp_path, "train/real/v_frame_1.jpg", "test/real/v_frame_2.jpg")
+        places = "test/real/v_frame_2.jpg in test and train/real/v_frame_1.jpg in train"
+        with pytest.raises(UsageError, match=f"folders have {places}, by what.*identity"):
+            build_manifest(tmp_path, "auto", "auto", 0.2, 0.2, seed=1)
+        build_manifest(tmp_path, "auto", "official", 0.2, 0.2, seed=1)
+
+    def test_auto_goes_on_where_mere_numbers_or_copies_are_in_two_splits(self, tmp_path):
+        """Numbers may also count pictures of different people."""
+        folders = make(tmp_path / "a", "train/real/ffhq_1.jpg", "test/real/ffhq_2.jpg")
+        make(folders, *(f"{s}/{label}/{s}.jpg" for s in SPLITS for label in ("real", "fake")))
+        (folders / "val/real/copy.jpg").write_bytes(b"train/real/train.jpg")
+        report = leaks(build_manifest(folders, "auto", "auto", 0.2, 0.2, seed=1).clips)
+        assert "real/ffhq" in report.divided_groups
+        assert report.copies == (("train/real/train.jpg", "val/real/copy.jpg"),)
+        rows = [f"x/ffhq_{n}.jpg,real,{split}" for n, split in enumerate(SPLITS)]
+        make(tmp_path / "b", *(row.split(",")[0] for row in rows))
+        write_list(tmp_path / "b", *rows, header="path,label,split")
+        listed = build_manifest(tmp_path / "b", "auto", "auto", 0.2, 0.2, seed=1)
+        assert leaks(listed.clips).divided_groups == ("x/ffhq",)
+
     @pytest.mark.parametrize(
         ("header", "message"),
         [
