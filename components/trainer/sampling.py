@@ -25,6 +25,11 @@ from components.trainer.crop_store import CropTable, missing_classes
 from preprocessing.extraction.face_example import FAKE, REAL
 from preprocessing.support.errors import UsageError
 
+# How far apart the frames of a pair may be: in steps between the original's frames, and in frames,
+# 12 of which are half a second of a film and less of a faster video.
+_SHARE_OF_STEP = 0.5
+_MOST_FRAMES = 12
+
 
 class Sampler(Protocol):
     """Decides the batches.
@@ -100,10 +105,10 @@ def pseudo_fake_share(config: TrainingConfig) -> float:
 class PairedSampler:
     """Batches of half real and half fake crops; a real crop stands beside its own fake.
 
-    A pass shows every real crop once, beside one of the fakes made from it at the same frame, any
-    of them with the same chance; a real crop without a fake stands beside some fake. Fakes whose
-    original is not among the crops are shown once as well, beside some real crop. So the classes
-    are equal, however unequal the data, and what differs within a pair is the manipulation.
+    A pass shows every real crop once, beside one of the fakes made from it at the same moment,
+    any of them with the same chance; a real crop without a fake stands beside some fake. Fakes
+    whose original is not among the crops are shown once as well, beside some real crop. So the
+    classes are equal, however unequal the data, and what differs within a pair is the manipulation.
 
     Args:
       table: the crops; both classes are there, or `share` is 1.
@@ -191,7 +196,7 @@ class ShuffledSampler:
 
 
 def find_partners(table: CropTable) -> dict[int, list[int]]:
-    """For each real crop the fakes made from it at the same frame.
+    """For each real crop the fakes made from it at the same moment, see `_moments`.
 
     Where the original's frame holds several faces, the one whose box is nearest is meant.
 
@@ -201,16 +206,55 @@ def find_partners(table: CropTable) -> dict[int, list[int]]:
     Returns:
       Numbers of fake crops by number of real crop; real crops without a fake are left out.
     """
-    originals = collections.defaultdict(list)
-    for number in np.flatnonzero(table.labels == REAL):
-        originals[table.clips[number], table.frames[number]].append(number)
+    originals: dict[int, dict[int, list[int]]] = {}
+    for number in np.flatnonzero(table.labels == REAL).tolist():
+        by_frame = originals.setdefault(int(table.clips[number]), {})
+        by_frame.setdefault(int(table.frames[number]), []).append(number)
+    fakes: dict[int, list[int]] = {}
+    for number in np.flatnonzero(table.labels == FAKE).tolist():
+        fakes.setdefault(int(table.clips[number]), []).append(number)
     partners = collections.defaultdict(list)
-    for number in np.flatnonzero(table.labels == FAKE):
-        candidates = originals.get((table.pairs[number], table.frames[number]))
-        if candidates:
-            distance = np.abs(table.boxes[candidates] - table.boxes[number]).sum(axis=1)
-            partners[int(candidates[int(distance.argmin())])].append(int(number))
+    for numbers in fakes.values():
+        by_frame = originals.get(int(table.pairs[numbers[0]]), {})
+        moments = _moments(table.frames[numbers], np.array(list(by_frame), np.int64))
+        for number in numbers:
+            frame = moments.get(int(table.frames[number]))
+            if frame is not None:
+                candidates = by_frame[frame]
+                distance = np.abs(table.boxes[candidates] - table.boxes[number]).sum(axis=1)
+                partners[candidates[int(distance.argmin())]].append(number)
     return dict(partners)
+
+
+def _moments(frames: np.ndarray, of_original: np.ndarray) -> dict[int, int]:
+    """Frame of a fake -> frame of its original that shows the same moment.
+
+    That is the one of the same number. Frames of each clip are chosen by themselves, so numbers
+    differ a little as soon as one clip lacks a frame or is shorter: a frame without its equal goes
+    with the original's nearest, at most `_SHARE_OF_STEP` of the usual step between the original's
+    frames and `_MOST_FRAMES` away. No frame of the original gets two of a fake.
+
+    Args:
+      frames: int64 [crops], the numbers of a fake's frames.
+      of_original: int64 [frames], those of its original; empty for none.
+    """
+    if not len(of_original):
+        return {}
+    frames, of_original = np.unique(frames), np.unique(of_original)
+    step = float(np.median(np.diff(of_original))) if len(of_original) > 1 else 0.0
+    after = np.searchsorted(of_original, frames).clip(max=len(of_original) - 1)
+    before = (after - 1).clip(min=0)
+    to_before, to_after = (np.abs(of_original[side] - frames) for side in (before, after))
+    nearest = of_original[np.where(to_before <= to_after, before, after)]
+    distance = np.minimum(to_before, to_after)
+    moments: dict[int, int] = {}
+    taken: set[int] = set()
+    for place in np.argsort(distance, kind="stable"):
+        frame = int(nearest[place])
+        if distance[place] <= min(_SHARE_OF_STEP * step, _MOST_FRAMES) and frame not in taken:
+            moments[int(frames[place])] = frame
+            taken.add(frame)
+    return moments
 
 
 def _chunks(

@@ -23,7 +23,8 @@ CLIP_ID = "clip_id"
 PAIR_ID = "pair_id"
 # Number of the face's track within the clip.
 TRACK_ID = "track_id"
-# Number of the frame in the clip. Crops of a fake and its original with equal numbers are a pair.
+# Number of the frame in the clip. Crops of a fake and its original with equal numbers are a pair,
+# and else those with near ones.
 FRAME_INDEX = "frame_index"
 TIMESTAMP_MS = "timestamp_ms"
 DATASET = "dataset"

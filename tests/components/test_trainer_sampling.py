@@ -11,6 +11,7 @@ from components.trainer.sampling import (
     build_sampler,
     find_partners,
 )
+from preprocessing.media.frame import middles
 from preprocessing.support.errors import UsageError
 
 
@@ -52,6 +53,47 @@ def test_partners_are_fakes_of_the_same_original_and_frame():
 def test_of_several_faces_the_nearest_is_the_partner():
     table = _table([(0, 0, 0, 0, 10), (0, 0, 0, 0, 200), (1, 1, 0, 0, 195)])
     assert find_partners(table) == {1: [2]}
+
+
+def test_frames_chosen_of_clips_of_unequal_length_are_pairs_all_the_same():
+    whole, shorter = np.array(middles(300, 32)), 1 + np.array(middles(299, 32))
+    table = _table([(0, 0, 0, n) for n in whole] + [(1, 1, 0, n) for n in shorter])
+    assert find_partners(table) == {n: [32 + n] for n in range(32)}
+
+
+@pytest.mark.parametrize(
+    ("original", "fake", "pairs"),
+    [
+        ([0, 10, 20], [0, 10, 20], {0: 0, 10: 10, 20: 20}),
+        ([1003, 1013, 1023], [1004, 1014], {1004: 1003, 1014: 1013}),
+        ([0, 10, 20], [6, 17, 26], {6: 10, 17: 20}),
+        ([0, 10, 20], [0, 4, 9, 10], {0: 0, 10: 10}),
+        ([0, 10], [5], {5: 0}),
+        ([0, 300, 600], [12, 313, 600], {12: 0, 600: 600}),
+        ([150], [150], {150: 150}),
+        ([150], [149], {}),
+        ([7, 8, 9], [6, 8, 10], {8: 8}),
+    ],
+    ids=[
+        "equal numbers",
+        "each one later",
+        "up to half a step",
+        "equal before near",
+        "in the middle the earlier",
+        "far apart",
+        "one frame",
+        "one frame and no step",
+        "next to each other",
+    ],
+)
+def test_a_frame_goes_with_the_nearest_of_its_original(original, fake, pairs):
+    table = _table([(0, 0, 0, n) for n in original] + [(1, 1, 0, n) for n in fake])
+    partners = find_partners(table)
+    assert {
+        int(table.frames[number]): int(table.frames[real])
+        for real, numbers in partners.items()
+        for number in numbers
+    } == pairs
 
 
 def test_real_and_fake_crops_alternate_and_pairs_stand_together():
