@@ -19,6 +19,7 @@ import pandas as pd
 
 from components.evaluation.scores import ExampleScorer, crop_table
 from preprocessing.datasets.clip import Clip
+from preprocessing.extraction import face_example as names
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_extraction import extraction_pipeline, run_extraction
 from preprocessing.extraction.face_store import read_examples
@@ -98,7 +99,7 @@ def score_clips(
         str(work),
         then=_scoring(_ScoreClips(str(saved_model), str(scores), len(clips))),
     )
-    crops = [crop for row in rows if row.crops for crop in _read(_scores_file(scores, row))]
+    crops = [crop for row in rows if row.crops for crop in _of_run(row, scores)]
     shards = sorted(map(str, records.glob("*.gz"))) if with_records else []
     return Scored(crop_table(crops), rows, tuple(shards))
 
@@ -160,6 +161,12 @@ def _scores_file(folder: Path, row: ClipRow) -> Path:
     original = f"-{settings_digest(row.original)}" if row.original else ""
     # The folder's name tells settings and code of the crops.
     return folder / stored_clip.parent.name / f"{stored_clip.stem}{original}.json"
+
+
+def _of_run(row: ClipRow, folder: Path) -> list[dict[str, Any]]:
+    """The scores of a clip, with the name of its group in place of persons: a file has none."""
+    scores = _read(_scores_file(folder, row))
+    return [{**crop, names.IDENTITY: row.kin or crop[names.IDENTITY]} for crop in scores]
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -160,7 +160,8 @@ def clusters_of(table: pd.DataFrame) -> np.ndarray:
     """The clusters that the bootstrap draws: the clips of one target person.
 
     A fake's second person, the donor, is not counted: by both, most datasets are one cluster. Where
-    persons are unknown, a fake and its original are a cluster.
+    persons are unknown, the clips of one group are a cluster, which records name in place of
+    persons; without a group, a fake and its original.
 
     Returns:
       Strings [rows].

@@ -70,6 +70,17 @@ class Clip:
     size: int = 0
     frames: tuple[str, ...] = ()
 
+    @property
+    def kin(self) -> str:
+        """What its records name in place of persons where none is known: its group.
+
+        Returns:
+          The name, with a slash for each bar, which stands between persons there. Empty where
+          persons are known, and where the name is that of the clip itself or of its source.
+        """
+        name = self.group.replace("|", "/")
+        return "" if self.identities or name == (self.source or self.path) else name
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -19,8 +19,9 @@ class ClipRow(Record):
       reason: why there is no crop; empty where there is one.
       failed: whether the reason may pass, so that the next run tries again.
       seconds: that the extraction took.
-      split: `train`, `val` or `test`; as pair and stored not in the face store.
+      split: `train`, `val` or `test`; as pair, kin and stored not in the face store.
       pair: path of the original, or of the clip itself, which its crops stand beside.
+      kin: see `Clip.kin`.
       stored: the clip's file in the face store.
     """
 
@@ -43,8 +44,9 @@ class ClipRow(Record):
     seconds: float = 0.0
     split: str = ""
     pair: str = ""
+    kin: str = ""
     stored: str = ""
 
-    def in_run(self, split: str, pair: str, stored: str) -> ClipRow:
+    def in_run(self, split: str, pair: str, kin: str, stored: str) -> ClipRow:
         """The row with what only a run knows."""
-        return self.model_copy(update={"split": split, "pair": pair, "stored": stored})
+        return self.model_copy(update={"split": split, "pair": pair, "kin": kin, "stored": stored})

@@ -14,7 +14,7 @@ from preprocessing.support.files import place, replacing
 from preprocessing.support.record import Record
 
 # Keys of a row that are for the machinery, not for the reader.
-_INTERNAL = {"stored", "pair", "original"}
+_INTERNAL = {"stored", "pair", "kin", "original"}
 
 
 class ExtractionReport(Record):

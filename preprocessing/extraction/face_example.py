@@ -29,7 +29,7 @@ FRAME_INDEX = "frame_index"
 TIMESTAMP_MS = "timestamp_ms"
 DATASET = "dataset"
 METHOD = "method"
-# Persons seen or pasted in, joined by "|".
+# Persons seen or pasted in, joined by "|"; where none is known, the group that the clip is in.
 IDENTITY = "identity"
 # x1, y1, x2, y2 in pixels of the frame.
 BOX = "face/box"
@@ -91,7 +91,7 @@ def make_example(
       timestamp_ms: time of the frame in milliseconds.
       dataset: name of the dataset.
       method: `real`, or the manipulation.
-      identity: persons, joined by "|".
+      identity: persons, joined by "|"; else the group, see `Clip.kin`.
       box: array-like [4], pixels of the frame.
       landmarks: array-like [5, 2] or [10], pixels of the frame.
       score: the detector's probability of a face.

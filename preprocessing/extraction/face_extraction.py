@@ -19,6 +19,7 @@ import apache_beam as beam
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_extraction import extract_clip, original_state
 from preprocessing.extraction.clip_row import ClipRow
+from preprocessing.extraction.face_example import IDENTITY
 from preprocessing.extraction.face_store import (
     read_examples,
     read_row,
@@ -242,7 +243,7 @@ class _Extract(beam.DoFn):
             row, examples = extract_clip(self._root, clip, self._cropper, original)
             if not row.failed:
                 write_clip(path, row, examples)
-        yield row.in_run(clip.split, clip.source or clip.path, str(path))
+        yield row.in_run(clip.split, clip.source or clip.path, clip.kin, str(path))
 
     def teardown(self) -> None:
         if self._cropper is not None:
@@ -282,12 +283,26 @@ class _WriteShard(beam.DoFn):
         ):
             for row in ordered:
                 for example in read_examples(row.stored):
-                    writer.write(example)
+                    writer.write(_with_kin(example, row.kin) if row.kin else example)
 
 
 def _with_shard(row: ClipRow, shards: dict[str, int]) -> tuple[tuple[str, int], Any]:
     # Pairs share a shard, so that training can show a fake beside its original.
     return (row.split, _spread(row.pair, shards[row.split])), row
+
+
+def _with_kin(record: bytes, kin: str) -> bytes:
+    """A clip's Example with the name of its group in place of persons.
+
+    The face store is shared by runs, each of which may group clips in its own way, and holds none.
+    """
+    import tensorflow as tf
+
+    name = kin.encode("utf-8", "surrogateescape")
+    example = tf.train.Example.FromString(record)
+    example.features.feature[IDENTITY].bytes_list.value[:] = [name]
+    serialized: bytes = example.SerializeToString(deterministic=True)
+    return serialized
 
 
 def _spread(text: str, number: int) -> int:

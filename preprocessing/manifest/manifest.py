@@ -69,13 +69,13 @@ class Manifest:
         """SHA-256, in hex, of all that the extracted faces depend on.
 
         It changes when a clip is changed, added, removed, relabelled or moved to another split.
-        Where the dataset stands, when its files were written and how clusters are named (`group`)
-        do not count.
+        Where the dataset stands and when its files were written do not count, nor does `group` but
+        where the records name it, see `Clip.kin`.
         """
         digest = hashlib.sha256()
-        for row in sorted(_row(clip) for clip in self.clips):
+        for row, kin in sorted((_row(clip), clip.kin) for clip in self.clips):
             values = [value for name, value in zip(COLUMNS, row, strict=True) if name != "group"]
-            digest.update(json.dumps(values).encode("ascii") + b"\n")
+            digest.update(json.dumps([*values, kin] if kin else values).encode("ascii") + b"\n")
         return digest.hexdigest()
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:

@@ -13,6 +13,9 @@ from listings import write_list
 from made_media import portrait, write_image
 from serving_support.models import model_of_crops
 
+from components.evaluation import results
+from components.evaluation.measurement import find
+from components.trainer.crop_store import CropStore
 from pipeline.cli import main
 
 pytestmark = pytest.mark.integration
@@ -252,6 +255,24 @@ class TestEvaluate:
         assert (table["crops"] == 2).all()
         assert table.loc["f", "pair_id"] == "o"
 
+    def test_the_clips_of_a_group_are_one_cluster(self, model, tmp_path):
+        """Also where the groups change between two runs, the second of which scores nothing."""
+        paths = [f"{subject}{clip}.png" for subject in "xyz" for clip in "abc"]
+        for number, path in enumerate(paths):
+            picture(tmp_path / "data" / path, number)
+        for groups in ("xyz", "xxz"):
+            group_of = dict(zip("xyz", groups, strict=True))
+            rows = [
+                f"{path},{'fake' if path[1] == 'c' else 'real'},{group_of[path[0]]}"
+                for path in paths
+            ]
+            write_list(tmp_path / "data", *rows, header="path,label,group")
+            assert evaluate(model, tmp_path / "data", tmp_path / "out") == 0
+            folder = tmp_path / "out" / "clip_evaluation"
+            measured = find(results.read(folder).splits["test"].clips)
+            assert (measured.real, measured.fake) == (6, 3)
+            assert measured.clusters == len(set(groups))
+
 
 class TestExtract:
     def extract(self, data, output):
@@ -273,6 +294,26 @@ class TestExtract:
         report = (tmp_path / "out" / "faces" / "report.txt").read_text()
         for name in ("gone.png", "pipe.png", "udce9", "half.mp4.part", "broken.png"):
             assert f"train/real/{name}" in report or (name == "udce9" and name in report)
+
+    def test_training_knows_the_groups_of_a_list(self, tmp_path):
+        """Frames that the list does not put together are in the group of their clip."""
+        paths = [f"{subject}{clip}.png" for subject in "xyz" for clip in "abc"]
+        rows = [f"{path},{'fake' if path[1] == 'c' else 'real'},group {path[0]}" for path in paths]
+        frames = [f"film_frame_{number}.png" for number in range(3)]
+        rows += [f"{frame},real," for frame in frames] + ["alone.png,fake,"]
+        for number, path in enumerate([*paths, *frames, "alone.png"]):
+            picture(tmp_path / "data" / path, number)
+        write_list(tmp_path / "data", *rows, header="path,label,group")
+        assert self.extract(tmp_path / "data", tmp_path / "out") == 0
+        shards = f"{tmp_path}/out/faces/*/faces-*.gz"
+        with CropStore([shards], "whole") as store:
+            clusters = dict(zip(store.table.clip_names, store.table.clip_clusters, strict=True))
+        assert len(clusters) == len(rows) == 13
+        assert clusters == {
+            **{path.encode(): f"list:group {path[0]}" for path in paths},
+            **{frame.encode(): "list:film" for frame in frames},
+            b"alone.png": "list:alone.png",
+        }
 
 
 _ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}

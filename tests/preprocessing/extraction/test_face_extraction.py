@@ -124,6 +124,32 @@ def test_what_changed_is_done_again_and_nothing_else(extracted, folder, tmp_path
     assert done == ["original.mp4"]
 
 
+def test_records_name_the_group_where_no_person_is_known(folder, tmp_path, monkeypatch):
+    """The face store, which knows no groups, serves runs with other ones."""
+
+    def identities(group):
+        which = [
+            clip("original.mp4", group=group),
+            clip("forged.mp4", 1, source="original.mp4", group=group),
+            clip("passing.mp4", group=group, identities=("id1", "id2")),
+        ]
+        extract(folder, tmp_path, which, PRECROPPED)
+        return {e["clip_id"]: e["identity"] for e in examples(tmp_path, "train")}
+
+    known = {b"passing.mp4": b"id1|id2"}
+    # A bar would part two persons.
+    expected = {b"original.mp4": b"anna/bob", b"forged.mp4": b"anna/bob"}
+    assert identities("anna|bob") == {**known, **expected}
+    monkeypatch.setattr(face_extraction, "FaceCropper", None)
+    assert identities("carl") == {**known, b"original.mp4": b"carl", b"forged.mp4": b"carl"}
+    # The pair tells as much.
+    assert identities("original.mp4") == {
+        **known,
+        b"original.mp4": b"",
+        b"forged.mp4": b"",
+    }
+
+
 def test_other_settings_have_another_store():
     keys = {
         face_extraction.store_key(SETTINGS.replace(**change))
