@@ -20,7 +20,7 @@ def check_readable(folder: Path) -> None:
       UsageError: one of them cannot be listed.
     """
     inner = folder.iterdir() if os.access(folder, _LIST) else ()
-    for path in (folder, *(path for path in inner if path.is_dir())):
+    for path in (folder, *filter(os.path.isdir, inner)):
         if not os.access(path, _LIST):
             user = os.geteuid()
             raise UsageError(
