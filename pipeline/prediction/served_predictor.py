@@ -105,10 +105,11 @@ class ServedPredictor(FilePredictor):
             raise NoOutputs(f"the model {self._name} gave no {what} ({error}){again}") from error
 
     def _served(self, number: int | None, name: str) -> ServedVersion:
+        scorer = self._versions.connect()
         try:
             if number is None:
-                return self._versions.served()
-            served = self._versions.connect().versions(deadline=ASK_SECONDS)
+                return self._versions.served(scorer)
+            served = scorer.versions(deadline=ASK_SECONDS)
         except Refused as error:
             raise NoOutputs(f"{self._server}: {error} (model {name!r})") from error
         except clients.ScoringError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tenacity
@@ -166,6 +167,16 @@ class Scorer(abc.ABC):
                 )
         cells: np.ndarray = np.concatenate([outputs[name] for outputs, _ in batches])
         return cells
+
+    @contextlib.contextmanager
+    def for_file(self) -> Iterator[Scorer]:
+        """A scorer for the calls about one file, which ends with the block.
+
+        Where the address has several servers they may serve different versions, so all calls about
+        a file go to one of them, and those about the next file to another. Without such a choice
+        it is this scorer.
+        """
+        yield self
 
     @abc.abstractmethod
     def versions(self, deadline: float | None = None) -> list[int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ from tensorflow_serving.apis import (
 
 from serving.clients.base import ClientSettings, Scorer, ScoringError
 
+# gRPC by itself takes the first address of a name that answers, which is the same for all clients.
+_RANDOM_ADDRESS = '{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}'
+
 
 class GrpcScorer(Scorer):
     """Asks PredictionService.Predict.
 
     Args:
-      address: `host:port`. Of several addresses of the host one is asked while its connection
-        lasts: while versions change, servers may serve different ones.
+      address: `host:port`. Of several addresses of the host one is asked, chosen at random, while
+        its connection lasts.
       model: see `Scorer`.
       settings: see `Scorer`.
       version: see `Scorer`.
@@ -42,13 +46,18 @@ class GrpcScorer(Scorer):
         tls: bool = False,
     ):
         super().__init__(model, settings, version)
+        self._address, self._tls = address, tls
         options = [
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
+            # What connecting may take: each file has a connection, and the server may be busy.
+            ("grpc.min_reconnect_backoff_ms", 5000),
             # gRPC's own waits grow to two minutes, in which a server that is back gets no call.
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.service_config", _RANDOM_ADDRESS),
+            # Connections of other channels are ready at once, and so would be chosen each time.
+            ("grpc.use_local_subchannel_pool", 1),
         ]
         if tls:
             authority = Path(settings.tls_ca).read_bytes() if settings.tls_ca else None
@@ -61,6 +70,14 @@ class GrpcScorer(Scorer):
         self._metadata = (
             (("authorization", f"Bearer {settings.token}"),) if settings.token else None
         )
+
+    @contextlib.contextmanager
+    def for_file(self) -> Iterator[Scorer]:
+        """See `Scorer.for_file`: one with a connection of its own, to an address chosen anew."""
+        with GrpcScorer(
+            self._address, self.model, self.settings, self.version, self._tls
+        ) as scorer:
+            yield scorer
 
     def versions(self, deadline: float | None = None) -> list[int]:
         """See `Scorer.versions`."""

@@ -146,7 +146,8 @@ class Examiner:
         try:
             # It may have been killed while it was idle, which no file is to blame for.
             worker = self._usable(worker)
-            return self._examine(job, worker)
+            with self.versions.connect().for_file() as scorer:
+                return self._examine(job, worker, scorer)
         finally:
             try:
                 worker = self._usable(worker)
@@ -180,17 +181,17 @@ class Examiner:
             self._all.discard(worker)
         return self._new_worker(worker.settings)
 
-    def _examine(self, job: Job, worker: CropWorker) -> dict[str, Any]:
+    def _examine(self, job: Job, worker: CropWorker, scorer: clients.Scorer) -> dict[str, Any]:
         cut_for: CropSettings | None = None
         for last in (False, True):
             job.check()
-            version = self.versions.served()
+            version = self.versions.served(scorer)
             if version.settings != cut_for:
                 faces = self._find(job, worker, version.settings)
                 cut_for = version.settings
             try:
-                verdict = self._judge(job, faces, version)
-                shown = self._explain(job, verdict, faces, version) if job.explain else {}
+                verdict = self._judge(job, faces, version, scorer)
+                shown = self._explain(job, verdict, faces, version, scorer) if job.explain else {}
             except clients.ScoringError as error:
                 # The server changed versions meanwhile; the new one may want other crops.
                 if error.code == "NOT_FOUND" and not last:
@@ -215,12 +216,14 @@ class Examiner:
         self._metrics.seconds.labels("faces").observe(time.monotonic() - start)
         return faces
 
-    def _judge(self, job: Job, faces: Found, version: ServedVersion) -> Verdict:
+    def _judge(
+        self, job: Job, faces: Found, version: ServedVersion, scorer: clients.Scorer
+    ) -> Verdict:
         start = time.monotonic()
 
         def outputs_of(jpegs: Sequence[bytes]) -> CropOutputs:
             job.check()
-            scores = self.versions.connect().score(
+            scores = scorer.score(
                 jpegs,
                 deadline=job.seconds_left,
                 version=version.number,
@@ -241,7 +244,12 @@ class Examiner:
         return verdict
 
     def _explain(
-        self, job: Job, verdict: Verdict, faces: Found, version: ServedVersion
+        self,
+        job: Job,
+        verdict: Verdict,
+        faces: Found,
+        version: ServedVersion,
+        scorer: clients.Scorer,
     ) -> dict[str, Any]:
         """What the answer shows of faces: `strips` by track, and why they have no heat map."""
         job.check()
@@ -250,9 +258,7 @@ class Examiner:
         if not jpegs:
             return {"strips": {}, "no_heat_maps": ""}
         start = time.monotonic()
-        cells = self.versions.connect().cells(
-            jpegs, deadline=job.seconds_left, version=version.number
-        )
+        cells = scorer.cells(jpegs, deadline=job.seconds_left, version=version.number)
         self._metrics.seconds.labels("heat_maps").observe(time.monotonic() - start)
         return {
             "strips": face_strips.strips(verdict, faces, chosen, cells),

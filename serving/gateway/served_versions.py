@@ -67,7 +67,7 @@ class Versions:
     """Reads what stands beside the versions, and asks the server which it serves.
 
     Nothing is remembered: the files are small beside a video, and a folder or a server that
-    changed is noticed with the next request. Only the connection is kept.
+    changed is noticed with the next request. Only the scorer is kept.
 
     Args:
       options: model and server.
@@ -83,7 +83,10 @@ class Versions:
         self._lock = threading.Lock()
 
     def connect(self) -> clients.Scorer:
-        """What asks the server; made with the first call, which for gRPC imports TensorFlow."""
+        """What asks the server; made with the first call, which for gRPC imports TensorFlow.
+
+        All calls about a file are made with one scorer of its `for_file`.
+        """
         with self._lock:
             if self._scorer is None:
                 options = self._options
@@ -131,14 +134,20 @@ class Versions:
             model_card.provenance,
         )
 
-    def served(self) -> ServedVersion:
+    def served(self, scorer: clients.Scorer | None = None) -> ServedVersion:
         """The highest version that the server answers for and whose crops can be cut here.
+
+        Args:
+          scorer: that asks, see `Scorer.for_file`; None for one of its own.
 
         Raises:
           Refused: the server does not answer, or serves no such version.
         """
+        if scorer is None:
+            with self.connect().for_file() as scorer:
+                return self.served(scorer)
         try:
-            numbers = self.connect().versions(deadline=ASK_SECONDS)
+            numbers = scorer.versions(deadline=ASK_SECONDS)
         except clients.ScoringError as error:
             raise refusal(error) from error
         for number in numbers:

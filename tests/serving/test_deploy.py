@@ -23,7 +23,6 @@ from serving.gateway.metrics import GatewayMetrics
 from serving.model.warmup_requests import BATCH_SIZES
 from serving.server import tensorflow_model_server
 from serving.server.config import models_from_proto
-from serving.server.main import _channel_arguments
 from serving.server.metrics import Metrics
 from serving.server.text_config import read_batching_config
 
@@ -252,11 +251,10 @@ def _models(text):
 
 
 def test_clients_of_the_servers_find_added_ones():
-    """Names are looked up anew when a connection ends."""
+    """The name has the address of each server, and is looked up for each file."""
     container = find("serving", "Deployment")["spec"]["template"]["spec"]["containers"][0]
     flags = tensorflow_model_server.parse(container["args"])
-    arguments = dict(_channel_arguments(flags["grpc_channel_arguments"]))
-    assert 0 < arguments["grpc.max_connection_age_ms"] <= 300_000
+    assert not flags.get("grpc_channel_arguments"), "a connection lasts as long as its file"
     assert find("serving", "Service")["spec"]["clusterIP"] == "None"
 
 

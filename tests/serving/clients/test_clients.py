@@ -1,5 +1,6 @@
 """Retries, deadlines and addresses of the scorers, against servers that misbehave on purpose."""
 
+import contextlib
 import http.server
 import socket
 import threading
@@ -136,8 +137,9 @@ def test_a_scorer_finds_a_server_that_was_started_again():
         server.stop(None)
 
 
-def test_one_server_of_an_address_is_asked_while_its_connection_lasts():
-    """The next one may serve another version still, which would refuse the one that was chosen."""
+@pytest.fixture
+def two_servers():
+    """Plans of two gRPC servers, and an address that names both, as a name with two addresses."""
     plans, servers, ports = [Plan(), Plan()], [], []
     for plan in plans:
         server = grpc.server(futures.ThreadPoolExecutor(4))
@@ -145,15 +147,44 @@ def test_one_server_of_an_address_is_asked_while_its_connection_lasts():
         ports.append(server.add_insecure_port("127.0.0.1:0"))
         server.start()
         servers.append(server)
-    address = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
-    try:
-        with GrpcScorer(address, "m", ClientSettings()) as scorer:
-            for _ in range(10):
-                scorer.score(CROPS)
-        assert sorted(len(plan.batches) for plan in plans) == [0, 10]
-    finally:
-        for server in servers:
-            server.stop(None)
+    yield plans, servers, "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+    for server in servers:
+        server.stop(None)
+
+
+def test_one_server_of_an_address_is_asked_while_its_connection_lasts(two_servers):
+    """The next one may serve another version still, which would refuse the one that was chosen."""
+    plans, _, address = two_servers
+    with GrpcScorer(address, "m", ClientSettings()) as scorer:
+        for _ in range(10):
+            scorer.score(CROPS)
+    assert sorted(len(plan.batches) for plan in plans) == [0, 10]
+
+
+def test_files_are_spread_over_the_servers_of_an_address(two_servers):
+    """All calls about one go to one server."""
+    plans, _, address = two_servers
+    with GrpcScorer(address, "m", ClientSettings()) as scorer, contextlib.ExitStack() as stack:
+        # At the same time, so that a connection to either server is ready already.
+        of_files = [stack.enter_context(scorer.for_file()) for _ in range(40)]
+        for _ in range(2):
+            for number, of_file in enumerate(of_files):
+                of_file.score([bytes(number)])
+    first, second = ([len(crop) for (crop,) in plan.batches] for plan in plans)
+    assert first
+    assert second
+    assert sorted(first + second) == sorted([*range(40), *range(40)])
+    assert not set(first) & set(second)
+
+
+def test_an_address_without_a_server_is_passed_over(two_servers):
+    plans, servers, address = two_servers
+    servers[0].stop(None).wait()
+    with GrpcScorer(address, "m", ClientSettings(attempts=1)) as scorer:
+        for _ in range(20):
+            with scorer.for_file() as of_file:
+                of_file.score(CROPS)
+    assert [len(plan.batches) for plan in plans] == [0, 20]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the examiner does when the model server misbehaves; with given crops, so it is quick."""
 
 import base64
+import contextlib
 import dataclasses
 import errno
 import os
@@ -8,6 +9,7 @@ import re
 import signal
 import threading
 import time
+import types
 import urllib.parse
 
 import cv2
@@ -76,12 +78,15 @@ def examine(examiner, picture, monkeypatch):
                 asked.append((version, len(jpegs)))
                 return None if cells is None else np.array([cells] * len(jpegs), np.float32)
 
-            def close(self):
-                pass
+        def served(asking):
+            assert asking is of_file, "another server may serve other versions"
+            return next(served_ones)
 
-        served = iter(versions)
-        monkeypatch.setattr(examiner.versions, "_scorer", Scorer())
-        monkeypatch.setattr(examiner.versions, "served", lambda: next(served))
+        # Nothing else can be asked.
+        of_file, served_ones = Scorer(), iter(versions)
+        shared = types.SimpleNamespace(for_file=lambda: contextlib.nullcontext(of_file))
+        monkeypatch.setattr(examiner.versions, "_scorer", shared)
+        monkeypatch.setattr(examiner.versions, "served", served)
         given = {"name": "n", "end": time.monotonic() + 60, **job}
         return examiner.examine(Job(path, **given)), asked
 
