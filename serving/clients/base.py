@@ -274,5 +274,12 @@ class Scorer(abc.ABC):
         return CropScores(scores, logits, looks)
 
 
+def no_output(name: str) -> ScoringError:
+    """For an answer of a model server that lacks an output."""
+    return ScoringError(
+        "INTERNAL", f"the server gave no output {name!r}; is it a model of this project?"
+    )
+
+
 def _is_unavailable(error: BaseException) -> bool:
     return isinstance(error, ScoringError) and error.code == "UNAVAILABLE"

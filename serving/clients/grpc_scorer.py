@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.clients.base import ClientSettings, Scorer, ScoringError
+from serving.clients.base import ClientSettings, Scorer, ScoringError, no_output
 
 # gRPC by itself takes the first address of a name that answers, which is the same for all clients.
 _RANDOM_ADDRESS = '{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}'
@@ -115,6 +115,9 @@ class GrpcScorer(Scorer):
         tensor.tensor_shape.dim.add(size=len(crops))
         tensor.string_val.extend(crops)
         outputs = self._call(self._predict, request, seconds).outputs
+        for name in names:
+            if name not in outputs:
+                raise no_output(name)
         return {name: _array(outputs[name]) for name in names}
 
     def _call(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:

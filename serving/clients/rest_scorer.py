@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from serving.clients.base import ClientSettings, Scorer, ScoringError
+from serving.clients.base import ClientSettings, Scorer, ScoringError, no_output
 from serving.clients.deadline_transport import DeadlineTransport, Exchange
 
 # The reverse of model_servers/http_server.cc, where one HTTP status stands for several codes.
@@ -32,7 +32,7 @@ _CODES = {
 
 
 class RestScorer(Scorer):
-    """Asks `:predict`, over kept connections.
+    """Asks `:predict`, over kept connections, at the first address of the host that answers.
 
     Args:
       url: `http://host:port` or `https://host:port`, optionally with a path before `/v1`.
@@ -91,13 +91,12 @@ class RestScorer(Scorer):
         ).encode()
         version_path = f"/versions/{version}" if version is not None else ""
         answer = self._call("POST", f"{self._url}{version_path}:predict", body, seconds)
-        try:
-            outputs = answer["outputs"]
-            if not isinstance(outputs, dict):  # A model with one output drops its name.
-                outputs = dict.fromkeys(names, outputs)
-            return {name: np.array(outputs[name], np.float32) for name in names}
-        except (KeyError, ValueError, TypeError) as error:
-            raise self._foreign(f"it holds no scores ({error!r})") from error
+        if not isinstance(answer, dict) or "outputs" not in answer:
+            raise self._foreign("it holds no outputs")
+        outputs = answer["outputs"]
+        if not isinstance(outputs, dict):  # A model with one output drops its name.
+            outputs = dict.fromkeys(names, outputs)
+        return {name: _array(outputs, name) for name in names}
 
     def _foreign(self, what: str) -> ScoringError:
         """For an answer with status 200 that no model server gives, as a proxy's page."""
@@ -149,3 +148,21 @@ class RestScorer(Scorer):
                 if len(data) > self.settings.max_message_bytes:
                     raise ScoringError("RESOURCE_EXHAUSTED", "the answer is larger than the limit")
         return response.status_code, bytes(data)
+
+
+def _array(outputs: dict[str, Any], name: str) -> np.ndarray:
+    """The numbers of an output, float32.
+
+    Raises:
+      ScoringError: it is not there, or holds something else.
+    """
+    if name not in outputs:
+        raise no_output(name)
+    try:
+        return np.array(outputs[name], np.float32)
+    except (ValueError, TypeError) as error:
+        raise ScoringError(
+            "INTERNAL",
+            f"the server's output {name!r} holds no numbers ({error}); is it a model of this "
+            "project?",
+        ) from error

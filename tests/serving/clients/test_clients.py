@@ -86,6 +86,16 @@ def test_deadline_holds_over_all_batches(serve):
     assert len(plan.batches) == 2
 
 
+def test_a_model_that_lacks_an_output_is_said_to_be_another(serve):
+    with (
+        connect(serve(Plan()), "m", ClientSettings(output_name="other")) as scorer,
+        pytest.raises(ScoringError, match="no output 'other'; is it a model of this") as raised,
+    ):
+        scorer.score(CROPS)
+    assert raised.value.code == "INTERNAL"
+    assert "address" not in str(raised.value)
+
+
 def test_batches_are_split(serve):
     plan = Plan()
     with connect(serve(plan), "m", ClientSettings(batch_size=2)) as scorer:

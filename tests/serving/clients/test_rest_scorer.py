@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import json
 import socket
 import threading
 import time
@@ -192,26 +193,53 @@ def test_rest_scorer_needs_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+def answering(body):
+    """A handler that answers this to all requests, with status 200."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"probabilities": [[0.1, 0.9]]}, "gave no output 'score'"),
+        ({"score": [0.1], "classes": ["real"]}, "gave no output 'logit'"),
+        ({"score": ["real"], "logit": [0.1]}, "output 'score' holds no numbers"),
+    ],
+)
+def test_a_model_of_another_kind_is_not_taken_for_a_wrong_address(rest, outputs, message):
+    def handler(_):
+        return answering(json.dumps({"outputs": outputs}).encode())
+
+    with (
+        connect(rest(None, handler), "m", ClientSettings(**FAST)) as scorer,
+        pytest.raises(ScoringError, match=f"{message}.*; is it a model of this project") as raised,
+    ):
+        scorer.score(CROPS)
+    assert raised.value.code == "INTERNAL"
+    assert "address" not in str(raised.value)
+
+
 @pytest.mark.parametrize("body", [b"<html>sign in</html>", b'{"a": 1}', b'["a"]', b"7"])
 def test_an_answer_of_something_else_is_said_to_be_one(rest, body):
     """A proxy's page has status 200, too."""
 
     def handler(_):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.do_GET()
-
-            def log_message(self, *_):
-                pass
-
-        return Handler
+        return answering(body)
 
     with connect(rest(None, handler), "m", ClientSettings(**FAST)) as scorer:
         for ask in (scorer.versions, lambda: scorer.score(CROPS), lambda: scorer.cells(CROPS)):
