@@ -69,6 +69,7 @@ class Gateway:
 
     Attributes:
       jobs: that clients come back for.
+      cut_off: whether a request got no answer because the drain took too long.
     """
 
     def __init__(self, options: GatewayOptions, examiner: Examiner, metrics: GatewayMetrics):
@@ -84,7 +85,7 @@ class Gateway:
         self._turns: asyncio.Semaphore | None = None
         self._admitted = 0
         self._running: set[Job] = set()
-        self._cut_off = False
+        self.cut_off = False
         self._lock = threading.Lock()
         self.jobs = Jobs(self._folder, options.jobs, self._job_examined, metrics)
         self._api = make_api(self)
@@ -93,7 +94,8 @@ class Gateway:
         """Removes what is left.
 
         Returns:
-          False when a request was cut off, or a worker still runs, and so holds the process.
+          False where a thread may still run, and so holds the process: a request was cut off, or
+          work that nobody waits for does not end.
         """
         with self._lock:
             left = list(self._running)
@@ -108,7 +110,7 @@ class Gateway:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._probes.shutdown(wait=False, cancel_futures=True)
         self._spool.close()
-        return not (left or self._cut_off)
+        return not (left or self.cut_off)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answers a request, as ASGI has it."""
@@ -117,7 +119,7 @@ class Gateway:
         try:
             await self._api(scope, receive, send)
         except asyncio.CancelledError:  # The server's drain took too long.
-            self._cut_off = True
+            self.cut_off = True
             raise
         except Exception:
             # Was answered with 500. Starlette raises it once more, upon which uvicorn would close

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from preprocessing.support.errors import UsageError
 from serving import clients
@@ -221,15 +223,24 @@ class Examiner:
     ) -> Verdict:
         start = time.monotonic()
 
-        def outputs_of(jpegs: Sequence[bytes]) -> CropOutputs:
+        def scores_of(jpegs: Sequence[bytes]) -> clients.CropScores:
             job.check()
-            scores = scorer.score(
+            return scorer.score(
                 jpegs,
                 deadline=job.seconds_left,
                 version=version.number,
                 appearance=version.wording.familiarity is not None,
             )
-            return CropOutputs(scores.logits, scores.appearance)
+
+        def outputs_of(jpegs: Sequence[bytes]) -> CropOutputs:
+            # In batches, so that what nobody waits for any more ends with the next one.
+            size = self._options.client.batch_size
+            parts = [scores_of(jpegs[first : first + size]) for first in range(0, len(jpegs), size)]
+            looks = [part.appearance for part in parts if part.appearance is not None]
+            return CropOutputs(
+                np.concatenate([part.logits for part in parts]),
+                np.concatenate(looks) if looks else None,
+            )
 
         model = f"{self._options.model} version {version.number}"
         try:

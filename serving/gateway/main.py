@@ -94,16 +94,17 @@ def run(arguments: GatewayArguments) -> int:
         tell_ready("gateway", ready)
     wait_for_end(stop, arguments.until_stdin_closes)
     server.stop()
-    failed = bool(server.failure or thread_failures)
-    answered = gateway.close()
+    ended = gateway.close()
     examiner.close()
-    if answered:
-        # Freed before the interpreter ends, or TensorFlow prints errors.
-        del examiner, gateway, server
-        gc.collect()
-        return 1 if failed else 0
-    _LOG.warning("some requests were cut off after %.0f s", arguments.drain)
-    exit_without_threads()
+    if gateway.cut_off:
+        _LOG.warning("some requests were cut off after %.0f s", arguments.drain)
+    status = 1 if server.failure or thread_failures or gateway.cut_off else 0
+    if not ended:
+        exit_without_threads(status)
+    # Freed before the interpreter ends, or TensorFlow prints errors.
+    del examiner, gateway, server
+    gc.collect()
+    return status
 
 
 def _start(

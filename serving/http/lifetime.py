@@ -95,10 +95,10 @@ def wait_for_end(stop: threading.Event, until_stdin_closes: bool) -> None:
     _LOG.info("draining")
 
 
-def exit_without_threads() -> NoReturn:
-    """Ends the process with status 1 though threads run on that cannot be interrupted.
+def exit_without_threads(status: int) -> NoReturn:
+    """Ends the process with this status though threads run on that cannot be interrupted.
 
     An orderly end would wait for them.
     """
     logging.shutdown()
-    os._exit(1)
+    os._exit(status)

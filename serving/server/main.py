@@ -98,7 +98,7 @@ def run(arguments: ServerArguments) -> int:
         poller.stop()
     if server.stop():
         return 1 if server.failed or thread_failures else 0
-    exit_without_threads()
+    exit_without_threads(1)
 
 
 def _ready(options: ServerOptions, server: Server) -> dict[str, Any]:

@@ -287,8 +287,8 @@ def test_folders_of_dead_gateways_are_swept_and_those_of_living_ones_are_not(tmp
     assert spool.sweep() == []
 
 
-def test_the_end_waits_for_work_whose_client_has_left(gateway, examiner):
-    """A drain that answered all requests has cut none off, whatever workers are still at."""
+def with_work_whose_client_has_left(gateway, examiner):
+    """The application after a loop in which a client left while its file was looked at."""
 
     async def steps():
         app = gateway()
@@ -300,10 +300,26 @@ def test_the_end_waits_for_work_whose_client_has_left(gateway, examiner):
 
     app = asyncio.run(steps())
     assert app._running
+    return app
+
+
+def test_the_end_waits_for_work_whose_client_has_left(gateway, examiner):
+    """A drain that answered all requests has cut none off, whatever workers are still at."""
+    app = with_work_whose_client_has_left(gateway, examiner)
     timer = threading.Timer(0.1, examiner.go.set)
     timer.start()
     assert app.close()
+    assert not app.cut_off
     timer.join()
+
+
+def test_work_that_does_not_end_in_time_is_no_request_that_was_cut_off(
+    gateway, examiner, monkeypatch
+):
+    monkeypatch.setattr("serving.gateway.app._STOP_SECONDS", 0.0)
+    app = with_work_whose_client_has_left(gateway, examiner)
+    assert not app.close(), "a thread holds the process"
+    assert not app.cut_off
 
 
 def test_requests_that_are_cut_off_are_told_at_the_end(gateway, examiner):
@@ -318,4 +334,5 @@ def test_requests_that_are_cut_off_are_told_at_the_end(gateway, examiner):
     app = asyncio.run(steps())
     examiner.go.set()
     assert not app.close()
+    assert app.cut_off
     assert not app._running

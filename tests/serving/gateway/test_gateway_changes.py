@@ -4,14 +4,22 @@ import http.client
 import shutil
 import socket
 import ssl
+import threading
 import urllib.parse
 from concurrent import futures
 
+import grpc
 import processes
 import pytest
 from made_media import face_frame, write_video
 from serving_support.gateway import GatewayProcess, add_version, until
 from serving_support.models import face_detector
+from serving_support.planned_servers import GrpcFake, Plan
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
 
 from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
@@ -189,3 +197,45 @@ def test_tls_from_the_client_to_the_model_server(tmp_path, model, clip, certific
         plain.request("GET", "/healthz")
         with pytest.raises((http.client.HTTPException, OSError)):
             plain.getresponse()
+
+
+class Stuck(Plan):
+    """Scores nothing until it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.go = threading.Event()
+
+    def next(self, crops):
+        super().next(crops)
+        self.go.wait(120)
+
+
+class Status(model_service_pb2_grpc.ModelServiceServicer):
+    def GetModelStatus(self, request, context):
+        available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+        status = get_model_status_pb2.ModelVersionStatus(version=1, state=available)
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=[status])
+
+
+def test_a_job_that_the_model_server_holds_is_no_request_that_was_cut_off(tmp_path, model, clip):
+    base = tmp_path / "tiny"
+    base.mkdir()
+    add_version(base, 1, model, real_below=0.3, fake_above=0.4)
+    plan, server = Stuck(), grpc.server(futures.ThreadPoolExecutor(4))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(GrpcFake(plan), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Status(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with GatewayProcess(
+            tmp_path / "run", "--server", f"grpc://127.0.0.1:{port}", "--model", "tiny",
+            "--model-base", base,
+        ) as gateway:  # fmt: skip
+            assert gateway.request("POST", "/v1/jobs", clip.read_bytes())[0] == 202
+            until(lambda: plan.batches, "its faces are to be scored")
+            assert gateway.stop() == 0
+            assert "cut off" not in gateway.log()
+    finally:
+        plan.go.set()
+        server.stop(None)

@@ -188,6 +188,25 @@ def always(number):
     return 3.0
 
 
+def test_work_that_nobody_waits_for_ends_between_batches(examiner, examine, tmp_path, monkeypatch):
+    clip = write_video(tmp_path / "clip.mp4", [np.full((96, 96, 3), 127, np.uint8)] * 12)
+    two = dataclasses.replace(examiner._options, client=ClientSettings(batch_size=2))
+    monkeypatch.setattr(examiner, "_options", two)
+    answer, asked = examine([version(1, 64)], always, path=clip)
+    assert [len(sides) for _, sides in asked] == [2, 2]
+    assert answer["faces"] == 4
+    left, batches = threading.Event(), []
+
+    def leave(number):
+        batches.append(number)
+        left.set()
+        return 3.0
+
+    with pytest.raises(Disconnected):
+        examine([version(1, 64)], leave, path=clip, abandoned=left)
+    assert batches == [1]
+
+
 def test_a_worker_that_was_killed_while_idle_is_no_fault_of_the_next_file(examiner, examine):
     (worker,) = examiner._all
     os.killpg(worker._process.pid, signal.SIGKILL)
