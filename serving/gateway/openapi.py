@@ -172,6 +172,7 @@ ANSWER = {
         "fake_above": 0.9205614508160216,
         "real_below": 0.15060971365300203,
     },
+    "blended_fakes": False,
     "meaning": "fake: above 0.921, where at most 1.0% of real clips are; real: below 0.151, where "
     "at most 5.0% of fakes are; uncertain: else (for clips like those of validation: 484 real ones "
     "in 455 and 596 fake ones in 465 clusters of persons)",

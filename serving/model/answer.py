@@ -81,8 +81,8 @@ class Band(Part):
         description="Share of real clips that may be called fake."
     )
     miss_rate: Probability | None = Field(
-        description="Share of fake clips that may be called real; null for a model that an earlier "
-        "version exported."
+        description="Share of fake clips that may be called real, with `blended_fakes` of such "
+        "only; null for a model that an earlier version exported."
     )
     fake_above_logit: float | None = Field(
         description="Logits above are fake; null where validation has too few real clips to call "
@@ -112,7 +112,10 @@ class Ranks(Part):
     real: Probability = Field(
         description="At most so large a share of real clips has so high a score."
     )
-    fake: Probability = Field(description="At most so large a share of fakes has so low a score.")
+    fake: Probability = Field(
+        description="At most so large a share of fakes has so low a score; with `blended_fakes` "
+        "of such only."
+    )
 
 
 class Window(Part):
@@ -219,6 +222,10 @@ class Answer(Part):
     )
     thresholds: Band | None = Field(
         description="Null for a model whose card holds no validation clips."
+    )
+    blended_fakes: bool = Field(
+        description="Whether validation's fakes, from which `p_values` and `thresholds` follow, "
+        "were blended from its real clips; then nothing is promised for fakes of another kind."
     )
     meaning: str = Field(description="What the words of `verdict` mean, in a sentence.")
     segments_meaning: str = Field(

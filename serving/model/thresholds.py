@@ -22,6 +22,7 @@ from serving.model.operating_points import OperatingPoints
 from serving.model.rates import Rates, percent
 
 FAKE, REAL, UNCERTAIN = "fake", "real", "uncertain"
+_BLENDED = "fakes blended from val's real clips"
 # Said where a model has no thresholds.
 NO_BAND = (
     "no verdict: the model's card holds no validation clips that a score could be ranked among, "
@@ -97,9 +98,7 @@ class Thresholds:
                 "earlier version exported the model, and nothing is promised for new clips)"
             )
         fakes, fake_ones = (
-            ("fakes blended from val's real clips", "fakes blended from them")
-            if blended_fakes
-            else ("fakes", "fake ones")
+            (_BLENDED, "fakes blended from them") if blended_fakes else ("fakes", "fake ones")
         )
         fake = (
             f"no clip is called fake, for {self._too_few('real', self.false_positive_rate)}"
@@ -108,7 +107,7 @@ class Thresholds:
             f"{percent(self.false_positive_rate)} of real clips are"
         )
         real = (
-            f"no clip is called real, for {self._too_few('fake', self.miss_rate)}"
+            f"no clip is called real, for {self._too_few('fake', self.miss_rate, blended_fakes)}"
             if self.real_below_logit is None or self.miss_rate is None
             else f"real: below {readable(self.real_below_logit)}, where at most "
             f"{percent(self.miss_rate)} of {fakes} are"
@@ -119,16 +118,17 @@ class Thresholds:
             f"{fake_ones} in {self.fake_clusters} clusters of persons)"
         )
 
-    def _too_few(self, name: str, rate: float | None) -> str:
+    def _too_few(self, name: str, rate: float | None, blended_fakes: bool = False) -> str:
         clusters = self.real_clusters if name == "real" else self.fake_clusters
         clips = self.real_clips if name == "real" else self.fake_clips
         if not rate or not clusters:
             return f"val has no {name} clip"
+        kind = _BLENDED if blended_fakes else f"{name} clips"
         # Rounded up: what is below cannot be shown.
         steps = 1_000 if clusters < 100 else 10_000
         least = math.ceil(steps / (clusters + 1)) / steps
         return (
-            f"{clusters} clusters of {name} clips cannot show {percent(rate)}: it takes "
+            f"{clusters} clusters of {kind} cannot show {percent(rate)}: it takes "
             f"{math.ceil(1 / rate - 1e-9) - 1}, and theirs show {percent(least)} at least"
             if clips
             else f"val has no {name} clip"

@@ -51,7 +51,8 @@ class PValues:
 
     Attributes:
       real: p-value of "the clip is real"; at most so large a share of real clips score so high.
-      fake: p-value of "the clip is fake"; at most so large a share of fakes score so low.
+      fake: p-value of "the clip is fake"; at most so large a share of fakes score so low, of
+        blended ones only with `Wording.blended_fakes`.
     """
 
     real: float
@@ -289,6 +290,7 @@ class Verdict:
             "segments": [dataclasses.asdict(part) for part in parts.segments] if parts else None,
             "familiarity": self.unusual.as_dict() if self.unusual else None,
             "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
+            "blended_fakes": self.wording.blended_fakes,
             "meaning": self.wording.meaning(),
             "segments_meaning": self.wording.segments_meaning(),
         }

@@ -182,3 +182,20 @@ def test_the_marked_film_is_offered_where_one_frame_has_a_judged_face(chrome, ga
         chrome.run(f"draw({json.dumps({**answer, **changes})}, new File([], 'a.mp4'))")
         assert chrome.run("document.getElementById('over-time').hidden")
         assert chrome.run("document.getElementById('save-film').hidden") != offered
+
+
+def test_fakes_blended_from_real_clips_are_told_from_others(chrome, gateway):
+    """Of others nothing is promised."""
+    _, answer = gateway.verdict(examples()["changed.mp4"])
+    assert answer["blended_fakes"] is False
+    chrome.open(f"{gateway.url}/", 390)
+    for verdict in ("real", "uncertain"):
+        for blended in (True, False):
+            changed = {**answer, "verdict": verdict, "blended_fakes": blended}
+            chrome.run(f"draw({json.dumps(changed)}, new File([], 'a.mp4'))")
+            told = chrome.run("document.getElementById('sentence').textContent")
+            assert ("fakes blended from real clips" in told) == blended
+            assert ("manipulated clips" in told) != blended
+            facts = chrome.run("document.getElementById('facts').textContent")
+            assert ("Fakes blended from real clips with such a score" in facts) == blended
+            assert ("Fakes with such a score" in facts) != blended

@@ -120,6 +120,9 @@ def test_blended_fakes_are_told_from_fakes():
     text = band(0.4978, -0.0101).text(blended_fakes=True)
     assert "at most 5.0% of fakes blended from val's real clips are; uncertain" in text
     assert "400 real ones in 300 and 200 fakes blended from them in 100 clusters" in text
+    few = fitted([1.0, 2.0], [1, 1]).text(blended_fakes=True)
+    assert "for 2 clusters of fakes blended from val's real clips cannot show 5.0%" in few
+    assert "for val has no real clip" in few
 
 
 def test_a_class_that_val_lacks_is_said():

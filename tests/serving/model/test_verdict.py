@@ -170,6 +170,7 @@ def test_the_answer_as_plain_values():
             "fake_above": pytest.approx(0.8808, abs=1e-4),
             "real_below": 0.5,
         },
+        "blended_fakes": False,
         "meaning": BAND.text(),
         "segments_meaning": NO_WINDOWS,
     }

@@ -32,6 +32,7 @@ def test_a_card_of_blended_fakes_promises_a_miss_rate_of_such_only():
     blended = Wording.of(ModelCard.from_dict({**CARD, "calibration": calibration}))
     assert "at most 5.0% of fakes blended from val's real clips are" in blended.meaning()
     assert blended.at(miss_rate=0.2).meaning() == blended.at(miss_rate=0.2).thresholds.text(True)
+    assert Verdict("f", None, wording=blended).as_dict()["blended_fakes"] is True
     for calibration in (None, {"real": 100, "fake": 100}):
         ordinary = Wording.of(ModelCard.from_dict({**CARD, "calibration": calibration}))
         assert "at most 5.0% of fakes are" in ordinary.meaning()
