@@ -172,11 +172,17 @@ def test_the_marked_film_is_offered_where_one_frame_has_a_judged_face(chrome, ga
     _, answer = gateway.verdict(examples()["changed.mp4"])
     assert answer["frames"] > 1
     track = answer["tracks"][0]
-    one_face = [{**track, "timeline": track["timeline"][:1]}]
+    moment = track["timeline"][0]
+
+    def one_face(frame):
+        return [{**track, "timeline": [{**moment, "frame": frame}]}]
+
     chrome.open(f"{gateway.url}/", 390)
     for changes, offered in (
-        ({"tracks": one_face}, True),
-        ({"tracks": one_face, "frames": 1}, False),
+        ({"tracks": one_face(0)}, True),
+        # Of a film one frame was looked at, its middle; a picture has no other than the first.
+        ({"tracks": one_face(12), "frames": 1}, True),
+        ({"tracks": one_face(0), "frames": 1}, False),
         ({"tracks": []}, False),
     ):
         chrome.run(f"draw({json.dumps({**answer, **changes})}, new File([], 'a.mp4'))")
