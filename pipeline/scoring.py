@@ -85,10 +85,28 @@ def scored_clips(
     if labelled and scored.crops.empty:
         reasons = sorted({row.reason for row in scored.rows})
         raise UsageError(
-            f"none of the {len(clips)} clips of {request.data} gave a face ({'; '.join(reasons)}); "
-            "if the files are face crops already, say --precropped"
+            f"none of the {len(clips)} clips of {request.data} gave a face "
+            f"({'; '.join(reasons)}){_advice(request, scored)}"
         )
     return scored
+
+
+def _advice(request: Request, scored: Scored) -> str:
+    """What to do where no clip gave a face; empty where nothing is known."""
+    from preprocessing.faces.given_crops import TOO_TIGHT
+    from serving.model import card
+
+    if not request.precropped:
+        return "; if the files are face crops already, say --precropped"
+    tight = sum(row.dropped.get(TOO_TIGHT, 0) for row in scored.rows)
+    if not tight:
+        return ""
+    wanted = card.read(request.model).crop_settings(precropped=True)
+    return (
+        f"; {tight} of {sum(row.faces for row in scored.rows)} crops are cut tighter than the "
+        f"model's extraction.eye_distance={wanted.eye_distance:.2g} wants: `deepfake index DIR "
+        "--preset face_crops` shows what they have; cut them wider, or take a model of such crops"
+    )
 
 
 def logits_error(model: str, clips: Sequence[str]) -> str:

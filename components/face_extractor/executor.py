@@ -47,8 +47,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           exec_properties: the parameters of FaceExtractorSpec.
 
         Raises:
-          UsageError: a split ends without any face, or more clips than `MOST_FAILED` failed for
-            a passing reason.
+          UsageError: a split ends without any face, most of its given crops are cut too tight, or
+            more clips than `MOST_FAILED` failed for a passing reason.
           RuntimeError: a clip of the manifest is missing in the report.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -84,7 +84,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Failures(exec_properties["attempt"], failed).write(store)
         _check_failures(failed, rows, report.uri)
         _check_geometry(rows, settings)
-        _check_splits(splits, summary, report.uri)
+        _check_splits(splits, summary, report.uri, settings)
 
 
 def _check_failures(failed: dict[str, str], rows: Sequence[ClipRow], report: str) -> None:
@@ -99,25 +99,33 @@ def _check_failures(failed: dict[str, str], rows: Sequence[ClipRow], report: str
 
 
 def _check_geometry(rows: Sequence[ClipRow], settings: CropSettings) -> None:
-    """Refuses given crops most of which lack what the configured geometry wants to see."""
-    tight = sum(row.dropped.get(TOO_TIGHT, 0) for row in rows)
-    faces = sum(row.faces for row in rows)
-    if 2 * tight > faces:
-        raise UsageError(
-            f"{tight} of {faces} crops are cut tighter than extraction.eye_distance="
-            f"{settings.eye_distance:g} wants; `deepfake index DIR --preset face_crops` measures "
-            "them: set extraction.eye_distance and extraction.eye_height to what they have"
-        )
+    """Refuses a split of given crops most of which lack what the geometry wants to see."""
+    for split in SPLITS:
+        of_split = [row for row in rows if row.split == split]
+        tight = sum(row.dropped.get(TOO_TIGHT, 0) for row in of_split)
+        faces = sum(row.faces for row in of_split)
+        if 2 * tight > faces:
+            raise UsageError(
+                f"{tight} of {faces} crops of the split {split!r} are cut tighter than "
+                f"extraction.eye_distance={settings.eye_distance:g} wants; `deepfake index DIR "
+                "--preset face_crops` measures them: set extraction.eye_distance and "
+                "extraction.eye_height to what they have"
+            )
 
 
-def _check_splits(splits: Iterable[str], summary: dict[str, Any], report: str) -> None:
-    """Refuses a split without a face."""
+def _check_splits(
+    splits: Iterable[str], summary: dict[str, Any], report: str, settings: CropSettings
+) -> None:
+    """Refuses a split without a crop."""
+    what, hint = "crop was kept of", ""
+    if not settings.precropped:
+        what = "face was found in"
+        hint = ". If the files are face crops already, set data.precropped=true"
     for split in splits:
         if not summary["splits"].get(split, {}).get("crops"):
             raise UsageError(
-                f"no face was found in any clip of the split {split!r}; see "
-                f"{os.path.join(report, 'report.txt')} for each clip's reason. If the "
-                "files are face crops already, set data.precropped=true"
+                f"no {what} any clip of the split {split!r}; see "
+                f"{os.path.join(report, 'report.txt')} for each clip's reason{hint}"
             )
 
 

@@ -150,7 +150,8 @@ def test_progress_counts_the_clips_of_the_store(done, manifest):
 def test_a_split_without_any_face_is_refused(manifest, tmp_path, done):
     kept = [clip for clip in manifest.clips if clip.split != "train" or "faceless" in clip.path]
     poor = Manifest(manifest.root, "folder", tuple(kept))
-    with pytest.raises(UsageError, match="no face was found in any clip of the split 'train'"):
+    words = "no face was found in any clip of the split 'train'.*set data.precropped=true"
+    with pytest.raises(UsageError, match=words):
         execute(poor, tmp_path / "poor", store=done[0] / "store")
     assert (tmp_path / "poor/report/report.txt").exists()
 
@@ -256,16 +257,29 @@ def test_the_component_names_what_it_makes():
     assert CropSettings.from_dict(settings) == SETTINGS
 
 
-def test_crops_of_another_geometry_are_refused_with_the_command_that_measures(tmp_path):
+@pytest.mark.parametrize(("tight", "named"), [(SPLITS, "train"), (("val",), "val")])
+def test_crops_of_another_geometry_are_refused_with_the_command_that_measures(
+    tmp_path, tight, named
+):
     (face,) = CropMeter().faces([portrait()[:360, 60:420]])
-    square = square_of(face.landmarks + np.array([60, 0]), 0.45, 0.35)
+    points = face.landmarks + np.array([60, 0])
     clips = []
     for split in SPLITS:
+        square = square_of(points, *((0.45, 0.35) if split in tight else (0.25, 0.4)))
         for label in (0, 1):
             name = f"{split}{label}.png"
             write_image(tmp_path / name, square_crop(portrait(), square, 1.0, 200))
             clips.append(Clip(name, label, "folder", "real", split=split, sha256=name))
     manifest = Manifest(str(tmp_path), "folder", tuple(clips))
     settings = PRECROPPED.replace(crop_by=LANDMARKS, eye_distance=0.25, eye_height=0.4)
-    with pytest.raises(UsageError, match=r"6 of 6 crops are cut tighter than .*eye_distance=0\.25"):
+    words = rf"2 of 2 crops of the split '{named}' are cut tighter than .*eye_distance=0\.25"
+    with pytest.raises(UsageError, match=words):
         execute(manifest, tmp_path / "run", settings=settings)
+
+
+def test_a_split_without_a_crop_is_not_told_to_take_its_files_for_crops(crops, tmp_path):
+    for name in ("0.png", "1.png"):
+        (Path(crops.root) / name).write_bytes(b"no picture at all")
+    with pytest.raises(UsageError, match="no crop was kept of any clip of the split 'val'") as said:
+        execute(crops, tmp_path / "run", settings=PRECROPPED)
+    assert "data.precropped" not in str(said.value)

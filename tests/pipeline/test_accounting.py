@@ -1,5 +1,6 @@
 """score, evaluate and extract account for every file: in table, output and exit status."""
 
+import json
 import os
 import shutil
 import struct
@@ -17,6 +18,7 @@ from components.evaluation import results
 from components.evaluation.measurement import find
 from components.trainer.crop_store import CropStore
 from pipeline.cli import main
+from serving.model.card import FILE
 
 pytestmark = pytest.mark.integration
 
@@ -272,6 +274,23 @@ class TestEvaluate:
             measured = find(results.read(folder).splits["test"].clips)
             assert (measured.real, measured.fake) == (6, 3)
             assert measured.clusters == len(set(groups))
+
+    def test_crops_that_are_all_cut_tighter_are_held_against_the_model(
+        self, model, tmp_path, capsys
+    ):
+        other = shutil.copytree(model, tmp_path / "1")
+        values = json.loads((other / FILE).read_text())
+        values["extraction"] |= {"crop_by": "landmarks", "eye_distance": 0.15}
+        (other / FILE).write_text(json.dumps(values))
+        for number, label in enumerate(("real", "fake")):
+            (tmp_path / "data" / label).mkdir(parents=True)
+            face = portrait()[40 + number : 180 + number, 150:290]
+            write_image(tmp_path / "data" / label / "a.png", face)
+        assert evaluate(other, tmp_path / "data", tmp_path / "out") == 2
+        said = capsys.readouterr().err
+        assert "2 of 2 crops are cut tighter than the model's extraction.eye_distance=0.15" in said
+        assert "`deepfake index DIR --preset face_crops`" in said
+        assert "say --precropped" not in said
 
 
 class TestExtract:
