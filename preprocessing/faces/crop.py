@@ -10,6 +10,8 @@ import numpy as np
 # Sides of a square over the longer side of its frame. A face that fills more is a false find, and
 # building its square could take any amount of memory.
 _MAX_SIDE = 4
+# Published crops are a few pixels from square, and are to stay to the byte.
+_SKEW = 0.05
 
 
 def square_crop(
@@ -108,6 +110,27 @@ def limit_size(crop: np.ndarray, max_size: int) -> np.ndarray:
         max(1, round(crop.shape[0] * max_size / longer)),
     )
     return cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+
+
+def nearly_square(height: int, width: int) -> bool:
+    """Whether a picture may be a crop as it is: its sides differ by 5% of the longer at most."""
+    return abs(height - width) <= _SKEW * max(height, width)
+
+
+def padded_square(pixels: np.ndarray, max_size: int) -> np.ndarray:
+    """The square crop that shows a whole picture, in its middle, with the border pixels repeated.
+
+    Args:
+      pixels: uint8 [height, width, 3].
+      max_size: longest side of the result in pixels.
+
+    Returns:
+      uint8 [side, side, 3]; a square picture of at most `max_size` pixels unchanged.
+    """
+    # Scaled down first: the square of a narrow strip could take any amount of memory.
+    pixels = limit_size(pixels, max_size)
+    height, width = pixels.shape[:2]
+    return square_crop(pixels, np.array([0, 0, width, height]), 1.0, max_size)
 
 
 def _square(box: np.ndarray, margin: float) -> tuple[int, int, int]:

@@ -49,7 +49,10 @@ class Geometry:
 
     @classmethod
     def of(cls, points: np.ndarray, shape: Sequence[int]) -> Geometry:
-        """Measures points [5, 2], in pixels, of a crop of shape [height, width, ...]."""
+        """Measures points [5, 2], in pixels, of a crop of shape [height, width, ...].
+
+        Where that is no square, its longer side is the unit.
+        """
         side = float(max(shape[:2]))
         scale, centre = fit(points)
         eyes = centre + scale * (_EYES - _CENTRE)

@@ -24,7 +24,7 @@ from preprocessing.faces.face_selection import (
     FoundFace,
     select,
 )
-from preprocessing.faces.given_crops import TOO_TIGHT, GivenCrops, encode_jpeg
+from preprocessing.faces.given_crops import TOO_TIGHT, GivenCrops, encode_jpeg, fits_as_stored
 from preprocessing.faces.known_faces import KnownFaces
 from preprocessing.faces.quality import QualityFilter
 from preprocessing.faces.search import FaceSearch, SearchedFrame
@@ -216,7 +216,7 @@ class FaceCropper:
         stored = stored_jpeg(file, self._limits)
         if stored is None or not stored.complete:
             return None
-        if max(stored.width, stored.height) > self.settings.max_crop_size:
+        if not fits_as_stored(stored.height, stored.width, self.settings):
             return None
         return undecoded(stored.data, stored.width, stored.height, file)
 

@@ -1,9 +1,10 @@
 """Pictures that are face crops already: kept as they are, cut again, or left out.
 
 A model knows faces at the scale and place of its training crops (`crop_geometry`). So with
-`crop_by=landmarks` each crop is measured. A crop with about the wanted geometry is kept whole, a
-JPEG to the byte, because encoding it again wipes traces; a wider one is cut again; a tighter one is
-left out. With `crop_by=box` crops are kept unmeasured.
+`crop_by=landmarks` each crop is measured. A square crop with about the wanted geometry is kept
+whole, a JPEG to the byte, because encoding it again wipes traces; a wider one, or one that is not
+square, is cut again; a tighter one is left out. With `crop_by=box`, and where no face is found,
+crops are kept unmeasured, and padded to a square, without which a network would see them stretched.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from preprocessing.faces.crop import limit_size, square_crop
+from preprocessing.faces.crop import nearly_square, padded_square, square_crop
 from preprocessing.faces.crop_geometry import (
     Geometry,
     square_of,
@@ -43,7 +44,8 @@ class GivenCrop:
     Attributes:
       frame: as it was given.
       jpeg: the encoded crop; empty where the picture was left out.
-      box: float32 [4], the part of the picture that the crop shows, in pixels of the picture.
+      box: float32 [4], the part of the picture that the crop shows, in pixels of the picture; the
+        crop is the square of its longer side around it.
       landmarks: float32 [5, 2], in pixels of the picture; all zero where no face was found.
       geometry: what was measured; None where no face was found, or looked for.
       score: the detector's probability of a face; 0 where none was found.
@@ -99,7 +101,7 @@ class GivenCrops:
         )
         if zoom > _TIGHTEST:
             crop = GivenCrop(frame, b"", np.zeros(4, np.float32), face.landmarks)
-        elif zoom < _WIDEST or offset > _ASIDE:
+        elif zoom < _WIDEST or offset > _ASIDE or not nearly_square(*frame.pixels.shape[:2]):
             crop = self._cut(frame, face)
         else:
             crop = dataclasses.replace(self._whole(frame), landmarks=face.landmarks)
@@ -109,14 +111,14 @@ class GivenCrops:
         height, width = frame.pixels.shape[:2]
         jpeg = frame.jpeg or self._stored(frame)
         if not jpeg:
-            jpeg = self._encode(limit_size(frame.pixels, self._settings.max_crop_size))
+            jpeg = self._encode(padded_square(frame.pixels, self._settings.max_crop_size))
         box = np.array([0, 0, width, height], np.float32)
         return GivenCrop(frame, jpeg, box, np.zeros((5, 2), np.float32))
 
     def _stored(self, frame: Frame) -> bytes:
-        """The content of a frame's file, where that is a JPEG of these pixels; else empty."""
+        """The content of a frame's file, a square JPEG of these pixels; empty for other files."""
         height, width = frame.pixels.shape[:2]
-        if frame.file is None or max(width, height) > self._settings.max_crop_size:
+        if frame.file is None or not fits_as_stored(height, width, self._settings):
             return b""
         stored = stored_jpeg(frame.file, Limits())
         fits = stored is not None and (stored.width, stored.height) == (width, height)
@@ -129,6 +131,11 @@ class GivenCrops:
 
     def _encode(self, pixels: np.ndarray) -> bytes:
         return encode_jpeg(pixels, self._settings.jpeg_quality)
+
+
+def fits_as_stored(height: int, width: int, settings: CropSettings) -> bool:
+    """Whether a JPEG of this size, in pixels, may become a crop to the byte."""
+    return max(height, width) <= settings.max_crop_size and nearly_square(height, width)
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:

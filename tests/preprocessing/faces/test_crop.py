@@ -2,7 +2,14 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing.faces.crop import limit_size, places_in_crop, roll, square_crop
+from preprocessing.faces.crop import (
+    limit_size,
+    nearly_square,
+    padded_square,
+    places_in_crop,
+    roll,
+    square_crop,
+)
 
 HEIGHT, WIDTH = 40, 60
 NO_LIMIT = 10_000
@@ -174,3 +181,22 @@ def test_points_of_a_box_without_area_are_nowhere(box):
     assert places.shape == (5, 2)
     assert places.dtype == np.float32
     assert np.isnan(places).all()
+
+
+def test_a_whole_picture_lies_in_the_middle_of_its_square(frame):
+    square = padded_square(frame, NO_LIMIT)
+    wide = np.pad(frame, ((10, 10), (0, 0), (0, 0)), mode="edge")
+    np.testing.assert_array_equal(square, wide)
+    np.testing.assert_array_equal(padded_square(frame[:, :HEIGHT], NO_LIMIT), frame[:, :HEIGHT])
+
+
+def test_the_square_of_a_narrow_strip_is_as_large_as_its_limit():
+    assert padded_square(np.zeros((2, 60_000, 3), np.uint8), 100).shape == (100, 100, 3)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(96, 96, True), (37, 36, True), (150, 155, True), (145, 112, False), (91, 107, False)],
+)
+def test_crops_that_are_a_few_pixels_from_square_are_square(height, width, expected):
+    assert nearly_square(height, width) == expected

@@ -225,7 +225,7 @@ def test_without_a_fitting_original_a_fake_is_searched_itself(cropper, folder, o
 def test_faces_that_are_cut_already_are_taken_whole(folder, tmp_path):
     cropper = FaceCropper(PRECROPPED)
     ((crop,), counts) = cropper.crops(write_image(tmp_path / "a.png", portrait()[:50, :40]))
-    assert size_of(crop) == (50, 40, 3)
+    assert size_of(crop) == (50, 50, 3)
     assert crop.box.tolist() == [0, 0, 40, 50]
     assert counts.crops == counts.faces == counts.frames == 1
 

@@ -8,7 +8,7 @@ import pytest
 from made_media import portrait, write_image
 from PIL import Image
 
-from preprocessing.faces.crop import square_crop
+from preprocessing.faces.crop import places_in_crop, square_crop
 from preprocessing.faces.crop_geometry import Geometry, square_of
 from preprocessing.faces.crop_meter import CropMeter
 from preprocessing.faces.crop_settings import ANSWER, LANDMARKS, CropSettings
@@ -46,6 +46,11 @@ def crop_of(points, eye_distance, eye_height=0.3):
 def write_jpeg(path, pixels, **options):
     Image.fromarray(pixels).save(path, quality=90, **options)
     return path
+
+
+def decoded(crop):
+    pixels = cv2.imdecode(np.frombuffer(crop.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def geometry_of(jpeg):
@@ -100,6 +105,23 @@ def test_a_tighter_crop_is_left_out_and_counted(given, points, tmp_path):
     crops, counts = given.crops(path)
     assert (crops, counts.dropped, counts.faces) == ([], {TOO_TIGHT: 1}, 1)
     assert TOO_TIGHT in counts.why_none()
+
+
+@pytest.mark.parametrize("part", [np.s_[:, 12:-12], np.s_[12:-12]], ids=["narrow", "low"])
+@pytest.mark.parametrize("settings", [TIGHT, CropSettings()], ids=["measured", "unmeasured"])
+def test_a_crop_that_is_not_square_keeps_the_shape_of_its_face(points, tmp_path, settings, part):
+    pixels = np.ascontiguousarray(crop_of(points, 0.34, 0.35)[part])
+    path = write_jpeg(tmp_path / "box.jpg", pixels)
+    cropper = FaceCropper(settings.replace(precropped=True))
+    ((crop,), counts) = cropper.crops(path)
+    cropper.close()
+    height, width = decoded(crop).shape[:2]
+    assert height == width
+    ((in_picture,), (in_crop,)) = (CropMeter().faces([each]) for each in (pixels, decoded(crop)))
+    places = places_in_crop(in_picture.landmarks, crop.box, 1.0)
+    np.testing.assert_allclose((in_crop.landmarks + 0.5) / width, places, atol=0.03)
+    recut = ["1 of 1 crops were cut again to the model's geometry"]
+    assert counts.notes == (recut if settings is TIGHT else [])
 
 
 def test_a_crop_without_a_face_is_taken_as_it_is_and_noted(given, tmp_path):

@@ -14,7 +14,7 @@ from preprocessing.faces.face_cropper import FaceCropper
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
 UNMEASURED = CropSettings(precropped=True, max_crop_size=200)
-CROP = np.ascontiguousarray(portrait()[:120, 60:200])
+CROP = np.ascontiguousarray(portrait()[:140, 60:200])
 
 
 @pytest.fixture
@@ -40,11 +40,12 @@ def _jpeg(path, pixels=CROP, **options):
     return path
 
 
-def test_a_jpeg_is_kept_to_the_byte_and_not_decoded(without_decoder, tmp_path):
-    path = _jpeg(tmp_path / "crop.jpg")
+@pytest.mark.parametrize("height", [140, 135])
+def test_a_jpeg_is_kept_to_the_byte_and_not_decoded(without_decoder, tmp_path, height):
+    path = _jpeg(tmp_path / "crop.jpg", CROP[:height])
     ((crop,), counts) = without_decoder.crops(path)
     assert crop.jpeg == path.read_bytes()
-    assert crop.box.tolist() == [0, 0, CROP.shape[1], CROP.shape[0]]
+    assert crop.box.tolist() == [0, 0, 140, height]
     assert (counts.frames, counts.crops, counts.notes) == (1, 1, [])
 
 
@@ -67,6 +68,10 @@ def _cmyk(path):
     return path
 
 
+def _oblong(path):
+    return _jpeg(path, CROP[:120])
+
+
 def _large(path):
     return _jpeg(path, cv2.resize(CROP, (300, 300)))
 
@@ -79,10 +84,11 @@ def _png(path):
 @pytest.mark.parametrize(
     ("name", "write", "size"),
     [
-        ("turned.jpg", _turned, (120, 140)),
-        ("cmyk.jpg", _cmyk, (140, 120)),
+        ("turned.jpg", _turned, (140, 140)),
+        ("cmyk.jpg", _cmyk, (140, 140)),
+        ("oblong.jpg", _oblong, (140, 140)),
         ("large.jpg", _large, (200, 200)),
-        ("crop.png", _png, (140, 120)),
+        ("crop.png", _png, (140, 140)),
     ],
 )
 def test_what_a_decoder_has_to_show_is_decoded_and_encoded(cropper, tmp_path, name, write, size):
