@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands._options import AllFaces, FalsePositiveRate, MissRate, Model
+from pipeline.commands._options import AllFaces, FalsePositiveRate, MissRate, Model, Precropped
 from preprocessing.support.command_line import from_options
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import refuse_bucket
@@ -37,6 +37,7 @@ class PredictArguments:
         ),
     ]
     model: Model = None
+    precropped: Precropped = False
     false_positive_rate: FalsePositiveRate = None
     miss_rate: MissRate = None
     all_faces: AllFaces = False
@@ -154,7 +155,7 @@ def _predictor(arguments: PredictArguments, model: str) -> FilePredictor:
     if not arguments.server:
         from serving.model.predictor import Predictor
 
-        return Predictor(model, arguments.all_faces, *rates)
+        return Predictor(model, arguments.all_faces, *rates, arguments.precropped)
     from pipeline.prediction.served_predictor import ServedPredictor, ServerOptions
     from serving.http.bearer import read_token
 
@@ -164,7 +165,7 @@ def _predictor(arguments: PredictArguments, model: str) -> FilePredictor:
         read_token(arguments.server_token_file),
         arguments.server_ca,
     )
-    return ServedPredictor(server, model, arguments.all_faces, *rates)
+    return ServedPredictor(server, model, arguments.all_faces, *rates, arguments.precropped)
 
 
 def _saver(folder: Path, predictor: FilePredictor) -> Saver:

@@ -46,6 +46,7 @@ class ServedPredictor(FilePredictor):
       all_faces: see `Predictor`.
       false_positive_rate: see `Predictor`.
       miss_rate: see `Predictor`.
+      precropped: see `Predictor`.
 
     Raises:
       UsageError: see `Predictor`; or the address or the folder cannot be used.
@@ -59,12 +60,15 @@ class ServedPredictor(FilePredictor):
         all_faces: bool = False,
         false_positive_rate: float | None = None,
         miss_rate: float | None = None,
+        precropped: bool = False,
     ):
         base, number = _base_and_version(Path(model))
         name = server.name or base.resolve().name
         settings = clients.ClientSettings(token=server.token, tls_ca=server.ca)
         rates = false_positive_rate, miss_rate
-        self._versions = Versions(ModelOptions(server.url, name, base, *rates, settings))
+        self._versions = Versions(
+            ModelOptions(server.url, name, base, *rates, settings, precropped)
+        )
         self._server = server.url
         version = self._served(number, name)
         self._number = version.number

@@ -24,7 +24,13 @@ from preprocessing.faces.face_selection import (
     FoundFace,
     select,
 )
-from preprocessing.faces.given_crops import TOO_TIGHT, GivenCrops, encode_jpeg, fits_as_stored
+from preprocessing.faces.given_crops import (
+    TOO_TIGHT,
+    GivenCrop,
+    GivenCrops,
+    encode_jpeg,
+    fits_as_stored,
+)
 from preprocessing.faces.known_faces import KnownFaces
 from preprocessing.faces.quality import QualityFilter
 from preprocessing.faces.search import FaceSearch, SearchedFrame
@@ -156,7 +162,7 @@ class FaceCropper:
     ) -> tuple[list[Crop], FaceCounts]:
         frames = _checked(self._frames(path, tell), check)
         if self._search is None:
-            return self._given_crops(frames)
+            return self._counted(self._given.crops(frames))
         last_frame: collections.deque[Frame] = collections.deque(maxlen=1)
         if original is not None:
             try:
@@ -170,19 +176,39 @@ class FaceCropper:
         if is_original:
             searched = self._known.remembered(path, searched)
         crops, counts = self._cut(searched, policy)
-        by_landmarks = self.settings.crop_by == LANDMARKS
-        if by_landmarks and counts.frames == 1 and not counts.faces and _is_compact(last_frame[0]):
-            return self._filling(last_frame[0], counts)
+        if self.settings.crop_by == LANDMARKS and not counts.faces:
+            if counts.frames == 1:
+                return self._filling(last_frame, counts)
+            if pictures_of(path) is not None:
+                # Read again: to hold them until now could take any amount of memory.
+                return self._filling(_checked(self._frames(path), check), counts)
         return crops, counts
 
-    def _filling(self, picture: Frame, counts: FaceCounts) -> tuple[list[Crop], FaceCounts]:
-        """A picture without a face but, perhaps, one that fills it."""
-        (crop,) = self._given.crops([picture])
-        if crop.score < self.settings.min_face_score:
+    def _filling(
+        self, pictures: Iterable[Frame], counts: FaceCounts
+    ) -> tuple[list[Crop], FaceCounts]:
+        """The pictures of a clip that have no face but, perhaps, one that fills them.
+
+        Faces that fill too small a share of the pictures are noise, as too short tracks are.
+
+        Args:
+          pictures: all of the clip; one of them is held at a time.
+          counts: of the clip, without a face.
+        """
+        filled: list[GivenCrop] = []
+        for picture in filter(_is_compact, pictures):
+            (given_crop,) = self._given.crops([picture])
+            if given_crop.score >= self.settings.min_face_score:
+                filled.append(dataclasses.replace(given_crop, frame=_without_pixels(picture)))
+        if not filled or len(filled) < self.settings.min_track_share * counts.frames:
             return [], counts
-        crops, counts = self._given_crops([picture])
-        note = "the face fills the picture, which was taken for a face crop"
-        return crops, dataclasses.replace(counts, notes=[note, *counts.notes])
+        if counts.frames == 1:
+            note = "the face fills the picture, which was taken for a face crop"
+        else:
+            note = f"a face fills {len(filled)} of {counts.frames} pictures, taken for face crops"
+        crops, counts_filled = self._counted(filled)
+        notes = [note, *counts_filled.notes]
+        return crops, dataclasses.replace(counts_filled, frames=counts.frames, notes=notes)
 
     def _frames(
         self,
@@ -299,12 +325,12 @@ class FaceCropper:
         )
         return crop, self._filter.why_not(face, pixels)
 
-    def _given_crops(self, frames: Iterable[Frame]) -> tuple[list[Crop], FaceCounts]:
+    def _counted(self, given_crops: Iterable[GivenCrop]) -> tuple[list[Crop], FaceCounts]:
         """Files that are face crops already: each frame is one face."""
         crops: list[Crop] = []
         number = measured = tight = recut = 0
         indices: set[int] = set()
-        for given_crop in self._given.crops(frames):
+        for given_crop in given_crops:
             number += 1
             indices.add(given_crop.frame.index)
             measured += given_crop.geometry is not None

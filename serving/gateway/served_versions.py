@@ -53,6 +53,7 @@ class ModelOptions:
       false_positive_rate: share of real clips that may be called fake; None for the card's.
       miss_rate: share of fake clips that may be called real; None for the card's.
       client: how the server is asked.
+      precropped: whether the files are crops already.
     """
 
     server: str
@@ -61,6 +62,7 @@ class ModelOptions:
     false_positive_rate: float | None
     miss_rate: float | None
     client: clients.ClientSettings
+    precropped: bool = False
 
 
 class Versions:
@@ -128,7 +130,7 @@ class Versions:
         model_card = card.read(folder)
         return ServedVersion(
             number,
-            model_card.answer_settings(),
+            model_card.answer_settings(self._options.precropped),
             Wording.of(model_card, self._options.false_positive_rate, self._options.miss_rate),
             model_card.about(self._options.model, number),
             model_card.provenance,

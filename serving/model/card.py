@@ -223,15 +223,18 @@ class ModelCard(Record):
             )
         return settings.replace(precropped=precropped)
 
-    def answer_settings(self) -> CropSettings:
+    def answer_settings(self, precropped: bool = False) -> CropSettings:
         """The crops that the model wants of a picture or video.
 
         A model that was trained on crops of unknown geometry takes every picture for such a crop.
 
+        Args:
+          precropped: whether the file is said to be a crop already.
+
         Raises:
           UsageError: see `crop_settings`.
         """
-        return self.crop_settings(precropped=self._reads_any_crops)
+        return self.crop_settings(precropped or self._reads_any_crops)
 
     @property
     def _reads_any_crops(self) -> bool:

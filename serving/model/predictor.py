@@ -125,6 +125,7 @@ class Predictor(FilePredictor):
       all_faces: judge every face that is found, bystanders and short tracks as well.
       false_positive_rate: share of real clips that may be called fake; None for the card's.
       miss_rate: share of fake clips that may be called real; None for the card's.
+      precropped: whether the files are crops already.
 
     Raises:
       UsageError: there is no model, it is not one of ours, its crops cannot be made here, or see
@@ -137,10 +138,11 @@ class Predictor(FilePredictor):
         all_faces: bool = False,
         false_positive_rate: float | None = None,
         miss_rate: float | None = None,
+        precropped: bool = False,
     ):
         self.model = card.find_saved_model(model)
         model_card = card.read(self.model)
-        settings = model_card.answer_settings()
+        settings = model_card.answer_settings(precropped)
         wording = Wording.of(model_card, false_positive_rate, miss_rate)
         about = model_card.about(*card.name_and_version(self.model))
         super().__init__(str(self.model), settings, wording, about, all_faces)

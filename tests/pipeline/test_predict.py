@@ -181,9 +181,10 @@ def test_a_list_on_standard_input_and_progress_on_a_terminal(files, base):
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
-def test_a_server_gives_the_same_logits(capsys, files, base, server, scheme):
+@pytest.mark.parametrize("options", [[], ["--precropped"]])
+def test_a_server_gives_the_same_logits(capsys, files, base, server, scheme, options):
     url = f"grpc://{server.grpc}" if scheme == "grpc" else server.rest
-    given = [files / "a video.mp4", files / "b.png"]
+    given = [files / "a video.mp4", files / "b.png", *options]
     local = answers(capsys, *given, "--model", base)
     served = answers(capsys, *given, "--model", base, "--server", url)
     assert np.abs(np.subtract(logits(served), logits(local))).max() <= 1e-5
@@ -225,17 +226,18 @@ def test_a_model_without_heat_maps_is_said_and_no_error(
     assert [path.suffix for path in (tmp_path / "b.png" / "crops").iterdir()] == [".jpg"]
 
 
-def test_a_batch_run_gives_the_same_answers(capsys, files, base, tmp_path):
+@pytest.mark.parametrize(("options", "status"), [([], 4), (["--precropped"], 0)])
+def test_a_batch_run_gives_the_same_answers(capsys, files, base, tmp_path, options, status):
     (tmp_path / "data").mkdir()
     for path in files.iterdir():
         shutil.copy(path, tmp_path / "data")
     (tmp_path / "data/notes.txt").write_text("a document")
     output = tmp_path / "scores.jsonl"
-    command = ["score", "--data", str(tmp_path / "data"), "--model", str(base)]
-    assert main([*command, "--output", str(output)]) == 4
+    command = ["score", "--data", str(tmp_path / "data"), "--model", str(base), *options]
+    assert main([*command, "--output", str(output)]) == status
     capsys.readouterr()
     batch = [json.loads(line) for line in output.read_text().splitlines()]
-    given = answers(capsys, tmp_path / "data", "--model", base, status=4)
+    given = answers(capsys, tmp_path / "data", "--model", base, *options, status=status)
     for scored, predicted in zip(batch, given, strict=True):
         Answer.model_validate(scored)
         assert scored["name"] == Path(predicted["name"]).name

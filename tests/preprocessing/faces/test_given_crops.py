@@ -153,3 +153,26 @@ def test_a_picture_gives_the_same_crop_whatever_is_around(searching, points, tmp
     geometry = geometry_of(crop.jpeg)
     assert geometry.eye_distance == pytest.approx(0.4, rel=0.08)
     assert geometry.eye_height == pytest.approx(0.3, abs=0.04)
+
+
+def test_pictures_of_a_clip_that_faces_fill_are_taken_for_face_crops(searching, points, tmp_path):
+    files = [
+        write_image(tmp_path / f"id0_id16_0001_frame_{number}_face_0.png", crop_of(points, 0.52))
+        for number in (10, 14)
+    ]
+    alone, counts = zip(*map(searching.crops, files), strict=True)
+    note = "the face fills the picture, which was taken for a face crop"
+    assert [count.notes for count in counts] == [[note]] * 2
+    crops, together = searching.crops(files)
+    assert [crop.frame.index for crop in crops] == [10, 14]
+    assert [[crop.jpeg] for crop in crops] == [[crop.jpeg for crop in each] for each in alone]
+    assert together.notes == ["a face fills 2 of 2 pictures, taken for face crops"]
+    assert (together.frames, together.frames_with_face) == (2, 2)
+
+
+@pytest.mark.parametrize(("walls", "kept"), [(4, 1), (5, 0)])
+def test_a_face_that_fills_one_of_many_pictures_is_noise(searching, points, tmp_path, walls, kept):
+    pictures = [crop_of(points, 0.52), *[np.full((96, 96, 3), 127, np.uint8)] * walls]
+    files = [write_image(tmp_path / f"{number}.png", each) for number, each in enumerate(pictures)]
+    crops, counts = searching.crops(files)
+    assert (len(crops), counts.faces, counts.frames) == (kept, kept, 1 + walls)
