@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
@@ -15,6 +16,8 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from processes import descendants
 
 from preprocessing.support.versions import image_name
 from serving.model import starter
@@ -163,6 +166,24 @@ class Container:
         """SIGTERM, and SIGKILL after so many seconds; returns the exit status."""
         self.podman("stop", "--time", seconds, self.name, timeout=seconds + 60)
         return int(self.state["ExitCode"])
+
+    @contextlib.contextmanager
+    def workers_stopped(self) -> Iterator[None]:
+        """Holds the processes in it that look at files, until the block ends."""
+        workers = [
+            pid
+            for pid in descendants(self.state["Pid"])
+            if b"crop_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert workers, self.log()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def peak_memory(self) -> tuple[int, int, int]:
         """What its control group counted.

@@ -12,7 +12,7 @@ from e2e.image_contents import unknown_files
 
 from preprocessing.support.versions import image_name
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
 CLIP = ROOT / "tests" / "media" / "anareal121.mp4"

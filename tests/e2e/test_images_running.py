@@ -1,10 +1,9 @@
 """The image `serve` while it answers: alone, and by the manifests."""
 
-import contextlib
+import concurrent.futures
 import json
 import re
 import shutil
-import threading
 import uuid
 from pathlib import Path
 
@@ -21,26 +20,12 @@ from e2e.containers import (
     until,
     verdict,
 )
-from e2e.films import long_film
 
 from benchmarks._harness import free_ports
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MOUNT = "/models"
-
-
-@contextlib.contextmanager
-def uploading(address: str, film: bytes, answers: list):
-    """Sends a film from a thread; its answer is in the list afterwards."""
-    thread = threading.Thread(target=lambda: answers.append(verdict(address, film)))
-    thread.start()
-    try:
-        admitted = "deepfake_gateway_in_flight 1"
-        until(lambda: answers or admitted in metrics(address), lambda: "not admitted", pause=0.02)
-        yield
-    finally:
-        thread.join(600)
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +57,17 @@ def test_full_folder_for_uploads_is_said(alone, podman):
     assert verdict(address)[0] == 200, "and it goes on"
 
 
-def test_image_drains(alone, podman, tmp_path):
+def test_image_drains(alone, podman):
     """The last one, for it ends the container."""
-    answers: list = []
-    with uploading(alone.address(8080), long_film(tmp_path), answers):
-        podman("kill", "--signal", "TERM", alone.name)
-        assert not answers, "SIGTERM comes before the verdict"
-    assert [status for status, _ in answers] == [200], alone.log()
+    address = alone.address(8080)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        with alone.workers_stopped():
+            answer = threads.submit(verdict, address)
+            admitted = "deepfake_gateway_in_flight 1"
+            until(lambda: admitted in metrics(address), lambda: "not admitted")
+            podman("kill", "--signal", "TERM", alone.name)
+            until(lambda: verdict(address)[0] == 0, alone.log)
+        assert answer.result()[0] == 200, alone.log()
     assert alone.ends() == 0, alone.log()
 
 

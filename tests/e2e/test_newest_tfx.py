@@ -18,7 +18,7 @@ from e2e.workspace import SMALL
 from preprocessing.support.versions import supported_tfx
 from serving.model import card
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(5400)]
 
 ROOT = Path(__file__).parents[2]
 DEEPFAKE = str(Path(sys.executable).parent / "deepfake")
@@ -38,7 +38,7 @@ class Newest:
         self.root = root
         self.clone = root / "root" / f"clone-{os.getpid()}"
 
-    def run(self, *command: str, timeout: float = 1800) -> str:
+    def run(self, *command: str, timeout: float = 3600) -> str:
         """Runs a command in the clone; returns what it printed.
 
         Raises:

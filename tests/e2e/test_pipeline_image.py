@@ -11,7 +11,7 @@ from e2e.workspace import SMALL, Workspace
 
 from preprocessing.datasets.demo import make_demo_data
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MOST_MB = 3500
 

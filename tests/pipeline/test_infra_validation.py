@@ -52,7 +52,10 @@ def daemon(monkeypatch):
         return original(base_url=f"tcp://127.0.0.1:{server.server_port}", **parameters)
 
     monkeypatch.setattr(docker, "DockerClient", client)
-    yield lambda: threading.Thread(target=server.serve_forever, daemon=True).start()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    yield thread.start
+    if thread.is_alive():
+        server.shutdown()
     server.server_close()
 
 

@@ -170,13 +170,16 @@ def test_a_server_serves_it_and_then_the_next_push(tmp_path):
         assert answer() == 2.0
         done = roll_back(base)
         until(lambda: answer() == 1.0, "the copy is served")
-        states = httpx.get(f"{server.rest}/v1/models/half", timeout=60).json()
-        available = [
-            int(entry["version"])
-            for entry in states["model_version_status"]
-            if entry["state"] == "AVAILABLE"
-        ]
-        assert available == [done.served]
+
+        def available():
+            states = httpx.get(f"{server.rest}/v1/models/half", timeout=60).json()
+            return [
+                int(entry["version"])
+                for entry in states["model_version_status"]
+                if entry["state"] == "AVAILABLE"
+            ]
+
+        until(lambda: available() == [done.served], "the copy alone is served")
         # As Pusher does: by the time, complete when it appears.
         pushed.rename(base / str(done.served + 1))
         until(lambda: answer() == 3.0, "the push is served")

@@ -91,8 +91,10 @@ def test_health_check_of_the_server_asks_for_a_version_that_answers(state, code,
         kind, *command = composed()["services"]["serving"]["healthcheck"]["test"]
         assert kind == "CMD"
         command[-1] = command[-1].replace("/8501 ", f"/{server.server_port} ")
-        done = subprocess.run(command, timeout=60)
-        server.shutdown()
+        try:
+            done = subprocess.run(command, timeout=60)
+        finally:
+            server.shutdown()
     assert (done.returncode == 0) == healthy
 
 

@@ -282,20 +282,22 @@ def test_concurrent_requests_are_all_answered_each_with_its_own(gateway, files, 
         )
 
 
-def test_one_connection_to_the_model_server_is_kept(gateway, files):
+def test_connections_to_the_model_server_end_with_their_file(gateway, files):
+    def connections():
+        established = "01"
+        # gRPC may reach an IPv4 address from a socket of IPv6.
+        tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
+        text = "".join(table.read_text() for table in tables if table.exists())
+        ends = [line.split()[2:4] for line in text.splitlines()]
+        return [
+            address
+            for address, state in ends
+            if state == established and int(address.rpartition(":")[2], 16) == gateway.server_port
+        ]
+
     for _ in range(2):
         assert gateway.verdict(files["picture"].read_bytes())[0] == 200
-    established = "01"
-    # gRPC may reach an IPv4 address from a socket of IPv6.
-    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
-    text = "".join(table.read_text() for table in tables if table.exists())
-    lines = [line.split() for line in text.splitlines()]
-    ours = [
-        line
-        for line in lines
-        if line[3] == established and int(line[2].rpartition(":")[2], 16) == gateway.server_port
-    ]
-    assert len(ours) == 1
+    until(lambda: not connections(), "all connections are closed")
 
 
 def test_health_is_answered_while_files_are_looked_at(gateway, files):

@@ -164,7 +164,7 @@ def narrow(tmp_path_factory, certificate):
     (folder / "token").write_text("secret-of-the-test\n")
     cert, key = certificate
     arguments = ["--model-base", folder / "echo", "--max-in-flight", "2"]
-    arguments += ["--slots", "2", "--drain", "1", "--rest-timeout", "1"]
+    arguments += ["--slots", "2", "--drain", "1", "--rest-timeout", "10"]
     arguments += ["--tls-cert", cert, "--tls-key", key, "--token-file", folder / "token"]
     with ServerProcess(arguments) as process:
         yield process
@@ -268,15 +268,19 @@ def test_sigterm_lets_running_requests_finish(tmp_path):
                 return code == grpc.StatusCode.UNAVAILABLE
 
             stub.Predict(work(1), timeout=60)
-            start = time.monotonic()
-            stub.Predict(work(100), timeout=60)
+
+            def seconds():
+                start = time.monotonic()
+                stub.Predict(work(100), timeout=60)
+                return time.monotonic() - start
+
             # Some five seconds of work, whatever the machine's speed.
-            steps = int(100 * 5 / (time.monotonic() - start))
-            answer = stub.Predict.future(work(steps), timeout=120)
+            steps = int(100 * 5 / min(seconds() for _ in range(3)))
+            answer = stub.Predict.future(work(steps), timeout=600)
             url = f"{process.rest}/v1/models/echo:predict"
             body = {"signature_name": "work", "instances": [steps]}
             with futures.ThreadPoolExecutor(1) as threads:
-                rest = threads.submit(post, url, body, timeout=120)
+                rest = threads.submit(post, url, body, timeout=600)
                 until(lambda: in_flight(process) == 2, "both are being answered")
                 process.process.send_signal(signal.SIGTERM)
                 until(refused, "new requests are refused")
@@ -315,10 +319,14 @@ def test_kill_and_restart_serve_the_last_good_version(tmp_path):
         while post(f"{url}:predict", {"instances": [2]})[1] != {"predictions": [11.0]}:
             assert time.monotonic() < end
             time.sleep(0.1)
-        with urllib.request.urlopen(url) as answer:
-            entries = json.loads(answer.read())["model_version_status"]
-        states = {entry["version"]: entry["state"] for entry in entries}
-        assert states == {"3": "AVAILABLE", "2": "END", "1": "END"}
+
+        def states():
+            with urllib.request.urlopen(url) as answer:
+                entries = json.loads(answer.read())["model_version_status"]
+            return {entry["version"]: entry["state"] for entry in entries}
+
+        ended = {"3": "AVAILABLE", "2": "END", "1": "END"}
+        until(lambda: states() == ended, "the version before is unloaded")
         assert _reload(process, str(models), "renamed") == grpc.StatusCode.OK
         renamed = f"{process.rest}/v1/models/renamed:predict"
         assert post(renamed, {"instances": [2]}) == (200, {"predictions": [11.0]})
