@@ -31,7 +31,7 @@ from preprocessing.manifest.hashes import hash_clips, known_clips
 from preprocessing.manifest.manifest import problem_lines
 from preprocessing.manifest.parts import Part
 from preprocessing.support.errors import UsageError
-from preprocessing.support.files import place
+from preprocessing.support.files import TEXT, place
 
 if TYPE_CHECKING:
     from preprocessing.extraction.clip_row import ClipRow
@@ -107,7 +107,7 @@ def extract_part(config: Config, part: Part) -> int:
             config.extraction.workers,
             _beam_args(config),
         )
-        console.say((folder / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
+        console.say((folder / "report.txt").read_text(**TEXT).partition("\n\n")[0])
         return INCOMPLETE if unreadable or summary["clips_reported"] else 0
 
     return logged(folder / "logs", work)

@@ -133,7 +133,12 @@ def _labelled(request: Request, hashes: Path) -> Manifest:
     layout = "demo" if is_made(root) else "auto"
     manifest = build_manifest(root, layout, protocol, 0.1, 0.1, 1, hashes)
     check_labels(manifest.clips)
-    clips = [c for c in manifest.clips if not request.official_test or c.split == "test"]
+    clips = manifest.clips
+    if request.official_test:
+        # Clips that no list names were divided, too.
+        clips = tuple(clip for clip in clips if clip.official_split == "test")
+        if manifest.clips and not clips:
+            raise UsageError(f"--official-test: no test list names a clip of {request.data}")
     if not clips:
         raise UsageError(f"{request.data} holds no clip that can be used")
     tested = tuple(dataclasses.replace(clip, split="test") for clip in clips)

@@ -44,7 +44,7 @@ class ServingResult:
         if self.problems or self.skipped:
             return self.skipped or "\n".join(self.problems)
         largest = max(self.largest_difference.values(), default=0.0)
-        relation = f"within {largest:.1g} of" if largest else "equal to"
+        relation = f"at most {largest:.2g} from" if largest else "equal to"
         latency = ", ".join(f"{name} {value:.0f} ms" for name, value in self.p50_ms.items())
         return (
             f"{self.crops} crops over {' and '.join(self.p50_ms)}: logits {relation} the "

@@ -11,7 +11,7 @@ from preprocessing.extraction import extraction_report
 from preprocessing.extraction.face_extraction import extraction_pipeline, run_extraction
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.manifest.manifest import Manifest, problem_lines
-from preprocessing.support.files import delete_folder, place
+from preprocessing.support.files import TEXT, delete_folder, place
 from preprocessing.support.output_lock import locked
 
 
@@ -80,7 +80,7 @@ def _extract(
         str(output),
     )
     summary = extraction_report.write(output, rows, manifest.problems)
-    say((output / "report.txt").read_text(encoding="utf-8").partition("\n\n")[0])
+    say((output / "report.txt").read_text(**TEXT).partition("\n\n")[0])
     for line in problem_lines(manifest.problems):
         say(line)
     say(f"crops, report.txt and contact_sheet.png are in {output}")

@@ -109,10 +109,10 @@ def sample_pictures(
         try:
             frames = list(decode(file))
         except UnreadableMedia as error:
-            damaged.append(UnreadableMedia(f"frame {file.name}: {error}"))
+            damaged.append(UnreadableMedia(f"frame {_in_messages(file)}: {error}"))
             continue
         except DecodingFailed as error:
-            raise DecodingFailed(f"frame {file.name}: {error}") from error
+            raise DecodingFailed(f"frame {_in_messages(file)}: {error}") from error
         for frame in frames[:1]:
             yield dataclasses.replace(frame, index=index, track=track, file=file)
     if damaged and len(damaged) == len(chosen):
@@ -120,6 +120,11 @@ def sample_pictures(
     if damaged and tell:
         note = f"{len(damaged)} of {len(chosen)} pictures were left out: {damaged[0]}"
         tell(MediaInfo("pictures", frames=len(numbered), notes=(note,)))
+
+
+def _in_messages(file: Path) -> str:
+    """A file's name; bytes that are not UTF-8, which no stream takes, are escaped."""
+    return file.name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _numbered(files: Sequence[Path]) -> dict[int, list[tuple[int, Path]]]:

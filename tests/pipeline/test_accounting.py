@@ -53,9 +53,9 @@ def score(model: Path, data: Path, output: Path) -> tuple[int, pd.DataFrame]:
     return status, pd.read_parquet(output).set_index("clip_id")
 
 
-def evaluate(model: Path, data: Path, output: Path) -> int:
+def evaluate(model: Path, data: Path, output: Path, *options: str) -> int:
     arguments = ["evaluate", "--model", str(model), "--data", str(data), "--precropped"]
-    return main([*arguments, "--output", str(output)])
+    return main([*arguments, "--output", str(output), *options])
 
 
 class TestScore:
@@ -256,6 +256,22 @@ class TestEvaluate:
         assert set(table.index) == {"o", "p", "f"}
         assert (table["crops"] == 2).all()
         assert table.loc["f", "pair_id"] == "o"
+
+    def test_official_test_is_what_the_list_names_test(self, model, tmp_path, capsys):
+        rows = []
+        for number in range(24):
+            name = f"{number}.png"
+            picture(tmp_path / "data" / name, number)
+            rows.append(f"{name},{('real', 'fake')[number % 2]},{'test' if number < 4 else ''}")
+        write_list(tmp_path / "data", *rows, header="path,label,split")
+        assert evaluate(model, tmp_path / "data", tmp_path / "out", "--official-test") == 0
+        folder = tmp_path / "out" / "clip_evaluation"
+        measured = find(results.read(folder).splits["test"].clips)
+        assert (measured.real, measured.fake) == (2, 2)
+        rows = [row.replace("test", "train") for row in rows]
+        write_list(tmp_path / "data", *rows, header="path,label,split")
+        assert evaluate(model, tmp_path / "data", tmp_path / "other", "--official-test") == 2
+        assert "no test list names a clip of" in capsys.readouterr().err
 
     def test_the_clips_of_a_group_are_one_cluster(self, model, tmp_path):
         """Also where the groups change between two runs, the second of which scores nothing."""

@@ -81,6 +81,16 @@ def test_a_picture_that_cannot_be_decoded_is_left_out_and_named(tmp_path, decode
     assert note.startswith("1 of 3 pictures were left out: frame 1.png: ")
 
 
+def test_a_name_that_is_not_utf8_is_escaped_in_notes(tmp_path, decoder):
+    folder = fill(tmp_path / "clip", ["0.png", "1.png"])
+    (folder / "2\udce9.png").write_bytes(b"no picture at all")
+    told = []
+    assert len(sample(folder, decoder, 3, tell=told.append)) == 2
+    (note,) = told[0].notes
+    assert r"frame 2\udce9.png: " in note
+    note.encode()
+
+
 def test_where_no_picture_can_be_decoded_the_first_is_named(tmp_path, decoder):
     folder = fill(tmp_path / "clip", ["0.png", "1.png"])
     for name in ("0.png", "1.png"):
