@@ -39,7 +39,7 @@ from preprocessing.faces.tracking import Tracker
 from preprocessing.media.container import misnamed
 from preprocessing.media.decoder import Decoder
 from preprocessing.media.frame import Frame, MediaInfo, undecoded
-from preprocessing.media.frame_folder import Media, is_present, pictures_of, sample_pictures
+from preprocessing.media.frame_folder import Media, may_lend, pictures_of, sample_pictures
 from preprocessing.media.jpeg_file import stored_jpeg
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import UnreadableMedia
@@ -134,8 +134,9 @@ class FaceCropper:
         Args:
           path: a video or picture, a folder with the frames of a video as pictures, or these
             pictures.
-          original: the clip that a fake was made from. Where it has frames of the same size, its
-            faces are cut out of `path`, so that crops of both with one frame number are a pair.
+          original: the clip that a fake was made from. Where it has frames of the same size, and
+            their numbers mean the same moments (`may_lend`), its faces are cut out of `path`, so
+            that crops of both with one frame number are a pair.
           check: called with each frame of `path`; what it raises ends the work.
           policy: takes the place of the settings' policy for this file.
           is_original: whether `path` may come again as the original of a fake.
@@ -250,7 +251,7 @@ class FaceCropper:
         self, path: Media, original: Media, tell: Callable[[MediaInfo], None]
     ) -> Iterator[SearchedFrame]:
         """The frames of `path` with the faces of `original`."""
-        if not is_present(original):
+        if not may_lend(original, path, self.settings.frames_per_clip):
             raise _NoPartner
         faces_by_index = self._known.of(original)
         if faces_by_index is None:

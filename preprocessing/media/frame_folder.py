@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from preprocessing.media.container import IMAGE_ENDINGS
+from preprocessing.media.container import IMAGE_ENDINGS, sniff
 from preprocessing.media.picture_names import natural_order, picture_name
 from preprocessing.support.files import is_folder, scan
 
@@ -62,9 +62,42 @@ def pictures_of(media: Media) -> list[Path] | None:
     return files
 
 
-def is_present(media: Media) -> bool:
-    """Whether a file, a folder, or each of several pictures is there."""
-    return all(map(os.path.exists, [media] if isinstance(media, str | Path) else media))
+def may_lend(original: Media, fake: Media, count: int) -> bool:
+    """Whether the frames of a fake and of its original with equal numbers show the same moments.
+
+    Those of two films do. Pictures were numbered by whoever cut them out, frame by frame or in
+    steps: at least half of the larger clip's numbers must be in both clips, and the sampled frames
+    of the original must have at least half as many partners as the fake has sampled frames. Those
+    of a film and of pictures tell nothing about each other.
+
+    Args:
+      original: the clip that the fake was made from.
+      fake: its file, or its pictures, at least one.
+      count: how many frames of each clip are wanted.
+
+    Returns:
+      False also where the original is not there, or is an empty folder.
+
+    Raises:
+      DecodingFailed: a folder cannot be read now.
+    """
+    from preprocessing.media.media_errors import UnreadableMedia
+
+    if not all(map(os.path.exists, [original] if isinstance(original, str | Path) else original)):
+        return False
+    try:
+        pictures, pictures_of_fake = pictures_of(original), pictures_of(fake)
+    except UnreadableMedia:
+        return False
+    if pictures is None or pictures_of_fake is None:
+        files = [cast("str | Path", media) for media in (original, fake)]
+        return pictures is pictures_of_fake and _of_one_kind(files)
+    numbers, numbers_of_fake = _numbered(pictures).keys(), _numbered(pictures_of_fake).keys()
+    shared = len(numbers & numbers_of_fake)
+    if 2 * shared < max(len(numbers), len(numbers_of_fake)):
+        return False
+    paired = len(numbers_of_fake & set(_spread(numbers, count)))
+    return 2 * paired >= min(count, len(numbers_of_fake))
 
 
 def sample_pictures(
@@ -96,13 +129,12 @@ def sample_pictures(
       UnreadableMedia: none of the wanted pictures can be decoded; the first is named.
       DecodingFailed: a picture cannot be read now.
     """
-    from preprocessing.media.frame import MediaInfo, middles
+    from preprocessing.media.frame import MediaInfo
     from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
     numbered = _numbered(files)
     if indices is None:
-        numbers = sorted(numbered)
-        indices = [numbers[position] for position in middles(len(numbers), count)]
+        indices = _spread(numbered, count)
     chosen = [(index, *picture) for index in indices for picture in numbered.get(index, ())]
     damaged: list[UnreadableMedia] = []
     for index, track, file in chosen:
@@ -125,6 +157,24 @@ def sample_pictures(
 def _in_messages(file: Path) -> str:
     """A file's name; bytes that are not UTF-8, which no stream takes, are escaped."""
     return file.name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _of_one_kind(files: Sequence[str | Path]) -> bool:
+    """Whether all are films, or all pictures; True where one is neither, as its reader will say."""
+    from preprocessing.media.media_errors import UnreadableMedia
+
+    try:
+        return len({sniff(file).reader for file in files}) == 1
+    except (UnreadableMedia, OSError):
+        return True
+
+
+def _spread(numbers: Collection[int], count: int) -> list[int]:
+    """`count` of the numbers, evenly spread and rising; all where there are fewer."""
+    from preprocessing.media.frame import middles
+
+    rising = sorted(numbers)
+    return [rising[position] for position in middles(len(rising), count)]
 
 
 def _numbered(files: Sequence[Path]) -> dict[int, list[tuple[int, Path]]]:

@@ -222,6 +222,40 @@ def test_without_a_fitting_original_a_fake_is_searched_itself(cropper, folder, o
     assert len(crops) == 6
 
 
+def pictures(folder, numbers):
+    folder.mkdir()
+    for number in numbers:
+        write_image(folder / f"{number:04d}.png", face_frame([(20 + 3 * number, 40, 0.9)]))
+    return folder
+
+
+def test_pictures_in_other_steps_are_searched_themselves(cropper, tmp_path):
+    original = pictures(tmp_path / "original", range(24))
+    fake = pictures(tmp_path / "fake", range(0, 24, 3))
+    crops, counts = cropper.crops(fake, original)
+    assert (counts.boxes, counts.frames) == ("own", 6)
+    assert [crop.frame.index for crop in crops] == [0, 6, 9, 12, 18, 21]
+    again, _ = cropper.crops(fake)
+    assert [crop.jpeg for crop in crops] == [crop.jpeg for crop in again]
+
+
+@pytest.mark.parametrize("kind_of_fake", ["pictures", "picture", "film"])
+def test_a_film_and_pictures_lend_each_other_nothing(cropper, folder, tmp_path, kind_of_fake):
+    original, numbers = folder / "original.mp4", range(1, 11)
+    fake = pictures(tmp_path / "fake", numbers)
+    if kind_of_fake == "picture":
+        # A film that is so short that its first frame is sampled.
+        original = write_video(tmp_path / "short.mp4", [face_frame([(20, 40, 0.9)])] * 3)
+        fake = fake / "0009.png"
+    elif kind_of_fake == "film":
+        original, fake = fake, original
+    crops, counts = cropper.crops(fake, original)
+    again, counts_alone = cropper.crops(fake)
+    assert counts == counts_alone
+    assert [crop.jpeg for crop in crops] == [crop.jpeg for crop in again]
+    assert len(crops) == (1 if kind_of_fake == "picture" else 6)
+
+
 def test_faces_that_are_cut_already_are_taken_whole(folder, tmp_path):
     cropper = FaceCropper(PRECROPPED)
     ((crop,), counts) = cropper.crops(write_image(tmp_path / "a.png", portrait()[:50, :40]))

@@ -1,12 +1,12 @@
 """Folders of frames, decoded as clips."""
 
 import pytest
-from made_media import face_frame, number_of, numbered_frame, write_image
+from made_media import face_frame, number_of, numbered_frame, numbered_video, write_image
 
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.face_cropper import FaceCropper
 from preprocessing.media.decoder import Decoder
-from preprocessing.media.frame_folder import frame_files, pictures_of, sample_pictures
+from preprocessing.media.frame_folder import frame_files, may_lend, pictures_of, sample_pictures
 from preprocessing.media.media_errors import DecodingFailed, UnreadableMedia
 
 PRECROPPED = CropSettings(frames_per_clip=4, precropped=True)
@@ -152,3 +152,48 @@ def test_faces_of_frames_are_one_track_and_boxes_of_the_original_are_taken(tmp_p
     assert len(crops) == len(own) == 4
     assert {crop.track for crop in crops} == {0}
     assert [crop.frame.index for crop in crops] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "numbers_of_fake", "count", "expected"),
+    [
+        (range(300), range(300), 32, True),
+        # Gaps on either side, and a fake that is a little shorter.
+        ([n for n in range(300) if n % 7], range(300), 32, True),
+        (range(300), [n for n in range(240) if n % 7], 32, True),
+        (range(10), range(10), 32, True),
+        # Every tenth frame of the fake: few are sampled of the original.
+        (range(300), range(0, 300, 10), 32, False),
+        (range(0, 300, 10), range(300), 32, False),
+        # A picture a second has the numbers of the first frames.
+        (range(10), range(300), 4, False),
+        # Half of the numbers, but those that are sampled of the original are the others.
+        (range(300), range(0, 300, 2), 30, False),
+        (range(10), range(20, 30), 32, False),
+    ],
+)
+def test_pictures_with_other_numbers_lend_nothing(
+    tmp_path, numbers, numbers_of_fake, count, expected
+):
+    for name, frames in (("original", numbers), ("fake", numbers_of_fake)):
+        (tmp_path / name).mkdir()
+        for number in frames:
+            (tmp_path / name / f"{number:04d}.png").touch()
+    original, fake = tmp_path / "original", tmp_path / "fake"
+    assert may_lend(original, fake, count) is expected
+    assert may_lend(frame_files(original), fake, count) is expected
+
+
+def test_only_clips_of_one_kind_lend(tmp_path):
+    film = numbered_video(tmp_path / "film.mp4", 3)
+    picture = write_image(tmp_path / "picture.png", numbered_frame(0))
+    folder = fill(tmp_path / "folder", ["0.png", "1.png", "2.png"])
+    kinds = [film, picture, folder]
+    lending = [[may_lend(original, fake, 4) for fake in kinds] for original in kinds]
+    assert lending == [[True, False, False], [False, True, False], [False, False, True]]
+    # What is neither is told by whoever reads it.
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    assert may_lend(tmp_path / "broken.mp4", picture, 4)
+    (tmp_path / "empty").mkdir()
+    for absent in (tmp_path / "empty", tmp_path / "missing", [picture, tmp_path / "missing"]):
+        assert not may_lend(absent, folder, 4)
