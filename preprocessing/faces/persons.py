@@ -37,7 +37,9 @@ _LEAST_COMPARED = 5
 
 
 def patch(pixels: np.ndarray, face: Face) -> np.ndarray:
-    """The square around a face, float32 [64, 64, 3], RGB; border pixels are repeated.
+    """The square around a face, uint8 [64, 64, 3], RGB; border pixels are repeated.
+
+    Those of all faces of a clip are held in memory until it ends.
 
     Args:
       pixels: uint8 [height, width, 3], RGB, the frame.
@@ -47,15 +49,23 @@ def patch(pixels: np.ndarray, face: Face) -> np.ndarray:
     left, top = (round(float(v)) for v in (face.box[:2] + face.box[2:] - side) / 2)
     height, width = pixels.shape[:2]
     if side > 4 * max(pixels.shape):  # A false find; its square could take any amount of memory.
-        return np.zeros((SIDE, SIDE, 3), np.float32)
+        return np.zeros((SIDE, SIDE, 3), np.uint8)
     if 0 <= left <= width - side and 0 <= top <= height - side:
         square = pixels[top : top + side, left : left + side]
     else:
         columns = np.arange(left, left + side).clip(0, width - 1)
         rows = np.arange(top, top + side).clip(0, height - 1)
         square = pixels[rows[:, None], columns]
-    small = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return cv2.GaussianBlur(small.astype(np.float32), (0, 0), 1.0)
+    return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def smoothed(face_patch: np.ndarray) -> np.ndarray:
+    """A patch as faces are compared, float32 [64, 64, 3]: without its finest detail.
+
+    Args:
+      face_patch: uint8 [64, 64, 3], see `patch`.
+    """
+    return cv2.GaussianBlur(face_patch.astype(np.float32), (0, 0), 1.0)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> float:
@@ -65,7 +75,7 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
     (Evangelidis and Psarakis, 2008), and gets the first one's brightness and contrast.
 
     Args:
-      first: float32 [64, 64, 3], see `patch`.
+      first: float32 [64, 64, 3], see `smoothed`.
       second: the same.
     """
     weights = np.array([0.299, 0.587, 0.114], np.float32)
@@ -112,8 +122,10 @@ def split(tracks: Sequence[int], patches: Sequence[np.ndarray]) -> list[int]:
 
 def persons_of(patches: Sequence[np.ndarray]) -> list[int]:
     """The number of the person of each face of a track, from 0, in order of appearance."""
+    # A face is compared with its neighbours, and those of a part with those of earlier parts.
+    smooth = functools.lru_cache(maxsize=4 * REACH)(lambda number: smoothed(patches[number]))
     distance = functools.lru_cache(maxsize=None)(
-        lambda first, second: difference(patches[first], patches[second])
+        lambda first, second: difference(smooth(first), smooth(second))
     )
     count = len(patches)
     bounds = [0, *_changes(count, distance), count]
