@@ -3,30 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 
-from serving.model.card import SAVED_MODEL, version_folders
-
-
-def restore(version: Path, archive: Path) -> bool:
-    """Puts a version back that was deleted since it was pushed; a reused Pusher does not.
-
-    Args:
-      version: folder of the version.
-      archive: Pusher's own copy of it.
-
-    Returns:
-      Whether it had to be put back.
-    """
-    if (version / SAVED_MODEL).is_file():
-        return False
-    unfinished = version.with_name(f"{version.name}.unfinished")
-    for folder in (unfinished, version):
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(archive, unfinished)
-    unfinished.rename(version)
-    return True
+from serving.model.card import version_folders
 
 
 def next_step(version: Path) -> str:

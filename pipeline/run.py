@@ -15,11 +15,12 @@ from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.infra_validation import check_platform
 from pipeline.inputs import make_output, prepare
-from pipeline.pushed_version import next_step, restore
+from pipeline.pushed_version import next_step
 from preprocessing.support.command_line import INTERRUPTED
 from preprocessing.support.errors import UsageError, cause
 from preprocessing.support.files import refuse_bucket
 from preprocessing.support.output_lock import locked
+from serving.model.restoring import restore
 
 PUSHED, FAILED, WRONG_USAGE, REFUSED = 0, 1, 2, 3
 
@@ -119,6 +120,7 @@ def _run(config: Config, console: Console) -> int:
     console.say("\n" + summary.table())
     if summary.pushed:
         version = Path(summary.pushed)
+        # A reused Pusher does not push again.
         if restore(version, Path(summary.archive)):
             console.say(f"{version} was deleted since it was pushed, and is there again")
         console.say(f"\n{next_step(version)}")

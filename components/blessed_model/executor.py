@@ -10,6 +10,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.evaluation.baseline import PUSHED_VERSION_PROPERTY
+
 
 class Executor(base_executor.BaseExecutor):
     """Copies the highest pushed version into the artifact; leaves it empty where there is none."""
@@ -38,4 +40,4 @@ class Executor(base_executor.BaseExecutor):
         if versions:
             latest = max(versions, key=int)
             io_utils.copy_dir(f"{pushed}/{latest}", path_utils.serving_model_dir(model.uri))
-            model.set_string_custom_property("pushed_version", latest)
+            model.set_string_custom_property(PUSHED_VERSION_PROPERTY, latest)

@@ -17,6 +17,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.evaluation import results
+from components.evaluation.baseline import baselines
 from components.evaluation.blessing import FINAL_PROPERTY
 from components.evaluation.clip_gate import judge_clips
 from components.evaluation.config import GateConfig
@@ -41,8 +42,12 @@ class Executor(base_executor.BaseExecutor):
             which may be absent or an empty folder.
           output_dict: `evaluation` and `blessing`, one artifact each.
           exec_properties: the parameters of ClipEvaluatorSpec.
+
+        Raises:
+          UsageError: the model to compare with was deleted.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
+        models = baselines(input_dict)
         model = artifact_utils.get_single_instance(input_dict["model"])
         folder = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,13 +65,12 @@ class Executor(base_executor.BaseExecutor):
                 clips = clip_tables(crops)[1]
                 finite = float(np.isfinite(crops["logit"]).mean())
         comparison = None
-        for baseline in input_dict.get("baseline_model", []):
-            if fileio.exists(baseline.uri) and fileio.listdir(baseline.uri):
-                crops = ExampleScorer(_saved_model(baseline)).table(
-                    _files(input_dict["examples"], "test"), "evaluate the last blessed model"
-                )
-                comparison = compare(clips, clip_tables(crops)[1], resamples)
-                comparison = comparison.model_copy(update={"baseline": baseline.uri})
+        for baseline in models:
+            crops = ExampleScorer(_saved_model(baseline)).table(
+                _files(input_dict["examples"], "test"), "evaluate the last blessed model"
+            )
+            comparison = compare(clips, clip_tables(crops)[1], resamples)
+            comparison = comparison.model_copy(update={"baseline": baseline.uri})
         gate = GateConfig.from_dict(json.loads(exec_properties["gate"]), key="gate")
         rows = judge_clips(gate, measured["test"].clips, finite, comparison)
         results.write(folder, measured, rows, comparison)

@@ -12,6 +12,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, proto_utils
 
+from components.evaluation.baseline import baselines
+
 
 class Executor(tfx_executor.Executor):
     """TFX's executor without the baselines that hold no model (see BlessedModel).
@@ -25,7 +27,11 @@ class Executor(tfx_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Measures, and gates; see the class."""
+        """Measures, and gates; see the class.
+
+        Raises:
+          UsageError: the model to compare with was deleted.
+        """
         inputs = without_empty_baselines(input_dict)
         # Imported late: compiling a pipeline needs neither TFMA nor TensorFlow.
         from tensorflow_model_analysis.proto import config_pb2
@@ -56,14 +62,14 @@ class Executor(tfx_executor.Executor):
 def without_empty_baselines(
     input_dict: dict[str, list[types.Artifact]],
 ) -> dict[str, list[types.Artifact]]:
-    """The inputs without the baselines that hold no model; TFX's executor would load them."""
-    baselines = [
-        model
-        for model in input_dict.get("baseline_model", [])
-        if fileio.exists(model.uri) and fileio.listdir(model.uri)
-    ]
+    """The inputs without the baselines that hold no model; TFX's executor would load them.
+
+    Raises:
+      UsageError: see `baselines`.
+    """
+    models = baselines(input_dict)
     inputs = {key: value for key, value in input_dict.items() if key != "baseline_model"}
-    return {**inputs, "baseline_model": baselines} if baselines else inputs
+    return {**inputs, "baseline_model": models} if models else inputs
 
 
 def _refuse(blessing: types.Artifact) -> None:

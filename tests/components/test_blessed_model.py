@@ -1,5 +1,7 @@
 """The baseline of a candidate: by resolver (local runs) and by component (Kubeflow)."""
 
+from pathlib import Path
+
 import pytest
 from cases.node_case import execute, make_artifact
 
@@ -44,6 +46,16 @@ def served(of, blessed):
     return artifact
 
 
+def new_store():
+    """A metadata store in memory."""
+    import ml_metadata as mlmd
+    from ml_metadata.proto import metadata_store_pb2
+
+    config = metadata_store_pb2.ConnectionConfig()
+    config.fake_database.SetInParent()
+    return mlmd.MetadataStore(config)
+
+
 def resolve(candidate, verdicts, checks=()):
     """Ids of the resolved models and blessings.
 
@@ -54,7 +66,7 @@ def resolve(candidate, verdicts, checks=()):
     candidates = [model(candidate)] if candidate else []
     judged = {number: verdict for number, verdict in verdicts.items() if verdict is not None}
     resolved = BlessedBeforeCandidate().resolve_artifacts(
-        None,
+        new_store(),
         {
             "candidate": candidates,
             "model": [model(number) for number in verdicts],
@@ -119,7 +131,7 @@ def test_a_model_whose_frames_alone_were_blessed_is_no_baseline():
     from components.blessed_model.strategy import BlessedBeforeCandidate
 
     resolved = BlessedBeforeCandidate().resolve_artifacts(
-        None,
+        new_store(),
         {
             "candidate": [model(2)],
             "model": [model(1), model(2)],
@@ -135,6 +147,80 @@ def push(folder, version, complete=True):
     (folder / version / "variables" / "variables.index").write_text(version)
     if complete:
         (folder / version / "saved_model.pb").write_text(version)
+
+
+@pytest.fixture
+def blessed(tmp_path):
+    """A store in which Pusher has made versions of model 1, whose folder is not there (any more).
+
+    Returns a function that resolves the baseline of the next model; it takes the versions' folders.
+    """
+    from ml_metadata.proto import metadata_store_pb2
+    from tfx.types import standard_artifacts
+
+    from components.blessed_model.strategy import BlessedBeforeCandidate
+
+    store = new_store()
+    old = make_artifact(standard_artifacts.Model, tmp_path / "artifacts" / "model" / "1")
+    old.type_id = store.put_artifact_type(old.artifact_type)
+    (old.id,) = store.put_artifacts([old.mlmd_artifact])
+    pushed_type = store.put_artifact_type(standard_artifacts.PushedModel()._get_artifact_type())
+    node_type = store.put_execution_type(metadata_store_pb2.ExecutionType(name="Pusher"))
+
+    def resolve_baseline(*versions):
+        event = metadata_store_pb2.Event
+        for version in versions:
+            (run,) = store.put_executions([metadata_store_pb2.Execution(type_id=node_type)])
+            pushed = metadata_store_pb2.Artifact(type_id=pushed_type)
+            pushed.custom_properties["pushed_destination"].string_value = str(version)
+            (made,) = store.put_artifacts([pushed])
+            store.put_events(
+                [
+                    event(artifact_id=old.id, execution_id=run, type=event.INPUT),
+                    event(artifact_id=made, execution_id=run, type=event.OUTPUT),
+                ]
+            )
+        channels = {
+            "candidate": [model(old.id + 1)],
+            "model": [old, model(old.id + 1)],
+            "model_blessing": [blessing(old.id, True)],
+            "infra_blessing": [],
+        }
+        (baseline,) = BlessedBeforeCandidate().resolve_artifacts(store, channels)["model"]
+        assert baseline.id == old.id
+        return Path(baseline.uri)
+
+    return resolve_baseline
+
+
+def test_a_baseline_that_was_deleted_is_put_back_from_its_version(blessed, tmp_path):
+    push(tmp_path / "pushed", "5")
+    push(tmp_path / "pushed", "6")
+    baseline = blessed(tmp_path / "deleted" / "4", tmp_path / "pushed" / "5")
+    assert [path.name for path in baseline.iterdir()] == ["Format-Serving"]
+    files = {path.name: path.read_text() for path in baseline.rglob("*.*") if path.is_file()}
+    assert files == {"saved_model.pb": "5", "variables.index": "5"}
+
+
+def test_a_baseline_that_is_there_stays_as_it_is(blessed, tmp_path):
+    push(tmp_path / "artifacts" / "model" / "1", "Format-Serving")
+    push(tmp_path / "pushed", "5")
+    baseline = blessed(tmp_path / "pushed" / "5")
+    assert (baseline / "Format-Serving" / "saved_model.pb").read_text() == "Format-Serving"
+
+
+def test_a_baseline_whose_versions_are_deleted_too_is_handed_on_missing(blessed, tmp_path):
+    """The evaluators refuse it; a resolver that raised would be passed over."""
+    assert not blessed().exists()
+    push(tmp_path / "pushed", "5", complete=False)
+    assert not blessed(tmp_path / "deleted" / "4", tmp_path / "pushed" / "5").exists()
+
+
+def test_a_baseline_that_cannot_be_put_back_is_handed_on_missing(blessed, tmp_path, caplog):
+    push(tmp_path / "pushed", "5")
+    (tmp_path / "artifacts").write_text("a file where the folder was")
+    assert not blessed(tmp_path / "pushed" / "5").exists()
+    assert "cannot be put back" in caplog.text
 
 
 @pytest.fixture

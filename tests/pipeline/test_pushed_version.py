@@ -4,9 +4,10 @@ import shlex
 from pathlib import Path
 
 from pipeline.cli import main
-from pipeline.pushed_version import next_step, restore
+from pipeline.pushed_version import next_step
 from pipeline.rollback import roll_back
 from serving.model.card import version_folders
+from serving.model.restoring import restore
 
 
 def version(base: Path, name: str) -> Path:
