@@ -9,10 +9,12 @@ a crop is kept in memory. For small sets the file never leaves the operating sys
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,7 +100,7 @@ class CropStore:
     """
 
     def __init__(self, patterns: Sequence[str], split: str, extraction: CropSettings | None = None):
-        files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
+        files = _files(patterns)
         need = sum(tf.io.gfile.stat(file).length for file in files)
         # Crops are compressed already: as a stream they are hardly larger than as gzip.
         _check_room(1.1 * need, split)
@@ -177,10 +179,32 @@ class CropStore:
         return columns, np.array(lengths, np.int64)
 
 
+def content_digest(patterns: Sequence[str]) -> str:
+    """Stands for the crops of files, wherever these lie, and reads 8 bytes of each.
+
+    A gzip file ends with the checksum (CRC-32) and the length of what it holds.
+
+    Args:
+      patterns: globs of gzip TFRecord files.
+    """
+    digest = hashlib.sha256()
+    for path in _files(patterns):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            size = file.size()
+            file.seek(max(0, size - 8))
+            end = file.read()
+        digest.update(f"{Path(path).name} {size} {end.hex()}\n".encode())
+    return digest.hexdigest()
+
+
 def missing_classes(table: CropTable) -> list[str]:
     """Names of the classes, `real` and `fake`, that no crop of a table belongs to."""
     classes = ((names.REAL, "real"), (names.FAKE, "fake"))
     return [name for label, name in classes if not (table.labels == label).any()]
+
+
+def _files(patterns: Sequence[str]) -> list[str]:
+    return sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
 
 
 def _check_room(need: float, split: str) -> None:

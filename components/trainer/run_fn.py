@@ -10,10 +10,11 @@ import logging
 from typing import TYPE_CHECKING
 
 import keras
+import tensorflow_transform as tft
 
 from components.trainer.callbacks import Validation
 from components.trainer.config import TrainingConfig, needs_fakes
-from components.trainer.crop_store import CropStore, missing_classes
+from components.trainer.crop_store import CropStore, content_digest, missing_classes
 from components.trainer.export import export
 from components.trainer.hardware import dtype_policy
 from components.trainer.history import write_history
@@ -111,12 +112,19 @@ def run_fn(fn_args: FnArgs) -> None:
 def _state_key(
     fn_args: FnArgs, crops: tuple[CropStore, ...], training_config: TrainingConfig
 ) -> str:
-    """Digest of everything that training depends on."""
+    """Digest of everything that training depends on.
+
+    Of content alone: FaceExtractor and Transform, when they run again, write the same crops and the
+    same graph to folders of other names. Of the graph its outputs stand for it: its code is part of
+    the digest `code`.
+    """
+    graph = tft.TFTransformOutput(fn_args.transform_graph_path)
     parts = [
         # `auto` is another one on another machine, and the optimizer has other variables then.
         dtype_policy(training_config),
         json.dumps([fn_args.custom_config, fn_args.hyperparameters], sort_keys=True, default=str),
-        *map(str, (*fn_args.train_files, *fn_args.eval_files, fn_args.transform_graph_path)),
+        *map(content_digest, (fn_args.train_files, fn_args.eval_files)),
+        str(graph.transformed_metadata.schema),
         *(str((len(store.table), store.table.labels.sum())) for store in crops),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

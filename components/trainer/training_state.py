@@ -54,6 +54,11 @@ class TrainingState:
             with local_copy(self._path) as file, np.load(file) as flat:
                 stored = json.loads(str(flat[_VALUES]))
                 if stored["key"] != self._key:
+                    _LOG.warning(
+                        "%s is of a training with other data, settings or code; training starts "
+                        "anew and replaces it",
+                        self._path,
+                    )
                     return None
                 arrays: dict[str, list[np.ndarray]] = {}
                 # In the order they were written, which is that of their numbers.

@@ -204,42 +204,6 @@ def _scores(workbench, output: Path) -> np.ndarray:
     return model.signatures["serving_default"](image=tf.constant(crops))["score"].numpy()
 
 
-def test_a_state_of_other_precision_is_not_gone_on_from(workbench, tmp_path, monkeypatch):
-    """`auto` is float16 on a machine with a GPU, and the optimizer has more variables there."""
-    keys = []
-
-    def stop(folder, key):
-        keys.append(key)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run_fn, "TrainingState", stop)
-    for policy in ("float32", "float32", "mixed_float16"):
-        monkeypatch.setattr(run_fn, "dtype_policy", lambda _, policy=policy: policy)
-        with pytest.raises(KeyboardInterrupt):
-            workbench.train(tmp_path)
-    assert keys[0] == keys[1] != keys[2]
-
-
-def test_a_state_is_read_only_by_the_training_that_left_it(tmp_path):
-    state = TrainingState(str(tmp_path / "new" / "folder"), "one")
-    assert state.load() is None
-    arrays = {"model": [np.arange(3.0), np.float32(2)], "best": []}
-    state.save(arrays, {"phase": "head", "loss": float("nan")})
-    found, values = state.load()
-    assert list(found) == ["model"]
-    assert values["phase"] == "head"
-    assert np.isnan(values["loss"])
-    np.testing.assert_array_equal(found["model"][0], arrays["model"][0])
-    assert TrainingState(str(tmp_path / "new" / "folder"), "another").load() is None
-    path = tmp_path / "new" / "folder" / "training-state.npz"
-    path.write_bytes(path.read_bytes()[:100])
-    assert state.load() is None
-    state.clear()
-    assert state.load() is None
-    assert not path.exists()
-    TrainingState("", "one").save(arrays, {})
-
-
 def test_two_devices_learn_what_one_learns(workbench, tmp_path):
     """Two logical CPUs stand for two GPUs."""
     devices = """
