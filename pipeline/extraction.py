@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +34,6 @@ from preprocessing.support.files import TEXT, place
 
 if TYPE_CHECKING:
     from preprocessing.extraction.clip_row import ClipRow
-
-# Object stores answer each request after some hundredths of a second, and many at once.
-_THREADS = 8
 
 
 def extract_all(config: Config) -> int:
@@ -145,23 +141,10 @@ def extraction_status(config: Config) -> int:
 def _finished(
     config: Config, root: Path, listed: Iterable[Clip], known: Sequence[Clip]
 ) -> dict[str, ClipRow]:
-    """Path -> row of the clips that the face store holds, and whose originals are as they were."""
-    from preprocessing.extraction.clip_extraction import original_state
-    from preprocessing.extraction.face_extraction import frames_of_originals, store_key
-    from preprocessing.extraction.face_store import read_row, stored_clip
+    from preprocessing.extraction.finished_clips import finished_clips
 
     settings = config.extraction.crop_settings(config.data.precropped)
-    store, key = face_store_of(config), store_key(settings)
-    frames = frames_of_originals(listed) if settings.boxes_of_original else {}
-
-    def row_of(clip: Clip) -> ClipRow | None:
-        row = read_row(stored_clip(store, key, clip))
-        state = original_state(str(root), clip, settings, frames.get(clip.source, ()))
-        return row if row is not None and row.original == state else None
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        rows = pool.map(row_of, known)
-        return {c.path: row for c, row in zip(known, rows, strict=True) if row is not None}
+    return finished_clips(face_store_of(config), settings, root, listed, known)
 
 
 def _reasons_of_failures(config: Config) -> dict[str, str]:

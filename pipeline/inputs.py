@@ -12,9 +12,9 @@ from typing import Any
 from components.trainer.backbones.weights import exported_model
 from components.trainer.config import ModelConfig, needs_fakes
 from pipeline.config import Config
-from preprocessing.datasets.clip import FAKE, Clip
+from preprocessing.datasets.clip import FAKE, Clip, printable
 from preprocessing.datasets.demo_config import is_made
-from preprocessing.extraction.face_store import Failures
+from preprocessing.extraction.failures import Failures
 from preprocessing.manifest.build import build_manifest
 from preprocessing.manifest.checks import check_trainable
 from preprocessing.manifest.manifest import Manifest
@@ -44,7 +44,7 @@ class Inputs:
       root: folder that the clips' paths start from.
       schema: path of the schema file; its name holds its digest, because ImportSchemaGen's cache
         key knows the path only.
-      attempt: see `preprocessing.extraction.face_store.Failures`.
+      attempt: see `preprocessing.extraction.failures.Failures`.
       provenance: what a model that is trained on them comes from, as plain values of
         `serving.model.provenance.Provenance`; None leaves it out of the model's card.
     """
@@ -96,15 +96,34 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
     schema = folder / f"schema-{settings_digest(SCHEMA.read_text(encoding='utf-8'))}" / SCHEMA.name
     with replacing(schema) as file:
         file.write(SCHEMA.read_text(encoding="utf-8"))
-    attempt = Failures.read(face_store_of(config)).next_attempt
     return Inputs(
         manifest=str(path),
         manifest_digest=manifest.digest,
         root=str(manifest.root),
         schema=str(schema),
-        attempt=attempt,
+        attempt=_attempt(config, manifest, say),
         provenance=comes_from.to_dict(),
     )
+
+
+def _attempt(config: Config, manifest: Manifest, say: Callable[[str], None]) -> int:
+    """FaceExtractor's `attempt`; tells of clips that are no reason to raise it any more."""
+    failures = Failures.read(face_store_of(config))
+    clips = [clip for clip in manifest.clips if clip.path in failures.repeated]
+    if not clips:
+        return failures.next_attempt()
+    from preprocessing.extraction.finished_clips import finished_clips
+
+    settings = config.extraction.crop_settings(config.data.precropped)
+    finished = finished_clips(face_store_of(config), settings, manifest.root, manifest.clips, clips)
+    if settled := [clip.path for clip in clips if clip.path not in finished]:
+        say(
+            f"warning: {len(settled)} of {len(manifest.clips)} clips failed in two runs in a row, "
+            f"such as {printable(settled[0])}: {failures.clips[settled[0]]}. What was made "
+            "without them is used again; `deepfake extract` with the same --preset, --data, "
+            "--output and --set tries them, and the next run takes the faces that it finds"
+        )
+    return failures.next_attempt([path for path, row in finished.items() if row.crops])
 
 
 def provenance(config: Config, manifest: Manifest) -> Provenance:

@@ -66,7 +66,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
           code: digest of the extraction's code.
           attempt: rises after a run in which clips failed for a passing reason, so that TFX does
             not reuse what was made without them; see
-            `preprocessing.extraction.face_store.Failures`.
+            `preprocessing.extraction.failures.Failures`.
           workers: Beam worker processes.
         """
         spec = FaceExtractorSpec(

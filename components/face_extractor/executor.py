@@ -17,7 +17,7 @@ from preprocessing.datasets.clip import SPLITS, printable
 from preprocessing.extraction import extraction_report
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_extraction import run_extraction, store_key, stored_clip
-from preprocessing.extraction.face_store import Failures
+from preprocessing.extraction.failures import Failures
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.faces.given_crops import TOO_TIGHT
 from preprocessing.manifest.manifest import Manifest
@@ -81,7 +81,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         report.set_int_custom_property("clips_reported", summary["clips_reported"])
         report.set_int_custom_property("crops", summary["crops"])
         failed = {row.path: row.reason for row in rows if row.failed}
-        Failures(exec_properties["attempt"], failed).write(store)
+        Failures.read(store).after(exec_properties["attempt"], failed).write(store)
         _check_failures(failed, rows, report.uri)
         _check_geometry(rows, settings)
         _check_splits(splits, summary, report.uri, settings)

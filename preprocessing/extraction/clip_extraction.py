@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from preprocessing.faces.crop_settings import CropSettings
 
 # Part of the reason of a clip that is not known to be unreadable.
-PASSING = "a passing fault: the next run tries again"
+PASSING = "a passing fault: the next extraction tries again"
 
 
 def extract_clip(

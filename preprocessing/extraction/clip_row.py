@@ -17,7 +17,7 @@ class ClipRow(Record):
       method: of the manipulation; `real` for real clips.
       original: size and time of change of the original that lent its boxes; None where none did.
       reason: why there is no crop; empty where there is one.
-      failed: whether the reason may pass, so that the next run tries again.
+      failed: whether the reason may pass, so that the next extraction tries again.
       seconds: that the extraction took.
       split: `train`, `val` or `test`; as pair, kin and stored not in the face store.
       pair: path of the original, or of the clip itself, which its crops stand beside.

@@ -16,12 +16,8 @@ from pathlib import Path
 
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.support.files import local_copy, place, replacing, written
+from preprocessing.support.files import local_copy, place, written
 from preprocessing.support.fingerprint import settings_digest
-
-# Beside the store: without its clips they are extracted again, and TFX may still know the results
-# of earlier attempts.
-_FAILURES = "{}-failures.json"
 
 
 def stored_clip(store: str | Path, key: str, clip: Clip) -> Path:
@@ -75,44 +71,3 @@ def _records(path: Path) -> Iterator[bytes]:
     with contextlib.suppress(FileNotFoundError), local_copy(path) as file:
         if file.exists():
             yield from tf.compat.v1.io.tf_record_iterator(str(file))
-
-
-@dataclasses.dataclass(frozen=True)
-class Failures:
-    """Clips of the last run that failed for a passing reason, and how often that was tried again.
-
-    TFX reuses what a node made when its parameters are the same. A run that ended with such clips
-    would be reused too, so FaceExtractor has `attempt` as a parameter: the run after it gets a
-    higher one, works again, finds the finished clips in the store, and tries the others.
-
-    Attributes:
-      attempt: parameter of the last run.
-      clips: path -> reason, of those that failed in it.
-    """
-
-    attempt: int = 0
-    clips: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    @classmethod
-    def read(cls, store: str | Path) -> Failures:
-        """Of a store; no failures where nothing (readable) is written down."""
-        try:
-            record = json.loads(_failures_of(store).read_text(encoding="utf-8"))
-            return cls(int(record["attempt"]), dict(record["clips"]))
-        except (OSError, ValueError, TypeError, KeyError):
-            return cls()
-
-    def write(self, store: str | Path) -> None:
-        """Writes them down for the next run."""
-        with replacing(_failures_of(store)) as file:
-            json.dump(dataclasses.asdict(self), file, indent=1)
-
-    @property
-    def next_attempt(self) -> int:
-        """The parameter of the next run."""
-        return self.attempt + bool(self.clips)
-
-
-def _failures_of(store: str | Path) -> Path:
-    folder = place(store)
-    return folder.with_name(_FAILURES.format(folder.name))

@@ -12,7 +12,7 @@ from made_media import face_frame, numbered_video, portrait, write_image, write_
 from preprocessing.datasets.clip import Clip
 from preprocessing.extraction import extraction_report, face_example
 from preprocessing.extraction.face_extraction import store_key
-from preprocessing.extraction.face_store import Failures
+from preprocessing.extraction.failures import Failures
 from preprocessing.faces.crop import square_crop
 from preprocessing.faces.crop_geometry import square_of
 from preprocessing.faces.crop_meter import CropMeter
@@ -189,8 +189,9 @@ def test_many_failures_stop_the_run_and_cost_no_finished_clip(crops, tmp_path):
     assert Failures.read(store).clips == {}
 
 
-def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
-    """TFX would reuse the node's output, and the clip would be lost for good."""
+@pytest.fixture
+def run(crops, tmp_path):
+    """Runs FaceExtractor alone; gives whether TFX reused it, and its failed and finished clips."""
     from tfx.orchestration import metadata, pipeline
     from tfx.orchestration.local import local_dag_runner
 
@@ -198,7 +199,7 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
     from pipeline import metadata_store
     from pipeline.config import load_config
 
-    root, store = Path(crops.root), tmp_path / "store"
+    store = tmp_path / "store"
     crops.write_csv(tmp_path / "manifest.csv")
     metadata_file = tmp_path / "metadata.sqlite"
 
@@ -206,11 +207,11 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
         extractor = FaceExtractor(
             manifest=str(tmp_path / "manifest.csv"),
             manifest_digest=crops.digest,
-            root=str(root),
+            root=str(crops.root),
             store=str(store),
             settings=PRECROPPED.to_dict(),
             code="1",
-            attempt=Failures.read(store).next_attempt,
+            attempt=Failures.read(store).next_attempt(),
         )
         dag = pipeline.Pipeline(
             "extraction",
@@ -230,14 +231,29 @@ def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, tmp_path):
         cached = execution.last_known_state == execution.CACHED
         return cached, summary["clips_failed"], summary["clips_with_faces"]
 
+    return run
+
+
+def test_a_run_after_a_failure_is_not_served_from_tfx_cache(crops, run, tmp_path):
+    """TFX would reuse the node's output, and the clip would be lost for good."""
+    root = Path(crops.root)
     (root / "10.png").rename(root / "10.away")
     assert run() == (False, 1, 123)
     (root / "10.away").rename(root / "10.png")
     assert run() == (False, 0, 124)
     assert run() == (True, 0, 124)
     # The store may be deleted at any time: the first run, which lacks a clip, is not reused then.
-    shutil.rmtree(store)
+    shutil.rmtree(tmp_path / "store")
     assert run() == (True, 0, 124)
+
+
+def test_a_clip_that_always_fails_costs_one_more_run(crops, run):
+    """All that follows the node, training too, would be done again in every run."""
+    (Path(crops.root) / "10.png").unlink()
+    assert run() == (False, 1, 123)
+    assert run() == (False, 1, 123)
+    assert run() == (True, 1, 123)
+    assert run() == (True, 1, 123)
 
 
 def test_the_component_names_what_it_makes():

@@ -157,7 +157,7 @@ class TestScore:
             status, table = score(model, data, tmp_path / "scores.parquet")
         assert status == 4
         assert pd.isna(table.loc["b.png", "score"])
-        assert "a passing fault: the next run tries again" in table.loc["b.png", "reason"]
+        assert "a passing fault: the next extraction tries again" in table.loc["b.png", "reason"]
         (tmp_path / "away.png").rename(data / "b.png")
         status, table = score(model, data, tmp_path / "scores.parquet")
         assert status == 0

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load_config, override_of
-from pipeline.inputs import SCHEMA, index, make_output, prepare
+from pipeline.inputs import SCHEMA, face_store_of, index, make_output, prepare
+from preprocessing.extraction.clip_row import ClipRow
+from preprocessing.extraction.face_extraction import store_key
+from preprocessing.extraction.face_store import stored_clip, write_clip
+from preprocessing.extraction.failures import Failures
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 
@@ -161,3 +165,24 @@ def test_a_model_is_told_what_its_weights_learnt_from_before(config, dataset):
     other = started.replace(input="residual")
     with pytest.raises(UsageError, match=r"was trained with rgb, not residual; set model\.input"):
         prepare(config.replace(model=other))
+
+
+@pytest.mark.parametrize("crops", [0, 1])
+def test_a_clip_that_failed_twice_is_a_reason_to_work_again_once_it_has_faces(config, crops):
+    store, failed = face_store_of(config), {"real/0.mp4": "the decoder crashed"}
+    said = []
+    assert prepare(config).attempt == 0
+    Failures().after(0, failed).write(store)
+    assert prepare(config, said.append).attempt == 1
+    assert "failed in two runs" not in "".join(said), "the next run tries it again"
+    Failures.read(store).after(1, failed).write(store)
+    assert prepare(config, said.append).attempt == 1
+    assert said[-1].startswith("warning: 1 of 12 clips failed in two runs in a row, such as real/0")
+    assert "the decoder crashed" in said[-1]
+    (clip,) = (clip for clip in index(config).clips if clip.path in failed)
+    settings = config.extraction.crop_settings(config.data.precropped)
+    row = ClipRow(path=clip.path, label=0, method="real", crops=crops)
+    write_clip(stored_clip(store, store_key(settings), clip), row, [b"example"] * crops)
+    said.clear()
+    assert prepare(config, said.append).attempt == 1 + crops
+    assert "failed in two runs" not in "".join(said)

@@ -1,4 +1,4 @@
-"""The face store: damaged files, and what is written down about failures."""
+"""The face store: damaged files."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from preprocessing.extraction.clip_row import ClipRow
-from preprocessing.extraction.face_store import Failures, read_examples, read_row, write_clip
+from preprocessing.extraction.face_store import read_examples, read_row, write_clip
 
 ROW = ClipRow(path="a.mp4", label=0, method="real", crops=3, reason="")
 EXAMPLES = [b"x" * 40, b"y" * 400, b"z" * 40]
@@ -61,19 +61,3 @@ def test_row_that_does_not_fit_its_examples(tmp_path, row):
         for record in (json.dumps(row).encode(), *EXAMPLES):
             writer.write(record)
     assert read_row(path) is None
-
-
-class TestFailures:
-    def test_the_attempt_rises_only_after_a_failure(self, tmp_path):
-        assert Failures.read(tmp_path / "absent").next_attempt == 0
-        Failures(0, {"a.mp4": "gone"}).write(tmp_path / "store")
-        assert Failures.read(tmp_path / "store").next_attempt == 1
-        Failures(1, {}).write(tmp_path / "store")
-        assert Failures.read(tmp_path / "store").next_attempt == 1
-        Failures(1, {"a.mp4": "gone"}).write(tmp_path / "store")
-        assert Failures.read(tmp_path / "store").next_attempt == 2
-
-    @pytest.mark.parametrize("text", ["", "[]", '{"attempt": "x"}', '{"attempt": 1, "clips": 3}'])
-    def test_a_broken_file_counts_as_none(self, tmp_path, text):
-        (tmp_path / "store-failures.json").write_text(text)
-        assert Failures.read(tmp_path / "store") == Failures()
