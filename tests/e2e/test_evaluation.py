@@ -14,6 +14,7 @@ from components.report.templating import fill
 from pipeline.cli import main
 from pipeline.model_evaluation import _warnings, evaluate_model
 from pipeline.scoring import Request
+from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 from serving.model import card
 from serving.model.verdict import NOT_A_VERDICT
@@ -232,7 +233,7 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
 
 def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
     request = Request(str(pushed_model), str(workspace.data), "", precropped=True)
-    (warning,) = _warnings((), request)[-1:]
+    (warning,) = _warnings(Manifest(str(workspace.data), "folder", ()), request)[-1:]
     assert "the model wants crops that this project cuts" in warning
 
 
