@@ -46,6 +46,11 @@ class Scores(NamedTuple):
         return labels[joined.clips], joined.logits
 
     @property
+    def clusters_by_clip(self) -> np.ndarray:
+        """The cluster of each clip of `by_clip`."""
+        return self.clusters[np.unique(self.clips)]
+
+    @property
     def auc(self) -> float:
         """Per crop."""
         return float(roc_auc_score(self.labels, self.logits))
@@ -93,8 +98,7 @@ class Scores(NamedTuple):
     def interval(self) -> tuple[float, float]:
         """95% of the AUC per clip, over resampled persons, or originals where none are known."""
         labels, logits = self.by_clip()
-        clusters = self.clusters[np.unique(self.clips)]
-        auc = measure_with_intervals(labels, logits, clusters, _RESAMPLES)["auc"]
+        auc = measure_with_intervals(labels, logits, self.clusters_by_clip, _RESAMPLES)["auc"]
         return auc.low, auc.high
 
 

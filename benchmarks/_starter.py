@@ -7,8 +7,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from benchmarks._real_crops import training_clips
 from benchmarks._training import logits_of
 from serving.model import card
@@ -130,7 +128,7 @@ def provenance(values: dict, result: Result) -> Provenance:
         scores = result.on[name]
         labels, _ = scores.by_clip()
         low, high = scores.interval()
-        clusters = len(np.unique(scores.clusters[np.unique(scores.clips)]))
+        clusters = len(set(scores.clusters_by_clip))
         figures[f"AUC per clip, {dataset}"] = StatedFigure(
             value=round(scores.clip_auc(), 4),
             low=round(low, 4),
