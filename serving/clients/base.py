@@ -37,7 +37,7 @@ class ClientSettings:
     Attributes:
       batch_size: crops a request; more are split.
       deadline: seconds for all requests of one call, retries included.
-      attempts: of each request. Only UNAVAILABLE is tried again: then the server did not begin.
+      attempts: of each request. Only UNAVAILABLE is tried again: no server answered, or it stopped.
       first_wait: seconds before the second attempt; each wait is up to twice the one before.
       longest_wait: bound of the waits.
       max_message_bytes: of an answer; gRPC's own default is 4 MB.

@@ -46,7 +46,7 @@ class GrpcScorer(Scorer):
         tls: bool = False,
     ):
         super().__init__(model, settings, version)
-        self._address, self._tls = address, tls
+        self._address, self._tls, self._closed = address, tls, False
         options = [
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
@@ -94,6 +94,7 @@ class GrpcScorer(Scorer):
 
     def close(self) -> None:
         """Closes the connections."""
+        self._closed = True
         self._channel.close()
 
     def _request(
@@ -121,10 +122,17 @@ class GrpcScorer(Scorer):
         return {name: _array(outputs[name]) for name in names}
 
     def _call(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
+        if self._closed:
+            raise ScoringError("UNAVAILABLE", "this scorer was closed")
         try:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise ScoringError(error.code().name, error.details() or "") from error
+            code = error.code()
+            # This client cancels nothing. gRPC's core cancels what a server that stops has not
+            # begun yet (https://github.com/grpc/grpc/issues/41785), and cuts off the rest.
+            if code == grpc.StatusCode.CANCELLED:
+                code = grpc.StatusCode.UNAVAILABLE
+            raise ScoringError(code.name, error.details() or "") from error
 
 
 def _array(tensor: tensor_pb2.TensorProto) -> np.ndarray:

@@ -245,6 +245,11 @@ def ready(address: str) -> bool:
     return request(f"{address}/readyz", timeout=10)[0] == 200
 
 
+def listens(address: str) -> bool:
+    """Whether anything answers there; no file is sent, which a gateway might admit and hold."""
+    return request(f"{address}/healthz", timeout=10)[0] != 0
+
+
 def metrics(address: str) -> str:
     """A gateway's page of metrics."""
     return str(request(f"{address}/metrics", timeout=10)[1])

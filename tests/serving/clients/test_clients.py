@@ -50,6 +50,28 @@ def test_unavailable_is_tried_again_and_only_that(serve):
     assert len(plan.batches) == 3
 
 
+@pytest.mark.parametrize("serve", ["grpc"], indirect=True)
+def test_what_a_stopping_server_cancels_is_tried_again(serve):
+    plan = Plan("CANCELLED")
+    with connect(serve(plan), "m", ClientSettings(**FAST)) as scorer:
+        assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
+    assert len(plan.batches) == 2
+
+
+@pytest.mark.parametrize("serve", ["grpc"], indirect=True)
+def test_closing_a_scorer_ends_what_it_waits_for(serve):
+    plan = Plan("hang")
+    with futures.ThreadPoolExecutor(1) as threads:
+        scorer = connect(serve(plan), "m", ClientSettings(**FAST))
+        answer = threads.submit(scorer.score, CROPS)
+        while not plan.batches:
+            time.sleep(0.01)
+        scorer.close()
+        with pytest.raises(ScoringError, match="this scorer was closed"):
+            answer.result()
+    assert len(plan.batches) == 1
+
+
 def test_attempts_end(serve):
     plan = Plan(*["UNAVAILABLE"] * 9)
     with (

@@ -263,9 +263,10 @@ def test_sigterm_lets_running_requests_finish(tmp_path):
             def refused():
                 with pytest.raises(grpc.RpcError) as raised:
                     stub.Predict(unknown, timeout=30)
-                code = raised.value.code()
-                assert code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE)
-                return code == grpc.StatusCode.UNAVAILABLE
+                code, status = raised.value.code(), grpc.StatusCode
+                # gRPC's core cancels what came just before it refuses (grpc/grpc issue 41785).
+                assert code in (status.NOT_FOUND, status.CANCELLED, status.UNAVAILABLE)
+                return code == status.UNAVAILABLE
 
             stub.Predict(work(1), timeout=60)
 
