@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tenacity
@@ -105,6 +105,7 @@ class Scorer(abc.ABC):
         deadline: float | None = None,
         version: int | None = None,
         appearance: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> CropScores:
         """Scores encoded crops.
 
@@ -113,6 +114,7 @@ class Scorer(abc.ABC):
           deadline: seconds for the whole call; None takes the settings'.
           version: a version number; None takes the scorer's.
           appearance: ask for the output of this name, too, which not every model has.
+          check: called before each request; what it raises ends the call.
 
         Returns:
           Scores in the order of the crops; empty arrays for no crops.
@@ -125,7 +127,9 @@ class Scorer(abc.ABC):
         names += [settings.appearance_name] if appearance else []
         parts = [
             self._scores(outputs, count, appearance)
-            for outputs, count in self._batches(crops, settings.signature, names, deadline, version)
+            for outputs, count in self._batches(
+                crops, settings.signature, names, deadline, version, check
+            )
         ]
         if not parts:
             return CropScores(np.zeros(0, np.float32), np.zeros(0, np.float32))
@@ -136,7 +140,11 @@ class Scorer(abc.ABC):
         )
 
     def cells(
-        self, crops: Sequence[bytes], deadline: float | None = None, version: int | None = None
+        self,
+        crops: Sequence[bytes],
+        deadline: float | None = None,
+        version: int | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> np.ndarray | None:
         """Which places of encoded crops their logits come from.
 
@@ -144,6 +152,7 @@ class Scorer(abc.ABC):
           crops: see `score`; at least one.
           deadline: see `score`.
           version: see `score`.
+          check: see `score`.
 
         Returns:
           The logits of places, float32 [crops, rows, columns]; None where the model has no
@@ -154,7 +163,7 @@ class Scorer(abc.ABC):
         """
         name, signature = self.settings.cells_name, self.settings.explain_signature
         try:
-            batches = self._batches(crops, signature, [name], deadline, version)
+            batches = self._batches(crops, signature, [name], deadline, version, check)
         except ScoringError as error:
             if _NO_SIGNATURE.search(str(error)):
                 return None
@@ -217,17 +226,20 @@ class Scorer(abc.ABC):
         names: Sequence[str],
         deadline: float | None,
         version: int | None,
+        check: Callable[[], None],
     ) -> list[tuple[dict[str, np.ndarray], int]]:
         """The outputs of a signature, and the number of crops, of each batch."""
         crops = [upright(crop) for crop in crops]
         size = self.settings.batch_size
         version = self.version if version is None else version
         end = time.monotonic() + (self.settings.deadline if deadline is None else deadline)
-        batches = [list(crops[start : start + size]) for start in range(0, len(crops), size)]
-        return [
-            (self._with_retries(batch, signature, names, end, version), len(batch))
-            for batch in batches
-        ]
+        answers = []
+        for start in range(0, len(crops), size):
+            check()
+            batch = crops[start : start + size]
+            outputs = self._with_retries(batch, signature, names, end, version)
+            answers.append((outputs, len(batch)))
+        return answers
 
     def _with_retries(
         self,

@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from preprocessing.support.errors import UsageError
 from serving import clients
@@ -223,24 +221,15 @@ class Examiner:
     ) -> Verdict:
         start = time.monotonic()
 
-        def scores_of(jpegs: Sequence[bytes]) -> clients.CropScores:
-            job.check()
-            return scorer.score(
+        def outputs_of(jpegs: Sequence[bytes]) -> CropOutputs:
+            scores = scorer.score(
                 jpegs,
                 deadline=job.seconds_left,
                 version=version.number,
                 appearance=version.wording.familiarity is not None,
+                check=job.check,
             )
-
-        def outputs_of(jpegs: Sequence[bytes]) -> CropOutputs:
-            # In batches, so that what nobody waits for any more ends with the next one.
-            size = self._options.client.batch_size
-            parts = [scores_of(jpegs[first : first + size]) for first in range(0, len(jpegs), size)]
-            looks = [part.appearance for part in parts if part.appearance is not None]
-            return CropOutputs(
-                np.concatenate([part.logits for part in parts]),
-                np.concatenate(looks) if looks else None,
-            )
+            return CropOutputs(scores.logits, scores.appearance)
 
         model = f"{self._options.model} version {version.number}"
         try:
@@ -263,13 +252,14 @@ class Examiner:
         scorer: clients.Scorer,
     ) -> dict[str, Any]:
         """What the answer shows of faces: `strips` by track, and why they have no heat map."""
-        job.check()
         chosen = face_strips.strip_faces(verdict, faces)
         jpegs = [faces.crops[number].jpeg for numbers in chosen.values() for number in numbers]
         if not jpegs:
             return {"strips": {}, "no_heat_maps": ""}
         start = time.monotonic()
-        cells = scorer.cells(jpegs, deadline=job.seconds_left, version=version.number)
+        cells = scorer.cells(
+            jpegs, deadline=job.seconds_left, version=version.number, check=job.check
+        )
         self._metrics.seconds.labels("heat_maps").observe(time.monotonic() - start)
         return {
             "strips": face_strips.strips(verdict, faces, chosen, cells),

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from made_media import write_video
 from serving_support.gateway import SETTINGS
+from serving_support.planned_servers import FAST
 from serving_support.words import conformal
 
-from serving.clients import ClientSettings, CropScores, ScoringError
+from serving.clients import ClientSettings, Scorer, ScoringError
 from serving.gateway import crop_worker
 from serving.gateway.examiner import Examiner, Job
 from serving.gateway.metrics import GatewayMetrics
@@ -67,23 +68,33 @@ def examine(examiner, picture, monkeypatch):
     def run(versions, score, path=picture, cells=None, **job):
         asked = []
 
-        class Scorer:
-            def score(self, jpegs, deadline, version, appearance):
-                sides = [cv2.imdecode(np.frombuffer(j, np.uint8), 1).shape[0] for j in jpegs]
-                asked.append((version, sides))
-                logits = np.array([score(version)] * len(jpegs), np.float32)
-                return CropScores(logits, logits)
+        class PlannedScorer(Scorer):
+            """With a plan instead of a server."""
 
-            def cells(self, jpegs, deadline, version):
-                asked.append((version, len(jpegs)))
-                return None if cells is None else np.array([cells] * len(jpegs), np.float32)
+            def _request(self, crops, signature, names, seconds, version):
+                assert seconds > 0
+                if signature == self.settings.explain_signature:
+                    asked.append((version, len(crops)))
+                    if cells is None:
+                        raise ScoringError("INVALID_ARGUMENT", 'signature name "explain" not found')
+                    return {self.settings.cells_name: np.array([cells] * len(crops), np.float32)}
+                sides = [cv2.imdecode(np.frombuffer(crop, np.uint8), 1).shape[0] for crop in crops]
+                asked.append((version, sides))
+                return dict.fromkeys(names, np.array([score(version)] * len(crops), np.float32))
+
+            def versions(self, deadline=None):
+                raise AssertionError("`served` says which")
+
+            def close(self):
+                pass
 
         def served(asking):
             assert asking is of_file, "another server may serve other versions"
-            return next(served_ones)
+            return next(plan)
 
         # Nothing else can be asked.
-        of_file, served_ones = Scorer(), iter(versions)
+        settings = dataclasses.replace(examiner._options.client, **FAST)
+        of_file, plan = PlannedScorer("m", settings), iter(versions)
         shared = types.SimpleNamespace(for_file=lambda: contextlib.nullcontext(of_file))
         monkeypatch.setattr(examiner.versions, "_scorer", shared)
         monkeypatch.setattr(examiner.versions, "served", served)
@@ -118,7 +129,7 @@ def test_a_model_of_made_data_gives_no_word_whatever_its_score(examine):
     assert "fake" not in answer["meaning"]
 
 
-def test_a_request_chooses_itsrates_of(examine):
+def test_a_request_chooses_its_rates(examine):
     answer, _ = examine([version(1, 64)], always)
     assert (answer["verdict"], answer["thresholds"]["false_positive_rate"]) == ("fake", 0.01)
     # A hundred persons of validation cannot show 0.1%.
