@@ -44,7 +44,9 @@ class Inputs:
       root: folder that the clips' paths start from.
       schema: path of the schema file; its name holds its digest, because ImportSchemaGen's cache
         key knows the path only.
-      attempt: see `preprocessing.extraction.failures.Failures`.
+      failures: file of the clips that failed in the last run of this configuration, see
+        `preprocessing.extraction.failures.Failures`.
+      attempt: of FaceExtractor, see there.
       provenance: what a model that is trained on them comes from, as plain values of
         `serving.model.provenance.Provenance`; None leaves it out of the model's card.
     """
@@ -53,6 +55,7 @@ class Inputs:
     manifest_digest: str
     root: str
     schema: str
+    failures: str
     attempt: int = 0
     provenance: dict[str, Any] | None = None
 
@@ -101,14 +104,27 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
         manifest_digest=manifest.digest,
         root=str(manifest.root),
         schema=str(schema),
+        failures=_failures_of(config, manifest),
         attempt=_attempt(config, manifest, say),
         provenance=comes_from.to_dict(),
     )
 
 
+def _failures_of(config: Config, manifest: Manifest) -> str:
+    """The file beside the face store that names the failures of this configuration's runs.
+
+    Configurations that share an output may read other clips, or cut them in another way. The name
+    is the same wherever this machine has the volume.
+    """
+    settings = config.extraction.crop_settings(config.data.precropped)
+    places = [config.kubeflow.in_pods(str(path or "")) for path in (manifest.root, list_of(config))]
+    digest = settings_digest(config.name, *places, config.data.layout, settings.to_dict())
+    return f"{face_store_of(config)}-failures-{digest}.json"
+
+
 def _attempt(config: Config, manifest: Manifest, say: Callable[[str], None]) -> int:
     """FaceExtractor's `attempt`; tells of clips that are no reason to raise it any more."""
-    failures = Failures.read(face_store_of(config))
+    failures = Failures.read(_failures_of(config, manifest))
     clips = [clip for clip in manifest.clips if clip.path in failures.repeated]
     if not clips:
         return failures.next_attempt()

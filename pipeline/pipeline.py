@@ -132,6 +132,7 @@ def _data(config: Config, inputs: Inputs) -> _Data:
         store=face_store_of(config),
         settings=_crop_settings(config).to_dict(),
         code=node_code("FaceExtractor"),
+        failures=inputs.failures,
         attempt=inputs.attempt,
         workers=config.extraction.workers,
     ).with_beam_pipeline_args(beam_args(config.beam, "FaceExtractor", config.extraction.workers))

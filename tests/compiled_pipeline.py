@@ -13,6 +13,7 @@ INPUTS = Inputs(
     manifest_digest="0123456789abcdef" * 4,
     root="/mnt/deepfake/data",
     schema="/mnt/deepfake/out/inputs/schema-0123456789abcdef/schema.pbtxt",
+    failures="/mnt/deepfake/out/face-store-failures-0123456789abcdef.json",
 )
 
 

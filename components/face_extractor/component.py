@@ -13,7 +13,7 @@ from components.face_extractor import executor
 
 
 class FaceExtractorSpec(component_spec.ComponentSpec):
-    """The parameters of the executor; everything but `store` is a reason to run again."""
+    """The parameters of the executor; a run in which one of them differs works again."""
 
     PARAMETERS = {
         "manifest": component_spec.ExecutionParameter(type=str),
@@ -22,6 +22,7 @@ class FaceExtractorSpec(component_spec.ComponentSpec):
         "store": component_spec.ExecutionParameter(type=str),
         "settings": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
+        "failures": component_spec.ExecutionParameter(type=str),
         "attempt": component_spec.ExecutionParameter(type=int),
         "workers": component_spec.ExecutionParameter(type=int),
     }
@@ -52,6 +53,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
         store: str,
         settings: dict[str, Any],
         code: str,
+        failures: str,
         attempt: int = 0,
         workers: int = 1,
     ):
@@ -64,9 +66,10 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
           store: folder of finished clips, shared by runs.
           settings: `preprocessing.faces.crop_settings.CropSettings` as plain values.
           code: digest of the extraction's code.
-          attempt: rises after a run in which clips failed for a passing reason, so that TFX does
-            not reuse what was made without them; see
+          failures: file of the clips that failed in the last run of this configuration; see
             `preprocessing.extraction.failures.Failures`.
+          attempt: rises after a run in which clips failed for a passing reason, so that TFX does
+            not reuse what was made without them.
           workers: Beam worker processes.
         """
         spec = FaceExtractorSpec(
@@ -76,6 +79,7 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
             store=store,
             settings=json.dumps(settings, sort_keys=True),
             code=code,
+            failures=failures,
             attempt=attempt,
             workers=workers,
             examples=channel_utils.as_channel([standard_artifacts.Examples()]),

@@ -81,7 +81,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         report.set_int_custom_property("clips_reported", summary["clips_reported"])
         report.set_int_custom_property("crops", summary["crops"])
         failed = {row.path: row.reason for row in rows if row.failed}
-        Failures.read(store).after(exec_properties["attempt"], failed).write(store)
+        record = exec_properties["failures"]
+        Failures.read(record).after(exec_properties["attempt"], failed).write(record)
         _check_failures(failed, rows, report.uri)
         _check_geometry(rows, settings)
         _check_splits(splits, summary, report.uri, settings)

@@ -9,10 +9,6 @@ from pathlib import Path
 
 from preprocessing.support.files import place, replacing
 
-# Beside the store: without its clips they are extracted again, and TFX may still know the results
-# of earlier attempts.
-_FAILURES = "{}-failures.json"
-
 
 @dataclasses.dataclass(frozen=True)
 class Failures:
@@ -23,6 +19,10 @@ class Failures:
     higher one, works again, finds the finished clips in the store, and tries the others. All that
     follows, training too, is done again then. So a clip that fails in two runs in a row is no
     reason for a third try, until the store holds it: `deepfake extract` tries it at any time.
+
+    Each configuration has a file of its own, since other clips fail in the runs of another. It lies
+    beside the store, not in it: without the store, clips are extracted again, and TFX may still
+    know the results of earlier attempts.
 
     Attributes:
       attempt: parameter of the last run.
@@ -35,20 +35,20 @@ class Failures:
     repeated: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, store: str | Path) -> Failures:
-        """Of a store; no failures where nothing (readable) is written down."""
+    def read(cls, file: str | Path) -> Failures:
+        """Those of a file; none where nothing (readable) is written down."""
         try:
-            record = json.loads(_failures_of(store).read_text(encoding="utf-8"))
+            record = json.loads(place(file).read_text(encoding="utf-8"))
             clips = dict(record["clips"])
-            repeated = tuple(path for path in record.get("repeated", ()) if path in clips)
+            repeated = tuple(path for path in record["repeated"] if path in clips)
             return cls(int(record["attempt"]), clips, repeated)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return cls()
 
-    def write(self, store: str | Path) -> None:
+    def write(self, file: str | Path) -> None:
         """Writes them down for the next run."""
-        with replacing(_failures_of(store)) as file:
-            json.dump(dataclasses.asdict(self), file, indent=1)
+        with replacing(place(file)) as record:
+            json.dump(dataclasses.asdict(self), record, indent=1)
 
     def after(self, attempt: int, clips: dict[str, str]) -> Failures:
         """Those of the run that follows.
@@ -67,8 +67,3 @@ class Failures:
         """
         settled = set(self.repeated) - set(finished)
         return self.attempt + bool(self.clips.keys() - settled)
-
-
-def _failures_of(store: str | Path) -> Path:
-    folder = place(store)
-    return folder.with_name(_FAILURES.format(folder.name))

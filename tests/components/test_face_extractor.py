@@ -73,6 +73,7 @@ def execute(manifest, folder, store=None, settings=SETTINGS):
             "store": str(store or folder / "store"),
             "settings": json.dumps(settings.to_dict()),
             "code": "1",
+            "failures": str(Path(store or folder / "store").with_name("failures.json")),
             "attempt": 0,
             "workers": 1,
         },
@@ -179,14 +180,14 @@ def test_many_failures_stop_the_run_and_cost_no_finished_clip(crops, tmp_path):
     with pytest.raises(UsageError, match=r"2 of 124 clips failed, such as 10.png: .*No such file"):
         execute(crops, tmp_path / "first", store, PRECROPPED)
     assert (tmp_path / "first/report/report.txt").exists()
-    assert set(Failures.read(store).clips) == {"10.png", "11.png"}
+    assert set(Failures.read(tmp_path / "failures.json").clips) == {"10.png", "11.png"}
     assert len(list(store.glob("*/*.tfrecord"))) == 122, "nothing is kept of what failed"
     for number in (10, 11):
         (root / f"{number}.away").rename(root / f"{number}.png")
     execute(crops, tmp_path / "second", store, PRECROPPED)
     summary = extraction_report.read(tmp_path / "second/report").summary
     assert (summary["clips_with_faces"], summary["clips_failed"]) == (124, 0)
-    assert Failures.read(store).clips == {}
+    assert Failures.read(tmp_path / "failures.json").clips == {}
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def run(crops, tmp_path):
     from pipeline import metadata_store
     from pipeline.config import load_config
 
-    store = tmp_path / "store"
+    failures = str(tmp_path / "failures.json")
     crops.write_csv(tmp_path / "manifest.csv")
     metadata_file = tmp_path / "metadata.sqlite"
 
@@ -208,10 +209,11 @@ def run(crops, tmp_path):
             manifest=str(tmp_path / "manifest.csv"),
             manifest_digest=crops.digest,
             root=str(crops.root),
-            store=str(store),
+            store=str(tmp_path / "store"),
             settings=PRECROPPED.to_dict(),
             code="1",
-            attempt=Failures.read(store).next_attempt(),
+            failures=failures,
+            attempt=Failures.read(failures).next_attempt(),
         )
         dag = pipeline.Pipeline(
             "extraction",
@@ -266,6 +268,7 @@ def test_the_component_names_what_it_makes():
         store="/store",
         settings=SETTINGS.to_dict(),
         code="1",
+        failures="/failures.json",
         workers=2,
     )
     assert set(component.outputs) == {"examples", "report"}

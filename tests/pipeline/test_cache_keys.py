@@ -222,7 +222,9 @@ def test_every_node_of_ours_has_the_digest_of_what_it_runs(kubeflow):
     from pipeline.pipeline import create_pipeline
 
     config = load_config("folder", ["output=/out", "tuner.enabled=true"])
-    inputs = Inputs("/out/manifest.csv", "0" * 64, "/data", "/out/schema.pbtxt")
+    inputs = Inputs(
+        "/out/manifest.csv", "0" * 64, "/data", "/out/schema.pbtxt", "/out/failures.json"
+    )
     wired = {}
     for node in create_pipeline(config, inputs, kubeflow).components:
         module = module_of(node)

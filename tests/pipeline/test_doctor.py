@@ -48,7 +48,9 @@ def modules_of_nodes() -> set[str]:
     from pipeline.pipeline import create_pipeline
 
     options = ["output=/out", "tuner.enabled=true", "serving.infra_validator=docker"]
-    inputs = Inputs("/out/manifest.csv", "0" * 64, "/data", "/out/schema.pbtxt")
+    inputs = Inputs(
+        "/out/manifest.csv", "0" * 64, "/data", "/out/schema.pbtxt", "/out/failures.json"
+    )
     return {
         type(node).__module__
         for kubeflow in (False, True)

@@ -87,7 +87,7 @@ def test_infra_validator_and_serving_check_must_both_bless(tmp_path):
     from pipeline.pipeline import create_pipeline
 
     config = load_config("demo", [f"output={tmp_path}", "serving.infra_validator=docker"])
-    inputs = Inputs("manifest.csv", "0" * 64, "data", "schema.pbtxt")
+    inputs = Inputs("manifest.csv", "0" * 64, "data", "schema.pbtxt", "failures.json")
     compiled = compiler.Compiler().compile(create_pipeline(config, inputs))
     nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
 

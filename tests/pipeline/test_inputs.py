@@ -171,11 +171,12 @@ def test_a_model_is_told_what_its_weights_learnt_from_before(config, dataset):
 def test_a_clip_that_failed_twice_is_a_reason_to_work_again_once_it_has_faces(config, crops):
     store, failed = face_store_of(config), {"real/0.mp4": "the decoder crashed"}
     said = []
-    assert prepare(config).attempt == 0
-    Failures().after(0, failed).write(store)
+    first = prepare(config)
+    assert first.attempt == 0
+    Failures().after(0, failed).write(first.failures)
     assert prepare(config, said.append).attempt == 1
     assert "failed in two runs" not in "".join(said), "the next run tries it again"
-    Failures.read(store).after(1, failed).write(store)
+    Failures.read(first.failures).after(1, failed).write(first.failures)
     assert prepare(config, said.append).attempt == 1
     assert said[-1].startswith("warning: 1 of 12 clips failed in two runs in a row, such as real/0")
     assert "the decoder crashed" in said[-1]
@@ -186,3 +187,42 @@ def test_a_clip_that_failed_twice_is_a_reason_to_work_again_once_it_has_faces(co
     said.clear()
     assert prepare(config, said.append).attempt == 1 + crops
     assert "failed in two runs" not in "".join(said)
+
+
+def ended(inputs, *failed):
+    """Writes down what FaceExtractor writes at the end of a run; returns its attempt."""
+    failures = Failures.read(inputs.failures)
+    failures.after(inputs.attempt, dict.fromkeys(failed, "crashed")).write(inputs.failures)
+    return inputs.attempt
+
+
+def test_configurations_that_share_an_output_do_not_forget_each_others_failures(config, dataset):
+    """In runs by turns, one of which always fails in a clip, no attempt rises for ever."""
+    narrow = config.replace(extraction=config.extraction.replace(margin=1.1))
+    lists = [dataset.parent / "even.csv", dataset.parent / "odd.csv"]
+    for number, file in enumerate(lists):
+        paths = [f"{label}/{n}.mp4" for label in ("real", "fake") for n in range(number, 6, 2)]
+        rows = [f"{path},{path.split('/')[0]}\n" for path in paths]
+        file.write_text("path,label\n" + "".join(rows))
+    listed = [
+        config.replace(data=config.data.replace(list=str(file), layout="list", split="clip"))
+        for file in lists
+    ]
+    for failing, other in ((config, narrow), listed):
+        attempts = []
+        for _ in range(3):
+            attempts.append(ended(prepare(failing), "real/0.mp4"))
+            ended(prepare(other))
+        assert attempts == [0, 1, 1]
+        assert prepare(other).attempt == 0
+
+
+def test_failures_are_known_wherever_the_volume_is_mounted(config, tmp_path):
+    names = set()
+    for mount in ("here", "there"):
+        (tmp_path / "data").rename(tmp_path / mount)
+        data = config.data.replace(dir=str(tmp_path / mount))
+        kubeflow = config.kubeflow.replace(local_mount=str(tmp_path / mount))
+        names.add(prepare(config.replace(data=data, kubeflow=kubeflow)).failures)
+        (tmp_path / mount).rename(tmp_path / "data")
+    assert len(names) == 1
