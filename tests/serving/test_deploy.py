@@ -19,6 +19,7 @@ import pipeline
 import serving
 from pipeline.kubeflow.config import KubeflowConfig
 from preprocessing.support.versions import image_name
+from serving.gateway.arguments import GatewayArguments
 from serving.gateway.metrics import GatewayMetrics
 from serving.model.warmup_requests import BATCH_SIZES
 from serving.server import tensorflow_model_server
@@ -163,6 +164,19 @@ def test_policy_and_autoscaler_name_what_there_is():
     assert allowed.items() <= gateway.items()
     scaler = find("serving", "HorizontalPodAutoscaler")["spec"]
     assert scaler["scaleTargetRef"]["name"] == find("serving", "Deployment")["metadata"]["name"]
+
+
+def test_no_more_servers_are_started_than_workers_ask():
+    """A worker of a gateway asks one server at a time, and cuts faces on a core of its own."""
+    gateway = find("gateway", "Deployment")["spec"]
+    (container,) = gateway["template"]["spec"]["containers"]
+    words = [word.partition("=") for word in container["args"]]
+    options = {name: value for name, _, value in words}
+    workers = int(options.get("--workers", GatewayArguments.workers))
+    assert parse_quantity(container["resources"]["requests"]["cpu"]) == workers
+    scaler = find("serving", "HorizontalPodAutoscaler")["spec"]
+    predictor = find("kserve", "InferenceService")["spec"]["predictor"]
+    assert scaler["maxReplicas"] == predictor["maxReplicas"] == gateway["replicas"] * workers
 
 
 def test_requests_about_a_job_reach_the_gateway_that_has_it():
