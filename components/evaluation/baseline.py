@@ -37,7 +37,8 @@ def _holds_model(model: types.Artifact) -> bool:
         return False
     raise UsageError(
         f"the last blessed model, with which the new one is compared, is not in {model.uri} any "
-        "more, and the version that was pushed of it is deleted or cannot be copied: put either "
-        "back from a backup; or make that folder an empty one, for a gate without a comparison; or "
-        "begin anew with another `output` and `metadata`"
+        "more, or it lies on another machine's disk, and the version that was pushed of it is not "
+        "there either, or cannot be copied: put either back from a backup or that machine; or make "
+        "that folder an empty one, for a gate without a comparison; or begin anew with "
+        "another `output` and `metadata`"
     )

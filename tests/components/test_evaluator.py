@@ -59,7 +59,8 @@ def test_baseline_that_was_deleted_ends_the_evaluator(tmp_path, evaluator, left)
         "model": [model(tmp_path / "new", SAVED)],
         "baseline_model": [model(tmp_path / "old", *left)],
     }
-    with pytest.raises(UsageError, match=f"is not in {tmp_path / 'old'} any more.*put either back"):
+    words = f"is not in {tmp_path / 'old'} any more.*another machine.*put either back"
+    with pytest.raises(UsageError, match=words):
         execute(executor, tmp_path, inputs, {}, {})
 
 
