@@ -17,6 +17,8 @@ from serving_support.gateway import until
 
 import pipeline
 from pipeline.cli import main
+from pipeline.config import presets
+from pipeline.kubeflow.config import KubeflowConfig
 
 pytestmark = pytest.mark.integration
 
@@ -215,3 +217,24 @@ class TestJobFiles:
         assert environment["DEEPFAKE_PARTS"] == str(job["spec"]["completions"])
         assert job["spec"]["completionMode"] == "Indexed"
         assert "--part auto" in container["args"][0]
+
+    def test_the_pods_of_kubernetes_work_on_the_volume_of_the_pipeline(self):
+        claim, _ = yaml.safe_load_all((self.folder / "kubernetes" / "volume.yaml").read_text())
+        job = yaml.safe_load((self.folder / "kubernetes" / "extract.yaml").read_text())
+        pod = job["spec"]["template"]["spec"]
+        (volume,), (container,) = pod["volumes"], pod["containers"]
+        (mount,) = container["volumeMounts"]
+        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        assert mount == {"name": volume["name"], "mountPath": KubeflowConfig().mount_path}
+        # Runs that are submitted as the documents say find the faces.
+        documents = Path(pipeline.__path__[0]).parent / "docs" / "kubeflow.md"
+        submitted = re.search(r"deepfake submit .* --data /mnt.*", documents.read_text())[0]
+        command = container["args"][0].partition(";")[0]
+        for option in ("--data", "--output"):
+            (given,), (wanted,) = (
+                re.findall(rf"{option} (\S+)", words) for words in (command, submitted)
+            )
+            assert given == wanted
+        environment = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert environment["PRESET"] in presets()
+        assert '--preset "${PRESET:-folder}"' in command
