@@ -197,7 +197,7 @@ def _fakes_of_one_original(paths: list[Path], frames: int) -> dict[str, Figure]:
     seconds = []
     for fake in fakes:
         start = time.perf_counter()
-        cropper.crops(fake, original)
+        cropper.crops(fake, original, key=original)
         seconds.append(time.perf_counter() - start)
     print(f"\nfakes of {original.name}: " + ", ".join(f"{second:.2f} s" for second in seconds))
     return {

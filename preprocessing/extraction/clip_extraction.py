@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,8 @@ def extract_clip(
                 _check_present(folder / path)
             original = _media(folder, clip.source, frames_of_original) if original_now else None
             media = _media(folder, clip.path, clip.frames)
-            crops, counts = cropper.crops(media, original, is_original=not clip.label)
+            key = _key_of_original(root, clip, cropper.settings, original_now)
+            crops, counts = cropper.crops(media, original, key=key)
         if not crops:
             reason = _why_none(counts)
     except UnreadableMedia as error:
@@ -130,9 +131,26 @@ def original_state(
     """
     if not settings.boxes_of_original or not clip.source:
         return None
+    return _state(root, clip.source, frames)
+
+
+def _key_of_original(
+    root: str, clip: Clip, settings: CropSettings, original_now: list[int] | None
+) -> Hashable:
+    """Names the clip that lends a clip its boxes, and its version; a real clip may be one itself.
+
+    None where no boxes are lent.
+    """
+    path, state = clip.source, original_now
+    if settings.boxes_of_original and not clip.source and not clip.label:
+        path, state = clip.path, _state(root, clip.path, clip.frames)
+    return (root, path, *state) if state else None
+
+
+def _state(root: str, path: str, frames: Sequence[str]) -> list[int] | None:
     try:
         folder = place(root)
-        files = [folder / path for path in frames or (clip.source,)]
+        files = [folder / file for file in frames or (path,)]
         if not frames and files[0].is_dir():  # Which knows nothing of what is written into a file.
             files = frame_files(files[0])
         states = [file.stat() for file in files]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -124,12 +124,9 @@ class FaceCropper:
         original: Media | None = None,
         check: Callable[[], None] | None = None,
         policy: str | None = None,
-        is_original: bool = False,
+        key: Hashable = None,
     ) -> tuple[list[Crop], FaceCounts]:
         """Returns the crops of a clip in order of frame and track, and what was counted.
-
-        An original is searched once for all fakes that were made from it, while it is among the
-        last thousand.
 
         Args:
           path: a video or picture, a folder with the frames of a video as pictures, or these
@@ -139,7 +136,9 @@ class FaceCropper:
             that crops of both with one frame number are a pair.
           check: called with each frame of `path`; what it raises ends the work.
           policy: takes the place of the settings' policy for this file.
-          is_original: whether `path` may come again as the original of a fake.
+          key: names the original, which is `path` itself where none is given, and its version. The
+            original is searched once for all its fakes, while it is among the last thousand;
+            without a key (None) for each of them.
 
         Raises:
           UnreadableMedia: no frame could be decoded.
@@ -148,7 +147,7 @@ class FaceCropper:
         """
         policy = self.settings.policy if policy is None else policy
         infos: list[MediaInfo] = []
-        crops, counts = self._crops(path, original, check, policy, infos.append, is_original)
+        crops, counts = self._crops(path, original, check, policy, infos.append, key)
         notes = dict.fromkeys(note for info in infos for note in info.notes)
         return crops, dataclasses.replace(counts, notes=[*notes, *counts.notes])
 
@@ -159,7 +158,7 @@ class FaceCropper:
         check: Callable[[], None] | None,
         policy: str,
         tell: Callable[[MediaInfo], None],
-        is_original: bool,
+        key: Hashable,
     ) -> tuple[list[Crop], FaceCounts]:
         frames = _checked(self._frames(path, tell), check)
         if self._search is None:
@@ -167,15 +166,15 @@ class FaceCropper:
         last_frame: collections.deque[Frame] = collections.deque(maxlen=1)
         if original is not None:
             try:
-                paired = self._faces_of_original(path, original, tell)
+                paired = self._faces_of_original(path, original, key, tell)
                 crops, counts = self._cut(_checked(paired, check), policy)
                 if counts.frames:
                     return crops, dataclasses.replace(counts, boxes="original")
             except _NoPartner:
                 pass
         searched = self._search.faces(_keep_last(frames, last_frame))
-        if is_original:
-            searched = self._known.remembered(path, searched)
+        if original is None and key is not None:
+            searched = self._known.remembered(key, searched)
         crops, counts = self._cut(searched, policy)
         if self.settings.crop_by == LANDMARKS and not counts.faces:
             if counts.frames == 1:
@@ -248,15 +247,15 @@ class FaceCropper:
         return undecoded(stored.data, stored.width, stored.height, file)
 
     def _faces_of_original(
-        self, path: Media, original: Media, tell: Callable[[MediaInfo], None]
+        self, path: Media, original: Media, key: Hashable, tell: Callable[[MediaInfo], None]
     ) -> Iterator[SearchedFrame]:
         """The frames of `path` with the faces of `original`."""
         if not may_lend(original, path, self.settings.frames_per_clip):
             raise _NoPartner
-        faces_by_index = self._known.of(original)
+        faces_by_index = self._known.of(key)
         if faces_by_index is None:
             search = cast("FaceSearch", self._search)
-            searched = self._known.remembered(original, search.faces(self._frames(original)))
+            searched = self._known.remembered(key, search.faces(self._frames(original)))
             try:
                 faces_by_index = {
                     frame.index: (frame.pixels.shape, faces) for frame, _, faces in searched

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import collections
-import stat
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Hashable, Iterable, Iterator
 
 from preprocessing.faces.detector import Face
 from preprocessing.faces.search import SearchedFrame
-from preprocessing.media.frame_folder import Media
 
 # A face takes some hundred bytes, pixels are not kept.
 _MOST_CLIPS = 1000
@@ -19,51 +16,36 @@ FacesByFrame = dict[int, tuple[tuple[int, ...], list[Face]]]
 
 
 class KnownFaces:
-    """Remembers the faces of video files, those of the last thousand.
+    """Remembers the faces of clips, those of the last thousand.
 
-    A file that has changed since is another one. Folders of frames are not remembered.
+    A clip goes by a key that names it and its version. The path that it is read at is none: clips
+    of object stores are copied to another place each time.
     """
 
     def __init__(self) -> None:
-        self._clips: collections.OrderedDict[tuple[str, int, int], FacesByFrame]
-        self._clips = collections.OrderedDict()
+        self._clips: collections.OrderedDict[Hashable, FacesByFrame] = collections.OrderedDict()
 
-    def of(self, media: Media) -> FacesByFrame | None:
+    def of(self, key: Hashable) -> FacesByFrame | None:
         """The faces of a clip; None where they are not known."""
-        identity = _identity(media)
-        if identity is None or identity not in self._clips:
+        if key not in self._clips:
             return None
-        self._clips.move_to_end(identity)
-        return self._clips[identity]
+        self._clips.move_to_end(key)
+        return self._clips[key]
 
     def remembered(
-        self, media: Media, searched: Iterable[SearchedFrame]
+        self, key: Hashable, searched: Iterable[SearchedFrame]
     ) -> Iterator[SearchedFrame]:
         """Passes frames on, and remembers their faces once all have come.
 
         Args:
-          media: the clip.
+          key: of the clip; None for one that is not remembered.
           searched: all its frames.
         """
-        identity = _identity(media)
         faces_by_frame: FacesByFrame = {}
         for each in searched:
             faces_by_frame[each.frame.index] = (each.frame.pixels.shape, each.faces)
             yield each
-        if identity is not None:
-            self._clips[identity] = faces_by_frame
+        if key is not None:
+            self._clips[key] = faces_by_frame
             if len(self._clips) > _MOST_CLIPS:
                 self._clips.popitem(last=False)
-
-
-def _identity(media: Media) -> tuple[str, int, int] | None:
-    """What tells a file from others and from its other versions; None of what is no file."""
-    if not isinstance(media, str | Path):
-        return None
-    try:
-        status = Path(media).stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    return str(media), status.st_mtime_ns, status.st_size

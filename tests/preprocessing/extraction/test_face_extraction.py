@@ -1,5 +1,7 @@
+import contextlib
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,10 +12,13 @@ import numpy as np
 import pytest
 from extraction import PRECROPPED, RUNNER, SETTINGS, clip, examples, extract, shards
 from made_media import face_frame, numbered_video, portrait, write_image, write_video
+from object_stores import s3_of
 
 from preprocessing.extraction import face_extraction, face_store
 from preprocessing.extraction.clip_extraction import original_state
 from preprocessing.extraction.face_extraction import FaceCropper, extract_clip
+from preprocessing.faces.search import FaceSearch
+from preprocessing.support.files import place
 
 pytestmark = pytest.mark.integration
 
@@ -169,6 +174,39 @@ def test_a_changed_original_changes_its_fakes(folder, tmp_path):
     after = extract(tmp_path, tmp_path, which, settings)
     assert after["original.mp4"] == before["original.mp4"]
     assert after["forged.mp4"]["original"] != before["forged.mp4"]["original"]
+
+
+@pytest.mark.parametrize("where", ["here", "in a bucket"])
+def test_an_original_is_searched_once_for_all_its_fakes(folder, tmp_path, monkeypatch, where):
+    searched = []
+    faces = FaceSearch.faces
+
+    def counted(self, frames):
+        searched.append(1)
+        return faces(self, frames)
+
+    monkeypatch.setattr(FaceSearch, "faces", counted)
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, source in (("original", "original"), ("fake", "forged"), ("again", "forged")):
+        shutil.copy(folder / f"{source}.mp4", data / f"{name}.mp4")
+    fakes = [clip(name, 1, source="original.mp4") for name in ("fake.mp4", "again.mp4")]
+    cropper = FaceCropper(SETTINGS.replace(boxes_of_original=True))
+    with contextlib.ExitStack() as stack:
+        stack.callback(cropper.close)
+        root = str(data)
+        if where == "in a bucket":
+            stack.enter_context(s3_of(data, tmp_path / "log"))
+            root = "s3://bucket/data"
+        rows = [extract_clip(root, each, cropper)[0] for each in (clip("original.mp4"), *fakes)]
+        assert [row.boxes for row in rows] == ["own", "original", "original"]
+        assert len(searched) == 1
+        # Another version of it, of a size of its own.
+        original = place(root) / "original.mp4"
+        original.write_bytes(original.read_bytes() + bytes(8))
+        rows = [extract_clip(root, each, cropper)[0] for each in fakes]
+        assert [row.boxes for row in rows] == ["original", "original"]
+        assert len(searched) == 2
 
 
 def test_the_state_of_an_original_that_is_a_folder_is_that_of_its_frames(tmp_path):

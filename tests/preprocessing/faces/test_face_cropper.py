@@ -197,19 +197,20 @@ def test_an_original_is_searched_once_until_it_changes(folder, tmp_path, monkeyp
         return faces(self, frames)
 
     monkeypatch.setattr(FaceSearch, "faces", counted)
-    copy = Path(shutil.copy(folder / "original.mp4", tmp_path))
     cropper = FaceCropper(SETTINGS)
-    cropper.crops(copy, is_original=True)
-    first, counts = cropper.crops(folder / "forged.mp4", copy)
+    cropper.crops(folder / "original.mp4", key="1")
+    # Clips of object stores are copied to another place each time.
+    copy = Path(shutil.copy(folder / "original.mp4", tmp_path))
+    first, counts = cropper.crops(folder / "forged.mp4", copy, key="1")
     assert counts.boxes == "original"
-    cropper.crops(folder / "forged_short.mp4", copy)
+    cropper.crops(folder / "forged_short.mp4", copy, key="1")
     assert len(searched) == 1
     # Another film under the same name.
     shutil.copy(folder / "forged_small.mp4", copy)
-    _, counts = cropper.crops(folder / "forged.mp4", copy)
+    _, counts = cropper.crops(folder / "forged.mp4", copy, key="2")
     assert (counts.boxes, len(searched)) == ("own", 3)
     shutil.copy(folder / "original.mp4", copy)
-    again, _ = cropper.crops(folder / "forged.mp4", copy)
+    again, _ = cropper.crops(folder / "forged.mp4", copy, key="3")
     assert len(searched) == 4
     for crop, other in zip(first, again, strict=True):
         assert crop.jpeg == other.jpeg
