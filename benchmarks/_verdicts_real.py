@@ -21,7 +21,7 @@ from components.clip_evaluator.clip_scoring import score_clips
 from components.evaluation.scores import ExampleScorer, clip_tables
 from components.trainer.config import image_size_of
 from components.trainer.crop_store import CropStore
-from components.trainer.familiarity import Familiarity
+from components.trainer.nearest_crop_distance import Familiarity
 from components.trainer.reference_clips import looks, sample
 from pipeline.config import Config, load_config
 from pipeline.score_table import any_clips

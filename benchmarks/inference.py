@@ -33,9 +33,9 @@ from benchmarks._harness import Figure, finish, parser
 from benchmarks.serving import make_crops
 from components.trainer.config import ModelConfig, image_size_of
 from components.trainer.export import Detector, export
-from components.trainer.familiarity import Familiarity
 from components.trainer.image_facts import FACTS
 from components.trainer.model import build_model
+from components.trainer.nearest_crop_distance import Familiarity
 
 NETWORKS = {"mobile": "nasnet_mobile", "large": "nasnet_large"}
 BATCHES = (1, 16)

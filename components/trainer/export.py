@@ -10,10 +10,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.trainer.calibration import Calibration
-from components.trainer.familiarity import Familiarity
 from components.trainer.folding import folded
 from components.trainer.image_facts import image_facts
 from components.trainer.model import cell_logits, logits_and_map
+from components.trainer.nearest_crop_distance import Familiarity
 from components.transform.preprocessing import PIXELS
 from preprocessing.extraction import face_example as names
 from preprocessing.support.errors import UsageError

@@ -12,8 +12,8 @@ import tensorflow as tf
 from components.trainer.calibration import Calibration, fit_calibration
 from components.trainer.crop_store import CropStore, CropTable
 from components.trainer.export import Detector
-from components.trainer.familiarity import REFERENCE_CROPS, Familiarity
 from components.trainer.image_facts import FACTS, image_facts
+from components.trainer.nearest_crop_distance import REFERENCE_CROPS, Familiarity
 from preprocessing.extraction.face_example import REAL
 from serving.model.aggregation import aggregate
 from serving.model.conformal import conformal_clips

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.familiarity import Familiarity
 from components.trainer.image_facts import FACTS, image_facts
+from components.trainer.nearest_crop_distance import Familiarity
 
 SIZE = 64
 
