@@ -32,7 +32,7 @@ from serving.model.aggregation import aggregate
 from serving.model.familiarity import UNFAMILIAR
 from serving.model.starter import starter_path
 from serving.model.thresholds import FAKE, REAL, UNCERTAIN
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 
 # Real footage, none of which the demo's model or the starter was trained on.
 _FOOTAGE = ("faceforensics_mini", "dfdc_mini")
@@ -130,7 +130,7 @@ def measure_starter(model: Path, crops: dict[str, Crops], output: Path) -> dict[
       crops: of the sets that it was trained on.
       output: folder of the footage's scores.
     """
-    wording = Wording.of(card.read(model))
+    rule = DecisionRule.of(card.read(model))
     scorer = ExampleScorer(model)
     figures: dict[str, Figure] = {}
     own: list[str] = []
@@ -138,9 +138,9 @@ def measure_starter(model: Path, crops: dict[str, Crops], output: Path) -> dict[
     for name, part in crops.items():
         files = [str(file) for glob in part.files("test") for file in _glob(glob)]
         own += files
-        judged_sets[name] = judged(wording, scorer.table(files, "score"))
+        judged_sets[name] = judged(rule, scorer.table(files, "score"))
     table, records = footage(model, _FOOTAGE[:1], output)
-    judged_sets["faceforensics"] = judged(wording, table)
+    judged_sets["faceforensics"] = judged(rule, table)
     # As they come to somebody who does not know what they are.
     judged_sets["pool"] = Judged.pooled(list(judged_sets.values()))
     for name, clips in judged_sets.items():
@@ -226,11 +226,11 @@ def measure_demo(model: Path, crops: Crops, output: Path) -> dict[str, Figure]:
       output: folder of the footage's scores.
     """
     # What it would say if its data were not made.
-    wording = Wording.of(card.read(model))
+    rule = DecisionRule.of(card.read(model))
     files = [str(file) for glob in crops.files("test") for file in _glob(glob)]
-    own = judged(wording, ExampleScorer(model).table(files, "score"))
+    own = judged(rule, ExampleScorer(model).table(files, "score"))
     table, records = footage(model, _FOOTAGE, output)
-    foreign = judged(wording, table)
+    foreign = judged(rule, table)
     answered = np.isin(foreign.words, (FAKE, REAL)).mean()
     aucs = told_apart(model, crops.transform_graph, crops.files("train"), files, records)
     return {
@@ -242,15 +242,15 @@ def measure_demo(model: Path, crops: Crops, output: Path) -> dict[str, Figure]:
     }
 
 
-def judged(wording: Wording, crops: pd.DataFrame) -> Judged:
+def judged(rule: DecisionRule, crops: pd.DataFrame) -> Judged:
     """Joins crops to clips, and puts them into words."""
     _, clips = clip_tables(crops)
     logits = clips["logit"].to_numpy(float)
     words = [
-        wording.word(logit, wording.unusual_distance(distance))
+        rule.verdict(logit, rule.familiarity_of_distance(distance))
         for logit, distance in zip(logits, clips["distance"], strict=True)
     ]
-    ranks = [wording.p_values(logit) for logit in logits]
+    ranks = [rule.p_values(logit) for logit in logits]
     p_values = np.array([(rank.real, rank.fake) for rank in ranks if rank])
     return Judged(clips["label"].to_numpy(int), logits, np.array(words), p_values)
 

@@ -133,7 +133,7 @@ class _PlainLoop:
         """As a person's own script would have it."""
         crops = [crop for frame in self._frames(path) if (crop := self._largest(frame))]
         counts = FaceCounts(frames=self._settings.frames_per_clip, crops=len(crops), tracks=1)
-        return judge(path.name, crops, counts, self._outputs, self._model.wording, "starter")
+        return judge(path.name, crops, counts, self._outputs, self._model.decision_rule, "starter")
 
     def _frames(self, path: Path) -> Iterator[Frame]:
         capture = cv2.VideoCapture(str(path))

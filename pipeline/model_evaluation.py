@@ -20,7 +20,7 @@ from preprocessing.support.errors import UsageError
 from preprocessing.support.files import place, refuse_bucket
 from preprocessing.support.output_lock import locked
 from serving.model import card
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 
 if TYPE_CHECKING:
     from components.clip_evaluator.clip_scoring import Scored
@@ -157,7 +157,7 @@ def _warnings(manifest: Manifest, request: Request) -> list[str]:
         )
     model_card = card.read(request.model)
     if model_card.made_data:
-        warnings.append(Wording.of(model_card).meaning())
+        warnings.append(DecisionRule.of(model_card).meaning())
     if request.precropped and not model_card.wants_crops:
         warnings.append(
             "the files are taken for crops, but the model wants crops that this project cuts: "

@@ -16,7 +16,7 @@ from components.evaluation.serving_result import ServingResult
 from pipeline.config import Config
 from preprocessing.extraction import extraction_report
 from serving.model import card
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 
 # Of the clips' measures, those in the table; the report has all of them.
 _HEADLINE = ("auc", "accuracy", "eer", "tpr_at_fpr_1pct")
@@ -155,7 +155,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: str) -> RunSummary
     served = serving_result.read(outputs["ServingCheck", "report"].uri)
     infra = outputs.get(("InfraValidator", "blessing"))
     model = f"{outputs['Trainer', 'model'].uri}/Format-Serving"
-    wording = Wording.of(card.read(model))
+    rule = DecisionRule.of(card.read(model))
     return RunSummary(
         nodes=nodes,
         seconds=seconds,
@@ -175,7 +175,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: str) -> RunSummary
         clip_evaluation=clip_evaluation,
         report=report,
         page=f"{outputs['Report', 'report'].uri}/report.html",
-        warning=wording.meaning() if wording.warning else "",
+        warning=rule.meaning() if rule.warning else "",
     )
 
 

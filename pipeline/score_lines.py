@@ -14,7 +14,7 @@ from preprocessing.extraction import face_example as names
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.support.files import replacing
-from serving.model.verdict import Verdict, Wording, judge_logits
+from serving.model.verdict import DecisionRule, Verdict, judge_logits
 from serving.model.windows import CropPlaces
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def verdicts_of(
     rows: Iterable[ClipRow],
     problems: Iterable[Problem],
     crops: pd.DataFrame,
-    wording: Wording,
+    rule: DecisionRule,
     broken: str,
 ) -> Iterator[Verdict]:
     """The verdicts on scored clips, by path.
@@ -47,7 +47,7 @@ def verdicts_of(
       rows: report rows of the clips.
       problems: what else was met; each has its reason.
       crops: table of their crops, see `components.evaluation.scores.CROP_COLUMNS`.
-      wording: of the model.
+      rule: decision rule of the model.
       broken: reason of clips with NaN or infinite logits.
     """
     by_clip = dict(iter(crops.groupby(names.CLIP_ID, sort=False)))
@@ -56,7 +56,7 @@ def verdicts_of(
     for path in sorted(found):
         row = found[path]
         if isinstance(row, Problem):
-            yield Verdict(path, None, reason=row.reason, wording=wording)
+            yield Verdict(path, None, reason=row.reason, decision_rule=rule)
             continue
         counts = FaceCounts(
             frames=row.frames,
@@ -71,17 +71,17 @@ def verdicts_of(
             notes=row.notes,
         )
         if path not in by_clip:
-            yield Verdict(path, None, counts=counts, reason=row.reason, wording=wording)
+            yield Verdict(path, None, counts=counts, reason=row.reason, decision_rule=rule)
             continue
-        yield _judged(path, by_clip[path], counts, wording, broken)
+        yield _judged(path, by_clip[path], counts, rule, broken)
 
 
 def _judged(
-    path: str, crops: pd.DataFrame, counts: FaceCounts, wording: Wording, broken: str
+    path: str, crops: pd.DataFrame, counts: FaceCounts, rule: DecisionRule, broken: str
 ) -> Verdict:
     logits = crops["logit"].to_numpy(float)
     if not np.isfinite(logits).all():
-        return Verdict(path, None, counts=counts, reason=broken, wording=wording, failed=True)
+        return Verdict(path, None, counts=counts, reason=broken, decision_rule=rule, failed=True)
     places = CropPlaces.of(
         crops[names.TRACK_ID].tolist(),
         crops[names.FRAME_INDEX].tolist(),
@@ -89,5 +89,5 @@ def _judged(
     )
     # Of its track that is furthest out, as `clip_appearance` has it.
     distance = float(crops.groupby(names.TRACK_ID)["distance"].mean().max())
-    unusual = wording.unusual_distance(distance)
-    return judge_logits(path, logits, places, counts, unusual, wording)
+    unusual = rule.familiarity_of_distance(distance)
+    return judge_logits(path, logits, places, counts, unusual, rule)

@@ -29,7 +29,7 @@ from preprocessing.support.errors import UsageError
 from preprocessing.support.files import place, replacing
 from preprocessing.support.output_lock import locked
 from serving.model import card
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 
 _TABLE, _LINES = ".parquet", ".jsonl"
 
@@ -99,7 +99,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     from components.evaluation.scores import clip_tables
 
     rates = request.false_positive_rate, request.miss_rate
-    wording = Wording.of(card.read(request.model), *rates)
+    rule = DecisionRule.of(card.read(request.model), *rates)
     scored = scored_clips(request, clips, str(root), work, labelled=False)
     _, clip_table = clip_tables(scored.crops)
     pictures = {clip.path: len(clip.frames) or 1 for clip in clips}
@@ -115,13 +115,13 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     table.loc[broken, "reason"] = reason
     table.loc[~finite, ["score", "logit"]] = np.nan
     table["verdict"] = [
-        wording.word(logit, wording.unusual_distance(distance)) if is_finite else ""
+        rule.verdict(logit, rule.familiarity_of_distance(distance)) if is_finite else ""
         for logit, distance, is_finite in zip(
             table["logit"], table["distance"], finite, strict=True
         )
     ]
     if target.suffix == _LINES:
-        verdicts = verdicts_of(scored.rows, problems, scored.crops, wording, reason)
+        verdicts = verdicts_of(scored.rows, problems, scored.crops, rule, reason)
         saved_model = card.find_saved_model(request.model)
         about = card.read(saved_model).about(*card.name_and_version(saved_model))
         write_lines(target, verdicts, about)
@@ -135,7 +135,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
     )
     for reason, number in missing["reason"].value_counts().items():
         console.say(f"  {number} without a score: {reason}")
-    console.say(wording.meaning())
+    console.say(rule.meaning())
     if broken.any():
         console.say(logits_error(request.model, table["clip_id"][broken].tolist()))
         return 1

@@ -19,7 +19,7 @@ from preprocessing.manifest.leaks import leaks
 from preprocessing.manifest.manifest import Manifest
 from serving.model import card
 from serving.model.aggregation import probability
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 
 _FALSE_POSITIVE_RATES = (0.1, 0.05, 0.01, 0.001)
 
@@ -91,7 +91,7 @@ def gather(sources: Sources) -> dict[str, Any]:
         ],
         "comparison": measured.comparison and measured.comparison.to_dict(),
         "model": model_card.to_dict(),
-        "warning": Wording.of(model_card).warning,
+        "warning": DecisionRule.of(model_card).warning,
         "config": sources.config,
         "sources": dataclasses.asdict(sources),
     }

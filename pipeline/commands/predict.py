@@ -183,4 +183,4 @@ def _output(wanted: list[str], predictor: FilePredictor) -> Output:
         "--csv": output.Csv,
     }
     kind = kinds[wanted[0]] if wanted else output.Table
-    return kind(predictor.wording, predictor.about)
+    return kind(predictor.decision_rule, predictor.about)

@@ -12,7 +12,7 @@ from preprocessing.datasets.clip import printable
 from preprocessing.faces.face_selection import by_reason
 from preprocessing.support.csv_lines import csv_line
 from serving.model.familiarity import UNFAMILIAR
-from serving.model.verdict import Verdict, Wording
+from serving.model.verdict import DecisionRule, Verdict
 from serving.model.windows import Segment
 
 # Of a table's lines below that of a file.
@@ -28,12 +28,12 @@ class Output(abc.ABC):
     """Prints answers on standard output, each as soon as it is there.
 
     Args:
-      wording: of the verdicts.
+      rule: what the verdicts follow from.
       about: the model, see `ModelCard.about`.
     """
 
-    def __init__(self, wording: Wording, about: dict[str, Any]):
-        self.wording = wording
+    def __init__(self, rule: DecisionRule, about: dict[str, Any]):
+        self.decision_rule = rule
         self.about = about
 
     def begin(self) -> None:  # noqa: B027  Not every kind has it.
@@ -75,20 +75,20 @@ class Table(Output):
         _print("\n".join(lines))
 
     def end(self) -> None:
-        """Prints what the words mean."""
-        _print(f"{self.wording.meaning()}; {self.wording.segments_meaning()}")
+        """Prints what the verdicts mean."""
+        _print(f"{self.decision_rule.meaning()}; {self.decision_rule.segments_meaning()}")
 
     @property
     def _width(self) -> int:
-        # A warning takes the place of each word.
-        return max(len(UNFAMILIAR), len(self.wording.warning))
+        # A warning takes the place of each verdict.
+        return max(len(UNFAMILIAR), len(self.decision_rule.warning))
 
 
 class Json(Output):
     """One list of answers."""
 
-    def __init__(self, wording: Wording, about: dict[str, Any]):
-        super().__init__(wording, about)
+    def __init__(self, rule: DecisionRule, about: dict[str, Any]):
+        super().__init__(rule, about)
         self._before = "[\n"
 
     def add(self, verdict: Verdict) -> None:

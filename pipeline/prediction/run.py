@@ -79,11 +79,15 @@ def _answered(
     predictor: FilePredictor, item: Item, line: ProgressLine
 ) -> tuple[Verdict, list[Crop]]:
     if item.media is None:
-        return Verdict(item.name, None, reason=item.reason, wording=predictor.wording), []
+        return Verdict(
+            item.name, None, reason=item.reason, decision_rule=predictor.decision_rule
+        ), []
     try:
         with quiet():
             return predictor.examine(item.media, item.name, line.frame)
     except Exception as error:  # Whatever one file does, the others are answered.
         _LOG.debug("%s failed", item.name, exc_info=True)
         reason = f"{type(error).__name__}: {error}"
-        return Verdict(item.name, None, reason=reason, wording=predictor.wording, failed=True), []
+        return Verdict(
+            item.name, None, reason=reason, decision_rule=predictor.decision_rule, failed=True
+        ), []

@@ -75,14 +75,14 @@ class ServedPredictor(FilePredictor):
         super().__init__(
             f"{name} version {version.number} on {server.url}",
             version.settings,
-            version.wording,
+            version.decision_rule,
             version.about,
             all_faces,
         )
 
     def outputs(self, jpegs: Sequence[bytes]) -> CropOutputs:
         """See `FilePredictor.outputs`."""
-        appearance = self.wording.familiarity is not None
+        appearance = self.decision_rule.familiarity is not None
         with self._asked("scores") as scorer:
             scores = scorer.score(jpegs, version=self._number, appearance=appearance)
         return CropOutputs(scores.logits, scores.appearance)

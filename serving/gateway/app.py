@@ -206,7 +206,7 @@ class Gateway:
         except UsageError as error:
             _LOG.warning("the page cannot say which model answers: %s", error)
             return self._page.html()
-        warning = newest.wording.warning and newest.wording.meaning()
+        warning = newest.decision_rule.warning and newest.decision_rule.meaning()
         return self._page.html(warning, newest.provenance)
 
     @contextlib.contextmanager

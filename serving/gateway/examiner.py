@@ -226,18 +226,18 @@ class Examiner:
                 jpegs,
                 deadline=job.seconds_left,
                 version=version.number,
-                appearance=version.wording.familiarity is not None,
+                appearance=version.decision_rule.familiarity is not None,
                 check=job.check,
             )
             return CropOutputs(scores.logits, scores.appearance)
 
         model = f"{self._options.model} version {version.number}"
         try:
-            wording = version.wording.at(job.false_positive_rate, job.miss_rate)
+            rule = version.decision_rule.at(job.false_positive_rate, job.miss_rate)
         except UsageError as error:
             raise Refused(400, str(error), "usage") from error
         try:
-            verdict = judge(job.name, faces.crops, faces.counts, outputs_of, wording, model)
+            verdict = judge(job.name, faces.crops, faces.counts, outputs_of, rule, model)
         except NonFiniteLogits as error:
             raise clients.ScoringError("INTERNAL", str(error)) from error
         self._metrics.seconds.labels("scores").observe(time.monotonic() - start)

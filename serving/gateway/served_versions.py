@@ -15,7 +15,7 @@ from serving import clients
 from serving.gateway.refusals import Refused, unavailable
 from serving.model import card
 from serving.model.provenance import Provenance
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ class ServedVersion:
     Attributes:
       number: its folder's name.
       settings: how its crops are cut.
-      wording: of its verdicts.
+      decision_rule: what its verdicts follow from.
       about: what answers say of it, see `ModelCard.about`.
       provenance: of its card; None where it has none.
     """
 
     number: int
     settings: CropSettings
-    wording: Wording
+    decision_rule: DecisionRule
     about: dict[str, Any]
     provenance: Provenance | None = None
 
@@ -131,7 +131,7 @@ class Versions:
         return ServedVersion(
             number,
             model_card.answer_settings(self._options.precropped),
-            Wording.of(model_card, self._options.false_positive_rate, self._options.miss_rate),
+            DecisionRule.of(model_card, self._options.false_positive_rate, self._options.miss_rate),
             model_card.about(self._options.model, number),
             model_card.provenance,
         )

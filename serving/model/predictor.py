@@ -16,7 +16,7 @@ from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.outputs import CropOutputs, NoOutputs
 from serving.model.saved_model import load_saved_model
-from serving.model.verdict import Verdict, Wording, judge
+from serving.model.verdict import DecisionRule, Verdict, judge
 
 if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Crop
@@ -32,13 +32,13 @@ class FilePredictor(abc.ABC):
     Args:
       model: what gives the outputs, for messages.
       settings: of the crops that the model wants.
-      wording: of the verdicts.
+      rule: what the verdicts follow from.
       about: the model, see `ModelCard.about`.
       all_faces: judge every face that is found, bystanders and short tracks as well.
 
     Attributes:
       frames: at most so many of a file are looked at.
-      wording: of the verdicts.
+      decision_rule: what the verdicts follow from.
       about: the model.
     """
 
@@ -46,7 +46,7 @@ class FilePredictor(abc.ABC):
         self,
         model: str,
         settings: CropSettings,
-        wording: Wording,
+        rule: DecisionRule,
         about: dict[str, Any],
         all_faces: bool,
     ):
@@ -54,7 +54,7 @@ class FilePredictor(abc.ABC):
 
         self._name = model
         self.frames = settings.frames_per_clip
-        self.wording = wording
+        self.decision_rule = rule
         self.about = about
         self._cropper = FaceCropper(settings.replace(policy=ALL if all_faces else ANSWER))
 
@@ -84,13 +84,18 @@ class FilePredictor(abc.ABC):
         try:
             crops, counts = self._cropper.crops(file, check=check)
         except (UnreadableMedia, DecodingFailed) as error:
-            return Verdict(name, None, reason=str(error), wording=self.wording), []
+            return Verdict(name, None, reason=str(error), decision_rule=self.decision_rule), []
         try:
-            verdict = judge(name, crops, counts, self.outputs, self.wording, self._name)
+            verdict = judge(name, crops, counts, self.outputs, self.decision_rule, self._name)
         except (NonFiniteLogits, NoOutputs) as error:
             # The faces are sound, and so are the counts of them; none of them was judged.
             verdict = Verdict(
-                name, None, counts=counts, reason=str(error), wording=self.wording, failed=True
+                name,
+                None,
+                counts=counts,
+                reason=str(error),
+                decision_rule=self.decision_rule,
+                failed=True,
             )
         return verdict, crops
 
@@ -129,7 +134,7 @@ class Predictor(FilePredictor):
 
     Raises:
       UsageError: there is no model, it is not one of ours, its crops cannot be made here, or see
-        `Wording.of`.
+        `DecisionRule.of`.
     """
 
     def __init__(
@@ -143,9 +148,9 @@ class Predictor(FilePredictor):
         self.model = card.find_saved_model(model)
         model_card = card.read(self.model)
         settings = model_card.answer_settings(precropped)
-        wording = Wording.of(model_card, false_positive_rate, miss_rate)
+        rule = DecisionRule.of(model_card, false_positive_rate, miss_rate)
         about = model_card.about(*card.name_and_version(self.model))
-        super().__init__(str(self.model), settings, wording, about, all_faces)
+        super().__init__(str(self.model), settings, rule, about, all_faces)
         with without_keras():
             import tensorflow  # noqa: F401
 
@@ -158,7 +163,7 @@ class Predictor(FilePredictor):
     def outputs(self, jpegs: Sequence[bytes]) -> CropOutputs:
         """The model's outputs for encoded crops."""
         parts = _in_batches(self._score, jpegs)
-        return CropOutputs.joined(parts, self.wording.familiarity is not None)
+        return CropOutputs.joined(parts, self.decision_rule.familiarity is not None)
 
     def cells(self, jpegs: Sequence[bytes]) -> np.ndarray | None:
         """See `FilePredictor.cells`."""

@@ -1,4 +1,4 @@
-"""The verdict on one file, computed from its crops, and its wording."""
+"""The verdict on one file, computed from its crops, and the rule that decides it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Of the schema of answers, see `serving.model.answer`.
 SCHEMA_VERSION = 1
-# Stands in place of each word of a model that learnt from made data, as the demo's.
+# Stands in place of each verdict of a model that learnt from made data, as the demo's.
 NOT_A_VERDICT = "not a verdict: this model was trained on made-up pictures"
 
 
@@ -52,7 +52,7 @@ class PValues:
     Attributes:
       real: p-value of "the clip is real"; at most so large a share of real clips score so high.
       fake: p-value of "the clip is fake"; at most so large a share of fakes score so low, of
-        blended ones only with `Wording.blended_fakes`.
+        blended ones only with `DecisionRule.blended_fakes`.
     """
 
     real: float
@@ -60,18 +60,20 @@ class PValues:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wording:
-    """How the logits of a model are put into words: every output asks here.
+class DecisionRule:
+    """Turns calibrated clip logits into verdicts: thresholds, p-values, familiarity and segments.
+
+    Used by every output.
 
     Attributes:
       thresholds: of the model; None where it has none.
-      made_data: whether the model learnt from made data. Such a model gives no word: what it knows
-        of real clips is nothing.
+      made_data: whether the model learnt from made data. Such a model gives no verdict: what it
+        knows of real clips is nothing.
       clips: the validation clips that the thresholds follow from; None for a card of an earlier
         version.
       familiarity: how far its own data lies from the training crops; None where the model does not
         say how far a crop lies.
-      rates: that the words keep to.
+      rates: error rates that the verdicts keep to.
       points: of a card of an earlier version, from which its thresholds follow; else None.
       windows: of val's real clips, from which segments follow; None for a card without them.
       blended_fakes: whether the fakes of `clips` were blended from val's real clips, so that the
@@ -93,8 +95,8 @@ class Wording:
         model_card: ModelCard,
         false_positive_rate: float | None = None,
         miss_rate: float | None = None,
-    ) -> Wording:
-        """The wording of a model.
+    ) -> DecisionRule:
+        """The decision rule of a model.
 
         Args:
           model_card: of the model.
@@ -106,7 +108,7 @@ class Wording:
             threshold for the rate.
         """
         clips = model_card.conformal
-        wording = cls(
+        rule = cls(
             made_data=model_card.made_data,
             clips=clips,
             familiarity=model_card.familiarity,
@@ -115,12 +117,12 @@ class Wording:
             windows=model_card.windows,
             blended_fakes=model_card.blended_fakes,
         )
-        return wording.at(false_positive_rate, miss_rate)
+        return rule.at(false_positive_rate, miss_rate)
 
     def at(
         self, false_positive_rate: float | None = None, miss_rate: float | None = None
-    ) -> Wording:
-        """The same model's wording at other rates; None for those that it has.
+    ) -> DecisionRule:
+        """The same rule at other rates; None for those that it has.
 
         Raises:
           UsageError: as `of`.
@@ -137,25 +139,25 @@ class Wording:
         """Why there is no verdict whatever the score; empty for a model of real data."""
         return NOT_A_VERDICT if self.made_data else ""
 
-    def word(self, logit: float, unusual: Unusual | None = None) -> str:
+    def verdict(self, logit: float, familiarity: Unusual | None = None) -> str:
         """`fake`, `real`, `uncertain` or `unfamiliar`; the warning where there is one.
 
         Args:
-          logit: of the clip.
-          unusual: of the clip; None where the model does not say.
+          logit: calibrated logit of the clip.
+          familiarity: of the clip, see `familiarity_of`; None where the model does not say.
 
         Returns:
-          The word; empty without thresholds, for a clip that is not unfamiliar.
+          The verdict; empty without thresholds, for a clip that is not unfamiliar.
 
         Raises:
           ValueError: see `Thresholds.verdict`.
         """
-        word = self.thresholds.verdict(logit) if self.thresholds else ""
-        if unusual and unusual.facts:
-            word = UNFAMILIAR
-        return self.warning or word
+        verdict = self.thresholds.verdict(logit) if self.thresholds else ""
+        if familiarity and familiarity.facts:
+            verdict = UNFAMILIAR
+        return self.warning or verdict
 
-    def unusual(
+    def familiarity_of(
         self, appearance: np.ndarray | None, tracks: np.ndarray, file: str
     ) -> Unusual | None:
         """How unlike the model's own data the crops of a clip are.
@@ -177,8 +179,8 @@ class Wording:
         (distance,), (facts,) = clip_appearance(appearance, clips, tracks)
         return how_unusual(self.familiarity, float(distance), facts, self.rates.unfamiliar_rate)
 
-    def unusual_distance(self, distance: float) -> Unusual | None:
-        """As `unusual`, of a clip's distance alone; None where it is NaN, too."""
+    def familiarity_of_distance(self, distance: float) -> Unusual | None:
+        """As `familiarity_of`, of a clip's distance alone; None where it is NaN, too."""
         if self.familiarity is None or not np.isfinite(distance):
             return None
         return how_unusual(self.familiarity, distance, np.zeros(0), self.rates.unfamiliar_rate)
@@ -209,7 +211,7 @@ class Wording:
         return self.windows.text(self.rates.false_positive_rate)
 
     def meaning(self) -> str:
-        """What the words mean, in a sentence."""
+        """What the verdicts mean, in a sentence."""
         if self.made_data:
             return (
                 f"{NOT_A_VERDICT}; its scores show that the program works, and say nothing about "
@@ -235,12 +237,12 @@ class Verdict:
       tracks: that were judged, most suspicious first.
       counts: frames looked at, faces found, judged and left out.
       reason: why there is no score; empty when there is one.
-      verdict: `fake`, `real`, `uncertain` or `unfamiliar`, or why it is none, see `Wording.word`;
-        empty without a score, and for a model without thresholds.
-      wording: what the verdict follows from.
+      verdict: `fake`, `real`, `uncertain` or `unfamiliar`, or why it is none, see
+        `DecisionRule.verdict`; empty without a score, and for a model without thresholds.
+      decision_rule: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
       unusual: how unlike the model's own data the file is; None where the model does not say.
-      partly: which parts are manipulated; None without a score, and as `Wording.partly`.
+      partly: which parts are manipulated; None without a score, and as `DecisionRule.partly`.
       failed: whether there is no score because the model or its server failed, and not because of
         the file.
     """
@@ -251,7 +253,7 @@ class Verdict:
     counts: FaceCounts = dataclasses.field(default_factory=FaceCounts)
     reason: str = ""
     verdict: str = ""
-    wording: Wording = Wording()
+    decision_rule: DecisionRule = DecisionRule()
     logit: float | None = None
     unusual: Unusual | None = None
     partly: Partly | None = None
@@ -267,13 +269,13 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """The answer without file and model."""
-        thresholds = self.wording.thresholds
-        p_values = None if self.logit is None else self.wording.p_values(self.logit)
+        thresholds = self.decision_rule.thresholds
+        p_values = None if self.logit is None else self.decision_rule.p_values(self.logit)
         parts = self.partly
         return {
             "schema_version": SCHEMA_VERSION,
             "verdict": self.verdict,
-            "warning": self.wording.warning,
+            "warning": self.decision_rule.warning,
             "score": self.score,
             "logit": self.logit,
             "reason": self.reason,
@@ -290,9 +292,9 @@ class Verdict:
             "segments": [dataclasses.asdict(part) for part in parts.segments] if parts else None,
             "familiarity": self.unusual.as_dict() if self.unusual else None,
             "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
-            "blended_fakes": self.wording.blended_fakes,
-            "meaning": self.wording.meaning(),
-            "segments_meaning": self.wording.segments_meaning(),
+            "blended_fakes": self.decision_rule.blended_fakes,
+            "meaning": self.decision_rule.meaning(),
+            "segments_meaning": self.decision_rule.segments_meaning(),
         }
 
 
@@ -301,7 +303,7 @@ def judge(
     crops: Sequence[Crop],
     counts: FaceCounts,
     outputs_of: Callable[[Sequence[bytes]], CropOutputs],
-    wording: Wording,
+    rule: DecisionRule,
     model: str,
 ) -> Verdict:
     """From the crops of a file to its verdict: the one way, whoever computes the logits.
@@ -311,7 +313,7 @@ def judge(
       crops: of the file.
       counts: of its frames and faces.
       outputs_of: gives the model's outputs for encoded crops; not asked without crops.
-      wording: of the model.
+      rule: decision rule of the model.
       model: what gives the logits, for messages.
 
     Returns:
@@ -322,7 +324,7 @@ def judge(
       NonFiniteLogits: the model gave NaN or infinite logits; model and file are named.
     """
     if not crops:
-        return Verdict(file, None, counts=counts, reason=counts.why_none(), wording=wording)
+        return Verdict(file, None, counts=counts, reason=counts.why_none(), decision_rule=rule)
     outputs = outputs_of([crop.jpeg for crop in crops])
     places = CropPlaces.of(
         [crop.track for crop in crops],
@@ -332,8 +334,8 @@ def judge(
     try:
         # First: of NaN features a distance is NaN, too.
         refuse_non_finite(outputs.logits, np.full(len(crops), file))
-        unusual = wording.unusual(outputs.appearance, places.tracks, file)
-        return judge_logits(file, outputs.logits, places, counts, unusual, wording)
+        unusual = rule.familiarity_of(outputs.appearance, places.tracks, file)
+        return judge_logits(file, outputs.logits, places, counts, unusual, rule)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
 
@@ -344,7 +346,7 @@ def judge_logits(
     places: CropPlaces,
     counts: FaceCounts,
     unusual: Unusual | None,
-    wording: Wording,
+    rule: DecisionRule,
 ) -> Verdict:
     """From the logits of a file's crops to its verdict, see `judge`.
 
@@ -354,7 +356,7 @@ def judge_logits(
       places: of the crops.
       counts: of frames and faces.
       unusual: how unlike the model's own data the file is; None where the model does not say.
-      wording: of the model.
+      rule: decision rule of the model.
 
     Raises:
       NonFiniteLogits: a logit is NaN or infinite.
@@ -367,8 +369,8 @@ def judge_logits(
         logit=logit,
         tracks=track_scores(scores, logits, places),
         counts=counts,
-        verdict=wording.word(logit, unusual),
-        wording=wording,
+        verdict=rule.verdict(logit, unusual),
+        decision_rule=rule,
         unusual=unusual,
-        partly=wording.partly(logits, places),
+        partly=rule.partly(logits, places),
     )

@@ -34,11 +34,11 @@ def score_curve(verdict: Verdict) -> bytes:
         scores = [moment.score for moment in track.timeline]
         axes.plot(times, scores, marker="o", markersize=3, label=f"track {track.track}")
     # Of a model of made data neither segments nor thresholds mean anything.
-    real_data = not verdict.wording.made_data
+    real_data = not verdict.decision_rule.made_data
     for part in verdict.partly.segments if verdict.partly and real_data else ():
         limits = (part.start, part.end) if timed else (part.first_frame, part.last_frame)
         axes.axvspan(*limits, color="tab:red", alpha=0.15)
-    thresholds = verdict.wording.thresholds
+    thresholds = verdict.decision_rule.thresholds
     if thresholds is not None and real_data:
         for name, score in (("fake", thresholds.fake_above), ("real", thresholds.real_below)):
             if score is not None:

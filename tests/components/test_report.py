@@ -24,7 +24,7 @@ from components.report.mistakes import Mistake, occlusion, worst
 from components.report.page import Pictures, render
 from components.report.templating import fill
 from serving.model import card
-from serving.model.verdict import NOT_A_VERDICT, Wording
+from serving.model.verdict import NOT_A_VERDICT, DecisionRule
 
 
 def crops(**changes) -> pd.DataFrame:
@@ -114,7 +114,7 @@ def test_a_model_of_made_data_calls_nothing_fake_or_real_without_the_warning():
     assert NOT_A_VERDICT not in plain.lower()
 
     provenance = {"name": "n", "summary": "a <model>", "trained_on": [], "made_data": True}
-    content["warning"] = Wording(made_data=True).warning
+    content["warning"] = DecisionRule(made_data=True).warning
     content["model"]["provenance"] = provenance
     text = render(content, Pictures(mistakes=found))
     assert f"<b>{NOT_A_VERDICT.capitalize()}.</b>" in text

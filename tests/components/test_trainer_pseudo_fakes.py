@@ -12,7 +12,7 @@ from components.trainer.pseudo_fakes import (
 )
 from preprocessing.faces.crop_geometry import TYPICAL_LANDMARKS
 from serving.model import card
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 
 SIDE = 160
 UNKNOWN = np.full((5, 2), np.nan, np.float32)
@@ -158,7 +158,7 @@ def test_the_card_says_that_val_was_given_blended_fakes(workbench, trained, tmp_
     fakes = "fakes blended from val's real clips"
     few = "fakes blended from them in"
     # A rate that so few clips can show.
-    texts = [Wording.of(of_card, miss_rate=0.3).meaning() for of_card in (blended, ordinary)]
+    texts = [DecisionRule.of(of_card, miss_rate=0.3).meaning() for of_card in (blended, ordinary)]
     assert f"where at most 30.0% of {fakes} are" in texts[0]
     assert few in texts[0]
     assert "where at most 30.0% of fakes are" in texts[1]

@@ -47,7 +47,7 @@ def test_one_clip_in_many_wrappings_has_one_verdict(tmp_path):
     predictor = Predictor(starter.FOLDER)
     frames = [frame.pixels for frame in sample_frames(CLIP, 100)]
     plain = predictor.predict(CLIP)
-    word = plain.wording.at(0.1).thresholds.verdict
+    word = plain.decision_rule.at(0.1).thresholds.verdict
     assert word(plain.logit) == "fake"
     bounds, away = {}, {}
     for loss, names in LOSSES.items():

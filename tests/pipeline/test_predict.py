@@ -136,7 +136,7 @@ def test_each_line_is_printed_before_the_next_file_is_looked_at(capsys, files, b
 
     predictor = Watched(base)
     items = items_of([str(files / name) for name in ("b.png", "wall.png", "gone.png")], bytes)
-    assert predict_items(predictor, items, JsonLines(predictor.wording, predictor.about)) == 4
+    assert predict_items(predictor, items, JsonLines(predictor.decision_rule, predictor.about)) == 4
     predictor.close()
     assert printed[0] == ""
     assert json.loads(printed[1])["name"] == items[0].name
@@ -154,7 +154,10 @@ def test_whatever_one_file_does_the_others_are_answered(capsys, files, base):
 
     predictor = Failing(base)
     items = items_of([str(files / "b.png"), str(files / "a video.mp4")], bytes)
-    assert predict_items(predictor, items, JsonLines(predictor.wording, predictor.about)) == FAILED
+    assert (
+        predict_items(predictor, items, JsonLines(predictor.decision_rule, predictor.about))
+        == FAILED
+    )
     predictor.close()
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert first["reason"] == "MemoryError: no room for b.png"
@@ -284,7 +287,7 @@ def test_a_server_that_goes_away_is_named_and_no_file_is_skipped(capsys, files, 
     with ServerProcess(["--model-base", base]) as server:
         predictor = ServedPredictor(ServerOptions(f"grpc://{server.grpc}"), base)
         items = items_of([str(files / "b.png"), str(files / "wall.png")], bytes)
-        output = JsonLines(predictor.wording, predictor.about)
+        output = JsonLines(predictor.decision_rule, predictor.about)
         assert predict_items(predictor, items, output) == 4
         assert server.stop() == 0
         assert predict_items(predictor, [*items, items[0]], output) == FAILED

@@ -11,7 +11,7 @@ from serving_support.gateway import until
 
 from preprocessing.support.errors import UsageError
 from serving.gateway.refusals import Disconnected
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 
 ANSWER = {
     "score": 0.5,
@@ -23,14 +23,14 @@ ANSWER = {
 
 
 class Versions:
-    """The newest version has a provenance and a wording, or cannot be read."""
+    """The newest version has a provenance and a decision rule, or cannot be read."""
 
-    readable, provenance, wording = True, None, Wording()
+    readable, provenance, decision_rule = True, None, DecisionRule()
 
     def newest(self):
         if not self.readable:
             raise UsageError("there is none")
-        return types.SimpleNamespace(provenance=self.provenance, wording=self.wording)
+        return types.SimpleNamespace(provenance=self.provenance, decision_rule=self.decision_rule)
 
 
 class Examiner:

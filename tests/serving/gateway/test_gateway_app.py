@@ -12,7 +12,7 @@ from serving_support.asgi import ANSWER, Client, soon
 
 from serving.gateway import spool
 from serving.model.provenance import Provenance
-from serving.model.verdict import NOT_A_VERDICT, Wording
+from serving.model.verdict import NOT_A_VERDICT, DecisionRule
 
 
 def test_one_more_than_there_is_room_for_is_told_to_come_again(gateway, examiner):
@@ -230,7 +230,7 @@ def test_the_page_says_which_model_answers(gateway, examiner):
         assert "<summary>Model: small: small &amp; &lt;b&gt;real&lt;/b&gt;</summary>" in text
         assert "<dt>Terms</dt><dd>none</dd>" in text
         assert NOT_A_VERDICT not in text
-        examiner.versions.wording = Wording(made_data=True)
+        examiner.versions.decision_rule = DecisionRule(made_data=True)
         text = await page(app)
         assert f'<p class="note">{NOT_A_VERDICT}; its scores show' in text
         assert "small &amp;" in text

@@ -30,16 +30,16 @@ from serving.gateway.served_versions import ModelOptions, ServedVersion
 from serving.model.answer import Answer
 from serving.model.conformal import ConformalClips
 from serving.model.operating_points import OperatingPoints
-from serving.model.verdict import NOT_A_VERDICT, Wording
+from serving.model.verdict import NOT_A_VERDICT, DecisionRule
 from serving.pictures.annotation import HIGH, LOW
 
-WORDS = Wording(clips=ConformalClips.from_dict(conformal(0.9, 0.5))).at()
+WORDS = DecisionRule(clips=ConformalClips.from_dict(conformal(0.9, 0.5))).at()
 ABOUT = {"name": "m", "backbone": "tiny", "about": "", "provenance": None}
 
 
-def version(number, side, wording=WORDS):
+def version(number, side, decision_rule=WORDS):
     settings = SETTINGS.replace(precropped=True, max_crop_size=side)
-    return ServedVersion(number, settings, wording, {**ABOUT, "version": number})
+    return ServedVersion(number, settings, decision_rule, {**ABOUT, "version": number})
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_request_chooses_its_rates(examine):
     answer, _ = examine([version(1, 64)], always, false_positive_rate=0.001)
     assert (answer["verdict"], answer["thresholds"]["fake_above"]) == ("uncertain", None)
     points = [{"name": "eer", "threshold": 0.5}, {"name": "fpr_0.01", "threshold": 0.9}]
-    earlier = Wording(points=OperatingPoints.from_dict({"points": points})).at()
+    earlier = DecisionRule(points=OperatingPoints.from_dict({"points": points})).at()
     with pytest.raises(Refused, match="an earlier version exported the model") as raised:
         examine([version(1, 64, earlier)], always, false_positive_rate=0.2)
     assert raised.value.status == 400

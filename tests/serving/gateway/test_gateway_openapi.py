@@ -30,7 +30,7 @@ from serving.model.familiarity import Unusual
 from serving.model.operating_points import OperatingPoints
 from serving.model.thresholds import Thresholds
 from serving.model.timeline import TrackScore
-from serving.model.verdict import PValues, Verdict, Wording
+from serving.model.verdict import DecisionRule, PValues, Verdict
 
 WINDOWS = windows.WindowClips.from_dict(
     windows.window_clips(np.linspace(-2, 0, 99), np.zeros(99), np.arange(99))
@@ -200,36 +200,36 @@ def test_refused_requests_are_refused_before_their_bodies_are_read(app, status, 
 
 
 @pytest.mark.parametrize(
-    "wording",
+    "rule",
     [
-        Wording(),
-        Wording(band(), points=OperatingPoints()),
-        Wording(clips=CLIPS, familiarity=FAMILIAR).at(),
-        Wording(clips=CLIPS, windows=WINDOWS).at(),
-        Wording(clips=CLIPS, made_data=True).at(0.001),
+        DecisionRule(),
+        DecisionRule(band(), points=OperatingPoints()),
+        DecisionRule(clips=CLIPS, familiarity=FAMILIAR).at(),
+        DecisionRule(clips=CLIPS, windows=WINDOWS).at(),
+        DecisionRule(clips=CLIPS, made_data=True).at(0.001),
     ],
     ids=["no thresholds", "an earlier version", "thresholds", "windows", "made data"],
 )
-def test_answers_of_every_kind_of_model_are_as_the_class_says(document, wording):
+def test_answers_of_every_kind_of_model_are_as_the_class_says(document, rule):
     moments = (timeline.Moment(7, 0.28, 0.75, 1.1), timeline.Moment(9, None, 0.5, 0.0))
     tracks = (TrackScore(0, 0.75, 3, moments), TrackScore(2, 0.5, 1))
     places = windows.CropPlaces(np.zeros(5), np.arange(5), np.arange(5) / 25)
-    parts = wording.partly(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
-    assert bool(parts and parts.segments) == bool(wording.windows)
-    unusual = wording.unusual(np.array([[9.0, 1.0]]), np.zeros(1), "clip.mp4")
-    word = wording.word(1.1, unusual)
+    parts = rule.partly(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
+    assert bool(parts and parts.segments) == bool(rule.windows)
+    unusual = rule.familiarity_of(np.array([[9.0, 1.0]]), np.zeros(1), "clip.mp4")
+    word = rule.verdict(1.1, unusual)
     assert (word == "unfamiliar") == (unusual is not None)
     with_face = Verdict(
         "file",
         0.75,
         tracks,
         verdict=word,
-        wording=wording,
+        decision_rule=rule,
         logit=1.1,
         unusual=unusual,
         partly=parts,
     )
-    without = Verdict("file", None, reason="no face", wording=wording)
+    without = Verdict("file", None, reason="no face", decision_rule=rule)
     about = {"name": "tiny", "version": 7, "backbone": "tiny", "about": ""}
     newer = {**PROVENANCE, "of_a_later_version": 1}
     for verdict, provenance in itertools.product((with_face, without), (None, PROVENANCE, newer)):

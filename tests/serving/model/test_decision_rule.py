@@ -1,4 +1,4 @@
-"""The words that a model's answers may use: one place decides, made data silences them."""
+"""The verdicts that a decision rule gives: made data silences them."""
 
 import math
 
@@ -7,7 +7,7 @@ from serving_support.words import band, conformal
 
 from serving.model.card import ModelCard
 from serving.model.thresholds import NO_BAND
-from serving.model.verdict import NOT_A_VERDICT, Verdict, Wording
+from serving.model.verdict import NOT_A_VERDICT, DecisionRule, Verdict
 
 BAND = band()
 CARD = {
@@ -21,20 +21,20 @@ CARD = {
 
 
 def test_real_data_gives_the_words_of_the_thresholds():
-    wording = Wording.of(ModelCard.from_dict(CARD))
-    assert wording.warning == ""
-    assert [wording.word(logit) for logit in (-1.0, 1.0, 3.0)] == ["real", "uncertain", "fake"]
-    assert wording.meaning() == wording.thresholds.text()
+    rule = DecisionRule.of(ModelCard.from_dict(CARD))
+    assert rule.warning == ""
+    assert [rule.verdict(logit) for logit in (-1.0, 1.0, 3.0)] == ["real", "uncertain", "fake"]
+    assert rule.meaning() == rule.thresholds.text()
 
 
 def test_a_card_of_blended_fakes_promises_a_miss_rate_of_such_only():
     calibration = {"real": 100, "fake": 100, "blended_fakes": True}
-    blended = Wording.of(ModelCard.from_dict({**CARD, "calibration": calibration}))
+    blended = DecisionRule.of(ModelCard.from_dict({**CARD, "calibration": calibration}))
     assert "at most 5.0% of fakes blended from val's real clips are" in blended.meaning()
     assert blended.at(miss_rate=0.2).meaning() == blended.at(miss_rate=0.2).thresholds.text(True)
-    assert Verdict("f", None, wording=blended).as_dict()["blended_fakes"] is True
+    assert Verdict("f", None, decision_rule=blended).as_dict()["blended_fakes"] is True
     for calibration in (None, {"real": 100, "fake": 100}):
-        ordinary = Wording.of(ModelCard.from_dict({**CARD, "calibration": calibration}))
+        ordinary = DecisionRule.of(ModelCard.from_dict({**CARD, "calibration": calibration}))
         assert "at most 5.0% of fakes are" in ordinary.meaning()
 
 
@@ -42,43 +42,43 @@ def test_an_unfamiliar_rate_is_told_in_full():
     familiarity = {"distances": {"values": [1.0], "cluster_sizes": [1]}}
     rates = {"unfamiliar_rate": 0.0004}
     values = {**CARD, "familiarity": familiarity, "verdict": rates}
-    meaning = Wording.of(ModelCard.from_dict(values)).meaning()
+    meaning = DecisionRule.of(ModelCard.from_dict(values)).meaning()
     assert "as at most 0.04% of clips like those of validation are" in meaning
 
 
 def test_without_thresholds_there_is_no_word():
-    assert Wording().word(3.0) == ""
-    assert Wording().meaning() == NO_BAND
+    assert DecisionRule().verdict(3.0) == ""
+    assert DecisionRule().meaning() == NO_BAND
 
 
 @pytest.mark.parametrize("thresholds", [BAND, None])
 def test_made_data_gives_the_warning_in_place_of_every_word(thresholds):
-    wording = Wording(thresholds, made_data=True)
-    assert {wording.word(logit) for logit in (-9.0, 1.0, 9.0)} == {NOT_A_VERDICT}
-    assert wording.warning == NOT_A_VERDICT
-    assert wording.meaning().startswith(NOT_A_VERDICT)
+    rule = DecisionRule(thresholds, made_data=True)
+    assert {rule.verdict(logit) for logit in (-9.0, 1.0, 9.0)} == {NOT_A_VERDICT}
+    assert rule.warning == NOT_A_VERDICT
+    assert rule.meaning().startswith(NOT_A_VERDICT)
     for word in ("fake", "uncertain", "real:"):
-        assert word not in wording.meaning()
+        assert word not in rule.meaning()
 
 
 def test_a_card_of_the_demo_silences_the_words():
     provenance = {"name": "demo", "summary": "s", "trained_on": [], "made_data": True}
-    wording = Wording.of(ModelCard.from_dict({**CARD, "provenance": provenance}))
-    assert wording.made_data
-    assert wording.thresholds
-    assert wording.word(9.0) == NOT_A_VERDICT
+    rule = DecisionRule.of(ModelCard.from_dict({**CARD, "provenance": provenance}))
+    assert rule.made_data
+    assert rule.thresholds
+    assert rule.verdict(9.0) == NOT_A_VERDICT
 
 
 def test_made_data_hides_no_broken_logit():
     with pytest.raises(ValueError, match="nan"):
-        Wording(BAND, made_data=True).word(math.nan)
+        DecisionRule(BAND, made_data=True).verdict(math.nan)
 
 
 def test_answers_hold_warning_and_meaning():
-    wording = Wording(BAND, made_data=True)
-    answer = Verdict("f", 0.9, verdict=wording.word(2.2), wording=wording, logit=2.2).as_dict()
+    rule = DecisionRule(BAND, made_data=True)
+    answer = Verdict("f", 0.9, verdict=rule.verdict(2.2), decision_rule=rule, logit=2.2).as_dict()
     assert answer["verdict"] == answer["warning"] == NOT_A_VERDICT
-    assert answer["meaning"] == wording.meaning()
-    plain = Verdict("f", 0.9, verdict="fake", wording=Wording(BAND), logit=2.2).as_dict()
+    assert answer["meaning"] == rule.meaning()
+    plain = Verdict("f", 0.9, verdict="fake", decision_rule=DecisionRule(BAND), logit=2.2).as_dict()
     assert (plain["verdict"], plain["warning"]) == ("fake", "")
     assert plain["meaning"] == BAND.text()

@@ -18,7 +18,7 @@ from serving.model import card
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.conformal import conformal_clips
 from serving.model.outputs import CropOutputs
-from serving.model.verdict import Wording, judge
+from serving.model.verdict import DecisionRule, judge
 
 # Crops are taken as they are: a picture's brightness is its logit, through `logit_of`.
 EXTRACTION = SETTINGS.replace(precropped=True).to_dict()
@@ -152,6 +152,6 @@ def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
             crops,
             FaceCounts(frames=8, faces=3, crops=3),
             lambda jpegs: CropOutputs(np.array([1.0, 5.0, value])),
-            Wording(thresholds),
+            DecisionRule(thresholds),
             "m version 3",
         )

@@ -14,7 +14,7 @@ from preprocessing.faces.crop_settings import CropSettings
 from serving.model.outputs import CropOutputs
 from serving.model.predictor import FilePredictor
 from serving.model.rates import Rates
-from serving.model.verdict import Wording
+from serving.model.verdict import DecisionRule
 from serving.model.windows import WindowClips, window_clips
 
 pytestmark = pytest.mark.integration
@@ -33,12 +33,12 @@ class Tint(FilePredictor):
 
     def __init__(self):
         settings = CropSettings(frames_per_clip=16)
-        super().__init__("tint", settings, Wording(), {"name": "tint", "version": 1}, False)
+        super().__init__("tint", settings, DecisionRule(), {"name": "tint", "version": 1}, False)
 
     def rank_among(self, maxima: np.ndarray) -> None:
         """Takes these as the windows of val's real clips, a person each."""
         clips = window_clips(maxima, np.zeros(len(maxima)), np.arange(len(maxima)))
-        self.wording = Wording(
+        self.decision_rule = DecisionRule(
             windows=WindowClips.from_dict(clips), rates=Rates(false_positive_rate=_RATE)
         )
 

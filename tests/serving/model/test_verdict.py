@@ -12,7 +12,7 @@ from serving.model.card import ModelCard
 from serving.model.familiarity import FEATURES, Familiarity, familiarity
 from serving.model.outputs import CropOutputs
 from serving.model.timeline import Moment, TrackScore
-from serving.model.verdict import Verdict, Wording, judge
+from serving.model.verdict import DecisionRule, Verdict, judge
 from serving.model.windows import NO_WINDOWS, window_clips
 
 BAND = band()
@@ -30,19 +30,19 @@ def crops(*tracks):
 
 
 def judged(tracks, logits):
-    asked, wording = [], Wording(BAND)
+    asked, rule = [], DecisionRule(BAND)
 
     def outputs_of(jpegs):
         asked.append(list(jpegs))
         return CropOutputs(np.array(logits))
 
     counts = FaceCounts(frames=9, faces=len(tracks) + 1, crops=len(tracks), dropped={"blurred": 1})
-    verdict = judge("clip.mp4", crops(*tracks), counts, outputs_of, wording, "m")
+    verdict = judge("clip.mp4", crops(*tracks), counts, outputs_of, rule, "m")
     assert asked == [[b"crop %d" % number for number in range(len(tracks))]]
     assert verdict.counts is counts
     assert verdict.file == "clip.mp4"
     assert verdict.reason == ""
-    assert verdict.wording is wording
+    assert verdict.decision_rule is rule
     return verdict
 
 
@@ -67,9 +67,9 @@ def test_without_crops_no_model_is_asked():
         raise AssertionError("there is nothing to score")
 
     counts = FaceCounts(frames=4)
-    verdict = judge("wall.png", [], counts, never, Wording(BAND), "m")
+    verdict = judge("wall.png", [], counts, never, DecisionRule(BAND), "m")
     assert verdict == Verdict(
-        "wall.png", None, counts=counts, reason="no face", wording=Wording(BAND)
+        "wall.png", None, counts=counts, reason="no face", decision_rule=DecisionRule(BAND)
     )
     assert verdict.as_dict()["score"] is None
 
@@ -77,7 +77,7 @@ def test_without_crops_no_model_is_asked():
 def test_logits_that_are_not_finite_name_model_and_file():
     broken = CropOutputs(np.array([1.0, np.nan]))
     with pytest.raises(NonFiniteLogits) as raised:
-        judge("clip.mp4", crops(0, 1), FaceCounts(), lambda _: broken, Wording(), "m")
+        judge("clip.mp4", crops(0, 1), FaceCounts(), lambda _: broken, DecisionRule(), "m")
     text = "1 of 2 logits are NaN or infinite, the first of them in clip.mp4"
     assert str(raised.value) == f"the model m gives no usable scores: {text}"
 
@@ -97,13 +97,13 @@ def test_each_face_of_a_track_has_a_moment():
 
 def test_segments_follow_from_the_windows_of_the_card():
     windows = window_clips(np.linspace(-3, 0, 99), np.zeros(99), np.arange(99))
-    wording = Wording.of(ModelCard.from_dict({**CARD, "windows": windows}))
+    rule = DecisionRule.of(ModelCard.from_dict({**CARD, "windows": windows}))
     logits = np.array([-2.0] * 6 + [3.0] * 3 + [-2.0] * 6)
 
     def outputs_of(jpegs):
         return CropOutputs(logits)
 
-    verdict = judge("f", crops(*[4] * 15), FaceCounts(), outputs_of, wording, "m")
+    verdict = judge("f", crops(*[4] * 15), FaceCounts(), outputs_of, rule, "m")
     answer = verdict.as_dict()
     assert answer["window"] == {"logit": 3.0, "p_value": pytest.approx(0.01)}
     assert answer["segments"] == [
@@ -119,7 +119,7 @@ def test_segments_follow_from_the_windows_of_the_card():
     ]
     assert answer["segments_meaning"].startswith("segments: within 20% of a track's frames")
     # A rate that validation's clips cannot show finds none.
-    stricter = judge("f", crops(*[4] * 15), FaceCounts(), outputs_of, wording.at(0.005), "m")
+    stricter = judge("f", crops(*[4] * 15), FaceCounts(), outputs_of, rule.at(0.005), "m")
     assert stricter.as_dict()["segments"] == []
     assert "cannot show 0.5%" in stricter.as_dict()["segments_meaning"]
 
@@ -134,9 +134,9 @@ def test_the_answer_as_plain_values():
         note="rests on little",
         notes=["it is cut off"],
     )
-    wording = Wording(BAND)
+    rule = DecisionRule(BAND)
     verdict = Verdict(
-        "clip.mp4", 0.75, (TrackScore(2, 0.75, 3),), counts, "", "uncertain", wording, 1.1
+        "clip.mp4", 0.75, (TrackScore(2, 0.75, 3),), counts, "", "uncertain", rule, 1.1
     )
     assert verdict.as_dict() == {
         "schema_version": 1,
@@ -180,16 +180,16 @@ def test_the_answer_as_plain_values():
 def test_rates_are_those_asked_for_else_the_cards_else_the_usual():
     clips = {"real": {"values": list(map(float, range(100))), "cluster_sizes": [1] * 100}}
     clips = {**clips, "fake": clips["real"]}
-    usual = Wording.of(ModelCard.from_dict({**CARD, "conformal": clips}))
+    usual = DecisionRule.of(ModelCard.from_dict({**CARD, "conformal": clips}))
     assert (usual.rates.false_positive_rate, usual.rates.miss_rate) == (0.01, 0.05)
     assert usual.thresholds.fake_above_logit == 99.0
     rates = {"false_positive_rate": 0.2, "miss_rate": 0.1}
-    cards = Wording.of(ModelCard.from_dict({**CARD, "conformal": clips, "verdict": rates}))
+    cards = DecisionRule.of(ModelCard.from_dict({**CARD, "conformal": clips, "verdict": rates}))
     # (1 + 19) / 101 is at most 0.2; (1 + 9) / 101 at most 0.1. Both are ruled out between.
     assert (cards.thresholds.real_below_logit, cards.thresholds.fake_above_logit) == (9.0, 80.0)
     asked = cards.at(false_positive_rate=0.1)
     assert (asked.thresholds.real_below_logit, asked.thresholds.fake_above_logit) == (9.0, 90.0)
-    assert asked == Wording.of(
+    assert asked == DecisionRule.of(
         ModelCard.from_dict({**CARD, "conformal": clips, "verdict": rates}), 0.1
     )
 
@@ -200,20 +200,20 @@ def test_cards_of_earlier_versions_give_their_words_and_say_so():
         for name, logit in (("eer", 0.0), ("fpr_0.01", 2.0), ("fpr_0.05", 1.0))
     ]
     section = {"points": points, "real_clips": 400, "fake_clips": 400}
-    wording = Wording.of(ModelCard.from_dict({**CARD, "operating_points": section}))
-    assert wording.thresholds.fake_above_logit == 2.0
-    assert wording.at(0.05).thresholds.fake_above_logit == 1.0
-    assert "an earlier version exported the model" in wording.meaning()
-    assert wording.p_values(1.0) is None
-    answer = Verdict("f", 0.5, wording=wording, logit=0.0).as_dict()
+    rule = DecisionRule.of(ModelCard.from_dict({**CARD, "operating_points": section}))
+    assert rule.thresholds.fake_above_logit == 2.0
+    assert rule.at(0.05).thresholds.fake_above_logit == 1.0
+    assert "an earlier version exported the model" in rule.meaning()
+    assert rule.p_values(1.0) is None
+    answer = Verdict("f", 0.5, decision_rule=rule, logit=0.0).as_dict()
     assert answer["thresholds"]["guaranteed"] is False
 
 
 def test_answers_say_how_the_score_ranks():
     card = ModelCard.from_dict({**CARD, "conformal": conformal(2.0, 0.0)})
-    answer = Verdict("f", 0.9, wording=Wording.of(card), logit=2.5).as_dict()
+    answer = Verdict("f", 0.9, decision_rule=DecisionRule.of(card), logit=2.5).as_dict()
     assert answer["p_values"] == {"real": pytest.approx(1 / 101), "fake": 1.0}
-    assert Verdict("f", None, wording=Wording.of(card)).as_dict()["p_values"] is None
+    assert Verdict("f", None, decision_rule=DecisionRule.of(card)).as_dict()["p_values"] is None
 
 
 def appearing(*rows, logit=3.0):
@@ -231,7 +231,7 @@ def appearing(*rows, logit=3.0):
     )
     outputs = CropOutputs(np.full(len(rows), logit), np.array(rows))
     tracks = [0] * (len(rows) - 1) + [1]
-    return judge("f", crops(*tracks), FaceCounts(), lambda _: outputs, Wording.of(card), "m")
+    return judge("f", crops(*tracks), FaceCounts(), lambda _: outputs, DecisionRule.of(card), "m")
 
 
 def test_a_clip_far_from_the_training_is_unfamiliar_with_what_is_unusual():
@@ -241,7 +241,10 @@ def test_a_clip_far_from_the_training_is_unfamiliar_with_what_is_unusual():
     assert verdict.unusual.p_value == pytest.approx(1 / 41)
     # Facts are means over all crops: (1.5 + 1.5 + 0.3) / 3.
     assert verdict.unusual.facts == (FEATURES,)
-    assert "unfamiliar: unlike the training's crops, as at most 5.0%" in verdict.wording.meaning()
+    assert (
+        "unfamiliar: unlike the training's crops, as at most 5.0%"
+        in verdict.decision_rule.meaning()
+    )
     assert verdict.as_dict()["familiarity"]["facts"] == list(verdict.unusual.facts)
 
 
@@ -270,12 +273,14 @@ def test_of_logits_and_distances_that_are_no_numbers_the_logits_are_told():
 
 
 def test_a_distance_alone_decides_as_well():
-    wording = appearing((0.2, 15, 1.5), (0.2, 15, 1.5)).wording
-    assert wording.unusual_distance(0.7).facts == (FEATURES,)
-    assert wording.unusual_distance(0.3).facts == ()
-    assert wording.unusual_distance(np.nan) is None
-    assert Wording().unusual_distance(9.0) is None
+    rule = appearing((0.2, 15, 1.5), (0.2, 15, 1.5)).decision_rule
+    assert rule.familiarity_of_distance(0.7).facts == (FEATURES,)
+    assert rule.familiarity_of_distance(0.3).facts == ()
+    assert rule.familiarity_of_distance(np.nan) is None
+    assert DecisionRule().familiarity_of_distance(9.0) is None
     few = Familiarity.from_dict(
         familiarity(np.linspace(0, 1, 18), np.zeros((18, 0)), np.arange(18), ())
     )
-    assert Wording(familiarity=few).unusual_distance(1e9).facts == (), "too few to show 5%"
+    assert DecisionRule(familiarity=few).familiarity_of_distance(1e9).facts == (), (
+        "too few to show 5%"
+    )

@@ -11,7 +11,7 @@ from e2e import browser
 from serving_support.chrome import Chrome
 
 from preprocessing.faces.face_selection import FaceCounts
-from serving.model.verdict import Verdict, Wording, judge_logits
+from serving.model.verdict import DecisionRule, Verdict, judge_logits
 from serving.model.windows import CropPlaces, Partly, Segment, Window
 from serving.pictures.annotation import HIGH, LOW, annotate, colour_of, score_bar
 from serving.pictures.film import LONGEST_SIDE, FilmWriter
@@ -168,7 +168,7 @@ def verdict_of(scores: list[float], times: list[float], tracks: list[int]) -> Ve
     logits = np.log(np.array(scores) / (1 - np.array(scores)))
     places = CropPlaces.of(tracks, list(range(len(scores))), times)
     counts = FaceCounts(frames=len(scores), crops=len(scores))
-    return judge_logits("clip.mp4", logits, places, counts, None, Wording())
+    return judge_logits("clip.mp4", logits, places, counts, None, DecisionRule())
 
 
 class TestCurve:
@@ -184,8 +184,10 @@ class TestCurve:
         shaded = dataclasses.replace(verdict, partly=Partly(Window(2.2, 0.01), (segment,)))
         assert score_curve(verdict) != score_curve(shaded)
         # Not of a model of made data, whose segments say nothing.
-        made = Wording(made_data=True)
-        of_made_data = [dataclasses.replace(shown, wording=made) for shown in (verdict, shaded)]
+        made = DecisionRule(made_data=True)
+        of_made_data = [
+            dataclasses.replace(shown, decision_rule=made) for shown in (verdict, shaded)
+        ]
         assert score_curve(of_made_data[0]) == score_curve(of_made_data[1])
 
     def test_files_without_times(self):
