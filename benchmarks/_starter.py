@@ -54,13 +54,13 @@ def refresh(model: Path, target: Path, crops: list[Crops]) -> None:
     from components.trainer.calibration import Calibration
     from components.trainer.crop_store import CropStore
     from components.trainer.export import export
-    from components.trainer.reference_clips import CalibratedClips, learn_appearance
+    from components.trainer.reference_clips import CalibratedClips, set_reference_crops
 
     detector = restored(model, crops[0].transform_graph)
     model_card = card.read(model)
     train, val = ([glob for each in crops for glob in each.files(split)] for split in _SPLITS)
     with CropStore(train, "train") as store:
-        learn_appearance(detector, store)
+        set_reference_crops(detector, store)
     with CropStore(val, "val") as store:
         table = store.table
         logits = logits_of(model, store)

@@ -21,8 +21,8 @@ from components.clip_evaluator.clip_scoring import score_clips
 from components.evaluation.scores import ExampleScorer, clip_tables
 from components.trainer.config import image_size_of
 from components.trainer.crop_store import CropStore
-from components.trainer.nearest_crop_distance import Familiarity
-from components.trainer.reference_clips import looks, sample
+from components.trainer.nearest_crop_distance import NearestCropDistance
+from components.trainer.reference_clips import facts_and_features, reference_crops
 from pipeline.config import Config, load_config
 from pipeline.score_table import any_clips
 from preprocessing.datasets.demo_config import DemoConfig
@@ -296,10 +296,10 @@ def told_apart(
     """
     detector = restored(model, transform_graph)
     with CropStore(trained, "train") as store:
-        numbers = sample(store)
+        numbers = reference_crops(store)
         labels = store.table.labels[numbers]
-        facts, features = zip(*looks(detector, store, numbers), strict=True)
-    familiarity = Familiarity(np.concatenate(features), np.concatenate(facts))
+        facts, features = zip(*facts_and_features(detector, store, numbers), strict=True)
+    familiarity = NearestCropDistance(np.concatenate(features), np.concatenate(facts))
     points = familiarity.points.numpy()
     means = np.stack([points[labels == label].mean(axis=0) for label in (0, 1)])
     within = points - means[labels]
@@ -308,7 +308,7 @@ def told_apart(
     for files in (own, foreign):
         with CropStore(files, "test") as store:
             table = store.table
-            seen = list(looks(detector, store, np.arange(len(table))))
+            seen = list(facts_and_features(detector, store, np.arange(len(table))))
             places = [familiarity.coordinates(f, x).numpy() for x, f in seen]
             near = [familiarity.distances(f, x).numpy() for x, f in seen]
             away = np.concatenate(places)[:, None] - means

@@ -35,7 +35,7 @@ from components.trainer.config import ModelConfig, image_size_of
 from components.trainer.export import Detector, export
 from components.trainer.image_facts import FACTS
 from components.trainer.model import build_model
-from components.trainer.nearest_crop_distance import Familiarity
+from components.trainer.nearest_crop_distance import NearestCropDistance
 
 NETWORKS = {"mobile": "nasnet_mobile", "large": "nasnet_large"}
 BATCHES = (1, 16)
@@ -99,7 +99,7 @@ def make_sides(backbone: str, folder: Path) -> Sides:
     make_transform_graph(folder / "graph", size)
     detector = Detector(model, tft.TFTransformOutput(str(folder / "graph")))
     features = model.get_layer("logit").input.shape[-1]
-    detector.familiarity = Familiarity(
+    detector.familiarity = NearestCropDistance(
         rng.normal(0, 1, (_REFERENCES, features)), rng.uniform(1, 50, (_REFERENCES, len(FACTS)))
     )
     export(detector, str(folder / "model"), {"backbone": backbone})

@@ -89,5 +89,5 @@ def _judged(
     )
     # Of its track that is furthest out, as `clip_appearance` has it.
     distance = float(crops.groupby(names.TRACK_ID)["distance"].mean().max())
-    unusual = rule.familiarity_of_distance(distance)
-    return judge_logits(path, logits, places, counts, unusual, rule)
+    familiarity = rule.familiarity_of_distance(distance)
+    return judge_logits(path, logits, places, counts, familiarity, rule)

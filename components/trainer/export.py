@@ -13,7 +13,7 @@ from components.trainer.calibration import Calibration
 from components.trainer.folding import folded
 from components.trainer.image_facts import image_facts
 from components.trainer.model import cell_logits, logits_and_map
-from components.trainer.nearest_crop_distance import Familiarity
+from components.trainer.nearest_crop_distance import NearestCropDistance
 from components.transform.preprocessing import PIXELS
 from preprocessing.extraction import face_example as names
 from preprocessing.support.errors import UsageError
@@ -99,7 +99,7 @@ class Detector(tf.Module):
         # string [batch] -> float32 [batch, size, size, 3]
         self.pixels = decoded
         self.network = network
-        self.familiarity: Familiarity | None = None
+        self.familiarity: NearestCropDistance | None = None
         self._fold = lambda: Detector(folded(model), transform_output, mirror)
 
     def calibrate(self, calibration: Calibration) -> None:

@@ -24,8 +24,8 @@ _COMPONENTS = 32
 _LEAST = 0.1
 
 
-class Familiarity(tf.Module):
-    """Points of training crops, and the distance to the nearest.
+class NearestCropDistance(tf.Module):
+    """Distance of crops to the nearest of a sample of training crops.
 
     Args:
       features: float [crops, features] of training crops.
@@ -66,9 +66,9 @@ class Familiarity(tf.Module):
 
     def distances(self, features: tf.Tensor, facts: tf.Tensor) -> tf.Tensor:
         """Distance to the nearest point, float32 [batch]; arguments as of `coordinates`."""
-        places = self.coordinates(features, facts)
+        positions = self.coordinates(features, facts)
         # Not by the product of both: it loses the digits of small distances.
-        squares = tf.math.squared_difference(places[:, None], self.points[None])
+        squares = tf.math.squared_difference(positions[:, None], self.points[None])
         return tf.sqrt(tf.reduce_min(tf.reduce_sum(squares, 2), 1))
 
 

@@ -13,11 +13,11 @@ from components.trainer.calibration import Calibration, fit_calibration
 from components.trainer.crop_store import CropStore, CropTable
 from components.trainer.export import Detector
 from components.trainer.image_facts import FACTS, image_facts
-from components.trainer.nearest_crop_distance import REFERENCE_CROPS, Familiarity
+from components.trainer.nearest_crop_distance import REFERENCE_CROPS, NearestCropDistance
 from preprocessing.extraction.face_example import REAL
 from serving.model.aggregation import aggregate
 from serving.model.conformal import conformal_clips
-from serving.model.familiarity import clip_appearance, familiarity
+from serving.model.familiarity import clip_appearance, familiarity_section
 from serving.model.windows import least_crops, window_clips, window_maxima
 
 # Of inference: what follows from it is memory, not the result.
@@ -51,14 +51,14 @@ class CalibratedClips:
         Without `windows` where no real clip has any.
 
         Args:
-          detector: after `learn_appearance`.
+          detector: after `set_reference_crops`.
           val: the crops of the clips.
         """
         distances, facts = _appearance(detector, val)
         sections = {
             "conformal": conformal_clips(self.logits, self.labels, self.clusters),
             "windows": window_clips(self.windows, self.labels, self.clusters, self.least_crops),
-            "familiarity": familiarity(distances, facts, self.clusters, FACTS),
+            "familiarity": familiarity_section(distances, facts, self.clusters, FACTS),
         }
         return {name: section for name, section in sections.items() if section is not None}
 
@@ -86,20 +86,20 @@ def calibrate(
     return CalibratedClips(calibration, calibration(clips.logits), labels, clusters, windows, least)
 
 
-def learn_appearance(detector: Detector, train: CropStore, with_fakes: bool = True) -> None:
-    """Gives the detector a sample of training crops to measure distances from.
+def set_reference_crops(detector: Detector, train: CropStore, with_fakes: bool = True) -> None:
+    """Sets the training crops that the detector measures distances from.
 
     Args:
       detector: with the weights that will be exported.
-      train: crops of training; of many, an even sample over its clips is looked at.
-      with_fakes: whether its fakes were trained on.
+      train: crops of training; of many, an even sample over their clips is taken.
+      with_fakes: whether the fakes among them were trained on.
     """
-    numbers = sample(train, with_fakes)
-    facts, features = zip(*looks(detector, train, numbers), strict=True)
-    detector.familiarity = Familiarity(np.concatenate(features), np.concatenate(facts))
+    numbers = reference_crops(train, with_fakes)
+    facts, features = zip(*facts_and_features(detector, train, numbers), strict=True)
+    detector.familiarity = NearestCropDistance(np.concatenate(features), np.concatenate(facts))
 
 
-def sample(store: CropStore, with_fakes: bool = True) -> np.ndarray:
+def reference_crops(store: CropStore, with_fakes: bool = True) -> np.ndarray:
     """Numbers of at most `REFERENCE_CROPS` crops, evenly over the clips; int64 [crops]."""
     labels = store.table.labels
     numbers = np.arange(len(labels)) if with_fakes else np.flatnonzero(labels == REAL)
@@ -107,15 +107,15 @@ def sample(store: CropStore, with_fakes: bool = True) -> np.ndarray:
     return numbers[np.unique(places.round().astype(np.int64))]
 
 
-def looks(
+def facts_and_features(
     detector: Detector, store: CropStore, numbers: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What crops look like, batch by batch.
+    """Image facts and backbone features of crops, batch by batch.
 
     Args:
-      detector: of the crops.
-      store: the crops.
-      numbers: int64 [crops], of those to look at.
+      detector: gives the features.
+      store: holds the crops.
+      numbers: int64 [crops], numbers of the crops in the store.
 
     Yields:
       Facts, float32 [batch, facts], and features, float32 [batch, features].
@@ -123,21 +123,23 @@ def looks(
 
     # As a graph, because eagerly the crops would be decoded one after the other.
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-    def look(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def compute(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = detector.pixels(encoded)
         return image_facts(pixels), detector.network(pixels)[1]
 
     for batch in np.array_split(numbers, -(-len(numbers) // _BATCH)):
-        facts, features = look(tf.constant(store.read(batch)))
+        facts, features = compute(tf.constant(store.read(batch)))
         yield facts.numpy(), features.numpy()
 
 
 def _appearance(detector: Detector, val: CropStore) -> tuple[np.ndarray, np.ndarray]:
     """Distances and facts of val's clips."""
     if detector.familiarity is None:
-        raise ValueError("the detector has no training crops to measure from: learn_appearance")
+        raise ValueError(
+            "the detector has no training crops to measure from: call set_reference_crops"
+        )
     rows = [
         np.column_stack([detector.familiarity.distances(features, facts).numpy(), facts])
-        for facts, features in looks(detector, val, np.arange(len(val.table)))
+        for facts, features in facts_and_features(detector, val, np.arange(len(val.table)))
     ]
     return clip_appearance(np.concatenate(rows), val.table.clips, val.table.tracks)

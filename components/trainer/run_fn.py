@@ -18,7 +18,7 @@ from components.trainer.crop_store import CropStore, content_digest, missing_cla
 from components.trainer.export import export
 from components.trainer.hardware import dtype_policy
 from components.trainer.history import write_history
-from components.trainer.reference_clips import calibrate, learn_appearance
+from components.trainer.reference_clips import calibrate, set_reference_crops
 from components.trainer.setup import make_training, open_crops, read_config
 from components.trainer.training_state import TrainingState
 from preprocessing.support import progress
@@ -74,7 +74,7 @@ def run_fn(fn_args: FnArgs) -> None:
         validation = Validation.of(clips.calibration(logits), val.table)
         _LOG.info("%s: %s", clips.calibration, validation)
         progress.report("train", 0, 0, "looking at how training and val crops appear")
-        learn_appearance(detector, crops[0], needs_fakes(training_config))
+        set_reference_crops(detector, crops[0], needs_fakes(training_config))
         progress.report(
             "train",
             0,

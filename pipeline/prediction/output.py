@@ -68,8 +68,8 @@ class Table(Output):
             lines.append(f"{_INDENT}faces left out: {by_reason(counts.dropped)}")
         for part in verdict.partly.segments if verdict.partly else ():
             lines.append(f"{_INDENT}segment: {_segment(part)}")
-        if verdict.unusual and verdict.unusual.facts:
-            lines.append(f"{_INDENT}unusual: {'; '.join(verdict.unusual.facts)}")
+        if verdict.familiarity and verdict.familiarity.facts:
+            lines.append(f"{_INDENT}unusual: {'; '.join(verdict.familiarity.facts)}")
         notes = [counts.note, *counts.notes] if counts.note else counts.notes
         lines += [f"{_INDENT}note: {note}" for note in notes]
         _print("\n".join(lines))

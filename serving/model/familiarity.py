@@ -54,7 +54,7 @@ class Familiarity(Record):
 
 
 @dataclasses.dataclass(frozen=True)
-class Unusual:
+class ClipFamiliarity:
     """How unlike the model's own data a clip is.
 
     Attributes:
@@ -99,10 +99,10 @@ def clip_appearance(
     return distances, facts / np.bincount(number)[:, None]
 
 
-def familiarity(
+def familiarity_section(
     distances: np.ndarray, facts: np.ndarray, clusters: np.ndarray, names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """What `Familiarity` reads.
+    """`familiarity` of the model card, as `Familiarity` reads it.
 
     Args:
       distances: float [clips], of val, see `clip_appearance`.
@@ -119,24 +119,26 @@ def familiarity(
     return Familiarity(distances=reference, facts=ranges).to_dict()
 
 
-def how_unusual(own: Familiarity, distance: float, facts: np.ndarray, rate: float) -> Unusual:
+def rank_familiarity(
+    val_familiarity: Familiarity, distance: float, facts: np.ndarray, rate: float
+) -> ClipFamiliarity:
     """Ranks a clip among those of val.
 
     Args:
-      own: of the model card.
-      distance: of the clip.
-      facts: float [facts], of the clip.
+      val_familiarity: distances and ranges of facts of val's clips.
+      distance: distance of the clip to the training crops.
+      facts: float [facts], image facts of the clip.
       rate: share of clips like val's that may be called unfamiliar.
     """
-    p_value = own.distances.p_high(distance)
+    p_value = val_familiarity.distances.p_high(distance)
     # `highest_kept` rounds as verdicts do.
-    limit = own.distances.highest_kept(rate)
+    limit = val_familiarity.distances.highest_kept(rate)
     if limit is None or distance <= limit:
-        return Unusual(p_value, distance)
+        return ClipFamiliarity(p_value, distance)
     phrases = tuple(
         f"{fact.name} {value:.3g}, where {_WITHIN:.0%} of val's clips have {fact.low:.3g} to "
         f"{fact.high:.3g}"
-        for fact, value in zip(own.facts, facts, strict=False)
+        for fact, value in zip(val_familiarity.facts, facts, strict=False)
         if not fact.low <= value <= fact.high
     )
-    return Unusual(p_value, distance, phrases or (FEATURES,))
+    return ClipFamiliarity(p_value, distance, phrases or (FEATURES,))

@@ -18,10 +18,10 @@ from serving.model.aggregation import (
 from serving.model.conformal import ConformalClips
 from serving.model.familiarity import (
     UNFAMILIAR,
+    ClipFamiliarity,
     Familiarity,
-    Unusual,
     clip_appearance,
-    how_unusual,
+    rank_familiarity,
 )
 from serving.model.operating_points import OperatingPoints
 from serving.model.outputs import CropOutputs
@@ -139,7 +139,7 @@ class DecisionRule:
         """Why there is no verdict whatever the score; empty for a model of real data."""
         return NOT_A_VERDICT if self.made_data else ""
 
-    def verdict(self, logit: float, familiarity: Unusual | None = None) -> str:
+    def verdict(self, logit: float, familiarity: ClipFamiliarity | None = None) -> str:
         """`fake`, `real`, `uncertain` or `unfamiliar`; the warning where there is one.
 
         Args:
@@ -159,7 +159,7 @@ class DecisionRule:
 
     def familiarity_of(
         self, appearance: np.ndarray | None, tracks: np.ndarray, file: str
-    ) -> Unusual | None:
+    ) -> ClipFamiliarity | None:
         """How unlike the model's own data the crops of a clip are.
 
         Args:
@@ -177,13 +177,15 @@ class DecisionRule:
             return None
         clips = np.full(len(tracks), file)
         (distance,), (facts,) = clip_appearance(appearance, clips, tracks)
-        return how_unusual(self.familiarity, float(distance), facts, self.rates.unfamiliar_rate)
+        return rank_familiarity(
+            self.familiarity, float(distance), facts, self.rates.unfamiliar_rate
+        )
 
-    def familiarity_of_distance(self, distance: float) -> Unusual | None:
+    def familiarity_of_distance(self, distance: float) -> ClipFamiliarity | None:
         """As `familiarity_of`, of a clip's distance alone; None where it is NaN, too."""
         if self.familiarity is None or not np.isfinite(distance):
             return None
-        return how_unusual(self.familiarity, distance, np.zeros(0), self.rates.unfamiliar_rate)
+        return rank_familiarity(self.familiarity, distance, np.zeros(0), self.rates.unfamiliar_rate)
 
     def p_values(self, logit: float) -> PValues | None:
         """How a clip's logit ranks among the validation clips; None where the card has none."""
@@ -241,7 +243,7 @@ class Verdict:
         `DecisionRule.verdict`; empty without a score, and for a model without thresholds.
       decision_rule: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
-      unusual: how unlike the model's own data the file is; None where the model does not say.
+      familiarity: how unlike the model's own data the file is; None where the model does not say.
       partly: which parts are manipulated; None without a score, and as `DecisionRule.partly`.
       failed: whether there is no score because the model or its server failed, and not because of
         the file.
@@ -255,7 +257,7 @@ class Verdict:
     verdict: str = ""
     decision_rule: DecisionRule = DecisionRule()
     logit: float | None = None
-    unusual: Unusual | None = None
+    familiarity: ClipFamiliarity | None = None
     partly: Partly | None = None
     failed: bool = False
 
@@ -290,7 +292,7 @@ class Verdict:
             "p_values": dataclasses.asdict(p_values) if p_values else None,
             "window": dataclasses.asdict(parts.window) if parts else None,
             "segments": [dataclasses.asdict(part) for part in parts.segments] if parts else None,
-            "familiarity": self.unusual.as_dict() if self.unusual else None,
+            "familiarity": self.familiarity.as_dict() if self.familiarity else None,
             "thresholds": dataclasses.asdict(thresholds) if thresholds else None,
             "blended_fakes": self.decision_rule.blended_fakes,
             "meaning": self.decision_rule.meaning(),
@@ -334,8 +336,8 @@ def judge(
     try:
         # First: of NaN features a distance is NaN, too.
         refuse_non_finite(outputs.logits, np.full(len(crops), file))
-        unusual = rule.familiarity_of(outputs.appearance, places.tracks, file)
-        return judge_logits(file, outputs.logits, places, counts, unusual, rule)
+        familiarity = rule.familiarity_of(outputs.appearance, places.tracks, file)
+        return judge_logits(file, outputs.logits, places, counts, familiarity, rule)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
 
@@ -345,7 +347,7 @@ def judge_logits(
     logits: np.ndarray,
     places: CropPlaces,
     counts: FaceCounts,
-    unusual: Unusual | None,
+    familiarity: ClipFamiliarity | None,
     rule: DecisionRule,
 ) -> Verdict:
     """From the logits of a file's crops to its verdict, see `judge`.
@@ -355,7 +357,7 @@ def judge_logits(
       logits: float [crops], calibrated, at least one, in order of time.
       places: of the crops.
       counts: of frames and faces.
-      unusual: how unlike the model's own data the file is; None where the model does not say.
+      familiarity: how unlike the model's own data the file is; None where the model does not say.
       rule: decision rule of the model.
 
     Raises:
@@ -369,8 +371,8 @@ def judge_logits(
         logit=logit,
         tracks=track_scores(scores, logits, places),
         counts=counts,
-        verdict=rule.verdict(logit, unusual),
+        verdict=rule.verdict(logit, familiarity),
         decision_rule=rule,
-        unusual=unusual,
+        familiarity=familiarity,
         partly=rule.partly(logits, places),
     )

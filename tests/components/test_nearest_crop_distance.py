@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer.image_facts import FACTS, image_facts
-from components.trainer.nearest_crop_distance import Familiarity
+from components.trainer.nearest_crop_distance import NearestCropDistance
 
 SIZE = 64
 
@@ -49,7 +49,11 @@ def made(crops=200):
     rng = np.random.default_rng(1)
     features = rng.normal(size=(crops, 6)) * [5, 3, 2, 1, 0.5, 0.1]
     facts = rng.uniform(1, 9, (crops, len(FACTS)))
-    return Familiarity(features, facts), features.astype(np.float32), facts.astype(np.float32)
+    return (
+        NearestCropDistance(features, facts),
+        features.astype(np.float32),
+        facts.astype(np.float32),
+    )
 
 
 def test_training_crops_have_no_distance_and_others_that_of_the_nearest():
@@ -73,7 +77,7 @@ def test_strange_features_and_strange_looks_are_both_far():
 
 
 def test_what_never_varied_divides_nothing_by_zero():
-    familiarity = Familiarity(np.ones((3, 4)), np.ones((3, len(FACTS))))
+    familiarity = NearestCropDistance(np.ones((3, 4)), np.ones((3, len(FACTS))))
     same = familiarity.distances(tf.ones((1, 4)), tf.ones((1, len(FACTS)))).numpy()
     assert same == 0
     assert np.isfinite(familiarity.distances(tf.zeros((1, 4)), tf.ones((1, len(FACTS))))).all()

@@ -23,7 +23,7 @@ from components.trainer.crop_store import CropStore, CropTable
 from components.trainer.export import Detector
 from components.trainer.image_facts import FACTS
 from components.trainer.model import build_model, network_of
-from components.trainer.reference_clips import sample
+from components.trainer.reference_clips import reference_crops
 from components.transform.preprocessing import decode_images
 from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
@@ -335,7 +335,7 @@ def test_val_without_a_real_crop_is_refused_where_all_fakes_are_made_of_real_one
 def test_appearance_is_that_of_the_crops_that_are_trained_on(workbench, with_fakes):
     files = [str(workbench.records / "Split-train" / "*")]
     with CropStore(files, "train") as store:
-        numbers = sample(store, with_fakes)
+        numbers = reference_crops(store, with_fakes)
         labels = store.table.labels[numbers]
         assert set(labels) == ({0, 1} if with_fakes else {0})
         assert len(numbers) == (len(store.table) if with_fakes else (store.table.labels == 0).sum())

@@ -26,7 +26,7 @@ from serving.model import answer as classes
 from serving.model import familiarity, timeline, windows
 from serving.model.answer import Answer
 from serving.model.conformal import ConformalClips
-from serving.model.familiarity import Unusual
+from serving.model.familiarity import ClipFamiliarity
 from serving.model.operating_points import OperatingPoints
 from serving.model.thresholds import Thresholds
 from serving.model.timeline import TrackScore
@@ -37,7 +37,9 @@ WINDOWS = windows.WindowClips.from_dict(
 )
 CLIPS = ConformalClips.from_dict(conformal(1.5, -0.5))
 FAMILIAR = familiarity.Familiarity.from_dict(
-    familiarity.familiarity(np.linspace(0, 1, 40), np.zeros((40, 1)), np.arange(40), ("contrast",))
+    familiarity.familiarity_section(
+        np.linspace(0, 1, 40), np.zeros((40, 1)), np.arange(40), ("contrast",)
+    )
 )
 
 TOKEN = "let me in"
@@ -216,9 +218,9 @@ def test_answers_of_every_kind_of_model_are_as_the_class_says(document, rule):
     places = windows.CropPlaces(np.zeros(5), np.arange(5), np.arange(5) / 25)
     parts = rule.partly(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
     assert bool(parts and parts.segments) == bool(rule.windows)
-    unusual = rule.familiarity_of(np.array([[9.0, 1.0]]), np.zeros(1), "clip.mp4")
-    word = rule.verdict(1.1, unusual)
-    assert (word == "unfamiliar") == (unusual is not None)
+    clip_familiarity = rule.familiarity_of(np.array([[9.0, 1.0]]), np.zeros(1), "clip.mp4")
+    word = rule.verdict(1.1, clip_familiarity)
+    assert (word == "unfamiliar") == (clip_familiarity is not None)
     with_face = Verdict(
         "file",
         0.75,
@@ -226,7 +228,7 @@ def test_answers_of_every_kind_of_model_are_as_the_class_says(document, rule):
         verdict=word,
         decision_rule=rule,
         logit=1.1,
-        unusual=unusual,
+        familiarity=clip_familiarity,
         partly=parts,
     )
     without = Verdict("file", None, reason="no face", decision_rule=rule)
@@ -248,7 +250,7 @@ def test_classes_have_the_keys_of_what_they_describe():
     assert set(classes.Track.model_fields) == {*names(TrackScore), "crop", "strip"}
     assert set(classes.Band.model_fields) == names(Thresholds)
     assert set(classes.Ranks.model_fields) == names(PValues)
-    assert set(classes.Familiarity.model_fields) == names(Unusual)
+    assert set(classes.Familiarity.model_fields) == names(ClipFamiliarity)
     assert set(classes.Moment.model_fields) == names(timeline.Moment)
     assert set(classes.Segment.model_fields) == names(windows.Segment)
     assert set(classes.Window.model_fields) == names(windows.Window)

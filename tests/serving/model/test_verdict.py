@@ -9,7 +9,7 @@ from serving_support.words import CARD, band, conformal
 from preprocessing.faces.face_selection import FaceCounts
 from serving.model.aggregation import NonFiniteLogits
 from serving.model.card import ModelCard
-from serving.model.familiarity import FEATURES, Familiarity, familiarity
+from serving.model.familiarity import FEATURES, Familiarity, familiarity_section
 from serving.model.outputs import CropOutputs
 from serving.model.timeline import Moment, TrackScore
 from serving.model.verdict import DecisionRule, Verdict, judge
@@ -224,7 +224,7 @@ def appearing(*rows, logit=3.0):
         {
             **CARD,
             "conformal": conformal(2.0, 0.0),
-            "familiarity": familiarity(
+            "familiarity": familiarity_section(
                 np.linspace(0.1, 0.5, 40), looks, np.arange(40), ("contrast", "detail")
             ),
         }
@@ -237,27 +237,27 @@ def appearing(*rows, logit=3.0):
 def test_a_clip_far_from_the_training_is_unfamiliar_with_what_is_unusual():
     verdict = appearing((0.2, 15, 1.5), (0.2, 15, 1.5), (0.7, 15, 0.3))
     assert verdict.verdict == "unfamiliar"
-    assert verdict.unusual.distance == pytest.approx(0.7), "of the track that is furthest out"
-    assert verdict.unusual.p_value == pytest.approx(1 / 41)
+    assert verdict.familiarity.distance == pytest.approx(0.7), "of the track that is furthest out"
+    assert verdict.familiarity.p_value == pytest.approx(1 / 41)
     # Facts are means over all crops: (1.5 + 1.5 + 0.3) / 3.
-    assert verdict.unusual.facts == (FEATURES,)
+    assert verdict.familiarity.facts == (FEATURES,)
     assert (
         "unfamiliar: unlike the training's crops, as at most 5.0%"
         in verdict.decision_rule.meaning()
     )
-    assert verdict.as_dict()["familiarity"]["facts"] == list(verdict.unusual.facts)
+    assert verdict.as_dict()["familiarity"]["facts"] == list(verdict.familiarity.facts)
 
 
 def test_facts_within_the_usual_leave_what_the_network_sees():
-    assert appearing((0.7, 15, 1.5), (0.7, 15, 1.5)).unusual.facts == (FEATURES,)
-    (fact,) = appearing((0.7, 15, 0.3), (0.7, 15, 0.3)).unusual.facts
+    assert appearing((0.7, 15, 1.5), (0.7, 15, 1.5)).familiarity.facts == (FEATURES,)
+    (fact,) = appearing((0.7, 15, 0.3), (0.7, 15, 0.3)).familiarity.facts
     assert fact.startswith("detail 0.3, where 95% of val's clips have 1.0")
 
 
 def test_a_clip_like_the_training_keeps_its_word_whatever_a_fact_is():
     verdict = appearing((0.3, 99, 9.0), (0.3, 99, 9.0))
-    assert (verdict.verdict, verdict.unusual.facts) == ("fake", ())
-    assert verdict.unusual.p_value > 0.4
+    assert (verdict.verdict, verdict.familiarity.facts) == ("fake", ())
+    assert verdict.familiarity.p_value > 0.4
 
 
 def test_a_distance_that_is_no_number_gives_no_word():
@@ -279,7 +279,7 @@ def test_a_distance_alone_decides_as_well():
     assert rule.familiarity_of_distance(np.nan) is None
     assert DecisionRule().familiarity_of_distance(9.0) is None
     few = Familiarity.from_dict(
-        familiarity(np.linspace(0, 1, 18), np.zeros((18, 0)), np.arange(18), ())
+        familiarity_section(np.linspace(0, 1, 18), np.zeros((18, 0)), np.arange(18), ())
     )
     assert DecisionRule(familiarity=few).familiarity_of_distance(1e9).facts == (), (
         "too few to show 5%"
