@@ -20,8 +20,8 @@ from preprocessing.extraction import face_example as names
 from serving.model.windows import (
     CropPlaces,
     WindowClips,
+    find_segments,
     least_crops,
-    partly,
     window_clips,
     window_maxima,
 )
@@ -151,7 +151,7 @@ def _largest(logits: np.ndarray, windows: WindowClips) -> float:
 
 def _segments(windows: WindowClips, pair: Pair, logits: np.ndarray) -> list[tuple[float, float]]:
     tracks = np.zeros(len(logits), int)
-    answer = partly(windows, logits, CropPlaces(tracks, pair.frames, pair.seconds), _RATE)
+    answer = find_segments(windows, logits, CropPlaces(tracks, pair.frames, pair.seconds), _RATE)
     segments = answer.segments if answer else ()
     return [(part.start or 0.0, part.end or 0.0) for part in segments]
 

@@ -66,7 +66,7 @@ class Table(Output):
         ]
         if counts.dropped and counts.crops:
             lines.append(f"{_INDENT}faces left out: {by_reason(counts.dropped)}")
-        for part in verdict.partly.segments if verdict.partly else ():
+        for part in verdict.parts.segments if verdict.parts else ():
             lines.append(f"{_INDENT}segment: {_segment(part)}")
         if verdict.familiarity and verdict.familiarity.facts:
             lines.append(f"{_INDENT}unusual: {'; '.join(verdict.familiarity.facts)}")

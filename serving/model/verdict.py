@@ -33,7 +33,13 @@ from serving.model.thresholds import (
     earlier_thresholds,
 )
 from serving.model.timeline import TrackScore, track_scores
-from serving.model.windows import NO_WINDOWS, CropPlaces, Partly, WindowClips, partly
+from serving.model.windows import (
+    NO_WINDOWS,
+    CropPlaces,
+    ManipulatedParts,
+    WindowClips,
+    find_segments,
+)
 
 if TYPE_CHECKING:
     from preprocessing.faces.face_cropper import Crop
@@ -193,8 +199,8 @@ class DecisionRule:
             return None
         return PValues(self.clips.real.p_high(logit), self.clips.fake.p_low(logit))
 
-    def partly(self, logits: np.ndarray, places: CropPlaces) -> Partly | None:
-        """Which parts of a clip are manipulated.
+    def find_segments(self, logits: np.ndarray, places: CropPlaces) -> ManipulatedParts | None:
+        """The most suspicious window of a clip and its manipulated segments.
 
         None where the model does not say, or the clip's tracks are too short for windows.
 
@@ -204,7 +210,7 @@ class DecisionRule:
         """
         if self.windows is None:
             return None
-        return partly(self.windows, logits, places, self.rates.false_positive_rate)
+        return find_segments(self.windows, logits, places, self.rates.false_positive_rate)
 
     def segments_meaning(self) -> str:
         """What segments mean, in a sentence; or why there are none."""
@@ -244,7 +250,7 @@ class Verdict:
       decision_rule: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
       familiarity: how unlike the model's own data the file is; None where the model does not say.
-      partly: which parts are manipulated; None without a score, and as `DecisionRule.partly`.
+      parts: the most suspicious window and the segments; None without a score, and as `DecisionRule.find_segments`.
       failed: whether there is no score because the model or its server failed, and not because of
         the file.
     """
@@ -258,7 +264,7 @@ class Verdict:
     decision_rule: DecisionRule = DecisionRule()
     logit: float | None = None
     familiarity: ClipFamiliarity | None = None
-    partly: Partly | None = None
+    parts: ManipulatedParts | None = None
     failed: bool = False
 
     def answer(self, about: dict[str, Any]) -> dict[str, Any]:
@@ -273,7 +279,7 @@ class Verdict:
         """The answer without file and model."""
         thresholds = self.decision_rule.thresholds
         p_values = None if self.logit is None else self.decision_rule.p_values(self.logit)
-        parts = self.partly
+        parts = self.parts
         return {
             "schema_version": SCHEMA_VERSION,
             "verdict": self.verdict,
@@ -374,5 +380,5 @@ def judge_logits(
         verdict=rule.verdict(logit, familiarity),
         decision_rule=rule,
         familiarity=familiarity,
-        partly=rule.partly(logits, places),
+        parts=rule.find_segments(logits, places),
     )

@@ -168,11 +168,11 @@ class Window:
 
 
 @dataclasses.dataclass(frozen=True)
-class Partly:
-    """What windows tell of a clip.
+class ManipulatedParts:
+    """The most suspicious window of a clip and its manipulated segments.
 
     Attributes:
-      window: the most suspicious one.
+      window: the most suspicious window.
       segments: in order of track and time; empty where the rate rules out none.
     """
 
@@ -242,11 +242,13 @@ def window_clips(
     return WindowClips(real=reference, share=SHARE, least_crops=least).to_dict()
 
 
-def partly(own: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float) -> Partly | None:
-    """The windows of one clip among those of val.
+def find_segments(
+    val_windows: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float
+) -> ManipulatedParts | None:
+    """Ranks the windows of a clip among those of val's, and finds its segments.
 
     Args:
-      own: of the model card.
+      val_windows: largest window means of val's real clips, of the model card.
       logits: float [crops], finite, at least one, in order of time.
       places: of the crops.
       rate: share of real clips that may have a segment.
@@ -255,23 +257,25 @@ def partly(own: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float
       None where each track is too short for windows, as that of a picture.
     """
     logits = np.asarray(logits, np.float64)
-    least = own.least_crops
-    (largest,) = window_maxima(logits, np.zeros(len(logits)), places.tracks, own.share, least)
+    least = val_windows.least_crops
+    (largest,) = window_maxima(
+        logits, np.zeros(len(logits)), places.tracks, val_windows.share, least
+    )
     if np.isnan(largest):
         return None
-    window = Window(float(largest), own.real.p_high(float(largest)))
-    limit = own.real.highest_kept(rate)
+    window = Window(float(largest), val_windows.real.p_high(float(largest)))
+    limit = val_windows.real.highest_kept(rate)
     # A picture has no parts.
     if limit is None or largest <= limit or len(np.unique(places.frames)) < 2:
-        return Partly(window, ())
+        return ManipulatedParts(window, ())
     segments = []
     for track in np.unique(places.tracks):
         crops = np.flatnonzero(places.tracks == track)
         if len(crops) < least:
             continue
-        for first, last in _runs(logits[crops], limit, own.share):
+        for first, last in _runs(logits[crops], limit, val_windows.share):
             segments.append(_segment(int(track), crops[first : last + 1], logits, places))
-    return Partly(window, tuple(segments))
+    return ManipulatedParts(window, tuple(segments))
 
 
 def _means(values: np.ndarray, share: float) -> np.ndarray:

@@ -35,7 +35,7 @@ def score_curve(verdict: Verdict) -> bytes:
         axes.plot(times, scores, marker="o", markersize=3, label=f"track {track.track}")
     # Of a model of made data neither segments nor thresholds mean anything.
     real_data = not verdict.decision_rule.made_data
-    for part in verdict.partly.segments if verdict.partly and real_data else ():
+    for part in verdict.parts.segments if verdict.parts and real_data else ():
         limits = (part.start, part.end) if timed else (part.first_frame, part.last_frame)
         axes.axvspan(*limits, color="tab:red", alpha=0.15)
     thresholds = verdict.decision_rule.thresholds

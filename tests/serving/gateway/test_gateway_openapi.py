@@ -216,7 +216,7 @@ def test_answers_of_every_kind_of_model_are_as_the_class_says(document, rule):
     moments = (timeline.Moment(7, 0.28, 0.75, 1.1), timeline.Moment(9, None, 0.5, 0.0))
     tracks = (TrackScore(0, 0.75, 3, moments), TrackScore(2, 0.5, 1))
     places = windows.CropPlaces(np.zeros(5), np.arange(5), np.arange(5) / 25)
-    parts = rule.partly(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
+    parts = rule.find_segments(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
     assert bool(parts and parts.segments) == bool(rule.windows)
     clip_familiarity = rule.familiarity_of(np.array([[9.0, 1.0]]), np.zeros(1), "clip.mp4")
     word = rule.verdict(1.1, clip_familiarity)
@@ -229,7 +229,7 @@ def test_answers_of_every_kind_of_model_are_as_the_class_says(document, rule):
         decision_rule=rule,
         logit=1.1,
         familiarity=clip_familiarity,
-        partly=parts,
+        parts=parts,
     )
     without = Verdict("file", None, reason="no face", decision_rule=rule)
     about = {"name": "tiny", "version": 7, "backbone": "tiny", "about": ""}

@@ -82,7 +82,7 @@ def detector():
 @pytest.fixture(scope="module")
 def maxima(reals, detector) -> np.ndarray:
     detector.rank_among(np.zeros(1))
-    return np.array([detector.predict(path).partly.window.logit for path in reals])
+    return np.array([detector.predict(path).parts.window.logit for path in reals])
 
 
 def _frames(path: Path) -> list[np.ndarray]:
@@ -113,7 +113,7 @@ def test_segments_overlap_the_forged_part(reals, detector, maxima, tmp_path):
             frames = [*real[:first], *forged, *real[first + length :]]
             answer = detector.predict(write_video(tmp_path / "spliced.mp4", frames, FPS))
             truth = (first / FPS, (first + length) / FPS)
-            segments = answer.partly.segments
+            segments = answer.parts.segments
             shares = [_overlap((part.start, part.end), truth) for part in segments]
             overlaps.append(max(shares, default=0.0))
             # Scores over time belong to the frames that were forged.
@@ -133,5 +133,5 @@ def test_a_real_clip_has_segments_only_beyond_the_windows_of_the_others(reals, d
         detector.rank_among(others)
         answer = detector.predict(path)
         p_value = (1 + (others >= maxima[number]).sum()) / (1 + len(others))
-        assert answer.partly.window.p_value == pytest.approx(p_value)
-        assert bool(answer.partly.segments) == (p_value <= _RATE)
+        assert answer.parts.window.p_value == pytest.approx(p_value)
+        assert bool(answer.parts.segments) == (p_value <= _RATE)

@@ -9,14 +9,14 @@ from serving.model.windows import (
     CropPlaces,
     WindowClips,
     _largest_sum,
+    find_segments,
     least_crops,
-    partly,
     window_clips,
     window_maxima,
 )
 
 
-def own(values=None, share=SHARE) -> WindowClips:
+def val_windows(values=None, share=SHARE) -> WindowClips:
     """Validation's windows: 100 real clips of as many persons."""
     values = np.linspace(-4.0, 1.0, 100) if values is None else np.asarray(values)
     section = window_clips(values, np.zeros(len(values)), np.arange(len(values)))
@@ -80,8 +80,10 @@ def test_at_most_the_rate_of_real_clips_has_a_segment(rate):
     shares = []
     for _ in range(60):
         clips, tracks = np.repeat(np.arange(40), 20), np.zeros(800)
-        known = own(window_maxima(draw(40).ravel(), clips, tracks))
-        found = [partly(known, logits, timed(20), rate).segments != () for logits in draw(40)]
+        known = val_windows(window_maxima(draw(40).ravel(), clips, tracks))
+        found = [
+            find_segments(known, logits, timed(20), rate).segments != () for logits in draw(40)
+        ]
         shares.append(np.mean(found))
     error = np.std(shares, ddof=1) / np.sqrt(len(shares))
     assert rate / 3 < np.mean(shares) <= rate + 2 * error
@@ -108,7 +110,9 @@ def test_the_rate_holds_for_films_whatever_crops_validation_has(crops, frames):
             shares.append(0.0)
             continue
         known = WindowClips.from_dict(section)
-        found = [partly(known, logits, timed(frames), rate) for logits in films(rng, 40, frames)]
+        found = [
+            find_segments(known, logits, timed(frames), rate) for logits in films(rng, 40, frames)
+        ]
         shares.append(np.mean([part.segments != () for part in found]))
     error = np.std(shares, ddof=1) / np.sqrt(len(shares))
     assert np.mean(shares) <= rate + 2 * error
@@ -128,15 +132,15 @@ def test_tracks_with_few_crops_have_no_windows():
 
     known = WindowClips.from_dict(window_clips(np.zeros(30), np.zeros(30), np.arange(30), 5))
     assert "; tracks of fewer than 5 faces have none" in known.text(0.05)
-    assert partly(known, np.full(4, 9.0), timed(4), 0.05) is None
+    assert find_segments(known, np.full(4, 9.0), timed(4), 0.05) is None
     both = places([0] * 4 + [1] * 5, [*range(4), *range(5)])
-    (segment,) = partly(known, np.full(9, 9.0), both, 0.05).segments
+    (segment,) = find_segments(known, np.full(9, 9.0), both, 0.05).segments
     assert segment.track == 1
 
 
 def test_a_segment_is_where_the_logits_are_high():
     logits = np.array([-3.0] * 10 + [4.0, 2.0, 4.0, 3.0, 5.0, 4.0] + [-2.0] * 4)
-    found = partly(own(), logits, timed(20), 0.05)
+    found = find_segments(val_windows(), logits, timed(20), 0.05)
     (segment,) = found.segments
     assert (segment.first_frame, segment.last_frame) == (10, 15)
     # Up to halfway to the neighbours.
@@ -152,7 +156,9 @@ def test_segments_apart_and_of_two_tracks():
     other = np.array([-3.0] * 6 + [2.0] * 4)
     tracks = np.array([1] * 20 + [0] * 10)
     frames = np.concatenate([np.arange(20), np.arange(10)])
-    found = partly(own(), np.concatenate([one, other]), places(tracks, frames, frames / 5.0), 0.05)
+    found = find_segments(
+        val_windows(), np.concatenate([one, other]), places(tracks, frames, frames / 5.0), 0.05
+    )
     assert [(part.track, part.first_frame, part.last_frame) for part in found.segments] == [
         (0, 6, 9), (1, 0, 3), (1, 12, 15),
     ]  # fmt: skip
@@ -161,43 +167,45 @@ def test_segments_apart_and_of_two_tracks():
 
 
 def test_a_forged_clip_is_one_segment():
-    (segment,) = partly(own(), np.full(8, 3.0), timed(8), 0.05).segments
+    (segment,) = find_segments(val_windows(), np.full(8, 3.0), timed(8), 0.05).segments
     assert (segment.first_frame, segment.last_frame) == (0, 7)
     assert (segment.start, segment.end) == pytest.approx((0.0, 0.75))
 
 
 def test_pictures_have_no_times_and_one_picture_has_no_parts():
     logits = np.array([-3.0, 4.0, 4.0, -3.0])
-    (segment,) = partly(own(), logits, places([0] * 4, [3, 5, 7, 9]), 0.05).segments
+    (segment,) = find_segments(val_windows(), logits, places([0] * 4, [3, 5, 7, 9]), 0.05).segments
     assert (segment.start, segment.end) == (None, None)
     assert (segment.first_frame, segment.last_frame) == (5, 7)
-    alone = partly(own(), np.array([9.0, 9.0]), places([0, 1], [0, 0]), 0.05)
+    alone = find_segments(val_windows(), np.array([9.0, 9.0]), places([0, 1], [0, 0]), 0.05)
     assert alone.segments == ()
     assert alone.window.logit == 9.0
 
 
 def test_frames_that_are_all_shown_at_one_time_have_a_segment_without_length():
     same = places([0] * 4, [0, 1, 2, 3], np.full(4, 0.5))
-    (segment,) = partly(own(), np.full(4, 9.0), same, 0.05).segments
+    (segment,) = find_segments(val_windows(), np.full(4, 9.0), same, 0.05).segments
     assert (segment.start, segment.end) == (0.5, 0.5)
 
 
 def test_too_few_real_clips_show_no_segment():
-    few = own(np.zeros(18))
-    assert partly(few, np.full(8, 99.0), timed(8), 0.05).segments == ()
+    few = val_windows(np.zeros(18))
+    assert find_segments(few, np.full(8, 99.0), timed(8), 0.05).segments == ()
     assert "18 clusters of real clips cannot show 5.0%" in few.text(0.05)
     assert "18 clusters of real clips cannot show 0.04%" in few.text(0.0004)
-    assert "which at most 5.0% of real clips have" in own().text(0.05)
-    saturated = own(np.full(99, 9.0)).text(0.015)
+    assert "which at most 5.0% of real clips have" in val_windows().text(0.05)
+    saturated = val_windows(np.full(99, 9.0)).text(0.015)
     assert "whose mean is above 1.000 (logit 9), which at most 1.5% of real clips" in saturated
-    enough = own(np.zeros(19))
-    assert len(partly(enough, np.full(8, 99.0), timed(8), 0.05).segments) == 1
+    enough = val_windows(np.zeros(19))
+    assert len(find_segments(enough, np.full(8, 99.0), timed(8), 0.05).segments) == 1
 
 
 def test_a_gap_without_faces_does_not_lengthen_a_segment():
     frames = np.array([0, 1, 2, 3, 50, 51, 52, 53])
     logits = np.array([-3.0, -3.0, 4.0, 4.0, -3.0, -3.0, -3.0, -3.0])
-    (segment,) = partly(own(), logits, places([0] * 8, frames, frames / 10.0), 0.05).segments
+    (segment,) = find_segments(
+        val_windows(), logits, places([0] * 8, frames, frames / 10.0), 0.05
+    ).segments
     assert (segment.start, segment.end) == pytest.approx((0.15, 0.35))
 
 
@@ -217,9 +225,9 @@ def test_the_largest_sum_is_that_of_all_intervals():
 @pytest.mark.parametrize("share", [0.0, 1.5])
 def test_a_share_that_cannot_be_is_refused(share):
     with pytest.raises(ValueError, match="share"):
-        own(share=share)
+        val_windows(share=share)
 
 
 def test_a_track_of_no_crops_is_refused():
     with pytest.raises(ValueError, match="least_crops: 0 is below 1"):
-        WindowClips.from_dict({**own().to_dict(), "least_crops": 0})
+        WindowClips.from_dict({**val_windows().to_dict(), "least_crops": 0})

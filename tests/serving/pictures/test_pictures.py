@@ -12,7 +12,7 @@ from serving_support.chrome import Chrome
 
 from preprocessing.faces.face_selection import FaceCounts
 from serving.model.verdict import DecisionRule, Verdict, judge_logits
-from serving.model.windows import CropPlaces, Partly, Segment, Window
+from serving.model.windows import CropPlaces, ManipulatedParts, Segment, Window
 from serving.pictures.annotation import HIGH, LOW, annotate, colour_of, score_bar
 from serving.pictures.film import LONGEST_SIDE, FilmWriter
 from serving.pictures.heat_map import heat_map
@@ -181,7 +181,7 @@ class TestCurve:
     def test_segments_are_shaded(self):
         verdict = verdict_of([0.1, 0.9, 0.9, 0.1], [40.0, 80.0, 120.0, 160.0], [0, 0, 0, 0])
         segment = Segment(0, 0.06, 0.14, 1, 2, 0.9, 2.2)
-        shaded = dataclasses.replace(verdict, partly=Partly(Window(2.2, 0.01), (segment,)))
+        shaded = dataclasses.replace(verdict, parts=ManipulatedParts(Window(2.2, 0.01), (segment,)))
         assert score_curve(verdict) != score_curve(shaded)
         # Not of a model of made data, whose segments say nothing.
         made = DecisionRule(made_data=True)
