@@ -18,7 +18,7 @@ from benchmarks._harness import Figure
 from components.evaluation.scores import clusters_of
 from preprocessing.extraction import face_example as names
 from serving.model.windows import (
-    CropPlaces,
+    CropPositions,
     WindowClips,
     find_segments,
     least_crops,
@@ -151,7 +151,7 @@ def _largest(logits: np.ndarray, windows: WindowClips) -> float:
 
 def _segments(windows: WindowClips, pair: Pair, logits: np.ndarray) -> list[tuple[float, float]]:
     tracks = np.zeros(len(logits), int)
-    answer = find_segments(windows, logits, CropPlaces(tracks, pair.frames, pair.seconds), _RATE)
+    answer = find_segments(windows, logits, CropPositions(tracks, pair.frames, pair.seconds), _RATE)
     segments = answer.segments if answer else ()
     return [(part.start or 0.0, part.end or 0.0) for part in segments]
 

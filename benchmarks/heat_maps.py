@@ -1,12 +1,12 @@
-"""Whether heat maps show what a logit rests on: deletion of the hottest places.
+"""Whether heat maps show what a logit rests on: deletion of the hottest positions.
 
     python -m benchmarks.heat_maps [--quick] [--model DIR]
 
-For fakes of Celeb-DF v2's test in the folder that DEEPFAKE_TEST_MEDIA names, the places whose
-logits are highest, a fifth of them, are blurred until nothing is seen there, and as many places at
-random, five times. A heat map that tells the truth finds places whose loss lowers the crop's logit
-more (the deletion metric of Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of
-Black-box Models", 2018).
+For fakes of Celeb-DF v2's test in the folder that DEEPFAKE_TEST_MEDIA names, the positions
+whose logits are highest, a fifth of them, are blurred until nothing is seen there, and as many at
+random, five times. A heat map that tells the truth finds positions whose loss lowers the crop's
+logit more (the deletion metric of Petsiuk et al., "RISE: Randomized Input Sampling for Explanation
+of Black-box Models", 2018).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     low, high = interval(hottest - random, persons, rng)
     print(
         f"{len(drops)} crops of {persons.max() + 1} persons; a logit falls by {hottest.mean():.3f} "
-        f"without its hottest places and by {random.mean():.3f} without others: "
+        f"without its hottest positions and by {random.mean():.3f} without others: "
         f"{(hottest - random).mean():.3f} more, 95% over persons [{low:.3f}, {high:.3f}]"
     )
     finish(
@@ -91,7 +91,7 @@ def _test_fakes() -> list[tuple[Path, str]]:
 
 
 def _drops(predictor: Predictor, encoded: bytes, rng: np.random.Generator) -> tuple[float, float]:
-    """How far the logit falls without the hottest places, and in the mean without random ones."""
+    """How far the logit falls without the hottest positions, and on average without random ones."""
     cells = predictor.cells([encoded])
     if cells is None:
         raise UsageError("the model has no signature `explain`; export it with this version")
@@ -101,7 +101,7 @@ def _drops(predictor: Predictor, encoded: bytes, rng: np.random.Generator) -> tu
     chosen += [rng.choice(cells.size, number, replace=False) for _ in range(_DRAWS)]
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    changed = [_without(pixels, cells.shape, places) for places in chosen]
+    changed = [_without(pixels, cells.shape, positions) for positions in chosen]
     # The whole crop is encoded anew, too, so that encoding is no difference.
     whole, hottest, *others = predictor.outputs(
         [encode_jpeg(picture, _QUALITY) for picture in (pixels, *changed)]
@@ -109,11 +109,11 @@ def _drops(predictor: Predictor, encoded: bytes, rng: np.random.Generator) -> tu
     return float(whole - hottest), float(whole - np.mean(others))
 
 
-def _without(pixels: np.ndarray, shape: tuple[int, ...], places: np.ndarray) -> np.ndarray:
-    """The crop with places blurred, softly at their edges."""
+def _without(pixels: np.ndarray, shape: tuple[int, ...], positions: np.ndarray) -> np.ndarray:
+    """The crop with positions blurred, softly at their edges."""
     height, width = pixels.shape[:2]
     mask = np.zeros(shape, np.float32)
-    mask.flat[places] = 1.0
+    mask.flat[positions] = 1.0
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
     blurred = cv2.GaussianBlur(pixels, (0, 0), max(height, width) / 12)
     mixed: np.ndarray = np.rint((1.0 - mask) * pixels + mask * blurred).astype(np.uint8)

@@ -15,7 +15,7 @@ from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.support.files import replacing
 from serving.model.verdict import DecisionRule, Verdict, judge_logits
-from serving.model.windows import CropPlaces
+from serving.model.windows import CropPositions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def _judged(
     logits = crops["logit"].to_numpy(float)
     if not np.isfinite(logits).all():
         return Verdict(path, None, counts=counts, reason=broken, decision_rule=rule, failed=True)
-    places = CropPlaces.of(
+    positions = CropPositions.of(
         crops[names.TRACK_ID].tolist(),
         crops[names.FRAME_INDEX].tolist(),
         crops[names.TIMESTAMP_MS].tolist(),
@@ -90,4 +90,4 @@ def _judged(
     # Of its track that is furthest out, as `clip_appearance` has it.
     distance = float(crops.groupby(names.TRACK_ID)["distance"].mean().max())
     familiarity = rule.familiarity_of_distance(distance)
-    return judge_logits(path, logits, places, counts, familiarity, rule)
+    return judge_logits(path, logits, positions, counts, familiarity, rule)

@@ -45,7 +45,7 @@ class Detector(tf.Module):
       temperature: float32 scalar variable; the sums are divided by it.
       size: side of the network's input in pixels.
       network: float32 [batch, size, size, 3] -> logits [batch], features [batch, features], and
-        the logits of places [batch, rows, columns], see `cell_logits`.
+        the class activation map [batch, rows, columns], see `cell_logits`.
       familiarity: what `appearance` holds the distance to; None leaves that output out. Set before
         the signatures are traced.
 
@@ -143,8 +143,8 @@ class Detector(tf.Module):
     def explain(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Face crops [batch] -> `logit` [batch], and `cells` [batch, rows, columns], float32.
 
-        Cells are the logits of places, from the top left; their mean is the crop's logit. See
-        `components.trainer.model.cell_logits`.
+        Cells are the class activation map, from the top left: the logit of each spatial position,
+        whose mean is the crop's logit. See `components.trainer.model.cell_logits`.
         """
         raw, _, cells = self.network(self.pixels(image))
         return {"logit": self._calibrated(raw), "cells": self._calibrated(cells)}

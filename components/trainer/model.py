@@ -111,11 +111,12 @@ def logits_and_map(model: keras.Model) -> keras.Model:
 
 
 def cell_logits(model: keras.Model, features: Any) -> Any:
-    """What each place of the backbone's last map says: class activation maps.
+    """Class activation map: the logit of each spatial position of the last feature map.
 
-    The head is linear, so that its logit is the mean of logits of places, each the head applied to
-    the features of that place alone (Zhou et al., "Learning Deep Features for Discriminative
-    Localization", 2016). A place sees more of the picture than what lies below it.
+    The head is linear, so that its logit is the mean of the logits of positions, each the head
+    applied to the features of that position alone (Zhou et al., "Learning Deep Features for
+    Discriminative Localization", 2016). The receptive field of a position is larger than what lies
+    below it.
 
     Args:
       model: of `build_model`.
@@ -127,10 +128,10 @@ def cell_logits(model: keras.Model, features: Any) -> Any:
     kernel, bias = (variable.value for variable in model.get_layer(LOGIT).weights)
     features = ops.cast(features, "float32")
     shape = features.shape[1:]
-    if kernel.shape[0] == shape[-1]:  # Behind a mean over places.
+    if kernel.shape[0] == shape[-1]:  # Behind a mean over positions.
         return ops.matmul(features, kernel)[..., 0] + bias[0]
-    places = shape[0] * shape[1]
-    return ops.sum(features * ops.reshape(kernel, shape), -1) * places + bias[0]
+    positions = shape[0] * shape[1]
+    return ops.sum(features * ops.reshape(kernel, shape), -1) * positions + bias[0]
 
 
 def prepare_phase(

@@ -146,7 +146,7 @@ class Scorer(abc.ABC):
         version: int | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> np.ndarray | None:
-        """Which places of encoded crops their logits come from.
+        """Class activation maps of encoded crops.
 
         Args:
           crops: see `score`; at least one.
@@ -155,8 +155,8 @@ class Scorer(abc.ABC):
           check: see `score`.
 
         Returns:
-          The logits of places, float32 [crops, rows, columns]; None where the model has no
-          signature that tells them.
+          One logit per spatial position, float32 [crops, rows, columns]; None where the model has
+          no such signature.
 
         Raises:
           ScoringError: see `score`.
@@ -172,7 +172,8 @@ class Scorer(abc.ABC):
             if outputs[name].ndim != 3 or len(outputs[name]) != count:
                 raise ScoringError(
                     "INTERNAL",
-                    f"the server gave places of shape {outputs[name].shape} for {count} crops",
+                    f"the server gave class activation maps of shape {outputs[name].shape} for "
+                    f"{count} crops",
                 )
         cells: np.ndarray = np.concatenate([outputs[name] for outputs, _ in batches])
         return cells

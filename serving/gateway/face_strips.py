@@ -12,7 +12,7 @@ from serving.model.verdict import Verdict
 
 # Faces that an answer shows at most: of a track, and of all.
 TRACK_FACES, ANSWER_FACES = 6, 24
-# Of a heat map, whose cells are far fewer.
+# Pixels of a heat map's side; the class activation map has far fewer positions.
 _SIDE = 64
 
 
@@ -55,8 +55,8 @@ def strips(
       verdict: on the file.
       faces: that it rests on, with a picture of each.
       chosen: see `strip_faces`.
-      cells: float [crops, rows, columns], of the chosen crops one track after the other; None
-        where the model does not tell.
+      cells: float [crops, rows, columns], class activation maps of the chosen crops, one track
+        after the other; None where the model gives none.
     """
     layers = None if cells is None else iter(cells)
     made = {}

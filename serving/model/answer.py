@@ -47,9 +47,9 @@ class ShownFace(Part):
     picture: str = Field(description="A small JPEG in base64.")
     heat: str = Field(
         "",
-        description="A PNG in base64 to be laid over the picture, stretched to its size: places "
-        "that speak for fake are vermilion, those that speak for real blue. Absent where the model "
-        "does not tell.",
+        description="The class activation map as a PNG in base64, to be laid over the picture and "
+        "stretched to its size: positions with a logit for fake are vermilion, with one for real "
+        "blue. Absent where the model gives none.",
         json_schema_extra=_may_be_absent,
     )
 

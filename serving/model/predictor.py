@@ -108,9 +108,9 @@ class FilePredictor(abc.ABC):
         """
 
     def cells(self, jpegs: Sequence[bytes]) -> np.ndarray | None:
-        """The logits of places of encoded crops: float [crops, rows, columns].
+        """Class activation maps of encoded crops: float [crops, rows, columns].
 
-        None where the model cannot tell, as those that earlier versions exported, and for no crop.
+        None where the model gives none, as those that earlier versions exported, and for no crop.
 
         Raises:
           NoOutputs: the model could not be asked.

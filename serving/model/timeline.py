@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from serving.model.aggregation import AggregatedScores, probability
-from serving.model.windows import CropPlaces
+from serving.model.windows import CropPositions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +55,14 @@ class TrackScore:
 
 
 def track_scores(
-    scores: AggregatedScores, logits: np.ndarray, places: CropPlaces
+    scores: AggregatedScores, logits: np.ndarray, positions: CropPositions
 ) -> tuple[TrackScore, ...]:
     """The tracks of one clip, the most suspicious first.
 
     Args:
       scores: of that clip alone.
       logits: float [crops], in order of time.
-      places: of the crops.
+      positions: track, frame and time of each crop.
     """
     # By logits: scores of very large ones are all 1.
     order = np.lexsort((scores.tracks, -scores.track_logits))
@@ -70,18 +70,20 @@ def track_scores(
         TrackScore(
             int(track),
             float(probability(logit)),
-            int((places.tracks == track).sum()),
-            _timeline(logits, places, places.tracks == track),
+            int((positions.tracks == track).sum()),
+            _timeline(logits, positions, positions.tracks == track),
         )
         for track, logit in zip(scores.tracks[order], scores.track_logits[order], strict=True)
     )
 
 
-def _timeline(logits: np.ndarray, places: CropPlaces, chosen: np.ndarray) -> tuple[Moment, ...]:
+def _timeline(
+    logits: np.ndarray, positions: CropPositions, chosen: np.ndarray
+) -> tuple[Moment, ...]:
     return tuple(
         Moment(
-            int(places.frames[crop]),
-            None if places.seconds is None else float(places.seconds[crop]),
+            int(positions.frames[crop]),
+            None if positions.seconds is None else float(positions.seconds[crop]),
             float(probability(logits[crop])),
             float(logits[crop]),
         )

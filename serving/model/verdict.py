@@ -35,7 +35,7 @@ from serving.model.thresholds import (
 from serving.model.timeline import TrackScore, track_scores
 from serving.model.windows import (
     NO_WINDOWS,
-    CropPlaces,
+    CropPositions,
     ManipulatedParts,
     WindowClips,
     find_segments,
@@ -199,18 +199,20 @@ class DecisionRule:
             return None
         return PValues(self.clips.real.p_high(logit), self.clips.fake.p_low(logit))
 
-    def find_segments(self, logits: np.ndarray, places: CropPlaces) -> ManipulatedParts | None:
+    def find_segments(
+        self, logits: np.ndarray, positions: CropPositions
+    ) -> ManipulatedParts | None:
         """The most suspicious window of a clip and its manipulated segments.
 
         None where the model does not say, or the clip's tracks are too short for windows.
 
         Args:
           logits: float [crops], finite, in order of time.
-          places: of the crops.
+          positions: track, frame and time of each crop.
         """
         if self.windows is None:
             return None
-        return find_segments(self.windows, logits, places, self.rates.false_positive_rate)
+        return find_segments(self.windows, logits, positions, self.rates.false_positive_rate)
 
     def segments_meaning(self) -> str:
         """What segments mean, in a sentence; or why there are none."""
@@ -250,7 +252,8 @@ class Verdict:
       decision_rule: what the verdict follows from.
       logit: of the score, and what the thresholds are compared with; None when there is none.
       familiarity: how unlike the model's own data the file is; None where the model does not say.
-      parts: the most suspicious window and the segments; None without a score, and as `DecisionRule.find_segments`.
+      parts: the most suspicious window and the segments; None without a score, and as
+        `DecisionRule.find_segments`.
       failed: whether there is no score because the model or its server failed, and not because of
         the file.
     """
@@ -334,7 +337,7 @@ def judge(
     if not crops:
         return Verdict(file, None, counts=counts, reason=counts.why_none(), decision_rule=rule)
     outputs = outputs_of([crop.jpeg for crop in crops])
-    places = CropPlaces.of(
+    positions = CropPositions.of(
         [crop.track for crop in crops],
         [crop.frame.index for crop in crops],
         [crop.frame.timestamp_ms for crop in crops],
@@ -342,8 +345,8 @@ def judge(
     try:
         # First: of NaN features a distance is NaN, too.
         refuse_non_finite(outputs.logits, np.full(len(crops), file))
-        familiarity = rule.familiarity_of(outputs.appearance, places.tracks, file)
-        return judge_logits(file, outputs.logits, places, counts, familiarity, rule)
+        familiarity = rule.familiarity_of(outputs.appearance, positions.tracks, file)
+        return judge_logits(file, outputs.logits, positions, counts, familiarity, rule)
     except NonFiniteLogits as error:
         raise NonFiniteLogits(f"the model {model} gives no usable scores: {error}") from None
 
@@ -351,7 +354,7 @@ def judge(
 def judge_logits(
     file: str,
     logits: np.ndarray,
-    places: CropPlaces,
+    positions: CropPositions,
     counts: FaceCounts,
     familiarity: ClipFamiliarity | None,
     rule: DecisionRule,
@@ -361,7 +364,7 @@ def judge_logits(
     Args:
       file: as it was named.
       logits: float [crops], calibrated, at least one, in order of time.
-      places: of the crops.
+      positions: track, frame and time of each crop.
       counts: of frames and faces.
       familiarity: how unlike the model's own data the file is; None where the model does not say.
       rule: decision rule of the model.
@@ -369,16 +372,16 @@ def judge_logits(
     Raises:
       NonFiniteLogits: a logit is NaN or infinite.
     """
-    scores = aggregate(logits, np.full(len(logits), file), places.tracks)
+    scores = aggregate(logits, np.full(len(logits), file), positions.tracks)
     logit = float(scores.logits[0])
     return Verdict(
         file=file,
         score=float(probability(logit)),
         logit=logit,
-        tracks=track_scores(scores, logits, places),
+        tracks=track_scores(scores, logits, positions),
         counts=counts,
         verdict=rule.verdict(logit, familiarity),
         decision_rule=rule,
         familiarity=familiarity,
-        parts=rule.find_segments(logits, places),
+        parts=rule.find_segments(logits, positions),
     )

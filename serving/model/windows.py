@@ -100,8 +100,8 @@ class WindowClips(Record):
 
 
 @dataclasses.dataclass(frozen=True)
-class CropPlaces:
-    """Where the crops of a clip come from.
+class CropPositions:
+    """Track, frame number and time of each crop of a clip.
 
     Attributes:
       tracks: int [crops].
@@ -117,8 +117,8 @@ class CropPlaces:
     @classmethod
     def of(
         cls, tracks: Sequence[int], frames: Sequence[int], milliseconds: Sequence[float]
-    ) -> CropPlaces:
-        """The places of crops.
+    ) -> CropPositions:
+        """From lists of these values.
 
         Args:
           tracks: [crops].
@@ -243,14 +243,14 @@ def window_clips(
 
 
 def find_segments(
-    val_windows: WindowClips, logits: np.ndarray, places: CropPlaces, rate: float
+    val_windows: WindowClips, logits: np.ndarray, positions: CropPositions, rate: float
 ) -> ManipulatedParts | None:
     """Ranks the windows of a clip among those of val's, and finds its segments.
 
     Args:
       val_windows: largest window means of val's real clips, of the model card.
       logits: float [crops], finite, at least one, in order of time.
-      places: of the crops.
+      positions: track, frame and time of each crop.
       rate: share of real clips that may have a segment.
 
     Returns:
@@ -259,22 +259,22 @@ def find_segments(
     logits = np.asarray(logits, np.float64)
     least = val_windows.least_crops
     (largest,) = window_maxima(
-        logits, np.zeros(len(logits)), places.tracks, val_windows.share, least
+        logits, np.zeros(len(logits)), positions.tracks, val_windows.share, least
     )
     if np.isnan(largest):
         return None
     window = Window(float(largest), val_windows.real.p_high(float(largest)))
     limit = val_windows.real.highest_kept(rate)
     # A picture has no parts.
-    if limit is None or largest <= limit or len(np.unique(places.frames)) < 2:
+    if limit is None or largest <= limit or len(np.unique(positions.frames)) < 2:
         return ManipulatedParts(window, ())
     segments = []
-    for track in np.unique(places.tracks):
-        crops = np.flatnonzero(places.tracks == track)
+    for track in np.unique(positions.tracks):
+        crops = np.flatnonzero(positions.tracks == track)
         if len(crops) < least:
             continue
         for first, last in _runs(logits[crops], limit, val_windows.share):
-            segments.append(_segment(int(track), crops[first : last + 1], logits, places))
+            segments.append(_segment(int(track), crops[first : last + 1], logits, positions))
     return ManipulatedParts(window, tuple(segments))
 
 
@@ -316,10 +316,12 @@ def _largest_sum(values: np.ndarray) -> tuple[int, int]:
     return best_at
 
 
-def _segment(track: int, crops: np.ndarray, logits: np.ndarray, places: CropPlaces) -> Segment:
+def _segment(
+    track: int, crops: np.ndarray, logits: np.ndarray, positions: CropPositions
+) -> Segment:
     logit = float(logits[crops].mean())
-    start, end = _times(places.seconds, crops) if places.seconds is not None else (None, None)
-    first_frame, last_frame = (int(places.frames[crop]) for crop in (crops[0], crops[-1]))
+    start, end = _times(positions.seconds, crops) if positions.seconds is not None else (None, None)
+    first_frame, last_frame = (int(positions.frames[crop]) for crop in (crops[0], crops[-1]))
     score = float(probability(logit))
     return Segment(track, start, end, first_frame, last_frame, score, logit)
 

@@ -1,4 +1,4 @@
-"""Draws on a face which places speak for fake, and which for real."""
+"""Draws the class activation map of a face over it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 from serving.model.aggregation import probability
 from serving.pictures.annotation import HIGH, LOW
 
-# Of the colour, where a place is sure; a face must still be seen below it.
+# Opacity of the colour where P(fake) is 0 or 1; a face must still be seen below it.
 _MOST = 0.6
 
 
 def heat_layer(cells: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The logits of a crop's places in colour, to be laid over the crop.
+    """The class activation map of a crop in colour, to be laid over the crop.
 
-    Places whose P(fake) is 0 are blue and those where it is 1 vermilion; the nearer it is to a
+    Positions whose P(fake) is 0 are blue and those where it is 1 vermilion; the nearer it is to a
     half, the less colour there is.
 
     Args:
       cells: float [rows, columns], the output `cells` of the signature `explain`.
-      width: of the crop as it is shown, in pixels.
-      height: likewise.
+      width: pixels of the crop as it is shown.
+      height: pixels, likewise.
 
     Returns:
       uint8 [height, width, 4], RGB and opacity.
@@ -38,7 +38,7 @@ def heat_map(encoded: bytes, cells: np.ndarray) -> np.ndarray:
     """A crop with its `heat_layer` over it.
 
     Args:
-      encoded: the crop, JPEG or PNG.
+      encoded: JPEG or PNG file of the crop.
       cells: see `heat_layer`.
 
     Returns:

@@ -8,7 +8,7 @@ from preprocessing.media.frame import Frame
 from serving.gateway.crop_worker import Found
 from serving.gateway.face_strips import ANSWER_FACES, TRACK_FACES, strip_faces
 from serving.model.verdict import DecisionRule, judge_logits
-from serving.model.windows import CropPlaces
+from serving.model.windows import CropPositions
 
 
 def test_strips_are_bounded_and_show_the_most_suspicious_face():
@@ -18,8 +18,8 @@ def test_strips_are_bounded_and_show_the_most_suspicious_face():
         logits = rng.normal(size=sum(lengths))
         tracks = np.repeat(np.arange(len(lengths)), lengths)
         frames = np.concatenate([np.arange(length) for length in lengths])
-        places = CropPlaces.of(tracks.tolist(), frames.tolist(), [0.0] * len(logits))
-        verdict = judge_logits("f", logits, places, FaceCounts(), None, DecisionRule())
+        positions = CropPositions.of(tracks.tolist(), frames.tolist(), [0.0] * len(logits))
+        verdict = judge_logits("f", logits, positions, FaceCounts(), None, DecisionRule())
         crops = [
             Crop(b"", int(track), Frame(int(frame), 0, None), None, None, 1.0)
             for track, frame in zip(tracks, frames, strict=True)

@@ -215,8 +215,8 @@ def test_refused_requests_are_refused_before_their_bodies_are_read(app, status, 
 def test_answers_of_every_kind_of_model_are_as_the_class_says(document, rule):
     moments = (timeline.Moment(7, 0.28, 0.75, 1.1), timeline.Moment(9, None, 0.5, 0.0))
     tracks = (TrackScore(0, 0.75, 3, moments), TrackScore(2, 0.5, 1))
-    places = windows.CropPlaces(np.zeros(5), np.arange(5), np.arange(5) / 25)
-    parts = rule.find_segments(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), places)
+    positions = windows.CropPositions(np.zeros(5), np.arange(5), np.arange(5) / 25)
+    parts = rule.find_segments(np.array([-1.0, 3.0, 3.0, -1.0, -1.0]), positions)
     assert bool(parts and parts.segments) == bool(rule.windows)
     clip_familiarity = rule.familiarity_of(np.array([[9.0, 1.0]]), np.zeros(1), "clip.mp4")
     word = rule.verdict(1.1, clip_familiarity)

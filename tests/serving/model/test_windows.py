@@ -6,7 +6,7 @@ import pytest
 from serving.model.aggregation import probability
 from serving.model.windows import (
     SHARE,
-    CropPlaces,
+    CropPositions,
     WindowClips,
     _largest_sum,
     find_segments,
@@ -23,14 +23,14 @@ def val_windows(values=None, share=SHARE) -> WindowClips:
     return WindowClips.from_dict({**section, "share": share})
 
 
-def places(tracks, frames, seconds=None) -> CropPlaces:
-    return CropPlaces(np.array(tracks), np.array(frames), seconds)
+def positions(tracks, frames, seconds=None) -> CropPositions:
+    return CropPositions(np.array(tracks), np.array(frames), seconds)
 
 
-def timed(count, fps=10.0) -> CropPlaces:
+def timed(count, fps=10.0) -> CropPositions:
     """One track with a face in each of so many frames."""
     frames = np.arange(count)
-    return places(np.zeros(count), frames, frames / fps)
+    return positions(np.zeros(count), frames, frames / fps)
 
 
 def test_window_maxima_are_those_of_a_plain_loop():
@@ -133,7 +133,7 @@ def test_tracks_with_few_crops_have_no_windows():
     known = WindowClips.from_dict(window_clips(np.zeros(30), np.zeros(30), np.arange(30), 5))
     assert "; tracks of fewer than 5 faces have none" in known.text(0.05)
     assert find_segments(known, np.full(4, 9.0), timed(4), 0.05) is None
-    both = places([0] * 4 + [1] * 5, [*range(4), *range(5)])
+    both = positions([0] * 4 + [1] * 5, [*range(4), *range(5)])
     (segment,) = find_segments(known, np.full(9, 9.0), both, 0.05).segments
     assert segment.track == 1
 
@@ -157,7 +157,7 @@ def test_segments_apart_and_of_two_tracks():
     tracks = np.array([1] * 20 + [0] * 10)
     frames = np.concatenate([np.arange(20), np.arange(10)])
     found = find_segments(
-        val_windows(), np.concatenate([one, other]), places(tracks, frames, frames / 5.0), 0.05
+        val_windows(), np.concatenate([one, other]), positions(tracks, frames, frames / 5.0), 0.05
     )
     assert [(part.track, part.first_frame, part.last_frame) for part in found.segments] == [
         (0, 6, 9), (1, 0, 3), (1, 12, 15),
@@ -174,16 +174,18 @@ def test_a_forged_clip_is_one_segment():
 
 def test_pictures_have_no_times_and_one_picture_has_no_parts():
     logits = np.array([-3.0, 4.0, 4.0, -3.0])
-    (segment,) = find_segments(val_windows(), logits, places([0] * 4, [3, 5, 7, 9]), 0.05).segments
+    (segment,) = find_segments(
+        val_windows(), logits, positions([0] * 4, [3, 5, 7, 9]), 0.05
+    ).segments
     assert (segment.start, segment.end) == (None, None)
     assert (segment.first_frame, segment.last_frame) == (5, 7)
-    alone = find_segments(val_windows(), np.array([9.0, 9.0]), places([0, 1], [0, 0]), 0.05)
+    alone = find_segments(val_windows(), np.array([9.0, 9.0]), positions([0, 1], [0, 0]), 0.05)
     assert alone.segments == ()
     assert alone.window.logit == 9.0
 
 
 def test_frames_that_are_all_shown_at_one_time_have_a_segment_without_length():
-    same = places([0] * 4, [0, 1, 2, 3], np.full(4, 0.5))
+    same = positions([0] * 4, [0, 1, 2, 3], np.full(4, 0.5))
     (segment,) = find_segments(val_windows(), np.full(4, 9.0), same, 0.05).segments
     assert (segment.start, segment.end) == (0.5, 0.5)
 
@@ -204,7 +206,7 @@ def test_a_gap_without_faces_does_not_lengthen_a_segment():
     frames = np.array([0, 1, 2, 3, 50, 51, 52, 53])
     logits = np.array([-3.0, -3.0, 4.0, 4.0, -3.0, -3.0, -3.0, -3.0])
     (segment,) = find_segments(
-        val_windows(), logits, places([0] * 8, frames, frames / 10.0), 0.05
+        val_windows(), logits, positions([0] * 8, frames, frames / 10.0), 0.05
     ).segments
     assert (segment.start, segment.end) == pytest.approx((0.15, 0.35))
 

@@ -12,7 +12,7 @@ from serving_support.chrome import Chrome
 
 from preprocessing.faces.face_selection import FaceCounts
 from serving.model.verdict import DecisionRule, Verdict, judge_logits
-from serving.model.windows import CropPlaces, ManipulatedParts, Segment, Window
+from serving.model.windows import CropPositions, ManipulatedParts, Segment, Window
 from serving.pictures.annotation import HIGH, LOW, annotate, colour_of, score_bar
 from serving.pictures.film import LONGEST_SIDE, FilmWriter
 from serving.pictures.heat_map import heat_map
@@ -166,9 +166,9 @@ class TestFilm:
 
 def verdict_of(scores: list[float], times: list[float], tracks: list[int]) -> Verdict:
     logits = np.log(np.array(scores) / (1 - np.array(scores)))
-    places = CropPlaces.of(tracks, list(range(len(scores))), times)
+    positions = CropPositions.of(tracks, list(range(len(scores))), times)
     counts = FaceCounts(frames=len(scores), crops=len(scores))
-    return judge_logits("clip.mp4", logits, places, counts, None, DecisionRule())
+    return judge_logits("clip.mp4", logits, positions, counts, None, DecisionRule())
 
 
 class TestCurve:
