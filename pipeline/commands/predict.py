@@ -156,10 +156,10 @@ def _predictor(arguments: PredictArguments, model: str) -> FilePredictor:
         from serving.model.predictor import Predictor
 
         return Predictor(model, arguments.all_faces, *rates, arguments.precropped)
-    from pipeline.prediction.served_predictor import ServedPredictor, ServerOptions
+    from pipeline.prediction.served_predictor import RemoteServer, ServedPredictor
     from serving.http.bearer import read_token
 
-    server = ServerOptions(
+    server = RemoteServer(
         arguments.server,
         arguments.server_model,
         read_token(arguments.server_token_file),

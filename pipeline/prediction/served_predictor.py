@@ -19,12 +19,12 @@ from serving.model.predictor import FilePredictor
 
 
 @dataclasses.dataclass(frozen=True)
-class ServerOptions:
-    """The server that is asked.
+class RemoteServer:
+    """A running server, and the model on it that predicts.
 
     Attributes:
       url: address, see `serving.clients.connect`.
-      name: of the model on the server; empty for the name of its folder.
+      name: name of the model on the server; empty for the name of its folder.
       token: bearer token; empty sends none.
       ca: PEM file with the authority that signed the server's certificate; empty takes the
         system's.
@@ -40,7 +40,7 @@ class ServedPredictor(FilePredictor):
     """Scores files with one version of a model on a server, for as long as it is served.
 
     Args:
-      server: that is asked.
+      server: the server and its model.
       model: folder of a model version, which is asked for then, or of the versions that the server
         serves, of which the highest that it answers for is taken. Only its card is read.
       all_faces: see `Predictor`.
@@ -55,7 +55,7 @@ class ServedPredictor(FilePredictor):
 
     def __init__(
         self,
-        server: ServerOptions,
+        server: RemoteServer,
         model: str | Path,
         all_faces: bool = False,
         false_positive_rate: float | None = None,

@@ -20,7 +20,7 @@ from pipeline.cli import main
 from pipeline.prediction.inputs import items_of
 from pipeline.prediction.output import CSV_COLUMNS, JsonLines
 from pipeline.prediction.run import FAILED, predict_items
-from pipeline.prediction.served_predictor import ServedPredictor, ServerOptions
+from pipeline.prediction.served_predictor import RemoteServer, ServedPredictor
 from serving.model.answer import Answer
 from serving.model.outputs import NO_HEAT_MAPS
 from serving.model.predictor import Predictor
@@ -285,7 +285,7 @@ def test_wrong_usage(capsys, files, base, arguments, words):
 
 def test_a_server_that_goes_away_is_named_and_no_file_is_skipped(capsys, files, base):
     with ServerProcess(["--model-base", base]) as server:
-        predictor = ServedPredictor(ServerOptions(f"grpc://{server.grpc}"), base)
+        predictor = ServedPredictor(RemoteServer(f"grpc://{server.grpc}"), base)
         items = items_of([str(files / "b.png"), str(files / "wall.png")], bytes)
         output = JsonLines(predictor.decision_rule, predictor.about)
         assert predict_items(predictor, items, output) == 4
