@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from serving.gateway import messages
 from serving.gateway.limits import FileLimits
-from serving.gateway.messages import Shown
+from serving.gateway.messages import Thumbnails
 
 if TYPE_CHECKING:
     from preprocessing.faces.crop_settings import CropSettings
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 # Longer side of the faces that an answer carries: enough to tell who is meant.
-_SHOWN_PIXELS = 128
-# Between messages on how far the work is.
-_TELL_SECONDS = 0.5
+_THUMBNAIL_PIXELS = 128
+# Seconds between messages on how far the work is.
+_PROGRESS_SECONDS = 0.5
 
 
 class _Dropped(Exception):
     """Nobody waits for this file any more."""
 
 
-class _Late(Exception):
+class _DeadlineExceeded(Exception):
     """The file's time is up."""
 
 
@@ -67,7 +67,7 @@ class _Inbox:
         if self._dropped.is_set():
             raise _Dropped
         if time.monotonic() > end:
-            raise _Late
+            raise _DeadlineExceeded
 
     def _read(self) -> None:
         try:
@@ -124,7 +124,7 @@ class _Worker:
         self._inbox = inbox
         self._limits = limits
         self._send = send
-        self._told = 0.0
+        self._last_progress = 0.0
         self._cropper: FaceCropper | None = None
 
     def prepare(self, settings: CropSettings) -> None:
@@ -148,7 +148,7 @@ class _Worker:
             return messages.pack({"failure": "unreadable", "message": str(error)})
         except DecodingFailed as error:
             return messages.pack({"failure": "failed", "message": str(error)})
-        except _Late:
+        except _DeadlineExceeded:
             return messages.pack({"failure": "late"})
         except _Dropped:
             return messages.pack({"failure": "dropped"})
@@ -169,7 +169,7 @@ class _Worker:
             check=lambda: self._check(end, next(frames)),
             policy=request["policy"],
         )
-        return _answer(crops, counts, request["shown"])
+        return _answer(crops, counts, request["thumbnails"])
 
     def _annotate(self, request: dict[str, Any]) -> bytes:
         import numpy as np
@@ -199,8 +199,8 @@ class _Worker:
         """Tells how far the work is, and ends it where it is of no more use."""
         self._inbox.check(end)
         now = time.monotonic()
-        if now - self._told > _TELL_SECONDS:
-            self._told = now
+        if now - self._last_progress > _PROGRESS_SECONDS:
+            self._last_progress = now
             self._send(messages.pack({"progress": done, "of": total}))
 
 
@@ -220,7 +220,7 @@ def _failure(error: Exception) -> str:
     return "room" if no_room else "error"
 
 
-def _answer(crops: list[Crop], counts: FaceCounts, shown: str) -> bytes:
+def _answer(crops: list[Crop], counts: FaceCounts, thumbnails: str) -> bytes:
     entries = [
         {
             "track": int(crop.track),
@@ -232,29 +232,29 @@ def _answer(crops: list[Crop], counts: FaceCounts, shown: str) -> bytes:
         }
         for crop in crops
     ]
-    numbers = _shown(crops, shown)
-    header = {"crops": entries, "counts": dataclasses.asdict(counts), "shown": numbers}
-    pictures = [_small(crops[number].jpeg) for number in numbers]
+    numbers = _thumbnail_numbers(crops, thumbnails)
+    header = {"crops": entries, "counts": dataclasses.asdict(counts), "thumbnails": numbers}
+    pictures = [_thumbnail(crops[number].jpeg) for number in numbers]
     return messages.pack(header, [*(crop.jpeg for crop in crops), *pictures])
 
 
-def _shown(crops: list[Crop], shown: str) -> list[int]:
-    """Numbers of the crops of which pictures are wanted, see `Shown`."""
-    if shown == Shown.FACES:
+def _thumbnail_numbers(crops: list[Crop], thumbnails: str) -> list[int]:
+    """Numbers of the crops that thumbnails are wanted of, see `Thumbnails`."""
+    if thumbnails == Thumbnails.FACES:
         return list(range(len(crops)))
-    return list(messages.best_of_tracks(crops).values()) if shown == Shown.TRACKS else []
+    return list(messages.best_of_tracks(crops).values()) if thumbnails == Thumbnails.TRACKS else []
 
 
-def _small(jpeg: bytes) -> bytes:
+def _thumbnail(jpeg: bytes) -> bytes:
     """A face crop made small, as JPEG."""
     import cv2
     import numpy as np
 
     pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     side = max(pixels.shape[:2])
-    if side <= _SHOWN_PIXELS:
+    if side <= _THUMBNAIL_PIXELS:
         return jpeg
-    factor = _SHOWN_PIXELS / side
+    factor = _THUMBNAIL_PIXELS / side
     pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", pixels)[1].tobytes()
 

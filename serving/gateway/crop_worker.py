@@ -29,7 +29,7 @@ from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.media.frame import Frame
 from serving.gateway import messages
 from serving.gateway.limits import FileLimits
-from serving.gateway.messages import Shown
+from serving.gateway.messages import Thumbnails
 from serving.gateway.refusals import Refused, too_late, unavailable
 from serving.gateway.spool import Spool
 
@@ -45,23 +45,23 @@ _STOP_SECONDS = 2.0
 _EARLY_SECONDS = 0.5
 _READ_BYTES = 1 << 20
 _Answer = TypeVar("_Answer")
-# Told how many frames are done, and how many there are; 0 where that is not known.
-Tell = Callable[[int, int], None]
+# Called with the frames that are done, and how many there are; 0 where that is not known.
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """The faces that a worker found in one file.
+class DetectedFaces:
+    """The faces that a worker detected in one file.
 
     Attributes:
-      crops: the faces.
+      crops: crops of the faces.
       counts: what `FaceCropper.crops` counted.
-      shown: small JPEGs of those crops that were asked for, by the crop's number.
+      thumbnails: number of a crop -> its thumbnail, a small JPEG; of the crops that were asked for.
     """
 
     crops: list[Crop]
     counts: FaceCounts
-    shown: dict[int, bytes]
+    thumbnails: dict[int, bytes]
 
 
 class CropWorker:
@@ -145,10 +145,10 @@ class CropWorker:
         settings: CropSettings,
         seconds: float,
         check: Callable[[], None],
-        shown: Shown = Shown.NONE,
+        thumbnails: Thumbnails = Thumbnails.NONE,
         policy: str = ANSWER,
-        tell: Tell = lambda _, __: None,
-    ) -> Found:
+        on_progress: ProgressCallback = lambda _, __: None,
+    ) -> DetectedFaces:
         """Looks at one file.
 
         Args:
@@ -156,9 +156,9 @@ class CropWorker:
           settings: of the crops.
           seconds: after which `check` will raise.
           check: called now and then; what it raises ends the work, with the process if need be.
-          shown: of which faces small pictures are wanted.
+          thumbnails: which faces thumbnails are wanted of.
           policy: which faces are kept, see `preprocessing.faces.face_selection`.
-          tell: called now and then with the number of frames that were looked at, and 0.
+          on_progress: called now and then with the number of frames that were looked at, and 0.
 
         Raises:
           Refused: the file is unreadable or beyond a limit, or looking at it ended the process.
@@ -169,10 +169,10 @@ class CropWorker:
             "path": str(path),
             "settings": settings.to_dict(),
             "seconds": max(0.0, seconds - _EARLY_SECONDS),
-            "shown": shown,
+            "thumbnails": thumbnails,
             "policy": policy,
         }
-        return self._ask(request, check, tell, "crops", _unpack)
+        return self._ask(request, check, on_progress, "crops", _unpack)
 
     def annotate(
         self,
@@ -183,7 +183,7 @@ class CropWorker:
         heading: str,
         seconds: float,
         check: Callable[[], None],
-        tell: Tell,
+        on_progress: ProgressCallback,
     ) -> str:
         """Writes a file with its faces marked, see `serving.pictures.annotated_file`.
 
@@ -195,7 +195,7 @@ class CropWorker:
           heading: above the frames.
           seconds: see `find`.
           check: see `find`.
-          tell: called now and then with the number of frames that were drawn, and of all.
+          on_progress: called now and then with the number of frames that were drawn, and of all.
 
         Returns:
           The name of what was written.
@@ -213,14 +213,14 @@ class CropWorker:
             "seconds": max(0.0, seconds - _EARLY_SECONDS),
         }
         return self._ask(
-            request, check, tell, "annotated", lambda header, _: str(header["annotated"])
+            request, check, on_progress, "annotated", lambda header, _: str(header["annotated"])
         )
 
     def _ask(
         self,
         request: dict[str, Any],
         check: Callable[[], None],
-        tell: Tell,
+        on_progress: ProgressCallback,
         key: str,
         unpack: Callable[[dict[str, Any], list[bytes]], _Answer],
     ) -> _Answer:
@@ -231,7 +231,7 @@ class CropWorker:
                 header, parts = messages.receive(self._reader(check))
                 if "progress" not in header:
                     break
-                tell(_count(header["progress"]), _count(header.get("of")))
+                on_progress(_count(header["progress"]), _count(header.get("of")))
             if key in header:
                 return unpack(header, parts)
         except (_Ended, messages.BrokenMessage, BrokenPipeError) as error:
@@ -332,22 +332,22 @@ def _refused(header: dict[str, Any]) -> Exception:
     return Refused(500, "looking at the file failed; the gateway's log says how", "error")
 
 
-def _unpack(header: dict[str, Any], parts: list[bytes]) -> Found:
+def _unpack(header: dict[str, Any], parts: list[bytes]) -> DetectedFaces:
     """Checks what a worker sent, and makes it what `FaceCropper.crops` gave there.
 
     Raises:
       BrokenMessage: it is not of the agreed form.
     """
     try:
-        entries, numbers = header["crops"], header["shown"]
+        entries, numbers = header["crops"], header["thumbnails"]
         counts = _counts(header["counts"])
         crops = [_crop(entry, jpeg) for entry, jpeg in zip(entries, parts, strict=False)]
-        shown = dict(zip(map(_integer, numbers), parts[len(entries) :], strict=True))
+        thumbnails = dict(zip(map(_integer, numbers), parts[len(entries) :], strict=True))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise messages.BrokenMessage(f"crops of another form: {error}") from error
-    if len(crops) != len(entries) or not set(shown) <= set(range(len(crops))):
+    if len(crops) != len(entries) or not set(thumbnails) <= set(range(len(crops))):
         raise messages.BrokenMessage("crops of another form")
-    return Found(crops, counts, shown)
+    return DetectedFaces(crops, counts, thumbnails)
 
 
 def _count(value: Any) -> int:

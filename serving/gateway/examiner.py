@@ -19,9 +19,9 @@ from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from preprocessing.support.errors import UsageError
 from serving import clients
 from serving.gateway import face_strips
-from serving.gateway.crop_worker import CropWorker, Found, Tell
+from serving.gateway.crop_worker import CropWorker, DetectedFaces, ProgressCallback
 from serving.gateway.limits import FileLimits
-from serving.gateway.messages import Shown, best_of_tracks
+from serving.gateway.messages import Thumbnails, best_of_tracks
 from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.refusals import Disconnected, Refused, too_late
 from serving.gateway.served_versions import ModelOptions, ServedVersion, Versions, refusal
@@ -50,7 +50,7 @@ class Job:
       false_positive_rate: of this answer; None for the gateway's.
       miss_rate: of this answer; None for the gateway's.
       overlay: folder that the file is written to with its faces marked; None for none.
-      tell: see `CropWorker.find` and `CropWorker.annotate`.
+      on_progress: see `CropWorker.find` and `CropWorker.annotate`.
       abandoned: set when nobody waits any more.
     """
 
@@ -63,7 +63,7 @@ class Job:
     false_positive_rate: float | None = None
     miss_rate: float | None = None
     overlay: Path | None = None
-    tell: Tell = lambda _, __: None
+    on_progress: ProgressCallback = lambda _, __: None
     abandoned: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     @property
@@ -191,7 +191,9 @@ class Examiner:
                 cut_for = version.settings
             try:
                 verdict = self._judge(job, faces, version, scorer)
-                shown = self._explain(job, verdict, faces, version, scorer) if job.explain else {}
+                explanation = (
+                    self._explain(job, verdict, faces, version, scorer) if job.explain else {}
+                )
             except clients.ScoringError as error:
                 # The server changed versions meanwhile; the new one may want other crops.
                 if error.code == "NOT_FOUND" and not last:
@@ -201,23 +203,23 @@ class Examiner:
                 raise refusal(error) from error
             if job.overlay and verdict.tracks:
                 self._annotate(job, worker, verdict, faces)
-            return self._answer(job, verdict, faces, version, shown)
+            return self._answer(job, verdict, faces, version, explanation)
         raise AssertionError("unreachable")
 
-    def _find(self, job: Job, worker: CropWorker, settings: CropSettings) -> Found:
+    def _find(self, job: Job, worker: CropWorker, settings: CropSettings) -> DetectedFaces:
         start = time.monotonic()
         policy = ALL if job.all_faces else ANSWER
-        shown = Shown.TRACKS if job.with_crops else Shown.NONE
+        thumbnails = Thumbnails.TRACKS if job.with_crops else Thumbnails.NONE
         if job.explain:
-            shown = Shown.FACES
+            thumbnails = Thumbnails.FACES
         faces = worker.find(
-            job.path, settings, job.seconds_left, job.check, shown, policy, job.tell
+            job.path, settings, job.seconds_left, job.check, thumbnails, policy, job.on_progress
         )
         self._metrics.seconds.labels("faces").observe(time.monotonic() - start)
         return faces
 
     def _judge(
-        self, job: Job, faces: Found, version: ServedVersion, scorer: clients.Scorer
+        self, job: Job, faces: DetectedFaces, version: ServedVersion, scorer: clients.Scorer
     ) -> Verdict:
         start = time.monotonic()
 
@@ -247,7 +249,7 @@ class Examiner:
         self,
         job: Job,
         verdict: Verdict,
-        faces: Found,
+        faces: DetectedFaces,
         version: ServedVersion,
         scorer: clients.Scorer,
     ) -> dict[str, Any]:
@@ -266,7 +268,9 @@ class Examiner:
             "no_heat_maps": NO_HEAT_MAPS if cells is None else "",
         }
 
-    def _annotate(self, job: Job, worker: CropWorker, verdict: Verdict, faces: Found) -> None:
+    def _annotate(
+        self, job: Job, worker: CropWorker, verdict: Verdict, faces: DetectedFaces
+    ) -> None:
         start = time.monotonic()
         judged = [
             {
@@ -285,7 +289,7 @@ class Examiner:
             heading_of(verdict),
             job.seconds_left,
             job.check,
-            job.tell,
+            job.on_progress,
         )
         self._metrics.seconds.labels("overlay").observe(time.monotonic() - start)
 
@@ -293,18 +297,18 @@ class Examiner:
         self,
         job: Job,
         verdict: Verdict,
-        faces: Found,
+        faces: DetectedFaces,
         version: ServedVersion,
-        shown: dict[str, Any],
+        explanation: dict[str, Any],
     ) -> dict[str, Any]:
         answer = verdict.answer(version.about)
         best = best_of_tracks(faces.crops) if job.with_crops else {}
         for entry in answer["tracks"]:
             if job.with_crops:
-                picture = faces.shown[best[entry["track"]]]
+                picture = faces.thumbnails[best[entry["track"]]]
                 entry["crop"] = base64.b64encode(picture).decode("ascii")
             if job.explain:
-                entry["strip"] = shown["strips"][entry["track"]]
+                entry["strip"] = explanation["strips"][entry["track"]]
         if job.explain:
-            answer["no_heat_maps"] = shown["no_heat_maps"]
+            answer["no_heat_maps"] = explanation["no_heat_maps"]
         return answer

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.gateway.crop_worker import Found
+from serving.gateway.crop_worker import DetectedFaces
 from serving.model.verdict import Verdict
 
 # Faces that an answer shows at most: of a track, and of all.
@@ -16,7 +16,7 @@ TRACK_FACES, ANSWER_FACES = 6, 24
 _SIDE = 64
 
 
-def strip_faces(verdict: Verdict, faces: Found) -> dict[int, list[int]]:
+def strip_faces(verdict: Verdict, faces: DetectedFaces) -> dict[int, list[int]]:
     """The crops that the strips of an answer show, by track.
 
     Of each track the most suspicious, and others evenly over its time; fewer of each where the
@@ -45,7 +45,7 @@ def strip_faces(verdict: Verdict, faces: Found) -> dict[int, list[int]]:
 
 def strips(
     verdict: Verdict,
-    faces: Found,
+    faces: DetectedFaces,
     chosen: dict[int, list[int]],
     cells: np.ndarray | None,
 ) -> dict[int, list[dict[str, Any]]]:
@@ -67,7 +67,7 @@ def strips(
                 "frame": moment.frame,
                 "seconds": moment.seconds,
                 "score": moment.score,
-                "picture": _text(faces.shown[number]),
+                "picture": _text(faces.thumbnails[number]),
                 **({} if layers is None else {"heat": _layer(next(layers))}),
             }
             for number in chosen.get(track.track, ())

@@ -75,8 +75,8 @@ class StoredJob:
                 if path != self.film:
                     path.unlink()
 
-    def tell(self, done: int, of: int) -> None:
-        """Takes in how far the work is; called by its thread."""
+    def set_progress(self, done: int, of: int) -> None:
+        """Sets how far the work is; called by the thread that does it."""
         self.progress = (done, of)
 
     def status(self, keep: float) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class Jobs:
             stored.job,
             end=time.monotonic() + self.limits.seconds,
             overlay=stored.folder if stored.wants_film else None,
-            tell=stored.tell,
+            on_progress=stored.set_progress,
         )
         stored.state = RUNNING
         self._count()

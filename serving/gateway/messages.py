@@ -24,13 +24,13 @@ _MOST_HEADER = 8 << 20
 _MOST_BYTES = 512 << 20
 
 
-class Shown(str, enum.Enum):
-    """Of which faces an answer to the gateway has small pictures.
+class Thumbnails(str, enum.Enum):
+    """Which faces a worker's answer has thumbnails of, small JPEGs.
 
     Attributes:
-      NONE: of none.
-      TRACKS: of the best face of each track.
-      FACES: of all that are judged.
+      NONE: no face.
+      TRACKS: the best face of each track.
+      FACES: all faces that are judged.
     """
 
     NONE = "none"

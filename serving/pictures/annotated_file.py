@@ -23,7 +23,7 @@ def annotate_file(
     faces: Sequence[JudgedFace],
     looked_at: int,
     heading: str,
-    tell: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Writes `annotated.mp4`, or `annotated.png` of a picture.
 
@@ -34,8 +34,8 @@ def annotate_file(
       faces: that were judged, at least one.
       looked_at: frames of it that were looked at.
       heading: above the frames, see `serving.pictures.marks.heading_of`.
-      tell: called with the number of frames that were drawn and that of all; what it raises ends
-        the work.
+      on_progress: called with the number of frames that were drawn and that of all; what it
+        raises ends the work.
 
     Returns:
       What was written.
@@ -57,8 +57,8 @@ def annotate_file(
     bar = score_bar(marks, total, first.pixels.shape[1])
     with FilmWriter(target) as film:
         for number, frame in enumerate(decoder.frames(path, _ALL_FRAMES)):
-            if tell:
-                tell(number, total)
+            if on_progress:
+                on_progress(number, total)
             position = frame.index / max(1, total - 1)
             drawn = annotate(frame.pixels, marks.at(frame.index), heading, bar, position)
             film.add(drawn, frame.timestamp_ms)

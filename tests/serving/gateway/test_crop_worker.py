@@ -28,7 +28,7 @@ assert "path" in messages.receive(read)[0]
 assert "cancel" in messages.receive(read)[0]
 say({"failure": "dropped"})
 assert "path" in messages.receive(read)[0]
-say({"crops": [], "counts": {"frames": 1, "dropped": {}, "notes": []}, "shown": []})
+say({"crops": [], "counts": {"frames": 1, "dropped": {}, "notes": []}, "thumbnails": []})
 read()
 """
 
@@ -55,10 +55,10 @@ def test_a_worker_that_stops_when_its_client_leaves_is_kept(monkeypatch):
     [
         b"\xff\xff\xff\xff",
         messages.pack({})[:4] + b"{not json",
-        messages.pack({"crops": "no list", "counts": {}, "shown": []}),
-        messages.pack({"crops": [{"track": "x"}], "counts": {}, "shown": []}, [b"x"]),
-        messages.pack({"crops": [], "counts": [], "shown": []}),
-        messages.pack({"crops": [], "counts": {}, "shown": [1]}),
+        messages.pack({"crops": "no list", "counts": {}, "thumbnails": []}),
+        messages.pack({"crops": [{"track": "x"}], "counts": {}, "thumbnails": []}, [b"x"]),
+        messages.pack({"crops": [], "counts": [], "thumbnails": []}),
+        messages.pack({"crops": [], "counts": {}, "thumbnails": [1]}),
         struct.pack(">I", 20) + b'{"parts": [99999999999]}'[:20],
         b"[" * 100,
     ],

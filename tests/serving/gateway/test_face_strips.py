@@ -5,7 +5,7 @@ import numpy as np
 from preprocessing.faces.face_cropper import Crop
 from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.media.frame import Frame
-from serving.gateway.crop_worker import Found
+from serving.gateway.crop_worker import DetectedFaces
 from serving.gateway.face_strips import ANSWER_FACES, TRACK_FACES, strip_faces
 from serving.model.verdict import DecisionRule, judge_logits
 from serving.model.windows import CropPositions
@@ -24,7 +24,7 @@ def test_strips_are_bounded_and_show_the_most_suspicious_face():
             Crop(b"", int(track), Frame(int(frame), 0, None), None, None, 1.0)
             for track, frame in zip(tracks, frames, strict=True)
         ]
-        strips = strip_faces(verdict, Found(crops, FaceCounts(), {}))
+        strips = strip_faces(verdict, DetectedFaces(crops, FaceCounts(), {}))
         for track, numbers in strips.items():
             own = np.flatnonzero(tracks == track)
             assert own[np.argmax(logits[own])] in numbers

@@ -57,7 +57,7 @@ def test_a_job_waits_runs_and_has_a_result_for_a_time(gateway, examiner):
         first = await begun(app, "?name=a&explain=1")
         await soon(lambda: examiner.jobs, "the first runs")
         second = await begun(app)
-        examiner.jobs[0].tell(12, 0)
+        examiner.jobs[0].on_progress(12, 0)
         answer = await state_of(app, first)
         assert (answer["state"], answer["name"]) == ("running", "a")
         assert answer["progress"] == {"frames": 12, "of": None}
