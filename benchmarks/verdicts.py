@@ -100,9 +100,9 @@ def _logits(rng: np.random.Generator, clusters: np.ndarray, label: int) -> np.nd
 
 def _errors(rng: np.random.Generator, size: int, rates: Rates) -> tuple[float, float]:
     """Shares of new persons' real clips called fake, and of their fakes called real."""
-    band = conformal_thresholds(_validation(rng, size), rates)
+    thresholds = conformal_thresholds(_validation(rng, size), rates)
     new = np.arange(_NEW_PERSONS)
-    words = [[band.verdict(logit) for logit in _logits(rng, new, label)] for label in (0, 1)]
+    words = [[thresholds.verdict(logit) for logit in _logits(rng, new, label)] for label in (0, 1)]
     return words[0].count(FAKE) / len(new), words[1].count(REAL) / len(new)
 
 

@@ -6,36 +6,36 @@ from typing import Literal
 
 from pydantic import Field
 
-from serving.model.answer import Answer, Count, Part
+from serving.model.answer import Answer, Count, StrictModel
 
 
-class Alive(Part):
+class Alive(StrictModel):
     """The gateway answers requests."""
 
     status: Literal["alive"]
 
 
-class Ready(Part):
+class Ready(StrictModel):
     """The model server answers, and a version that it serves can be used."""
 
     status: Literal["ready"]
     version: Count = Field(description="Of the model, that would answer.")
 
 
-class Error(Part):
+class Error(StrictModel):
     """Why there is no answer."""
 
     error: str = Field(min_length=1, description="A sentence for people.")
 
 
-class Progress(Part):
+class Progress(StrictModel):
     """How far a running job is: first the faces are found, then the film is written."""
 
     frames: Count = Field(description="Frames that are done.")
     of: Count | None = Field(description="Frames that there are; null while that is not known.")
 
 
-class JobStatus(Part):
+class JobStatus(StrictModel):
     """A job, and what it came to."""
 
     id: str = Field(description="Its path ends with it; nobody can guess it.")

@@ -16,8 +16,8 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class Part(BaseModel):
-    """Base class: strict about types, no unknown keys."""
+class StrictModel(BaseModel):
+    """Base class of what is answered: strict about types, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -27,7 +27,7 @@ def _may_be_absent(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
-class Moment(Part):
+class Moment(StrictModel):
     """One face of a track."""
 
     frame: Count = Field(description="Number of its frame within the file.")
@@ -38,7 +38,7 @@ class Moment(Part):
     logit: float = Field(description="Of the score.")
 
 
-class ShownFace(Part):
+class ShownFace(StrictModel):
     """One face of a track, as a picture."""
 
     frame: Count = Field(description="Number of its frame within the file.")
@@ -54,7 +54,7 @@ class ShownFace(Part):
     )
 
 
-class Track(Part):
+class Track(StrictModel):
     """A person in one shot."""
 
     track: Count = Field(description="Its number within the file.")
@@ -74,7 +74,7 @@ class Track(Part):
     )
 
 
-class Band(Part):
+class Thresholds(StrictModel):
     """Between which scores the model is uncertain."""
 
     false_positive_rate: Probability = Field(
@@ -106,7 +106,7 @@ class Band(Part):
     real_below: Probability | None = Field(description="P(fake) at `real_below_logit`, for people.")
 
 
-class Ranks(Part):
+class PValues(StrictModel):
     """How the score ranks among validation clips: conformal p-values."""
 
     real: Probability = Field(
@@ -118,7 +118,7 @@ class Ranks(Part):
     )
 
 
-class Window(Part):
+class Window(StrictModel):
     """The most suspicious part of a track."""
 
     logit: float = Field(description="Mean of its faces.")
@@ -127,7 +127,7 @@ class Window(Part):
     )
 
 
-class Segment(Part):
+class Segment(StrictModel):
     """A part of a track that is manipulated."""
 
     track: Count = Field(description="Its number within the file.")
@@ -139,7 +139,7 @@ class Segment(Part):
     logit: float = Field(description="Mean of its faces.")
 
 
-class Familiarity(Part):
+class ClipFamiliarity(StrictModel):
     """How unlike the model's own data the file is."""
 
     p_value: Probability = Field(
@@ -152,7 +152,7 @@ class Familiarity(Part):
     )
 
 
-class AnsweringModel(Part):
+class AnsweringModel(StrictModel):
     """The model that an answer comes from."""
 
     name: str = Field(description="Its name on the model server.")
@@ -167,7 +167,7 @@ class AnsweringModel(Part):
     )
 
 
-class Answer(Part):
+class Answer(StrictModel):
     """The answer about one file."""
 
     name: str = Field(
@@ -206,7 +206,7 @@ class Answer(Part):
     faces: Count = Field(description="Faces that were judged.")
     left_out: dict[str, Count] = Field(description="Faces that were not judged, by reason.")
     tracks: list[Track] = Field(description="Those judged, the most suspicious first.")
-    p_values: Ranks | None = Field(
+    p_values: PValues | None = Field(
         description="Null without a score, and for a model that an earlier version exported."
     )
     window: Window | None = Field(
@@ -217,10 +217,10 @@ class Answer(Part):
         description="Parts that are manipulated, at the false positive rate, in order of track and "
         "time; null as `window`."
     )
-    familiarity: Familiarity | None = Field(
+    familiarity: ClipFamiliarity | None = Field(
         description="Null without a score, and for a model that does not say."
     )
-    thresholds: Band | None = Field(
+    thresholds: Thresholds | None = Field(
         description="Null for a model whose card holds no validation clips."
     )
     blended_fakes: bool = Field(

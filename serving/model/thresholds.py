@@ -24,7 +24,7 @@ from serving.model.rates import Rates, percent
 FAKE, REAL, UNCERTAIN = "fake", "real", "uncertain"
 _BLENDED = "fakes blended from val's real clips"
 # Said where a model has no thresholds.
-NO_BAND = (
+NO_THRESHOLDS = (
     "no verdict: the model's card holds no validation clips that a score could be ranked among, "
     "because an older version exported it; P(fake) alone says which files are more suspicious "
     "than others"
@@ -33,15 +33,15 @@ NO_BAND = (
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """The band of a model.
+    """The thresholds of a model, logits between which it is uncertain.
 
     Attributes:
       false_positive_rate: share of real clips that may be called fake.
       miss_rate: share of fake clips that may be called real; None for a card of an earlier version,
-        whose band begins where errors of both kinds balanced.
+        whose thresholds begin where errors of both kinds balanced.
       fake_above_logit: logits above are fake; None where none is.
       real_below_logit: logits below are real; None where none is.
-      real_clips: of val, from which the band follows.
+      real_clips: number of real clips of val, from which the thresholds follow.
       real_clusters: persons, or other clusters, of these; 0 for a card of an earlier version.
       fake_clips: as `real_clips`.
       fake_clusters: as `real_clusters`.
@@ -136,7 +136,7 @@ class Thresholds:
 
 
 def conformal_thresholds(clips: ConformalClips, rates: Rates) -> Thresholds:
-    """The band that follows from validation clips, see the module.
+    """The thresholds that follow from validation clips, see the module.
 
     Args:
       clips: of the model card.
@@ -163,14 +163,14 @@ def conformal_thresholds(clips: ConformalClips, rates: Rates) -> Thresholds:
 def earlier_thresholds(
     points: OperatingPoints | None, false_positive_rate: float
 ) -> Thresholds | None:
-    """The band of a card of an earlier version, from its operating points.
+    """The thresholds of a card of an earlier version, from its operating points.
 
     Args:
       points: of the model card.
       false_positive_rate: one that the card has a point for.
 
     Returns:
-      The band between equal errors and the rate, as the earlier version had it; None for a model
+      Thresholds at equal errors and at the rate, as the earlier version had it; None for a model
       without operating points, whose val had one class only, or whose points were stored as a
       probability of exactly 0 or 1: which logit that was is lost, and no comparison is right.
 

@@ -27,7 +27,7 @@ from serving.model.operating_points import OperatingPoints
 from serving.model.outputs import CropOutputs
 from serving.model.rates import Rates, percent
 from serving.model.thresholds import (
-    NO_BAND,
+    NO_THRESHOLDS,
     Thresholds,
     conformal_thresholds,
     earlier_thresholds,
@@ -227,7 +227,7 @@ class DecisionRule:
                 f"{NOT_A_VERDICT}; its scores show that the program works, and say nothing about "
                 "real videos"
             )
-        text = self.thresholds.text(self.blended_fakes) if self.thresholds else NO_BAND
+        text = self.thresholds.text(self.blended_fakes) if self.thresholds else NO_THRESHOLDS
         if self.familiarity is None:
             return text
         return (

@@ -7,13 +7,13 @@ from serving.model.thresholds import Thresholds
 RATES = {"false_positive_rate": 0.01, "miss_rate": 0.05}
 
 
-def band(fake_above: float | None = 2.0, real_below: float | None = 0.0) -> Thresholds:
+def make_thresholds(fake_above: float | None = 2.0, real_below: float | None = 0.0) -> Thresholds:
     """Thresholds at these logits, and the usual rates."""
     return Thresholds(0.01, 0.05, fake_above, real_below, 400, 300, 200, 100)
 
 
 def conformal(fake_above: float, real_below: float) -> dict:
-    """Section `conformal` of a card from which `band`'s logits follow at the usual rates."""
+    """Section `conformal` of a card from which `make_thresholds` follows at the usual rates."""
     return {
         "split": "val",
         "real": {"values": [fake_above] * 100, "cluster_sizes": [1] * 100},

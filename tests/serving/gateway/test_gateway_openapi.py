@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from serving_support.gateway import ROOT
 from serving_support.openapi import VERDICT, agree, faults, operations
 from serving_support.starter import PROVENANCE
-from serving_support.words import band, conformal
+from serving_support.words import conformal, make_thresholds
 
 from serving import clients
 from serving.gateway.answer import Error
@@ -205,7 +205,7 @@ def test_refused_requests_are_refused_before_their_bodies_are_read(app, status, 
     "rule",
     [
         DecisionRule(),
-        DecisionRule(band(), points=OperatingPoints()),
+        DecisionRule(make_thresholds(), points=OperatingPoints()),
         DecisionRule(clips=CLIPS, familiarity=FAMILIAR).at(),
         DecisionRule(clips=CLIPS, windows=WINDOWS).at(),
         DecisionRule(clips=CLIPS, made_data=True).at(0.001),
@@ -248,9 +248,9 @@ def test_classes_have_the_keys_of_what_they_describe():
         return {field.name for field in dataclasses.fields(kind)}
 
     assert set(classes.Track.model_fields) == {*names(TrackScore), "crop", "strip"}
-    assert set(classes.Band.model_fields) == names(Thresholds)
-    assert set(classes.Ranks.model_fields) == names(PValues)
-    assert set(classes.Familiarity.model_fields) == names(ClipFamiliarity)
+    assert set(classes.Thresholds.model_fields) == names(Thresholds)
+    assert set(classes.PValues.model_fields) == names(PValues)
+    assert set(classes.ClipFamiliarity.model_fields) == names(ClipFamiliarity)
     assert set(classes.Moment.model_fields) == names(timeline.Moment)
     assert set(classes.Segment.model_fields) == names(windows.Segment)
     assert set(classes.Window.model_fields) == names(windows.Window)

@@ -3,13 +3,13 @@
 import math
 
 import pytest
-from serving_support.words import band, conformal
+from serving_support.words import conformal, make_thresholds
 
 from serving.model.card import ModelCard
-from serving.model.thresholds import NO_BAND
+from serving.model.thresholds import NO_THRESHOLDS
 from serving.model.verdict import NOT_A_VERDICT, DecisionRule, Verdict
 
-BAND = band()
+THRESHOLDS = make_thresholds()
 CARD = {
     "version": 1,
     "input_size": 64,
@@ -48,10 +48,10 @@ def test_an_unfamiliar_rate_is_told_in_full():
 
 def test_without_thresholds_there_is_no_word():
     assert DecisionRule().verdict(3.0) == ""
-    assert DecisionRule().meaning() == NO_BAND
+    assert DecisionRule().meaning() == NO_THRESHOLDS
 
 
-@pytest.mark.parametrize("thresholds", [BAND, None])
+@pytest.mark.parametrize("thresholds", [THRESHOLDS, None])
 def test_made_data_gives_the_warning_in_place_of_every_word(thresholds):
     rule = DecisionRule(thresholds, made_data=True)
     assert {rule.verdict(logit) for logit in (-9.0, 1.0, 9.0)} == {NOT_A_VERDICT}
@@ -71,14 +71,16 @@ def test_a_card_of_the_demo_silences_the_words():
 
 def test_made_data_hides_no_broken_logit():
     with pytest.raises(ValueError, match="nan"):
-        DecisionRule(BAND, made_data=True).verdict(math.nan)
+        DecisionRule(THRESHOLDS, made_data=True).verdict(math.nan)
 
 
 def test_answers_hold_warning_and_meaning():
-    rule = DecisionRule(BAND, made_data=True)
+    rule = DecisionRule(THRESHOLDS, made_data=True)
     answer = Verdict("f", 0.9, verdict=rule.verdict(2.2), decision_rule=rule, logit=2.2).as_dict()
     assert answer["verdict"] == answer["warning"] == NOT_A_VERDICT
     assert answer["meaning"] == rule.meaning()
-    plain = Verdict("f", 0.9, verdict="fake", decision_rule=DecisionRule(BAND), logit=2.2).as_dict()
+    plain = Verdict(
+        "f", 0.9, verdict="fake", decision_rule=DecisionRule(THRESHOLDS), logit=2.2
+    ).as_dict()
     assert (plain["verdict"], plain["warning"]) == ("fake", "")
-    assert plain["meaning"] == BAND.text()
+    assert plain["meaning"] == THRESHOLDS.text()

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from serving_support.gateway import SETTINGS
 from serving_support.models import face_detector
-from serving_support.words import band, conformal
+from serving_support.words import conformal, make_thresholds
 
 from pipeline.cli import main
 from serving.model import card
@@ -137,7 +137,7 @@ def test_clips_beyond_the_precision_of_probabilities_are_told_apart(tmp_path, ca
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("thresholds", [None, band()])
+@pytest.mark.parametrize("thresholds", [None, make_thresholds()])
 def test_the_function_that_judges_refuses_for_every_caller(value, thresholds):
     from preprocessing.faces.face_cropper import Crop, FaceCounts
     from preprocessing.media.frame import Frame

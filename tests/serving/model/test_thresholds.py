@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from serving_support.words import band
+from serving_support.words import make_thresholds
 
 from preprocessing.support.errors import UsageError
 from serving.model.aggregation import probability
@@ -29,7 +29,7 @@ OLD_CARD = {
 
 
 def fitted(logits, labels, clusters=None, **rates):
-    """The band of clips, by default each of a person of its own."""
+    """The thresholds of clips, by default each of a person of its own."""
     clusters = np.arange(len(logits)) if clusters is None else clusters
     clips = conformal_clips(np.array(logits), np.array(labels), np.array(clusters))
     return conformal_thresholds(ConformalClips.from_dict(clips), Rates(**rates))
@@ -53,7 +53,7 @@ def test_each_class_is_ruled_out_at_its_own_rate():
 
 
 def test_words_change_just_beyond_the_thresholds():
-    found = band(2.0, -1.0)
+    found = make_thresholds(2.0, -1.0)
     assert found.verdict(math.nextafter(2.0, 3.0)) == "fake"
     assert {found.verdict(logit) for logit in (2.0, 0.0, -1.0)} == {"uncertain"}
     assert found.verdict(math.nextafter(-1.0, -2.0)) == "real"
@@ -62,7 +62,7 @@ def test_words_change_just_beyond_the_thresholds():
 @pytest.mark.parametrize("logit", [math.nan, math.inf, -math.inf, np.float32("nan")])
 def test_logits_that_are_not_finite_have_no_word(logit):
     with pytest.raises(ValueError, match="no verdict"):
-        band().verdict(logit)
+        make_thresholds().verdict(logit)
 
 
 def test_what_is_unlike_both_classes_is_uncertain():
@@ -95,7 +95,7 @@ def test_clips_of_one_person_are_one_witness():
 
 
 def test_the_text_says_rates_thresholds_and_clips():
-    assert band(0.4978, -0.0101).text() == (
+    assert make_thresholds(0.4978, -0.0101).text() == (
         "fake: above 0.622, where at most 1.0% of real clips are; real: below 0.497, where at most "
         "5.0% of fakes are; uncertain: else (for clips like those of validation: 400 real ones in "
         "300 and 200 fake ones in 100 clusters of persons)"
@@ -117,7 +117,7 @@ def test_small_rates_are_told_in_full():
 
 
 def test_blended_fakes_are_told_from_fakes():
-    text = band(0.4978, -0.0101).text(blended_fakes=True)
+    text = make_thresholds(0.4978, -0.0101).text(blended_fakes=True)
     assert "at most 5.0% of fakes blended from val's real clips are; uncertain" in text
     assert "400 real ones in 300 and 200 fakes blended from them in 100 clusters" in text
     few = fitted([1.0, 2.0], [1, 1]).text(blended_fakes=True)
@@ -133,7 +133,7 @@ def test_a_class_that_val_lacks_is_said():
 
 
 def test_saturated_thresholds_are_told_as_logits():
-    text = band(50.5, -41.0).text()
+    text = make_thresholds(50.5, -41.0).text()
     assert text.startswith("fake: above 1.000 (logit 50.5), where")
     assert "; real: below 0.000 (logit -41), where" in text
 

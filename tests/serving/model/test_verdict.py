@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from serving_support.words import CARD, band, conformal
+from serving_support.words import CARD, conformal, make_thresholds
 
 from preprocessing.faces.face_selection import FaceCounts
 from serving.model.aggregation import NonFiniteLogits
@@ -15,7 +15,7 @@ from serving.model.timeline import Moment, TrackScore
 from serving.model.verdict import DecisionRule, Verdict, judge
 from serving.model.windows import NO_WINDOWS, window_clips
 
-BAND = band()
+THRESHOLDS = make_thresholds()
 
 
 def crops(*tracks):
@@ -30,7 +30,7 @@ def crops(*tracks):
 
 
 def judged(tracks, logits):
-    asked, rule = [], DecisionRule(BAND)
+    asked, rule = [], DecisionRule(THRESHOLDS)
 
     def outputs_of(jpegs):
         asked.append(list(jpegs))
@@ -67,9 +67,9 @@ def test_without_crops_no_model_is_asked():
         raise AssertionError("there is nothing to score")
 
     counts = FaceCounts(frames=4)
-    verdict = judge("wall.png", [], counts, never, DecisionRule(BAND), "m")
+    verdict = judge("wall.png", [], counts, never, DecisionRule(THRESHOLDS), "m")
     assert verdict == Verdict(
-        "wall.png", None, counts=counts, reason="no face", decision_rule=DecisionRule(BAND)
+        "wall.png", None, counts=counts, reason="no face", decision_rule=DecisionRule(THRESHOLDS)
     )
     assert verdict.as_dict()["score"] is None
 
@@ -134,7 +134,7 @@ def test_the_answer_as_plain_values():
         note="rests on little",
         notes=["it is cut off"],
     )
-    rule = DecisionRule(BAND)
+    rule = DecisionRule(THRESHOLDS)
     verdict = Verdict(
         "clip.mp4", 0.75, (TrackScore(2, 0.75, 3),), counts, "", "uncertain", rule, 1.1
     )
@@ -171,7 +171,7 @@ def test_the_answer_as_plain_values():
             "real_below": 0.5,
         },
         "blended_fakes": False,
-        "meaning": BAND.text(),
+        "meaning": THRESHOLDS.text(),
         "segments_meaning": NO_WINDOWS,
     }
     assert Verdict("clip.mp4", None).as_dict()["thresholds"] is None
