@@ -32,25 +32,27 @@ class ScoringError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class ClientSettings:
-    """How a scorer asks.
+    """Request settings of a `Scorer`.
 
     Attributes:
       batch_size: crops a request; more are split.
       deadline: seconds for all requests of one call, retries included.
-      attempts: of each request. Only UNAVAILABLE is tried again: no server answered, or it stopped.
+      attempts: number of attempts of each request. Only UNAVAILABLE is tried again: no server
+        answered, or it stopped.
       first_wait: seconds before the second attempt; each wait is up to twice the one before.
-      longest_wait: bound of the waits.
-      max_message_bytes: of an answer; gRPC's own default is 4 MB.
+      longest_wait: seconds that a wait takes at most.
+      max_message_bytes: bytes of an answer at most; gRPC's own default is 4 MB.
       token: bearer token; empty sends none.
       tls_ca: path of a PEM file with the authority that signed the server's certificate; empty
         takes the system's authorities.
-      signature: of the model.
-      input_name: of the signature.
-      output_name: that holds logits.
-      score_name: that holds P(fake).
-      appearance_name: that holds what crops look like, where it is asked for.
-      explain_signature: of the model, that tells the logits of places of a crop.
-      cells_name: that holds these.
+      signature: name of the signature that gives scores.
+      input_name: name of its input, encoded crops; the same for `explain_signature`.
+      output_name: name of the output with the logits.
+      score_name: name of the output with P(fake).
+      appearance_name: name of the output with the distance to the training crops and the image
+        facts.
+      explain_signature: name of the signature that gives class activation maps.
+      cells_name: name of the class activation map's output.
     """
 
     batch_size: int = 16
@@ -72,7 +74,7 @@ class ClientSettings:
 
 @dataclasses.dataclass(frozen=True)
 class CropScores:
-    """What a model says of crops.
+    """Model outputs for crops.
 
     Attributes:
       scores: P(fake), float32 [crops].
@@ -89,9 +91,9 @@ class Scorer(abc.ABC):
     """Scores face crops with a served model. Threads may share one.
 
     Args:
-      model: its name on the server.
-      settings: how to ask.
-      version: a version number; None takes the latest.
+      model: name of the model on the server.
+      settings: request settings.
+      version: number of the version; None takes the latest.
     """
 
     def __init__(self, model: str, settings: ClientSettings, version: int | None = None):
@@ -113,7 +115,7 @@ class Scorer(abc.ABC):
           crops: JPEG or PNG files. Those with an EXIF orientation are turned upright.
           deadline: seconds for the whole call; None takes the settings'.
           version: a version number; None takes the scorer's.
-          appearance: ask for the output of this name, too, which not every model has.
+          appearance: whether `appearance_name` is asked for, too, which not every model has.
           check: called before each request; what it raises ends the call.
 
         Returns:
