@@ -17,6 +17,10 @@ class Calibration:
 
     With a temperature above 0 it may be applied to crops before `serving.model.aggregation` joins
     them, or to clips afterwards: it commutes with their means and maxima.
+
+    Attributes:
+      temperature: divisor, above 0.
+      offset: summand in raw logits, before the division.
     """
 
     temperature: float = 1.0
