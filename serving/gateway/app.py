@@ -1,6 +1,6 @@
 """The gateway's HTTP face: what its paths do; `serving.gateway.routes` says which there are.
 
-The event loop only moves bytes; files are looked at in worker threads. So health, metrics and
+The event loop only moves bytes; inference runs in worker threads. So health, metrics and
 refusals are answered at once, however long a video takes.
 """
 
@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 # A client that waited this long for a worker had better come again later.
 _LONGEST_WAIT = 30.0
-# For what workers still look at when the gateway ends.
+# For inference that still runs when the gateway ends.
 _STOP_SECONDS = 5.0
 
 
@@ -43,12 +43,12 @@ class GatewayOptions:
     """What the gateway allows.
 
     Attributes:
-      max_bytes: of a file.
-      workers: files that are looked at at once.
+      max_bytes: bytes of a file at most.
+      workers: number of worker processes, and so of files at once.
       waiting: further requests that may upload or wait; one more is refused.
       timeout: seconds for the upload, and again from there to the answer.
-      token: what `Authorization: Bearer` must hold; empty asks for none.
-      jobs: limits of these.
+      token: bearer token that requests must hold; empty asks for none.
+      jobs: limits of asynchronous jobs.
     """
 
     max_bytes: int
@@ -63,12 +63,12 @@ class Gateway:
     """The ASGI application.
 
     Args:
-      options: limits.
-      examiner: looks at files.
-      metrics: what the metrics page shows.
+      options: limits and token.
+      examiner: runs inference on files.
+      metrics: metrics that the metrics page shows.
 
     Attributes:
-      jobs: that clients come back for.
+      jobs: asynchronous jobs.
       cut_off: whether a request got no answer because the drain took too long.
     """
 
@@ -153,11 +153,11 @@ class Gateway:
         return json.dumps({"status": "ready", "version": version.number}).encode()
 
     async def verdict(self, scope: MutableMapping[str, Any], receive: Any) -> bytes:
-        """Takes the file of a request in, looks at it, and counts what the request ended with.
+        """Receives the file of a request, runs inference on it, and counts how the request ended.
 
         Args:
-          scope: of ASGI.
-          receive: of ASGI; nothing of the body was read.
+          scope: ASGI scope.
+          receive: ASGI receive callable; nothing of the body was read.
 
         Returns:
           The answer in JSON.
@@ -276,7 +276,7 @@ class Gateway:
         return self._turns
 
     def _begun(self, job: Job) -> futures.Future[dict[str, Any]]:
-        """Begins to look at a file whose turn it is; the turn ends with the thread."""
+        """Starts inference on a file whose turn it is; the turn ends with the thread."""
         loop = asyncio.get_running_loop()
         with self._lock:
             self._running.add(job)

@@ -149,7 +149,7 @@ class CropWorker:
         policy: str = ANSWER,
         on_progress: ProgressCallback = lambda _, __: None,
     ) -> DetectedFaces:
-        """Looks at one file.
+        """Detects the faces of one file.
 
         Args:
           path: the file.
@@ -158,7 +158,7 @@ class CropWorker:
           check: called now and then; what it raises ends the work, with the process if need be.
           thumbnails: which faces thumbnails are wanted of.
           policy: which faces are kept, see `preprocessing.faces.face_selection`.
-          on_progress: called now and then with the number of frames that were looked at, and 0.
+          on_progress: called now and then with the number of frames that were searched, and 0.
 
         Raises:
           Refused: the file is unreadable or beyond a limit, or looking at it ended the process.
@@ -191,7 +191,7 @@ class CropWorker:
           path: the file.
           folder: that it is written to.
           faces: that were judged, with the keys `frame`, `track`, `box` and `score`.
-          frames: that were looked at.
+          frames: number of frames that were sampled.
           heading: above the frames.
           seconds: see `find`.
           check: see `find`.

@@ -38,20 +38,20 @@ _START_SECONDS = 300.0
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One file to look at.
+    """One uploaded file to run inference on.
 
     Attributes:
       path: the file.
-      name: what the client calls it.
-      end: `time.monotonic` after which nobody waits for the answer.
+      name: name that the client gives it.
+      end: deadline, a `time.monotonic` reading; nobody waits for the answer afterwards.
       with_crops: whether the answer shows a crop of each track.
       explain: whether the answer shows faces with heat maps.
       all_faces: whether every face that is found is judged.
-      false_positive_rate: of this answer; None for the gateway's.
-      miss_rate: of this answer; None for the gateway's.
+      false_positive_rate: rate for this answer; None for the gateway's.
+      miss_rate: rate for this answer; None for the gateway's.
       overlay: folder that the file is written to with its faces marked; None for none.
-      on_progress: see `CropWorker.find` and `CropWorker.annotate`.
-      abandoned: set when nobody waits any more.
+      on_progress: callback, see `CropWorker.find` and `CropWorker.annotate`.
+      abandoned: event that is set when nobody waits any more.
     """
 
     path: Path
@@ -80,18 +80,18 @@ class Job:
 
 
 class Examiner:
-    """Looks at files, as many at once as it has workers.
+    """Runs inference on uploads, one per worker process at a time.
 
-    Each worker is a process, see `serving.gateway.crop_worker`.
+    For the workers see `serving.gateway.crop_worker`.
 
     Args:
       options: model and server.
-      workers: files looked at once.
-      metrics: where times are counted.
-      limits: of the files.
+      workers: number of worker processes, and so of files at once.
+      metrics: metrics in which times are counted.
+      limits: limits per uploaded file.
 
     Attributes:
-      versions: of the model.
+      versions: versions of the model that the server has.
     """
 
     def __init__(
@@ -105,15 +105,15 @@ class Examiner:
         self._metrics = metrics
         self._limits = limits or FileLimits()
         self.versions = Versions(options)
-        self._count = workers
+        self._worker_count = workers
         self._workers: queue.SimpleQueue[CropWorker] = queue.SimpleQueue()
-        self._all: set[CropWorker] = set()
+        self._started_workers: set[CropWorker] = set()
         self._closed = False
         self._lock = threading.Lock()
 
     def start(self, settings: CropSettings) -> None:
         """Starts the workers, and does not wait for them."""
-        for _ in range(self._count):
+        for _ in range(self._worker_count):
             self._workers.put(self._new_worker(settings))
 
     def wait(self) -> None:
@@ -128,14 +128,14 @@ class Examiner:
             if time.monotonic() > end:
                 raise RuntimeError(f"a worker was not ready in {_START_SECONDS:g} s")
 
-        for worker in list(self._all):
+        for worker in list(self._started_workers):
             worker.wait(check)
 
     def examine(self, job: Job) -> dict[str, Any]:
-        """Looks at one file; at most `workers` calls may run at once.
+        """Runs inference on one file; at most `workers` calls may run at once.
 
         Returns:
-          The answer, as README.md shows it; tracks come with the most suspicious first.
+          The answer, see `serving.model.answer.Answer`; tracks come with the most suspicious first.
 
         Raises:
           Refused: the file is unreadable or beyond a limit, the model server gave no scores, or
@@ -159,15 +159,15 @@ class Examiner:
         """Ends the workers, and the connection to the model server."""
         with self._lock:
             self._closed = True
-            for worker in self._all:
+            for worker in self._started_workers:
                 worker.kill()
-            self._all.clear()
+            self._started_workers.clear()
         self.versions.close()
 
     def _new_worker(self, settings: CropSettings) -> CropWorker:
         with self._lock:
             worker = CropWorker(settings, self._limits)
-            self._all.add(worker)
+            self._started_workers.add(worker)
         return worker
 
     def _usable(self, worker: CropWorker) -> CropWorker:
@@ -178,7 +178,7 @@ class Examiner:
         worker.kill()
         self._metrics.replaced.inc()
         with self._lock:
-            self._all.discard(worker)
+            self._started_workers.discard(worker)
         return self._new_worker(worker.settings)
 
     def _examine(self, job: Job, worker: CropWorker, scorer: clients.Scorer) -> dict[str, Any]:

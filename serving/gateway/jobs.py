@@ -1,8 +1,8 @@
-"""Files that are looked at while the client does other things: queue, results, and their end.
+"""Asynchronous jobs: queue, results and expiry.
 
-A job has a folder of its own, in which its file is until it was looked at, and its film until the
-job is dropped, by the client or some time after it ended, or newer films take its room. Jobs do
-not outlive the gateway, whose folder goes with it (see `serving.gateway.spool`).
+A job has a folder of its own, in which its file is until inference has run on it, and its film
+until the job is dropped, by the client or some time after it ended, or newer films take its room.
+Jobs do not outlive the gateway, whose folder goes with it (see `serving.gateway.spool`).
 
 All but the work itself happens on the event loop.
 """
@@ -37,7 +37,7 @@ class StoredJob:
     """One job.
 
     Args:
-      folder: of its own; holds the file.
+      folder: folder of the job alone; holds the file.
       job: what is to be done; its time begins when it runs.
       wants_film: whether the film with its faces marked is wanted.
 
@@ -45,9 +45,9 @@ class StoredJob:
       name: unguessable; its path ends with it.
       state: WAITING, RUNNING, DONE or FAILED.
       progress: frames that are done, and how many there are, 0 where that is not known.
-      answer: what it came to; None where it did not.
-      failure: why it did not.
-      ended: `time.monotonic` of its end.
+      answer: result of the job; None where there is none.
+      failure: reason why there is none; None where there is one.
+      ended: `time.monotonic` reading at its end.
     """
 
     def __init__(self, folder: Path, job: Job, wants_film: bool):
@@ -104,10 +104,10 @@ class Jobs:
     """The jobs of a gateway.
 
     Args:
-      folder: that their folders are made in.
-      limits: of them.
-      examined: looks at a file when its turn has come.
-      metrics: where they are counted.
+      folder: folder in which the jobs' folders are made.
+      limits: limits of the jobs.
+      examined: runs inference on a file when its turn has come.
+      metrics: metrics in which jobs are counted.
     """
 
     def __init__(
@@ -122,30 +122,30 @@ class Jobs:
         self._examined = examined
         self._metrics = metrics
         self._jobs: dict[str, StoredJob] = {}
-        self._coming = 0
+        self._uploading = 0
         self._turns: asyncio.Semaphore | None = None
 
     @contextlib.contextmanager
     def admission(self) -> Iterator[None]:
-        """Keeps a place in the queue for a job whose file comes.
+        """Keeps a place in the queue for a job whose file is being uploaded.
 
         Raises:
           Refused: there is none.
         """
         unfinished = [job for job in self._jobs.values() if job.state in (WAITING, RUNNING)]
-        if len(unfinished) + self._coming >= self.limits.unfinished:
+        if len(unfinished) + self._uploading >= self.limits.unfinished:
             raise unavailable(f"{self.limits.unfinished} jobs wait or run already", "busy")
-        self._coming += 1
+        self._uploading += 1
         try:
             yield
         finally:
-            self._coming -= 1
+            self._uploading -= 1
 
     def add(self, file: Path, job: Job, wants_film: bool) -> StoredJob:
-        """Takes a file over, and has it looked at.
+        """Takes a file over, and has inference run on it.
 
         Args:
-          file: moved into the job's folder.
+          file: path of the file, which is moved into the job's folder.
           job: what is to be done with it; path, time and overlay are set when it runs.
           wants_film: whether the film with its faces marked is wanted.
         """

@@ -200,7 +200,7 @@ class Answer(StrictModel):
         description="What else should be known of the file, as that it is cut off, or that frames "
         "could not be decoded."
     )
-    frames: Count = Field(description="Frames that were looked at.")
+    frames: Count = Field(description="Number of frames that were sampled.")
     shots: Count = Field(description="Shots that these frames show.")
     faces_found: Count = Field(description="Faces that were found in them.")
     faces: Count = Field(description="Faces that were judged.")
