@@ -39,7 +39,7 @@ def beam_args(texts: Iterable[str], node: str, workers: int = 1) -> list[str]:
 
     Args:
       texts: the configuration's `beam`.
-      node: its name, one of NODES.
+      node: name of the node, one of NODES.
       workers: worker processes of the local runner, where there is no other.
 
     Returns:

@@ -35,8 +35,8 @@ def make_runner(image: str, **parameters: Any) -> Any:
     """TFX's compiler, set to the project's entry point.
 
     Args:
-      image: that tasks run in.
-      **parameters: of `KubeflowV2DagRunner`.
+      image: image that tasks run in.
+      **parameters: parameters of `KubeflowV2DagRunner`.
 
     Raises:
       UsageError: kfp is not installed.
@@ -87,8 +87,8 @@ def compile_job(config: Config, inputs: Inputs, image: str) -> dict[str, Any]:
 
     Args:
       config: the run's configuration.
-      inputs: what `pipeline.inputs.prepare` made of it.
-      image: that tasks run in.
+      inputs: inputs that `pipeline.inputs.prepare` made of it.
+      image: image that tasks run in.
 
     Returns:
       A `PipelineJob` as JSON values.
@@ -145,11 +145,11 @@ def compile_file(
     """Checks the configuration, indexes the data, compiles, and writes the file.
 
     Args:
-      target: what it is compiled for.
+      target: platform that it is compiled for.
       config: the run's configuration; `data` and `output` lie on the volume, or in buckets.
-      image: that tasks run in.
-      path: of the file: .yaml for Kubeflow, .json for Vertex AI.
-      say: told warnings and the dataset's table.
+      image: image that tasks run in.
+      path: path of the file: .yaml for Kubeflow, .json for Vertex AI.
+      say: function that is told warnings and the dataset's table.
 
     Returns:
       The `PipelineJob` as JSON values.
@@ -226,8 +226,8 @@ def platform_document(job: dict[str, Any], kubeflow: KubeflowConfig) -> dict[str
     The fields are those of `KubernetesExecutorConfig` that Kubeflow 2.0 knows already.
 
     Args:
-      job: of `compile_job`.
-      kubeflow: the section of the configuration.
+      job: result of `compile_job`.
+      kubeflow: section `kubeflow` of the configuration.
     """
     executors = {}
     for name, component in job["pipelineSpec"]["components"].items():
@@ -252,9 +252,9 @@ def write(path: Path, job: dict[str, Any], kubeflow: KubeflowConfig, platform: b
     """Writes a package where the file's name ends in .yaml, else a job for Vertex AI (JSON).
 
     Args:
-      path: of the file.
-      job: of `compile_job`.
-      kubeflow: the section of the configuration.
+      path: path of the file.
+      job: result of `compile_job`.
+      kubeflow: section `kubeflow` of the configuration.
       platform: False leaves out the platform document of a package, which Vertex AI cannot read.
     """
     if path.suffix == ".yaml":

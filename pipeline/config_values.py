@@ -61,9 +61,9 @@ def override(section: type[Section], values: Any, text: str, where: str) -> None
 
     Args:
       section: class of the configuration.
-      values: its plain values, which are changed.
+      values: plain values, which are changed.
       text: `key=value` or `section.key=value`; the value is YAML.
-      where: what the values were read from, for messages.
+      where: source of the values, for messages.
 
     Raises:
       UsageError: a text of another form, or a key that does not exist (the nearest known one is

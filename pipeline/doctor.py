@@ -62,8 +62,8 @@ class Finding:
 
     Attributes:
       state: "ok", "missing" (something optional) or "broken" (a run cannot work).
-      name: what was looked at.
-      detail: what was found, what it is needed for, what to do.
+      name: name of what was checked.
+      detail: sentence with what was found, what it is needed for, and what to do.
     """
 
     state: str

@@ -27,7 +27,7 @@ class Sample:
     """Clips of a table, or of a model card.
 
     Attributes:
-      name: of it, for messages.
+      name: name of the sample, for messages.
       values: quantity -> float [clips with a score], finite.
       unscored: share of the rows without a score; None for a model card.
     """
@@ -136,9 +136,9 @@ def comparison_table(reference: Sample, current: Sample, rows: Sequence[Drift]) 
     """The rows, the size of the samples, and what one of them lacks.
 
     Args:
-      reference: what was compared with.
-      current: what was compared.
-      rows: of `drift`.
+      reference: sample that was compared with.
+      current: sample that was compared.
+      rows: rows of `drift`.
     """
     cells = [("", "measure", "value", "95% interval", "limit", ""), *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -40,14 +40,14 @@ class Inputs:
 
     Attributes:
       manifest: path of the manifest file.
-      manifest_digest: its digest.
+      manifest_digest: digest of the manifest.
       root: folder that the clips' paths start from.
       schema: path of the schema file; its name holds its digest, because ImportSchemaGen's cache
         key knows the path only.
       failures: file of the clips that failed in the last run of this configuration, see
         `preprocessing.extraction.failures.Failures`.
-      attempt: of FaceExtractor, see there.
-      provenance: what a model that is trained on them comes from, as plain values of
+      attempt: number of the attempt, see there.
+      provenance: provenance of a model that is trained on them, as plain values of
         `serving.model.provenance.Provenance`; None leaves it out of the model's card.
     """
 
@@ -76,7 +76,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
 
     Args:
       config: the run's configuration; `output` must be set.
-      say: told warnings and the dataset's table, one text each.
+      say: function that is told warnings and the dataset's table, one text each.
 
     Raises:
       UsageError: the output cannot be written, or the data cannot be trained on.
@@ -274,7 +274,7 @@ def make_output(output: str, option: str = "--output") -> Path:
 
     Args:
       output: the folder.
-      option: of the command line, that names it.
+      option: option of the command line that names it.
 
     Raises:
       UsageError: it cannot.

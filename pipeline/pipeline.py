@@ -99,7 +99,7 @@ def create_pipeline(
 
     Args:
       config: the run's configuration.
-      inputs: what `pipeline.inputs.prepare` made of it.
+      inputs: inputs that `pipeline.inputs.prepare` made of it.
       kubeflow: True leaves out what Kubeflow Pipelines does not run: resolver nodes (BlessedModel
         finds the baseline instead) and the local metadata store.
 

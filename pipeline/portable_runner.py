@@ -42,9 +42,9 @@ def share_coders_of_flattens(components: beam_runner_api_pb2.Components) -> None
     so on until the stack is full.
 
     Args:
-      components: of an optimised pipeline. Each element can be encoded by either coder, since the
-        collection that is made holds them all. What is grouped by its keys keeps its coder, which
-        must be one of pairs.
+      components: components of an optimised pipeline. Each element can be encoded by either coder,
+        since the collection that is made holds them all. What is grouped by its keys keeps its
+        coder, which must be one of pairs.
     """
     flattens = [
         transform
@@ -74,8 +74,8 @@ def prefix_lengths(coders: MutableMapping[str, beam_runner_api_pb2.Coder]) -> No
     `unknown coder urn key`. A coder that has its length is left as it is by all.
 
     Args:
-      coders: of an optimised pipeline, by name. A coder that is not among Beam's standard ones gets
-        another name, and its own is that of the one with the length.
+      coders: name -> coder of an optimised pipeline. A coder that is not among Beam's standard ones
+        gets another name, and its own is that of the one with the length.
     """
     standard = {coder.urn for coder in vars(common_urns.coders).values() if hasattr(coder, "urn")}
     named = {

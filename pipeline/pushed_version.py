@@ -12,7 +12,7 @@ def next_step(version: Path) -> str:
     """What a person may do with a pushed version: a command as they would type it here.
 
     Args:
-      version: its folder.
+      version: folder of the version.
     """
     base = version.resolve().parent
     shown = base.relative_to(Path.cwd()) if base.is_relative_to(Path.cwd()) else base

@@ -36,9 +36,9 @@ class RunSummary:
       clips: overall metrics of the test split's clips, by name.
       gate: one row a bound, see `components.evaluation.bounds.Row`.
       blessed: whether both gates, on frames and on clips, blessed the model.
-      serving_check: what ServingCheck found, see components/evaluation/serving_result.py.
-      refused_by: who kept the model from being pushed (`gate`, `InfraValidator`, `serving check`),
-        with the reasons; empty when nobody did.
+      serving_check: findings of ServingCheck, see components/evaluation/serving_result.py.
+      refused_by: nodes that kept the model from being pushed (`gate`, `InfraValidator`, `serving
+        check`), with the reasons; empty when nobody did.
       model: folder of the trained model.
       pushed: folder of the pushed version, by this run or by an earlier one whose Pusher it
         reuses; empty when nothing was pushed.

@@ -26,7 +26,7 @@ def write_lines(target: Path, verdicts: Iterable[Verdict], about: dict[str, Any]
 
     Args:
       target: the file.
-      verdicts: of the clips.
+      verdicts: verdicts on the clips.
       about: the model, see `ModelCard.about`.
     """
     with replacing(target) as file:
@@ -45,7 +45,7 @@ def verdicts_of(
 
     Args:
       rows: report rows of the clips.
-      problems: what else was met; each has its reason.
+      problems: other files that were met, each with its reason.
       crops: table of their crops, see `components.evaluation.scores.CROP_COLUMNS`.
       rule: decision rule of the model.
       broken: reason of clips with NaN or infinite logits.

@@ -24,15 +24,15 @@ class Request:
     Attributes:
       model: folder of a model.
       data: folder of the clips.
-      output: where to write; a folder for `evaluate`, a .parquet file for `score`.
-      precropped: the files are face crops already.
-      official_test: only the clips of the dataset's own test list.
-      workers: Beam worker processes.
-      all_faces: judge every face that is found, bystanders and short tracks as well.
+      output: path of what is written; a folder for `evaluate`, a .parquet file for `score`.
+      precropped: whether the files are face crops already.
+      official_test: whether only the clips of the dataset's own test list are scored.
+      workers: number of Beam worker processes.
+      all_faces: whether every face that is found is judged, bystanders and short tracks as well.
       false_positive_rate: share of real clips that may be called fake; None for the model's.
       miss_rate: share of fake clips that may be called real; None for the model's.
-      part: which part of the clips to score; None for all.
-      beam: where extraction and scoring run, as the configuration's `beam`; empty for here.
+      part: part of the clips to score; None for all.
+      beam: Beam options of extraction and scoring, as the configuration's `beam`; empty for here.
     """
 
     model: str
@@ -59,7 +59,7 @@ def scored_clips(
 
     Args:
       request: model, options, and the data's name for messages.
-      clips: with hashes.
+      clips: clips with hashes.
       root: folder that their paths start from.
       work: folder of finished clips.
       labelled: whether the clips have labels: then records of their faces are written as well, and
@@ -113,8 +113,8 @@ def logits_error(model: str, clips: Sequence[str]) -> str:
     """What is said of a model that gave NaN or infinite logits.
 
     Args:
-      model: its folder.
-      clips: that it gave them for, at least one.
+      model: folder of the model.
+      clips: ids of the clips that it gave them for, at least one.
     """
     return (
         f"error: the model {model} gave NaN or infinite logits for {len(clips)} clips, the first "

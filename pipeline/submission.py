@@ -24,10 +24,10 @@ class KubeflowPlace:
     """A Kubeflow Pipelines API.
 
     Attributes:
-      host: its URL, as in https://kubeflow.example/pipeline.
-      namespace: of the run; the volume is looked for there.
-      experiment: that the run belongs to.
-      token: sent as a bearer token; empty sends none.
+      host: URL of the API, as in https://kubeflow.example/pipeline.
+      namespace: namespace of the run and of the volume.
+      experiment: name of the experiment that the run belongs to.
+      token: bearer token; empty sends none.
     """
 
     host: str
@@ -41,9 +41,9 @@ class VertexPlace:
     """A project of Google Cloud.
 
     Attributes:
-      project: its id.
-      region: as in europe-west4.
-      service_account: that tasks run as; empty takes the project's default.
+      project: id of the project.
+      region: name of the region, as in europe-west4.
+      service_account: account that tasks run as; empty takes the project's default.
       network: full name of the VPC that tasks are peered with; empty for none.
     """
 
@@ -88,7 +88,7 @@ def check_volume(volume: str, namespace: str) -> str:
 
     Args:
       volume: name of the PersistentVolumeClaim.
-      namespace: that it has to be in.
+      namespace: namespace that the volume has to be in.
 
     Returns:
       What is known now, one sentence.
@@ -121,9 +121,9 @@ def submit_kubeflow(package: Path, config: Config, place: KubeflowPlace, cache: 
     """Starts a run of a package.
 
     Args:
-      package: of `pipeline.compilation.compile_file`.
+      package: file of `pipeline.compilation.compile_file`.
       config: the run's configuration.
-      place: where.
+      place: API of Kubeflow Pipelines.
       cache: False runs every task, whatever was run before.
 
     Returns:
@@ -157,10 +157,10 @@ def make_vertex_job(file: Path, job: dict[str, Any], place: VertexPlace, cache: 
     """The job as Vertex AI's client has it; nothing is sent.
 
     Args:
-      file: of `pipeline.compilation.compile_file`.
-      job: what it holds.
-      place: where it is to run.
-      cache: as of `submit_kubeflow`.
+      file: file of `pipeline.compilation.compile_file`.
+      job: content of the file.
+      place: project that the job is to run in.
+      cache: whether tasks may be cached, as of `submit_kubeflow`.
 
     Raises:
       google.auth.exceptions.GoogleAuthError: there are no credentials.
@@ -183,10 +183,10 @@ def submit_vertex(file: Path, job: dict[str, Any], place: VertexPlace, cache: bo
     """Starts a job.
 
     Args:
-      file: of `pipeline.compilation.compile_file`.
-      job: what it holds.
-      place: where it is to run.
-      cache: as of `submit_kubeflow`.
+      file: file of `pipeline.compilation.compile_file`.
+      job: content of the file.
+      place: project that the job is to run in.
+      cache: whether tasks may be cached, as of `submit_kubeflow`.
 
     Returns:
       The job's full name.

@@ -52,10 +52,10 @@ class _Child:
     """One of the two processes, which ends with this one, however that ends.
 
     Args:
-      name: for people, and the key of its ready line.
-      module: that is run.
-      arguments: of it.
-      key: of its ready line.
+      name: name for people.
+      module: module that is run.
+      arguments: command-line arguments of the module.
+      key: key of its ready line.
     """
 
     def __init__(self, name: str, module: str, key: str, arguments: Sequence[str]):
@@ -122,9 +122,9 @@ def serve_here(model_base: str | None, host: str, port: int, grpc_port: int, res
     Args:
       model_base: folder of versions; None for the starter.
       host: address of the gateway; the server is on the loopback device.
-      port: of the gateway; 0 takes a free one.
-      grpc_port: of the server, likewise.
-      rest_port: of the server, likewise.
+      port: port of the gateway; 0 takes a free one.
+      grpc_port: gRPC port of the server, likewise.
+      rest_port: REST port of the server, likewise.
 
     Returns:
       The exit status: ENDED by a signal, FAILED where a process died, or WRONG_USAGE.

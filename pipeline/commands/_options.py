@@ -94,7 +94,7 @@ def configuration(
       data: folder of the dataset, instead of the preset's.
       output: folder of what is written, instead of the preset's.
       list_file: list of the clips, instead of the preset's.
-      beam: where Beam runs, instead of the preset's.
+      beam: options of Beam's runner, instead of the preset's.
 
     Raises:
       UsageError: see `pipeline.config.load_config`.

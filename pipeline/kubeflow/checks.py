@@ -25,8 +25,8 @@ def check_image(image: str, target: Target) -> None:
     """Refuses an image that the machines of a cluster cannot pull, or that may change.
 
     Args:
-      image: its full name.
-      target: where it is to run.
+      image: full name of the image.
+      target: platform that it is to run on.
 
     Raises:
       UsageError: it is no name of an image, has no registry (on Vertex AI: none of Google's), or

@@ -34,7 +34,7 @@ class Task:
     Args:
       invocation: the `ExecutorInput`.
       inputs_spec: the `ComponentInputsSpec`, which declares the types of the input artifacts.
-      buckets: where the launcher keeps the artifacts of object stores.
+      buckets: local folders in which the launcher keeps the artifacts of object stores.
 
     Raises:
       UsageError: a runtime parameter is refused.
@@ -181,7 +181,7 @@ def _complete(folder: Path, empty: str) -> None:
     """Makes the folders that an object store did not keep.
 
     Args:
-      folder: of an input artifact.
+      folder: folder of an input artifact.
       empty: JSON list of the paths, relative to it, of its empty folders.
     """
     for path in (folder, *(folder / name for name in json.loads(empty))):

@@ -28,7 +28,7 @@ class Item:
     """One file to answer for.
 
     Attributes:
-      name: as answers call it: the path as it was given, or found.
+      name: name in answers: the path as it was given, or found.
       media: the file, or the pictures of one clip; None where there is no file.
       reason: why there is none; empty where there is one.
       counts: whether the command's exit status tells that it has no score; documents beside the
@@ -51,7 +51,7 @@ def items_of(names: Sequence[str], read: Callable[[], bytes]) -> list[Item]:
 
     Args:
       names: the arguments of the command.
-      read: gives the bytes of standard input.
+      read: function that gives the bytes of standard input.
 
     Returns:
       At least one item; what is no file has its reason.

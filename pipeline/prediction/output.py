@@ -28,7 +28,7 @@ class Output(abc.ABC):
     """Prints answers on standard output, each as soon as it is there.
 
     Args:
-      rule: what the verdicts follow from.
+      rule: rule of the verdicts.
       about: the model, see `ModelCard.about`.
     """
 

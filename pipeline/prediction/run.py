@@ -32,10 +32,10 @@ def predict_items(
     """Prints an answer for each item; what has none is answered with the reason.
 
     Args:
-      predictor: that judges files.
-      items: to be answered for.
-      output: prints the answers.
-      saver: writes what they rest on; None for nothing.
+      predictor: predictor that judges files.
+      items: items to be answered for.
+      output: printer of the answers.
+      saver: writer of what they rest on; None for nothing.
 
     Returns:
       The exit status: ANSWERED when every item has a score, INCOMPLETE when one has none (items

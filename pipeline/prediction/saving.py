@@ -30,10 +30,10 @@ class Saver:
 
     Args:
       folder: existing folder.
-      predictor: that answers.
+      predictor: predictor that answers.
 
     Attributes:
-      without_heat_maps: whether there were faces of which the model tells no heat map.
+      without_heat_maps: whether there were faces of which the model gives no heat map.
     """
 
     def __init__(self, folder: Path, predictor: FilePredictor):
@@ -54,8 +54,8 @@ class Saver:
 
         Args:
           item: the file.
-          verdict: on it.
-          crops: that it was judged by; empty where it was not.
+          verdict: verdict on the file.
+          crops: crops that it was judged by; empty where it was not.
         """
         folder = self._folder / self._name(item)
         (folder / "crops").mkdir(parents=True, exist_ok=True)

@@ -116,7 +116,7 @@ class Scorer(abc.ABC):
           deadline: seconds for the whole call; None takes the settings'.
           version: a version number; None takes the scorer's.
           appearance: whether `appearance_name` is asked for, too, which not every model has.
-          check: called before each request; what it raises ends the call.
+          check: function that is called before each request; what it raises ends the call.
 
         Returns:
           Scores in the order of the crops; empty arrays for no crops.

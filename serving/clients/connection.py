@@ -32,8 +32,8 @@ def connect(
 
     Args:
       url: `grpc://host:port`, `grpcs://host:port`, `http://host:port` or `https://host:port`.
-      model: its name on the server.
-      settings: how to ask.
+      model: name of the model on the server.
+      settings: request settings.
       version: a version number; None takes the latest.
 
     Returns:

@@ -56,7 +56,7 @@ class DeadlineTransport(httpx.HTTPTransport):
     A request names its `Exchange` in `extensions["exchange"]`. Threads may share a transport.
 
     Args:
-      tls: how to speak TLS; needed for https only.
+      tls: TLS context; needed for https only.
     """
 
     def __init__(self, tls: ssl.SSLContext | None):

@@ -19,7 +19,7 @@ class Ready(StrictModel):
     """The model server answers, and a version that it serves can be used."""
 
     status: Literal["ready"]
-    version: Count = Field(description="Of the model, that would answer.")
+    version: Count = Field(description="Version of the model that would answer.")
 
 
 class Error(StrictModel):
@@ -38,17 +38,17 @@ class Progress(StrictModel):
 class JobStatus(StrictModel):
     """A job, and what it came to."""
 
-    id: str = Field(description="Its path ends with it; nobody can guess it.")
-    name: str = Field(description="As in `Answer`.")
+    id: str = Field(description="Unguessable id, with which its path ends.")
+    name: str = Field(description="Name of the file, as in `Answer`.")
     state: Literal["waiting", "running", "done", "failed"] = Field(
         description="`done` with an `answer`, `failed` with an `error`."
     )
-    progress: Progress | None = Field(description="Of a running job; else null.")
-    answer: Answer | None = Field(description="As of `/v1/verdict`; null until it is done.")
+    progress: Progress | None = Field(description="Progress of a running job; else null.")
+    answer: Answer | None = Field(description="Answer, as of `/v1/verdict`; null until it is done.")
     error: str = Field(description="Why there is no answer, for people; empty until it failed.")
     status: int | None = Field(
-        description="That `/v1/verdict` would have answered such a failure with; null until it "
-        "failed."
+        description="HTTP status with which `/v1/verdict` would have answered such a failure; null "
+        "until it failed."
     )
     overlay: str = Field(
         description="Path of the film with its faces marked; empty until it is there, and where "

@@ -64,7 +64,7 @@ class Gateway:
 
     Args:
       options: limits and token.
-      examiner: runs inference on files.
+      examiner: examiner that runs inference on files.
       metrics: metrics that the metrics page shows.
 
     Attributes:
@@ -182,8 +182,8 @@ class Gateway:
         """Takes the file of a request in as a job.
 
         Args:
-          scope: of ASGI.
-          receive: of ASGI; nothing of the body was read.
+          scope: ASGI scope.
+          receive: ASGI receive callable; nothing of the body was read.
 
         Raises:
           Refused: there is no room for it, or the request cannot be read.

@@ -37,13 +37,13 @@ class Body:
     """Takes a request's body apart and writes the file that is in it.
 
     Args:
-      headers: of the request.
-      file: where the file is written.
+      headers: headers of the request.
+      file: binary file that is written to.
       limit: bytes of the file, after decompression.
 
     Attributes:
       size: bytes of the file so far.
-      name: that a form gives the file; empty without one.
+      name: name that a form gives the file; empty without one.
 
     Raises:
       Refused: 415, the headers tell of a kind of body that holds no file.
@@ -116,11 +116,11 @@ class _Form:
     """multipart/form-data (RFC 7578), of which the first file is taken.
 
     Args:
-      boundary: between the parts.
-      write: takes the file's bytes.
+      boundary: boundary between the parts.
+      write: function that takes the file's bytes.
 
     Attributes:
-      name: of the file.
+      name: name of the file.
       found: whether a file began.
       complete: whether it also ended.
     """
@@ -181,7 +181,7 @@ def guess(head: bytes) -> str:
     """What a body is that is no picture or video, and whose headers did not say so.
 
     Args:
-      head: its first bytes.
+      head: first bytes of the file.
 
     Returns:
       A sentence with the remedy; empty when the bytes are none of the usual mistakes.

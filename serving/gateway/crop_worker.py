@@ -55,7 +55,7 @@ class DetectedFaces:
 
     Attributes:
       crops: crops of the faces.
-      counts: what `FaceCropper.crops` counted.
+      counts: counts of `FaceCropper.crops`.
       thumbnails: number of a crop -> its thumbnail, a small JPEG; of the crops that were asked for.
     """
 
@@ -68,11 +68,11 @@ class CropWorker:
     """One process. It is started at once, and awaited when it is first used.
 
     Args:
-      settings: of the crops, so that the process can get ready.
-      limits: of the files.
+      settings: crop settings, so that the process can get ready.
+      limits: limits per uploaded file.
 
     Attributes:
-      settings: that it was asked for last.
+      settings: crop settings of the last request.
     """
 
     def __init__(self, settings: CropSettings, limits: FileLimits):
@@ -153,12 +153,14 @@ class CropWorker:
 
         Args:
           path: the file.
-          settings: of the crops.
-          seconds: after which `check` will raise.
-          check: called now and then; what it raises ends the work, with the process if need be.
-          thumbnails: which faces thumbnails are wanted of.
-          policy: which faces are kept, see `preprocessing.faces.face_selection`.
-          on_progress: called now and then with the number of frames that were searched, and 0.
+          settings: crop settings.
+          seconds: seconds after which `check` will raise.
+          check: function that is called now and then; what it raises ends the work, with the
+            process if need be.
+          thumbnails: faces that thumbnails are wanted of.
+          policy: policy of the faces that are kept, see `preprocessing.faces.face_selection`.
+          on_progress: callback, called now and then with the number of frames that were searched,
+            and 0.
 
         Raises:
           Refused: the file is unreadable or beyond a limit, or looking at it ended the process.
@@ -189,13 +191,14 @@ class CropWorker:
 
         Args:
           path: the file.
-          folder: that it is written to.
-          faces: that were judged, with the keys `frame`, `track`, `box` and `score`.
+          folder: folder that it is written to.
+          faces: faces that were judged, with the keys `frame`, `track`, `box` and `score`.
           frames: number of frames that were sampled.
-          heading: above the frames.
+          heading: line of text above the frames.
           seconds: see `find`.
           check: see `find`.
-          on_progress: called now and then with the number of frames that were drawn, and of all.
+          on_progress: callback, called now and then with the number of frames that were drawn, and
+            of all.
 
         Returns:
           The name of what was written.

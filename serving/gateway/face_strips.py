@@ -23,8 +23,8 @@ def strip_faces(verdict: Verdict, faces: DetectedFaces) -> dict[int, list[int]]:
     tracks are many, and none of the least suspicious tracks where they are more than the faces.
 
     Args:
-      verdict: on the file.
-      faces: that it rests on.
+      verdict: verdict on the file.
+      faces: faces that it rests on.
 
     Returns:
       Numbers of crops in order of time, at most TRACK_FACES a track and ANSWER_FACES in all.
@@ -52,9 +52,9 @@ def strips(
     """The strips, see `serving.model.answer.ShownFace`, by track.
 
     Args:
-      verdict: on the file.
-      faces: that it rests on, with a picture of each.
-      chosen: see `strip_faces`.
+      verdict: verdict on the file.
+      faces: faces that it rests on, with a thumbnail of each.
+      chosen: numbers of crops by track, see `strip_faces`.
       cells: float [crops, rows, columns], class activation maps of the chosen crops, one track
         after the other; None where the model gives none.
     """

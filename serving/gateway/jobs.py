@@ -38,7 +38,7 @@ class StoredJob:
 
     Args:
       folder: folder of the job alone; holds the file.
-      job: what is to be done; its time begins when it runs.
+      job: work to be done; its time begins when it runs.
       wants_film: whether the film with its faces marked is wanted.
 
     Attributes:
@@ -106,7 +106,7 @@ class Jobs:
     Args:
       folder: folder in which the jobs' folders are made.
       limits: limits of the jobs.
-      examined: runs inference on a file when its turn has come.
+      examined: function that runs inference on a file when its turn has come.
       metrics: metrics in which jobs are counted.
     """
 
@@ -146,7 +146,7 @@ class Jobs:
 
         Args:
           file: path of the file, which is moved into the job's folder.
-          job: what is to be done with it; path, time and overlay are set when it runs.
+          job: work to be done with it; path, time and overlay are set when it runs.
           wants_film: whether the film with its faces marked is wanted.
         """
         folder = self._folder / secrets.token_urlsafe(16)

@@ -12,13 +12,13 @@ class FileLimits:
     """Limits on one file; a file beyond one of them is refused.
 
     Attributes:
-      bytes: of the file.
-      pixels: of a frame; phones record at most 8 megapixels, and take pictures of 12 or more,
-        which they store smaller for sending.
-      packets: of a video; 400000 are an hour and a half at 60 frames a second, with sound.
-      seconds: that a video plays.
-      worker_bytes: of data that a worker may hold, what the libraries need included; with a frame
-        of 16 megapixels it was 0.7 GB.
+      bytes: bytes of the file.
+      pixels: pixels of a frame; phones record at most 8 megapixels, and take pictures of 12 or
+        more, which they store smaller for sending.
+      packets: packets of a video; 400000 are an hour and a half at 60 frames a second, with sound.
+      seconds: seconds that a video plays.
+      worker_bytes: bytes of data that a worker may hold, what the libraries need included; with a
+        frame of 16 megapixels it was 0.7 GB.
     """
 
     bytes: int = 200_000_000
@@ -40,11 +40,11 @@ class JobLimits:
 
     Attributes:
       unfinished: jobs that may wait or run; one more is refused.
-      seconds: for one, once it runs.
+      seconds: seconds for a job, once it runs.
       keep: seconds for which a result is kept.
       at_once: jobs that may run at once.
-      film_bytes: of the films of ended jobs; beyond it the oldest are deleted, and the newest stays
-        whatever its size.
+      film_bytes: bytes of the films of ended jobs; beyond it the oldest are deleted, and the newest
+        stays whatever its size.
     """
 
     unfinished: int = 8

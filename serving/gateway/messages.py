@@ -61,7 +61,7 @@ def receive(read: Callable[[int], bytes]) -> tuple[dict[str, Any], list[bytes]]:
     """Reads one message.
 
     Args:
-      read: gives exactly as many bytes as it is asked for, or raises.
+      read: function that gives exactly as many bytes as it is asked for, or raises.
 
     Returns:
       The header and the byte strings.

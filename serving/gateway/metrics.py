@@ -102,7 +102,7 @@ class GatewayMetrics:
         """Counts an answer by what it says.
 
         Args:
-          answer: see `serving.model.answer.Answer`.
+          answer: answer, see `serving.model.answer.Answer`.
 
         Returns:
           The word that requests and jobs with this answer are counted under.

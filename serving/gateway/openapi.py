@@ -56,9 +56,9 @@ def failure(when: str, error: str, **headers: str) -> dict[str, Any]:
     """One status of a path.
 
     Args:
-      when: it is answered.
-      error: an example of the sentence.
-      **headers: name, with _ for -, and value.
+      when: case in which it is answered, a sentence.
+      error: example of the sentence.
+      **headers: names, with _ for -, and values.
     """
     # Named here, too: FastAPI would have it in the content type of the path's usual answer.
     schema = {"$ref": "#/components/schemas/Error"}

@@ -25,11 +25,13 @@ class Page:
     """The page.
 
     Args:
-      max_bytes: of a file, so that the page can refuse larger ones before it sends them.
+      max_bytes: bytes of a file at most, so that the page can refuse larger ones before it sends
+        them.
       token: whether the page must ask for a token.
 
     Attributes:
-      headers: that allow nothing but its own script and style, and the file that was chosen.
+      headers: HTTP headers that allow nothing but its own script and style, and the file that was
+        chosen.
     """
 
     def __init__(self, max_bytes: int, token: bool):
@@ -50,8 +52,8 @@ class Page:
         """The page; what it says of the model is text and not markup.
 
         Args:
-          warning: what has to be known before a file is chosen.
-          provenance: of the model; None where its card has none.
+          warning: sentence that has to be known before a file is chosen.
+          provenance: provenance of the model; None where its card has none.
         """
         parts = [f'<p class="note">{html.escape(warning)}</p>'] if warning else []
         if provenance is not None:

@@ -10,10 +10,10 @@ class Refused(Exception):
     """A request that gets no verdict; status and message go to the client.
 
     Args:
-      status: of HTTP.
+      status: HTTP status code.
       message: one sentence for the client, without paths.
-      outcome: the word that the metrics count it under.
-      headers: of the answer, besides the usual ones.
+      outcome: label that the metrics count it under.
+      headers: headers of the answer, besides the usual ones.
     """
 
     def __init__(

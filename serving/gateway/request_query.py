@@ -18,7 +18,7 @@ class RequestQuery:
     """The query of a request for a verdict or a job.
 
     Args:
-      text: of the URL, behind the question mark.
+      text: query of the URL, behind the question mark.
 
     Raises:
       Refused: a rate is no number, or out of range.
@@ -36,9 +36,9 @@ class RequestQuery:
         """What is to be done with a file.
 
         Args:
-          path: of the file.
-          name: that a form gave it, for a query without one.
-          seconds: until nobody waits for the answer.
+          path: path of the file.
+          name: name that a form gave it, for a query without one.
+          seconds: seconds until nobody waits for the answer.
         """
         return Job(
             path,

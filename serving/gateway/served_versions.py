@@ -28,11 +28,11 @@ class ServedVersion:
     """A version of the model, and what stands beside it.
 
     Attributes:
-      number: its folder's name.
-      settings: how its crops are cut.
-      decision_rule: what its verdicts follow from.
-      about: what answers say of it, see `ModelCard.about`.
-      provenance: of its card; None where it has none.
+      number: number of the version, its folder's name.
+      settings: crop settings of the version.
+      decision_rule: rule of its verdicts.
+      about: description in answers, see `ModelCard.about`.
+      provenance: provenance on its card; None where it has none.
     """
 
     number: int
@@ -48,11 +48,11 @@ class ModelOptions:
 
     Attributes:
       server: address, see `serving.clients.connect`.
-      model: its name on the server.
+      model: name of the model on the server.
       base: folder of the version folders that the server serves.
       false_positive_rate: share of real clips that may be called fake; None for the card's.
       miss_rate: share of fake clips that may be called real; None for the card's.
-      client: how the server is asked.
+      client: request settings.
       precropped: whether the files are crops already.
     """
 
@@ -140,7 +140,7 @@ class Versions:
         """The highest version that the server answers for and whose crops can be cut here.
 
         Args:
-          scorer: that asks, see `Scorer.for_file`; None for one of its own.
+          scorer: scorer that asks, see `Scorer.for_file`; None for one of its own.
 
         Raises:
           Refused: the server does not answer, or serves no such version.

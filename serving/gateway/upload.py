@@ -30,8 +30,8 @@ class Upload:
     """A file that was sent.
 
     Attributes:
-      path: where it is; what kind of file it is, its content says.
-      name: that a form gave it; empty without one.
+      path: path of the file; its content says of what kind it is.
+      name: name that a form gave it; empty without one.
     """
 
     path: Path
@@ -49,11 +49,11 @@ async def uploaded(
     """Takes the body in.
 
     Args:
-      receive: of ASGI.
-      headers: of the request.
-      folder: where the file is made.
+      receive: ASGI receive callable.
+      headers: headers of the request.
+      folder: folder in which the file is made.
       limit: bytes of the file; counted while they come, whatever the headers say.
-      seconds: for all of the body.
+      seconds: seconds for all of the body.
 
     Yields:
       The file.

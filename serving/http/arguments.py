@@ -93,8 +93,8 @@ def check_free(host: str, port: int, options: str) -> None:
 
     Args:
       host: address or name to listen on.
-      port: 0 is always free.
-      options: that choose another one, for the message.
+      port: port number; 0 is always free.
+      options: options that choose another port, for the message.
     """
     if port == 0:
         return

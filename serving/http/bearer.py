@@ -30,6 +30,6 @@ def authorized(header: bytes, token: str) -> bool:
 
     Args:
       header: value of its `Authorization` header; empty without one.
-      token: that is asked for; empty asks for none.
+      token: token that is asked for; empty asks for none.
     """
     return not token or hmac.compare_digest(header, f"Bearer {token}".encode())

@@ -38,12 +38,12 @@ class TimedProtocol(H11Protocol):
     limit: closing at once would reset the connection, and the client might never see the answer.
 
     Args:
-      *args: of uvicorn's protocol.
-      head_seconds: from the start of a connection, or from the first byte of a later request, to
-        the end of the request's head; the connection is closed after them.
-      body_seconds: from there to the end of the body, and for the reading of an answer; the
+      *args: arguments of uvicorn's protocol.
+      head_seconds: seconds from the start of a connection, or from the first byte of a later
+        request, to the end of the request's head; the connection is closed after them.
+      body_seconds: seconds from there to the end of the body, and for the reading of an answer; the
         connection is closed 2 s after them.
-      **kwargs: of uvicorn's protocol.
+      **kwargs: keyword arguments of uvicorn's protocol.
     """
 
     def __init__(self, *args: Any, head_seconds: float, body_seconds: float, **kwargs: Any):
@@ -177,8 +177,9 @@ class _LingeringTransport:
     """A transport that first lets the other side finish its request when it is closed.
 
     Args:
-      transport: of asyncio.
-      linger: asked when the transport is to be closed; with True only the sending side is.
+      transport: asyncio transport.
+      linger: function that is asked when the transport is to be closed; with True only the sending
+        side is.
     """
 
     def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]):
@@ -207,11 +208,11 @@ class HttpServer:
     Args:
       options: address, time limits, TLS.
       app: the application.
-      on_failure: called when the thread ended without having been asked to.
+      on_failure: function that is called when the thread ended without having been asked to.
 
     Attributes:
-      port: that it listens on.
-      failure: what the thread died of; None while all is well.
+      port: port that it listens on.
+      failure: error that the thread died of; None while all is well.
 
     Raises:
       UsageError: the port is taken, or the TLS files cannot be used.

@@ -16,7 +16,7 @@ def check_memory_for(server: bool = False, workers: int = 0) -> None:
 
     Args:
       server: whether the model server runs there.
-      workers: of the gateway; 0 where none runs there.
+      workers: number of the gateway's workers; 0 where no gateway runs there.
 
     Raises:
       UsageError: the limit is below what they need.

@@ -11,15 +11,15 @@ class HttpOptions:
 
     Attributes:
       host: address to listen on.
-      port: of TCP; 0 takes a free one.
+      port: TCP port; 0 takes a free one.
       timeout: seconds for the body of a request, and for the reading of its answer.
       head_timeout: seconds for the head of a request; the connection is closed after them.
       keep_alive: seconds for which an idle connection is kept.
-      max_connections: requests on more get 503.
+      max_connections: number of connections; requests on more get 503.
       tls_cert: path of a PEM file with the certificate chain; with `tls_key`.
       tls_key: path of a PEM file with the private key.
       tls_client_ca: path of a PEM file; clients must show a certificate that it signed.
-      drain_seconds: how long requests may go on after the server was told to stop.
+      drain_seconds: seconds for which requests may go on after the server was told to stop.
     """
 
     host: str = "127.0.0.1"

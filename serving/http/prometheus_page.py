@@ -16,8 +16,8 @@ class Counter:
     """A number that grows, per combination of label values.
 
     Args:
-      name: as TensorFlow Serving has it, with slashes (`/tensorflow/serving/request_count`).
-      help_text: one line.
+      name: name as TensorFlow Serving has it, with slashes (`/tensorflow/serving/request_count`).
+      help_text: line that explains it.
       labels: names of the labels.
     """
 
@@ -71,8 +71,8 @@ class Histogram(Counter):
     """A distribution over exponential buckets, per combination of label values.
 
     Args:
-      name: see `Counter`.
-      help_text: one line.
+      name: name, see `Counter`.
+      help_text: line that explains it.
       labels: names of the labels.
       scale: upper bound of the first bucket.
       growth: factor from one bound to the next.

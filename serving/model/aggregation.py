@@ -84,7 +84,7 @@ def refuse_non_finite(values: np.ndarray, clips: np.ndarray, what: str = "logits
     Args:
       values: float [crops].
       clips: [crops], id of the clip of each crop.
-      what: they are, for the message.
+      what: name of the values, for the message.
     """
     broken = ~np.isfinite(values)
     if broken.any():

@@ -32,17 +32,17 @@ class Moment(StrictModel):
 
     frame: Count = Field(description="Number of its frame within the file.")
     seconds: float | None = Field(
-        description="When that is shown; null where nothing tells it, as for pictures."
+        description="Presentation time of the frame; null where nothing tells it, as for pictures."
     )
     score: Probability = Field(description="P(fake).")
-    logit: float = Field(description="Of the score.")
+    logit: float = Field(description="Logit of the score.")
 
 
 class ShownFace(StrictModel):
     """One face of a track, as a picture."""
 
     frame: Count = Field(description="Number of its frame within the file.")
-    seconds: float | None = Field(description="See `timeline`.")
+    seconds: float | None = Field(description="Presentation time, as in `timeline`.")
     score: Probability = Field(description="P(fake).")
     picture: str = Field(description="A small JPEG in base64.")
     heat: str = Field(
@@ -57,10 +57,10 @@ class ShownFace(StrictModel):
 class Track(StrictModel):
     """A person in one shot."""
 
-    track: Count = Field(description="Its number within the file.")
+    track: Count = Field(description="Number of the track within the file.")
     score: Probability = Field(description="P(fake).")
-    faces: Count = Field(description="Faces of it that were judged.")
-    timeline: list[Moment] = Field(description="These, in order of time.")
+    faces: Count = Field(description="Number of its faces that were judged.")
+    timeline: list[Moment] = Field(description="Scores of these faces, in order of time.")
     crop: str = Field(
         "",
         description="With `crops=1` only: its best face, a small JPEG in base64.",
@@ -91,13 +91,15 @@ class Thresholds(StrictModel):
     real_below_logit: float | None = Field(
         description="Logits below are real; null likewise, for fake clips."
     )
-    real_clips: Count = Field(description="Of validation, from which the thresholds follow.")
-    real_clusters: Count = Field(
-        description="Persons, or other clusters, of these; 0 where an earlier version exported the "
-        "model."
+    real_clips: Count = Field(
+        description="Number of real clips of validation, from which the thresholds follow."
     )
-    fake_clips: Count = Field(description="As `real_clips`.")
-    fake_clusters: Count = Field(description="As `real_clusters`.")
+    real_clusters: Count = Field(
+        description="Persons, or other clusters, of the real clips; 0 where an earlier version "
+        "exported the model."
+    )
+    fake_clips: Count = Field(description="Number of fake clips, likewise.")
+    fake_clusters: Count = Field(description="Persons, or other clusters, of the fake clips.")
     guaranteed: bool = Field(
         description="Whether the rates hold for new clips like those of validation; false for a "
         "model that an earlier version exported."
@@ -107,63 +109,64 @@ class Thresholds(StrictModel):
 
 
 class PValues(StrictModel):
-    """How the score ranks among validation clips: conformal p-values."""
+    """Conformal p-values: ranks of the score among validation clips."""
 
     real: Probability = Field(
-        description="At most so large a share of real clips has so high a score."
+        description='p-value of "real": at most so large a share of real clips has so high a score.'
     )
     fake: Probability = Field(
-        description="At most so large a share of fakes has so low a score; with `blended_fakes` "
-        "of such only."
+        description='p-value of "fake": at most so large a share of fakes has so low a score; with '
+        "`blended_fakes` of such only."
     )
 
 
 class Window(StrictModel):
     """The most suspicious part of a track."""
 
-    logit: float = Field(description="Mean of its faces.")
+    logit: float = Field(description="Mean logit of its faces.")
     p_value: Probability = Field(
-        description="At most so large a share of real clips has such a part."
+        description='p-value of "no part is manipulated": at most so large a share of real clips '
+        "has such a part."
     )
 
 
 class Segment(StrictModel):
     """A part of a track that is manipulated."""
 
-    track: Count = Field(description="Its number within the file.")
-    start: float | None = Field(description="In seconds; null where the file tells no times.")
-    end: float | None = Field(description="As `start`.")
-    first_frame: Count = Field(description="Number of the first of its frames that was judged.")
-    last_frame: Count = Field(description="Of the last one.")
+    track: Count = Field(description="Number of the track within the file.")
+    start: float | None = Field(description="Seconds; null where the file has no times.")
+    end: float | None = Field(description="Seconds, likewise.")
+    first_frame: Count = Field(description="Number of its first frame that was judged.")
+    last_frame: Count = Field(description="Number of its last frame that was judged.")
     score: Probability = Field(description="P(fake) at `logit`.")
-    logit: float = Field(description="Mean of its faces.")
+    logit: float = Field(description="Mean logit of its faces.")
 
 
 class ClipFamiliarity(StrictModel):
     """How unlike the model's own data the file is."""
 
     p_value: Probability = Field(
-        description="At most so large a share of clips like validation's lies so far from the "
-        "training's crops."
+        description='p-value of "familiar": at most so large a share of clips like '
+        "validation's lies so far from the training's crops."
     )
-    distance: float = Field(description="To the nearest of these, in no unit.")
+    distance: float = Field(description="Distance to the nearest of these, in no unit.")
     facts: list[str] = Field(
-        description="What is unusual, a phrase each; empty where the file is not unfamiliar."
+        description="Phrases that say what is unusual; empty where the file is not unfamiliar."
     )
 
 
 class AnsweringModel(StrictModel):
     """The model that an answer comes from."""
 
-    name: str = Field(description="Its name on the model server.")
+    name: str = Field(description="Name of the model on the model server.")
     version: Count | None = Field(
-        description="Of it, that answered; null for a folder without a number, which the command "
+        description="Version that answered; null for a folder without a number, which the command "
         "line takes."
     )
-    backbone: str = Field(description="The network below its head.")
+    backbone: str = Field(description="Network below its head.")
     about: str = Field(description="`provenance` in one line; empty without one.")
     provenance: Provenance | None = Field(
-        description="What the model comes from; null where its card does not say."
+        description="Origin of the model; null where its card does not say."
     )
 
 
@@ -171,11 +174,12 @@ class Answer(StrictModel):
     """The answer about one file."""
 
     name: str = Field(
-        description="Of the command line, the path. Of the gateway, what the query calls the file, "
-        "else the form, in at most 200 characters; empty where neither does.",
+        description="Name of the file. On the command line, its path. At the gateway, its name in "
+        "the query, else in the form, in at most 200 characters; empty where neither does.",
     )
     schema_version: Literal[1] = Field(
-        description="Of this schema; raised when a key changes its meaning or is taken away."
+        description="Version of this schema; raised when a key changes its meaning or is taken "
+        "away."
     )
     verdict: str = Field(
         description="`fake`, `real`, `uncertain` or `unfamiliar`; the `warning` where there is "
@@ -188,8 +192,8 @@ class Answer(StrictModel):
         description="P(fake), that of the most suspicious track; null where no face was judged."
     )
     logit: float | None = Field(
-        description="Of the score; the thresholds are compared with it. Null where no face was "
-        "judged."
+        description="Logit of the score; the thresholds are compared with it. Null where no face "
+        "was judged."
     )
     reason: str = Field(description="Why there is no score, as in `no face`; empty with one.")
     note: str = Field(
@@ -201,11 +205,11 @@ class Answer(StrictModel):
         "could not be decoded."
     )
     frames: Count = Field(description="Number of frames that were sampled.")
-    shots: Count = Field(description="Shots that these frames show.")
-    faces_found: Count = Field(description="Faces that were found in them.")
-    faces: Count = Field(description="Faces that were judged.")
+    shots: Count = Field(description="Number of shots that these frames show.")
+    faces_found: Count = Field(description="Number of faces that were found in them.")
+    faces: Count = Field(description="Number of faces that were judged.")
     left_out: dict[str, Count] = Field(description="Faces that were not judged, by reason.")
-    tracks: list[Track] = Field(description="Those judged, the most suspicious first.")
+    tracks: list[Track] = Field(description="Tracks that were judged, the most suspicious first.")
     p_values: PValues | None = Field(
         description="Null without a score, and for a model that an earlier version exported."
     )

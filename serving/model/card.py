@@ -99,31 +99,31 @@ class ModelCard(Record):
     other programs exported.
 
     Attributes:
-      version: of the card, `VERSION`.
+      version: version of the card, `VERSION`.
       input_size: side of the network's square input in pixels.
-      positive_class: what a score of 1 means.
+      positive_class: class that a score of 1 means.
       backbone: name of the network below the head.
-      temperature: what raw logits are divided by, after `offset` was added.
-      offset: see `temperature`.
-      extraction: which crops the model was trained on, see `crop_settings`. Kept as it was read: a
-        card whose crops this version cannot make may still be shown.
+      temperature: divisor of raw logits, after `offset` was added; above 0.
+      offset: summand in raw logits, see `temperature`.
+      extraction: settings of the crops that the model was trained on, see `crop_settings`. Kept as
+        it was read: a card whose crops this version cannot make may still be shown.
       conformal: logits of val's clips, which new clips are ranked among; None where there are none.
       windows: the most suspicious windows of val's real clips; None in cards of earlier versions.
-      familiarity: how far val's clips lie from the training crops; None where the model does not
+      familiarity: distances of val's clips to the training crops; None where the model does not
         say how far a crop lies.
       verdict: rates of error that verdicts keep to, where a prediction asks for no others.
       operating_points: thresholds in cards of earlier versions, which have no `conformal`.
-      calibration: which clips calibrated it, see `blended_fakes`.
+      calibration: description of the clips that calibrated it, see `blended_fakes`.
       validation: measures of val in the epoch that was kept.
       model: the section of the configuration.
       training: the section of the configuration.
-      seed: of the training.
+      seed: random seed of the training.
       code: digest of the trainer's code.
       data: layout and split of the dataset.
       label: label -> what it means.
       image_size: side that crops are resized to, in pixels.
       libraries: name -> version of what trained the model.
-      provenance: what the model comes from; None where the card does not say.
+      provenance: origin of the model; None where the card does not say.
     """
 
     version: int
@@ -171,8 +171,8 @@ class ModelCard(Record):
         """The model as answers name it: plain values.
 
         Args:
-          name: of the model.
-          version: of the model; None for one without a number.
+          name: name of the model.
+          version: version of the model; None for one without a number.
         """
         provenance = self.provenance
         return {

@@ -131,9 +131,9 @@ class ConformalClips(Record):
     """`conformal` of the model card: calibrated logits of the clips of val, by class.
 
     Attributes:
-      real: of the real clips.
-      fake: of the fake ones.
-      split: that they are from.
+      real: logits of the real clips.
+      fake: logits of the fake clips.
+      split: name of the split that the clips are from.
     """
 
     real: ReferenceClips

@@ -29,7 +29,7 @@ class FactRange(Record):
     """The range of an image fact in the clips of val.
 
     Attributes:
-      name: of the fact.
+      name: name of the fact.
       low: 2.5% of the clips have less.
       high: 2.5% of the clips have more.
     """
@@ -43,9 +43,9 @@ class Familiarity(Record):
     """`familiarity` of the model card.
 
     Attributes:
-      distances: of val's clips, of both classes.
-      facts: in the order of the model's output.
-      split: that the clips are from.
+      distances: distances of val's clips, of both classes.
+      facts: ranges of image facts in the order of the model's output.
+      split: name of the split that the clips are from.
     """
 
     distances: ReferenceClips
@@ -58,9 +58,10 @@ class ClipFamiliarity:
     """How unlike the model's own data a clip is.
 
     Attributes:
-      p_value: of "the clip is like val's"; at most so large a share of these lies so far out.
-      distance: to the training crops.
-      facts: what is unusual, a phrase each; empty for a clip that is not unfamiliar.
+      p_value: p-value of "the clip is like val's"; at most so large a share of these lies so far
+        out.
+      distance: distance to the nearest training crops, no unit.
+      facts: phrases that say what is unusual; empty for a clip that is not unfamiliar.
     """
 
     p_value: float
@@ -108,7 +109,7 @@ def familiarity_section(
       distances: float [clips], of val, see `clip_appearance`.
       facts: float [clips, facts], likewise.
       clusters: [clips], name of each clip's cluster.
-      names: of the facts.
+      names: names of the facts.
     """
     ends = np.quantile(facts, [(1 - _WITHIN) / 2, (1 + _WITHIN) / 2], axis=0)
     ranges = tuple(

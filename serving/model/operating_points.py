@@ -51,8 +51,8 @@ class OperatingPoints(Record):
 
     Attributes:
       points: the thresholds.
-      real_clips: on which they were chosen.
-      fake_clips: likewise.
+      real_clips: number of real clips on which they were chosen.
+      fake_clips: number of fake clips, likewise.
     """
 
     points: Annotated[tuple[OperatingPoint, ...], AsList] = ()

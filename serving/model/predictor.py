@@ -30,15 +30,15 @@ class FilePredictor(abc.ABC):
     """Cuts the faces out of files and judges them by the outputs of a model, wherever it runs.
 
     Args:
-      model: what gives the outputs, for messages.
-      settings: of the crops that the model wants.
-      rule: what the verdicts follow from.
+      model: name of what gives the outputs, for messages.
+      settings: crop settings that the model wants.
+      rule: rule of the verdicts.
       about: the model, see `ModelCard.about`.
       all_faces: judge every face that is found, bystanders and short tracks as well.
 
     Attributes:
-      frames: at most so many of a file are looked at.
-      decision_rule: what the verdicts follow from.
+      frames: number of frames that are sampled from a file at most.
+      decision_rule: rule of the verdicts.
       about: the model.
     """
 
@@ -71,8 +71,8 @@ class FilePredictor(abc.ABC):
 
         Args:
           file: a video or picture, or the pictures of one clip.
-          name: of the file in the answer; empty for its path.
-          check: called with each frame.
+          name: name of the file in the answer; empty for its path.
+          check: function that is called with each frame.
 
         Returns:
           The verdict, and the crops that it rests on; `Verdict.failed` tells that the model is to

@@ -12,11 +12,11 @@ class TrainedOn(Record):
     """A dataset that the model learnt from.
 
     Attributes:
-      dataset: its name.
+      dataset: name of the dataset.
       clips_real: real clips.
       clips_fake: fake clips.
       persons: known persons in them; None where the dataset names none.
-      split: which part of the dataset it was, as in `train`.
+      split: part of the dataset, as in `train`.
     """
 
     dataset: str
@@ -39,7 +39,7 @@ class StatedFigure(Record):
     """A measured value.
 
     Attributes:
-      value: of the measure.
+      value: value of the measure.
       on: the clips that it was measured on.
       low: lower end of the 95% interval; None where there is none.
       high: upper end.
@@ -61,7 +61,7 @@ class Provenance(Record):
     """`provenance` of the model card.
 
     Attributes:
-      name: of the model, for people.
+      name: name of the model, for people.
       summary: what it is, in one sentence.
       trained_on: the datasets that it learnt from.
       started_from: another model whose weights its training started from, and what that learnt

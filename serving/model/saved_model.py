@@ -12,7 +12,7 @@ def load_saved_model(folder: str | Path) -> Any:
     """Loads a SavedModel with TensorFlow 2's loader.
 
     Args:
-      folder: which holds `saved_model.pb`.
+      folder: folder of `saved_model.pb`.
 
     Returns:
       What `tf.saved_model.load` returns. Its signatures do not keep it alive.

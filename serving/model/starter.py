@@ -15,7 +15,7 @@ def starter_path(option: str = "--model") -> Path:
     """The folder of the starter's versions.
 
     Args:
-      option: which names another model, for the message.
+      option: option that names another model, for the message.
 
     Raises:
       UsageError: there is no starter.
@@ -52,7 +52,7 @@ def named_or_starter(model: str | None, option: str = "--model") -> str:
 
     Args:
       model: folder of the model; None or empty for the starter.
-      option: of the command that names it.
+      option: option of the command that names it.
 
     Raises:
       UsageError: see `starter_path` and `starter_line`.

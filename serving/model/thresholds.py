@@ -43,8 +43,8 @@ class Thresholds:
       real_below_logit: logits below are real; None where none is.
       real_clips: number of real clips of val, from which the thresholds follow.
       real_clusters: persons, or other clusters, of these; 0 for a card of an earlier version.
-      fake_clips: as `real_clips`.
-      fake_clusters: as `real_clusters`.
+      fake_clips: number of fake clips, likewise.
+      fake_clusters: persons, or other clusters, of the fake clips.
       guaranteed: whether the rates hold for clips like val's; False for a card of an earlier
         version, whose thresholds reached them on val itself.
       fake_above: P(fake) at `fake_above_logit`, for people; nothing is compared with it.
@@ -139,8 +139,8 @@ def conformal_thresholds(clips: ConformalClips, rates: Rates) -> Thresholds:
     """The thresholds that follow from validation clips, see the module.
 
     Args:
-      clips: of the model card.
-      rates: of errors that are allowed.
+      clips: calibrated logits of validation clips, of the model card.
+      rates: error rates that are allowed.
     """
     fake_above = clips.real.highest_kept(rates.false_positive_rate)
     real_below = clips.fake.lowest_kept(rates.miss_rate)
@@ -166,8 +166,8 @@ def earlier_thresholds(
     """The thresholds of a card of an earlier version, from its operating points.
 
     Args:
-      points: of the model card.
-      false_positive_rate: one that the card has a point for.
+      points: operating points of the model card.
+      false_positive_rate: rate that the card has a point for.
 
     Returns:
       Thresholds at equal errors and at the rate, as the earlier version had it; None for a model

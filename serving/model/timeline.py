@@ -19,7 +19,7 @@ class Moment:
       frame: number of its frame within the file.
       seconds: presentation time of that; None where nothing tells it, as for pictures.
       score: P(fake).
-      logit: of the score.
+      logit: logit of the score.
     """
 
     frame: int
@@ -33,10 +33,10 @@ class TrackScore:
     """The score of one track.
 
     Attributes:
-      track: its number within the file.
+      track: number of the track within the file.
       score: P(fake).
-      faces: of it that were judged.
-      timeline: their scores in order of time.
+      faces: number of its faces that were judged.
+      timeline: scores of these faces in order of time.
     """
 
     track: int
@@ -60,7 +60,7 @@ def track_scores(
     """The tracks of one clip, the most suspicious first.
 
     Args:
-      scores: of that clip alone.
+      scores: scores of that clip alone.
       logits: float [crops], in order of time.
       positions: track, frame and time of each crop.
     """

@@ -72,16 +72,18 @@ class DecisionRule:
     Used by every output.
 
     Attributes:
-      thresholds: of the model; None where it has none.
+      thresholds: thresholds of the model; None where it has none.
       made_data: whether the model learnt from made data. Such a model gives no verdict: what it
         knows of real clips is nothing.
-      clips: the validation clips that the thresholds follow from; None for a card of an earlier
+      clips: validation clips that the thresholds follow from; None for a card of an earlier
         version.
-      familiarity: how far its own data lies from the training crops; None where the model does not
+      familiarity: distances of its own data to the training crops; None where the model does not
         say how far a crop lies.
       rates: error rates that the verdicts keep to.
-      points: of a card of an earlier version, from which its thresholds follow; else None.
-      windows: of val's real clips, from which segments follow; None for a card without them.
+      points: operating points of a card of an earlier version, from which its thresholds follow;
+        else None.
+      windows: largest window means of val's real clips, from which segments follow; None for a card
+        without them.
       blended_fakes: whether the fakes of `clips` were blended from val's real clips, so that the
         miss rate holds for such fakes only.
     """
@@ -105,7 +107,7 @@ class DecisionRule:
         """The decision rule of a model.
 
         Args:
-          model_card: of the model.
+          model_card: card of the model.
           false_positive_rate: share of real clips that may be called fake; None for the card's.
           miss_rate: share of fake clips that may be called real; None for the card's.
 
@@ -150,7 +152,8 @@ class DecisionRule:
 
         Args:
           logit: calibrated logit of the clip.
-          familiarity: of the clip, see `familiarity_of`; None where the model does not say.
+          familiarity: familiarity of the clip, see `familiarity_of`; None where the model does not
+            say.
 
         Returns:
           The verdict; empty without thresholds, for a clip that is not unfamiliar.
@@ -242,16 +245,16 @@ class Verdict:
     """The answer for one file.
 
     Attributes:
-      file: as it was named.
+      file: name that the file was given.
       score: P(fake) of the file, that of its most suspicious track; None when there is none.
-      tracks: that were judged, most suspicious first.
-      counts: frames looked at, faces found, judged and left out.
+      tracks: tracks that were judged, most suspicious first.
+      counts: frames sampled, faces found, judged and left out.
       reason: why there is no score; empty when there is one.
       verdict: `fake`, `real`, `uncertain` or `unfamiliar`, or why it is none, see
         `DecisionRule.verdict`; empty without a score, and for a model without thresholds.
-      decision_rule: what the verdict follows from.
-      logit: of the score, and what the thresholds are compared with; None when there is none.
-      familiarity: how unlike the model's own data the file is; None where the model does not say.
+      decision_rule: rule that the verdict follows from.
+      logit: logit of the score, which is compared with the thresholds; None when there is none.
+      familiarity: familiarity of the file; None where the model does not say.
       parts: the most suspicious window and the segments; None without a score, and as
         `DecisionRule.find_segments`.
       failed: whether there is no score because the model or its server failed, and not because of
@@ -320,12 +323,13 @@ def judge(
     """From the crops of a file to its verdict: the one way, whoever computes the logits.
 
     Args:
-      file: as it was named.
-      crops: of the file.
-      counts: of its frames and faces.
-      outputs_of: gives the model's outputs for encoded crops; not asked without crops.
+      file: name that the file was given.
+      crops: crops of the file.
+      counts: counts of its frames and faces.
+      outputs_of: function that gives the model's outputs for encoded crops; not asked without
+        crops.
       rule: decision rule of the model.
-      model: what gives the logits, for messages.
+      model: name of what gives the logits, for messages.
 
     Returns:
       The verdict. Without crops there is no score; the reason is `no face` where none was found,
@@ -362,11 +366,11 @@ def judge_logits(
     """From the logits of a file's crops to its verdict, see `judge`.
 
     Args:
-      file: as it was named.
+      file: name that the file was given.
       logits: float [crops], calibrated, at least one, in order of time.
       positions: track, frame and time of each crop.
-      counts: of frames and faces.
-      familiarity: how unlike the model's own data the file is; None where the model does not say.
+      counts: counts of frames and faces.
+      familiarity: familiarity of the file; None where the model does not say.
       rule: decision rule of the model.
 
     Raises:

@@ -29,10 +29,10 @@ def write_warmup_requests(
       model_dir: folder of `saved_model.pb`; any file system that TensorFlow knows.
       crops: encoded crops that the requests hold, in turn; None makes one of noise. Which pixels
         they are does not matter to warming up.
-      batch_sizes: one request each.
+      batch_sizes: crops of each request.
       size: side in pixels of the crop that is made.
-      signature: of the requests.
-      input_name: of the signature's string input.
+      signature: name of the requests' signature.
+      input_name: name of the signature's string input.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2

@@ -62,9 +62,10 @@ class WindowClips(Record):
 
     Attributes:
       real: the largest window means of val's real clips, calibrated logits.
-      share: of a track's crops that a window has.
-      split: that the clips are from.
-      least_crops: of a track; shorter ones have no windows. 1 in cards of earlier versions.
+      share: share of a track's crops that a window has.
+      split: name of the split that the clips are from.
+      least_crops: crops of a track at least; shorter ones have no windows. 1 in cards of earlier
+        versions.
     """
 
     real: ReferenceClips
@@ -135,11 +136,11 @@ class Segment:
     """A part of a track that is manipulated.
 
     Attributes:
-      track: its number within the file.
-      start: in seconds; None where the file tells no times.
-      end: in seconds, likewise.
-      first_frame: number of the first frame of it that was looked at.
-      last_frame: of the last one.
+      track: number of the track within the file.
+      start: seconds; None where the file has no times.
+      end: seconds, likewise.
+      first_frame: number of its first sampled frame.
+      last_frame: number of its last sampled frame.
       score: P(fake) of the mean logit of its crops.
       logit: the mean logit.
     """
@@ -159,8 +160,8 @@ class Window:
 
     Attributes:
       logit: mean over its crops.
-      p_value: of "no part of the clip is manipulated"; at most so large a share of real clips has
-        such a window.
+      p_value: p-value of "no part of the clip is manipulated"; at most so large a share of real
+        clips has such a window.
     """
 
     logit: float
@@ -173,7 +174,8 @@ class ManipulatedParts:
 
     Attributes:
       window: the most suspicious window.
-      segments: in order of track and time; empty where the rate rules out none.
+      segments: manipulated segments in order of track and time; empty where the rate rules out
+        none.
     """
 
     window: Window
@@ -184,7 +186,7 @@ def least_crops(frames: int) -> int:
     """Crops that a track needs to have windows, see the module.
 
     Args:
-      frames: that are looked at of a clip.
+      frames: number of frames that are sampled from a clip.
     """
     return max(1, min(math.ceil(1.0 / SHARE - 1e-9), frames))
 
@@ -202,8 +204,8 @@ def window_maxima(
       logits: float [crops]; those of a track in order of time.
       clips: [crops], id of the clip of each crop.
       tracks: int [crops], number of the crop's track within its clip.
-      share: of a track's crops that a window has.
-      least: crops of a track; shorter ones are left out.
+      share: share of a track's crops that a window has.
+      least: crops of a track at least; shorter ones are left out.
 
     Returns:
       float64 [clips], in sorted order of the ids; NaN for clips without a track that is left.
@@ -233,7 +235,7 @@ def window_clips(
       maxima: float [clips], see `window_maxima`; NaN for clips without windows.
       labels: int [clips], 1 = fake.
       clusters: [clips], name of each clip's cluster, as of its person.
-      least: crops of a track that has windows.
+      least: crops at least of a track that has windows.
     """
     kept = (np.asarray(labels) == 0) & ~np.isnan(maxima)
     if not kept.any():

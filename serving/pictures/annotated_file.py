@@ -28,14 +28,14 @@ def annotate_file(
     """Writes `annotated.mp4`, or `annotated.png` of a picture.
 
     Args:
-      decoder: of the file.
+      decoder: decoder that the file is read with.
       path: the file.
-      folder: that it is written to.
-      faces: that were judged, at least one.
-      looked_at: frames of it that were looked at.
-      heading: above the frames, see `serving.pictures.marks.heading_of`.
-      on_progress: called with the number of frames that were drawn and that of all; what it
-        raises ends the work.
+      folder: folder that it is written to.
+      faces: faces that were judged, at least one.
+      looked_at: number of its frames that were sampled.
+      heading: line of text above the frames, see `serving.pictures.marks.heading_of`.
+      on_progress: callback, called with the number of frames that were drawn and that of all; what
+        it raises ends the work.
 
     Returns:
       What was written.

@@ -27,9 +27,9 @@ def score_bar(marks: Marks, frames: int, width: int) -> np.ndarray:
     """The scores of a film over time, as a line of colours; grey where no face was judged.
 
     Args:
-      marks: of the film; of several faces in a frame the most suspicious counts.
-      frames: of the film.
-      width: in pixels.
+      marks: marks of the film; of several faces in a frame the most suspicious counts.
+      frames: number of the film's frames.
+      width: pixels of the line.
 
     Returns:
       uint8 [1, width, 3], RGB.
@@ -54,8 +54,8 @@ def annotate(
       pixels: uint8 [height, width, 3], RGB.
       marks: boxes in pixels of this frame.
       heading: a line of ASCII text above the frame.
-      bar: of the frame's width, see `score_bar`; None for none.
-      position: of this frame in the bar, from 0 to 1.
+      bar: line of colours of the frame's width, see `score_bar`; None for none.
+      position: position of this frame in the bar, from 0 to 1.
 
     Returns:
       uint8 [height + h, width, 3], RGB: the heading, the frame and the bar.

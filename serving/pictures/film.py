@@ -49,7 +49,8 @@ class FilmWriter:
 
         Args:
           pixels: uint8 [height, width, 3], RGB; each of the first one's size.
-          milliseconds: when it is shown; one that is not after the frame before comes 1 ms later.
+          milliseconds: presentation time of the frame; one that is not after the frame before comes
+            1 ms later.
         """
         pixels = _reduced(pixels)
         if self._stream is None:

@@ -39,7 +39,7 @@ def heat_map(encoded: bytes, cells: np.ndarray) -> np.ndarray:
 
     Args:
       encoded: JPEG or PNG file of the crop.
-      cells: see `heat_layer`.
+      cells: class activation map, see `heat_layer`.
 
     Returns:
       uint8 [height, width, 3], RGB, of the crop's size.

@@ -23,7 +23,7 @@ class JudgedFace:
       track: number of its track.
       box: float [4], x1, y1, x2, y2 in pixels of the frame.
       score: P(fake).
-      jpeg: the crop that the model was shown.
+      jpeg: crop that the model was shown.
     """
 
     frame: int
@@ -52,8 +52,8 @@ def judged_faces(verdict: Verdict, crops: Sequence[Crop]) -> list[JudgedFace]:
     """The crops of a file with their scores, in order of frame and track.
 
     Args:
-      verdict: on the file.
-      crops: that it was judged by.
+      verdict: verdict on the file.
+      crops: crops that it was judged by.
     """
     scores = {
         (track.track, moment.frame): moment.score
@@ -79,8 +79,8 @@ class Marks:
     track has no face in one of these, it has no mark around it.
 
     Args:
-      faces: see `judged_faces`.
-      spacing: frames of the film for each one that was looked at, at least 1.
+      faces: judged faces, see `judged_faces`.
+      spacing: frames of the film for each one that was sampled, at least 1.
     """
 
     def __init__(self, faces: Sequence[JudgedFace], spacing: float):

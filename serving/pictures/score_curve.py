@@ -19,7 +19,7 @@ def score_curve(verdict: Verdict) -> bytes:
     the number of the frame.
 
     Args:
-      verdict: on the file, with at least one track.
+      verdict: verdict on the file, with at least one track.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -66,7 +66,7 @@ class _Batch:
     """Tasks that run together.
 
     Attributes:
-      tasks: what runs.
+      tasks: tasks that run.
       left: nobody waits for them any more, and another thread took the place of theirs.
       over: their thread is done with them.
     """
@@ -81,7 +81,7 @@ class Batcher:
 
     Args:
       config: the parameters.
-      metrics: where waiting times and batch sizes are counted.
+      metrics: metrics in which waiting times and batch sizes are counted.
     """
 
     def __init__(self, config: BatchingConfig, metrics: Metrics):

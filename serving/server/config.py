@@ -26,7 +26,7 @@ class VersionPolicy:
 
     Attributes:
       kind: `latest` (the highest `latest`), `all`, or `specific` (those of `versions`).
-      latest: how many, for `latest`.
+      latest: number of versions, for `latest`.
       versions: version numbers, for `specific`.
     """
 
@@ -59,13 +59,13 @@ class LoadOptions:
     """How versions are looked for and loaded; defaults are those of TensorFlow Serving.
 
     Attributes:
-      poll_seconds: between looks at the version folders; 0 looks once.
-      max_retries: how often a version that cannot be loaded is tried again.
-      retry_seconds: between two tries.
-      tags: of the meta graph.
+      poll_seconds: seconds between looks at the version folders; 0 looks once.
+      max_retries: number of further tries for a version that cannot be loaded.
+      retry_seconds: seconds between two tries.
+      tags: tags of the meta graph.
       labels_of_unavailable: whether a new label may name a version that does not answer yet.
       warm_up: whether a version's warm-up records are replayed before it is announced.
-      warmup_iterations: how often each record is.
+      warmup_iterations: replays of each record.
     """
 
     poll_seconds: float = 1.0
@@ -83,32 +83,33 @@ class ServerOptions:
 
     Attributes:
       host: address to listen on.
-      port: of gRPC; 0 takes a free one.
-      rest_port: of REST; 0 takes a free one, and None answers no REST.
+      port: port of gRPC; 0 takes a free one.
+      rest_port: port of REST; 0 takes a free one, and None answers no REST.
       socket_path: a Unix socket on which gRPC answers as well; empty opens none.
       grpc_arguments: arguments of gRPC's channels, by name.
       rest_timeout: seconds until a REST request is answered with 504.
-      loading: how versions are looked for and loaded.
+      loading: options of looking for versions and loading them.
       check_methods: whether a signature must carry the method name of the request.
       max_in_flight: inference requests that are run or waiting; the next is refused.
-      max_message_bytes: of one request.
-      max_body_bytes: of all REST bodies together that are in the server.
+      max_message_bytes: bytes of one request at most.
+      max_body_bytes: bytes at most of all REST bodies together that are in the server.
       max_connections: REST connections; requests on more get 503.
       head_timeout: seconds for the head of a REST request; the connection is closed after them.
       cors_origins: origins whose pages may ask over REST; `*` allows all.
-      metrics_path: of the metrics page; empty answers none.
+      metrics_path: path of the metrics page; empty answers none.
       profiler: whether gRPC's ProfilerService is answered, which writes files where it is told.
       slots: unbatched requests that run at once.
-      batching: None runs each request by itself.
+      batching: batching parameters; None runs each request by itself.
       tls_cert: path of a PEM file with the certificate chain; with `tls_key`.
       tls_key: path of a PEM file with the private key.
       tls_client_ca: path of a PEM file; clients must show a certificate that it signed.
       grpc_tls: TLS of gRPC alone, instead of the three files, which REST has too.
-      token: what `Authorization: Bearer` must hold; empty asks for none.
+      token: bearer token that requests must hold; empty asks for none.
       reload_config: whether HandleReloadConfigRequest is answered at all.
-      reload_token: what it must hold for HandleReloadConfigRequest instead of `token`. Without
-        it, a server with a `token` refuses the method, and one without answers it to everybody.
-      drain_seconds: how long requests may go on after SIGTERM.
+      reload_token: bearer token that HandleReloadConfigRequest must hold instead of `token`.
+        Without it, a server with a `token` refuses the method, and one without answers it to
+        everybody.
+      drain_seconds: seconds for which requests may go on after SIGTERM.
     """
 
     host: str = "127.0.0.1"
@@ -162,7 +163,7 @@ def models_from_proto(
 
     Args:
       config: `tensorflow_serving.config.model_server_config_pb2.ModelServerConfig`.
-      folder: where relative base paths start; TensorFlow Serving allows none.
+      folder: folder where relative base paths start; TensorFlow Serving allows none.
 
     Raises:
       ServingError: INVALID_ARGUMENT: no list of models, a model without name or base path, two

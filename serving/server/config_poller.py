@@ -21,9 +21,9 @@ class ConfigPoller:
     file that cannot be used changes nothing; its error is logged once.
 
     Args:
-      read: gives the models of the file.
-      manager: serves them.
-      seconds: between two looks.
+      read: function that gives the models of the file.
+      manager: manager that serves them.
+      seconds: seconds between two looks.
     """
 
     def __init__(

@@ -54,8 +54,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     Args:
       inference: the methods.
-      admission: bounds requests.
-      metrics: where requests are counted.
+      admission: bound of requests.
+      metrics: metrics in which requests are counted.
     """
 
     def __init__(self, inference: Inference, admission: Admission, metrics: Metrics):
@@ -149,7 +149,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """tensorflow.serving.ModelService.
 
     Args:
-      inference: whose models are asked about and changed.
+      inference: methods whose models are asked about and changed.
       why_no_reload: why HandleReloadConfigRequest is refused; empty where it is not.
     """
 
@@ -186,11 +186,11 @@ class GrpcServer:
     Args:
       options: ports, limits, TLS, token.
       inference: the methods.
-      admission: bounds requests.
-      metrics: where requests are counted.
+      admission: bound of requests.
+      metrics: metrics in which requests are counted.
 
     Attributes:
-      port: that it listens on.
+      port: port that it listens on.
 
     Raises:
       UsageError: the port is taken, or the TLS files cannot be used.
@@ -271,8 +271,8 @@ class _TokenCheck(grpc.ServerInterceptor):
     """Refuses calls without the bearer token; health stays open for probes.
 
     Args:
-      token: that calls must carry; empty lets them pass.
-      reload_token: that HandleReloadConfigRequest must carry instead.
+      token: bearer token that calls must carry; empty lets them pass.
+      reload_token: bearer token that HandleReloadConfigRequest must carry instead.
     """
 
     def __init__(self, token: str, reload_token: str):

@@ -48,8 +48,8 @@ class Inference:
 
     Args:
       manager: finds versions.
-      run: runs them; `Runner.run`.
-      metrics: where examples are counted.
+      run: function that runs them, `Runner.run`.
+      metrics: metrics in which examples are counted.
       check_methods: whether a signature must carry the method name of the request, which
         signatures of TensorFlow 2 do not; TensorFlow Serving's
         `enable_signature_method_name_check`.
@@ -83,7 +83,7 @@ class Inference:
           servable: the version.
           signature_name: empty takes `serving_default`.
           inputs: arrays by input name; strings as objects (bytes).
-          deadline: of `time.monotonic`.
+          deadline: `time.monotonic` reading.
           output_filter: names of the outputs that are wanted; none wants all.
 
         Returns:
@@ -182,7 +182,7 @@ class Inference:
           servable: the version.
           tasks: (signature name, method name) of each.
           examples: serialized tf.Examples.
-          deadline: of `time.monotonic`.
+          deadline: `time.monotonic` reading.
 
         Returns:
           What `classify` or `regress` returns, for each task.

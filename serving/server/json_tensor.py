@@ -37,8 +37,8 @@ def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
     """A value or nested lists of values as an array.
 
     Args:
-      value: what JSON held.
-      dtype: of the tensor; numbers are rounded to a float type, and nothing else is converted.
+      value: value of the JSON.
+      dtype: type of the tensor; numbers are rounded to a float type, and nothing else is converted.
 
     Raises:
       ServingError: INVALID_ARGUMENT for ragged lists and values of another type.

@@ -36,11 +36,12 @@ class ModelManager:
     the next lower one serves. Versions leave when another of their model is there.
 
     Args:
-      models: what to serve.
-      metrics: where loads are counted.
-      options: how versions are looked for and loaded.
-      warm_up: called with each loaded version; an error keeps the version from being announced.
-      on_change: called after each look at the folders.
+      models: models to serve.
+      metrics: metrics in which loads are counted.
+      options: options of looking for versions and loading them.
+      warm_up: function that is called with each loaded version; an error keeps the version from
+        being announced.
+      on_change: function that is called after each look at the folders.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class ModelManager:
         """Holds a version while a request uses it.
 
         Args:
-          target: what the request names.
+          target: model and version that the request names.
 
         Raises:
           ServingError: NOT_FOUND for a model or version that is not served, INVALID_ARGUMENT for
@@ -379,7 +380,7 @@ def _complete(
     """The versions that have a SavedModel, and those that may not be looked into.
 
     Args:
-      folders: by version.
+      folders: number of a version -> its folder.
       live: versions that are served; they stay though they may not be looked into any more.
     """
     complete, closed = {}, []

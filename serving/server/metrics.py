@@ -78,7 +78,7 @@ class Metrics(MetricsPage):
         A series that appears with its first failures has not increased, for Prometheus.
 
         Args:
-          name: of the model.
+          name: name of the model.
         """
         self._create_requests(name)
         for status in ("success", "fail"):

@@ -30,15 +30,16 @@ class ModelVersion:
     """One version of one model.
 
     Attributes:
-      number: the version.
-      state: where it is in its life.
+      number: number of the version.
+      state: state of its life.
       code: OK, or why it is where it is.
-      message: the same in words.
-      servable: what answers, from AVAILABLE until the last request left.
+      message: `code` in a sentence.
+      servable: loaded model, from AVAILABLE until the last request left.
       users: requests that hold the servable.
-      fingerprint: of the files that failed to load, so that changed files are tried again.
-      attempts: how often these files failed.
-      retry_at: when they are tried again (`time.monotonic`).
+      fingerprint: fingerprint of the files that failed to load, so that changed files are tried
+        again.
+      attempts: number of times that these files failed.
+      retry_at: `time.monotonic` reading when they are tried again.
     """
 
     number: int

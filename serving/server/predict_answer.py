@@ -39,7 +39,7 @@ def predict_response(spec: model_pb2.ModelSpec, outputs: Mapping[str, np.ndarray
     """A serialized PredictResponse.
 
     Args:
-      spec: of the version that answered.
+      spec: name and version that answered.
       outputs: arrays of any type of TensorFlow by output name; their values become typed values.
     """
     parts = [predict_pb2.PredictResponse(model_spec=spec).SerializeToString()]

@@ -24,7 +24,7 @@ class ServerProcess:
     Use it as a context manager. The child ends with the block, and with this process.
 
     Args:
-      arguments: of `deepfake serve`, without ports.
+      arguments: arguments of `deepfake serve`, without ports.
       log: file for what the server prints; a temporary one by default.
       timeout: seconds until it must answer; importing TensorFlow alone can take 30.
       environment: variables that the child gets besides this process's.

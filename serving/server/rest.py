@@ -51,8 +51,8 @@ class RestApi:
     Args:
       options: limits and the token.
       inference: the methods.
-      admission: bounds requests.
-      metrics: what the metrics page shows, and where requests are counted.
+      admission: bound of requests.
+      metrics: metrics that the page shows, and in which requests are counted.
     """
 
     def __init__(

@@ -24,8 +24,9 @@ class Admission:
 
     Args:
       limit: requests of both protocols together; one more is refused.
-      metrics: where the number is shown.
-      max_bytes: of all REST bodies together, as they were sent and as they were unpacked.
+      metrics: metrics in which the number is shown.
+      max_bytes: bytes at most of all REST bodies together, as they were sent and as they were
+        unpacked.
     """
 
     def __init__(self, limit: int, metrics: Metrics, max_bytes: int = 1 << 62):
@@ -97,7 +98,7 @@ class Ticket:
     """The room that one admitted request holds; it is given back with the request's end.
 
     Args:
-      admission: that admitted it.
+      admission: admission that the room is given back to.
 
     Attributes:
       size: bytes that are held.
@@ -136,7 +137,7 @@ class Slots:
         """Waits for a slot and holds it.
 
         Args:
-          deadline: of the request (`time.monotonic`).
+          deadline: deadline of the request (`time.monotonic`).
 
         Raises:
           ServingError: DEADLINE_EXCEEDED, or RESOURCE_EXHAUSTED where too many late steps run.
@@ -172,7 +173,7 @@ class Runner:
       slots: unbatched requests that run at once. TensorFlow's own thread pools use all cores for
         one request already; many at once only take the cores from each other.
       batching: parameters, or None.
-      metrics: where times are counted.
+      metrics: metrics in which times are counted.
     """
 
     def __init__(self, slots: int, batching: BatchingConfig | None, metrics: Metrics):

@@ -35,10 +35,10 @@ class Servable:
     has deadlines, and its answers were measured to be bit for bit those of the eager signature.
 
     Args:
-      name: of the model.
-      version: its number.
+      name: name of the model.
+      version: number of the version.
       path: folder of `saved_model.pb`.
-      tags: of the meta graph to load.
+      tags: tags of the meta graph to load.
 
     Attributes:
       signatures: the SignatureDefs by name.
@@ -78,7 +78,7 @@ class Servable:
         Args:
           feeds: arrays by the names of their tensors; of any shape, which the graph may refuse.
           fetches: names of the tensors to compute.
-          deadline: of `time.monotonic`. A step that loops ends then; any other runs to its end
+          deadline: `time.monotonic` reading. A step that loops ends then; any other runs to its end
             and fails after it, since TensorFlow looks for the deadline nowhere else.
 
         Returns:

@@ -31,9 +31,9 @@ class ServedModel:
       config: name, folder, policy and labels.
 
     Attributes:
-      config: as given; replaced when the configuration changes.
-      versions: by number, those that were on disk since the start.
-      problem: what is wrong with its folder, as it was last reported; empty when nothing is.
+      config: name, folder, policy and labels; replaced when the configuration changes.
+      versions: number -> version, of those that were on disk since the start.
+      problem: fault of its folder, as it was last reported; empty when there is none.
     """
 
     def __init__(self, config: ServedModelConfig):

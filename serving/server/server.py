@@ -28,13 +28,13 @@ class Server:
     """Serves models until it is stopped. Use it in a process of its own.
 
     Args:
-      models: what to serve.
-      options: how.
-      on_failure: called when REST ended without having been asked to.
+      models: models to serve.
+      options: addresses and limits.
+      on_failure: function that is called when REST ended without having been asked to.
 
     Attributes:
-      grpc_port: that gRPC listens on.
-      rest_port: that REST listens on; None without REST.
+      grpc_port: port of gRPC.
+      rest_port: port of REST; None without REST.
       manager: the models.
 
     Raises:

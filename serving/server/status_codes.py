@@ -78,7 +78,7 @@ def from_tensorflow(error: Exception, hide: str = "") -> ServingError:
     """What a client may know of a `tf.errors.OpError`, or of any error while a model runs.
 
     Args:
-      error: of TensorFlow, or anything else (INTERNAL, without its text).
+      error: error of TensorFlow, or any other (INTERNAL, without its text).
       hide: a path that messages must not reveal.
 
     Returns:

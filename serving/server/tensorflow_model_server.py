@@ -26,9 +26,9 @@ class _Flag:
     """A flag of the binary.
 
     Attributes:
-      kind: turns its text into a value.
-      default: of the binary.
-      field: of `ServerArguments` that has its value; empty where `translate` knows better.
+      kind: function that turns its text into a value.
+      default: default of the binary.
+      field: field of `ServerArguments` that has its value; empty where `translate` knows better.
       only: the values that this server can honour; None is any.
     """
 
@@ -120,7 +120,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     """The values of all flags.
 
     Args:
-      arguments: as on the command line, each `--name=value`; `--name` alone is true.
+      arguments: command line, each `--name=value`; `--name` alone is true.
 
     Returns:
       By name; defaults where a flag is not given.
@@ -151,7 +151,7 @@ def translate(values: Mapping[str, Any]) -> ServerArguments:
     """What `deepfake serve` is to be asked.
 
     Args:
-      values: of `parse`.
+      values: flags by name, see `parse`.
 
     Raises:
       UsageError: there is neither a model nor a file of models, or nothing to listen on.

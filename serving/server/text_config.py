@@ -52,11 +52,11 @@ class BatchingConfig:
 
     Attributes:
       max_batch_size: rows of a batch and, without splitting, of a request.
-      batch_timeout_micros: for which the oldest request waits for others.
-      max_enqueued_batches: that wait; more are refused.
+      batch_timeout_micros: microseconds for which the oldest request waits for others.
+      max_enqueued_batches: batches that wait at most; more are refused.
       num_batch_threads: batches that run at once.
-      allowed_batch_sizes: to which batches are padded; none pads nothing.
-      thread_pool_name: in the metrics.
+      allowed_batch_sizes: sizes to which batches are padded; none pads nothing.
+      thread_pool_name: name in the metrics.
       enable_large_batch_splitting: whether a request of more rows than
         `max_execution_batch_size` is run in parts.
       max_execution_batch_size: rows of a batch where requests are split; None is

@@ -29,10 +29,10 @@ def replay(inference: Inference, metrics: Metrics, servable: Servable, iteration
     """Runs the PredictionLog records in `assets.extra/tf_serving_warmup_requests`.
 
     Args:
-      inference: runs requests, past admission and queues.
-      metrics: where the time is counted.
+      inference: methods that run requests, past admission and queues.
+      metrics: metrics in which the time is counted.
       servable: the loaded version.
-      iterations: how often each record is run.
+      iterations: runs of each record.
 
     Returns:
       How many records were run; 0 without a file, which is no error.

@@ -35,14 +35,14 @@ class Composed:
 
     Args:
       podman: the engine.
-      folder: for what tests change in them.
+      folder: folder for what tests change in them.
       models: folder with the models' folders.
 
     Attributes:
-      address: of the gateway.
+      address: address of the gateway.
       grpc: host and port of the model server.
-      rest: its URL.
-      services: that are started; Prometheus where this machine has it.
+      rest: REST URL of the model server.
+      services: services that are started; Prometheus where this machine has it.
     """
 
     def __init__(self, podman: Podman, folder: Path, models: Path):

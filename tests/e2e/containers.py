@@ -38,7 +38,7 @@ class Podman:
     """The engine, with settings that also hold on a machine with old control groups.
 
     Args:
-      folder: for the settings.
+      folder: folder for the settings.
     """
 
     def __init__(self, folder: Path):
@@ -63,10 +63,10 @@ class Podman:
         """Runs podman.
 
         Args:
-          *arguments: of it.
-          check: that it ends with status 0.
-          timeout: in seconds.
-          **variables: of its environment.
+          *arguments: arguments of podman.
+          check: whether it must end with status 0.
+          timeout: seconds after which it is ended.
+          **variables: variables of its environment.
         """
         return self.program("podman", *arguments, check=check, timeout=timeout, **variables)
 
@@ -145,7 +145,7 @@ class Container:
 
     Args:
       podman: the engine.
-      name: of the container.
+      name: name of the container.
     """
 
     def __init__(self, podman: Podman, name: str):
@@ -261,10 +261,10 @@ def until(
     """Waits until something holds, and returns it.
 
     Args:
-      holds: asked again and again.
-      why: it did not hold.
-      seconds: in which it must.
-      pause: between two questions, in seconds; less than what holds for a moment only.
+      holds: function that is asked again and again.
+      why: function that says why it did not hold.
+      seconds: seconds in which it must hold.
+      pause: seconds between two questions; less than what holds for a moment only.
     """
     end = time.monotonic() + seconds
     while not (value := holds()):
@@ -284,9 +284,9 @@ def push(base: Path, version: int, user: int = USER, mode: int = 0o755) -> None:
 
     Args:
       base: folder of versions.
-      version: its number.
-      user: whose it is.
-      mode: of its folder.
+      version: number of the version.
+      user: id of its owner.
+      mode: permissions of its folder.
     """
     waiting = base.parent.parent / f"waiting-{version}"
     shutil.copytree(starter.FOLDER / "1", waiting)

@@ -9,8 +9,8 @@ class Excerpt(NamedTuple):
     """Clips to extract.
 
     Attributes:
-      folder: of the clips.
-      arguments: of `deepfake extract`, without `--output`: two frames a clip.
+      folder: folder of the clips.
+      arguments: arguments of `deepfake extract`, without `--output`: two frames a clip.
       with_faces: clips with a face.
       without: clips without one.
     """

@@ -31,11 +31,11 @@ class KubeflowInterpreter:
 
     Args:
       pipeline: the compiled package (YAML).
-      folder: for the pods' folders.
+      folder: folder for the pods' folders.
       root: URI of the artifacts.
-      habits: of the version of Kubeflow that is imitated.
+      habits: habits of the version of Kubeflow that is imitated.
       entry_point: module that the containers run instead of the compiled one.
-      run: starts a container's command.
+      run: function that starts a container's command.
     """
 
     def __init__(

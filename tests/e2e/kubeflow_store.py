@@ -113,11 +113,11 @@ class Pod:
     """A container with empty bucket folders (component/launcher_v2.go; seen).
 
     Attributes:
-      folder: stands for the container's root folder.
-      store: that the launcher downloads from and uploads to.
-      habits: of the version.
-      environment: of the command.
-      run: starts the command.
+      folder: folder that stands for the container's root folder.
+      store: store that the launcher downloads from and uploads to.
+      habits: habits of the version.
+      environment: environment of the command.
+      run: function that starts the command.
     """
 
     folder: Path
@@ -141,8 +141,8 @@ class Pod:
 
         Args:
           invocation: the ExecutorInput.
-          command: of the container.
-          attempt: how often the task was started before.
+          command: command of the container.
+          attempt: number of earlier starts of the task.
 
         Returns:
           The outputs of the invocation with what the command has answered.

@@ -82,12 +82,12 @@ class JobServer:
 
     Args:
       prism: program of the runner.
-      python: of the environment that workers have.
+      python: Python of the environment that workers have.
       shown: folders that workers see; of the hidden folders nothing else.
       hidden: folders that they do not see.
       gone: files that must not be there for them.
-      folder: for logs.
-      pools: their number.
+      folder: folder for logs.
+      pools: number of pools.
 
     Attributes:
       pools: processes of the pools.

@@ -14,8 +14,8 @@ class Containers:
     """Starts the containers' commands in the environment of the wheel; kills some of them once.
 
     Args:
-      python: of the environment.
-      folder: for what the processes print.
+      python: Python of the environment.
+      folder: folder for what the processes print.
 
     Attributes:
       from_nothing: tasks that are started once as a container does it, by a Python of their own.

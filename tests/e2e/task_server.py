@@ -21,8 +21,8 @@ class TaskServer:
     """Starts processes in the environment of a Python; a `Run` of `kubeflow_store`.
 
     Args:
-      python: of the environment.
-      folder: for what the processes print.
+      python: Python of the environment.
+      folder: folder for what the processes print.
     """
 
     def __init__(self, python: Path, folder: Path):
@@ -46,9 +46,9 @@ class TaskServer:
         Args:
           command: `[PYTHON, "-m", MODULE, ARGUMENT, ...]`, or `"-c", CODE` in its place; which
             Python it names is not looked at.
-          environment: of the process, beside what TFX's modules have set.
-          folder: in which it runs.
-          watch: is called with the process's number when it has started.
+          environment: environment of the process, beside what TFX's modules have set.
+          folder: folder in which it runs.
+          watch: function that is called with the process's number when it has started.
 
         Returns:
           The exit status, negative for a signal, and what the process has printed.

@@ -108,8 +108,8 @@ class Pods:
 
     Args:
       podman: the engine.
-      folder: for the changed manifests.
-      models: what the volume holds.
+      folder: folder for the changed manifests.
+      models: folder that the volume holds.
     """
 
     def __init__(self, podman: Podman, folder: Path, models: Path):

@@ -34,7 +34,7 @@ class Workspace:
 
     Attributes:
       data: folder of the dataset.
-      output: of the run.
+      output: folder of the run.
       own: overrides of every run, after SMALL.
     """
 

@@ -20,7 +20,7 @@ class Chrome:
 
     Args:
       browser: path of Chromium.
-      camera: what its camera sees, an .mjpeg file, shown again and again; None for no camera.
+      camera: .mjpeg file that its camera sees again and again; None for no camera.
     """
 
     def __init__(self, browser: str, camera: Path | None = None):

@@ -70,13 +70,13 @@ class GatewayProcess:
     """`python -m serving.gateway` on a free port of the loopback device; a context manager.
 
     Args:
-      folder: for its temporary files; made where it is not there.
-      *arguments: of the command.
-      trusting: whom requests trust, where the gateway is asked over TLS.
+      folder: folder for its temporary files; made where it is not there.
+      *arguments: arguments of the command.
+      trusting: TLS context of requests, where the gateway is asked over TLS.
 
     Attributes:
-      url: where it answers.
-      folder: as given.
+      url: address at which it answers.
+      folder: folder for its temporary files.
     """
 
     def __init__(self, folder: Path, *arguments: object, trusting: ssl.SSLContext | None = None):

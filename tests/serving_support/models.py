@@ -168,10 +168,10 @@ def face_detector(
     """A model with the signatures of an exported detector; its logit is the picture's brightness.
 
     Args:
-      folder: where `saved_model.pb` will be.
-      examples_bias: added by `serving_examples` only: what was evaluated is then not what is
-        served.
-      logit_of: from brightness (0 to 255) to the logit.
+      folder: folder of `saved_model.pb`.
+      examples_bias: summand, added by `serving_examples` only: what was evaluated is then not what
+        is served.
+      logit_of: function from brightness (0 to 255) to the logit.
     """
 
     class Detector(tf.Module):

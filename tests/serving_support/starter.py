@@ -34,8 +34,8 @@ def make_starter(folder: Path, provenance: dict | None = PROVENANCE, **extractio
     """Version 1 of a starter whose logit is a picture's brightness.
 
     Args:
-      folder: of the versions.
-      provenance: of its card; None leaves it out.
+      folder: folder of the versions.
+      provenance: provenance on its card; None leaves it out.
       **extraction: changes of its crop settings.
     """
     face_detector(folder / "1")
@@ -51,8 +51,8 @@ def with_starter(process, module: str, folder: Path):
 
     Args:
       process: `ServerProcess` or `GatewayProcess`.
-      module: whose `main` it runs.
-      folder: of the starter.
+      module: name of the module whose `main` it runs.
+      folder: folder of the starter.
     """
     code = (
         "import pathlib, sys\n"
