@@ -283,10 +283,12 @@ class Scorer(abc.ABC):
                 f"the server gave {scores.shape} scores for {crops} crops; is it a model of this "
                 "project?",
             )
-        looks = outputs[settings.appearance_name] if appearance else None
-        if looks is not None and (looks.ndim != 2 or len(looks) != crops):
-            raise ScoringError("INTERNAL", f"the server gave an appearance of shape {looks.shape}")
-        return CropScores(scores, logits, looks)
+        appearances = outputs[settings.appearance_name] if appearance else None
+        if appearances is not None and (appearances.ndim != 2 or len(appearances) != crops):
+            raise ScoringError(
+                "INTERNAL", f"the server gave an appearance of shape {appearances.shape}"
+            )
+        return CropScores(scores, logits, appearances)
 
 
 def no_output(name: str) -> ScoringError:

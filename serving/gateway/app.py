@@ -98,19 +98,19 @@ class Gateway:
           work that nobody waits for does not end.
         """
         with self._lock:
-            left = list(self._running)
-        for job in left:
+            unfinished = list(self._running)
+        for job in unfinished:
             job.abandoned.set()
         # The server's drain did not wait for jobs, nor for work whose client went away.
         end = time.monotonic() + _STOP_SECONDS
         while self._running and time.monotonic() < end:
             time.sleep(0.02)
         with self._lock:
-            left = list(self._running)
+            unfinished = list(self._running)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._probes.shutdown(wait=False, cancel_futures=True)
         self._spool.close()
-        return not (left or self.cut_off)
+        return not (unfinished or self.cut_off)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answers a request, as ASGI has it."""
@@ -212,9 +212,9 @@ class Gateway:
     @contextlib.contextmanager
     def _admission(self) -> Iterator[None]:
         """Bounds the requests that are in the gateway, and so the room that their files take."""
-        most = self._options.workers + self._options.waiting
-        if self._admitted >= most:
-            raise unavailable(f"{most} files are being looked at or wait already", "busy")
+        max_requests = self._options.workers + self._options.waiting
+        if self._admitted >= max_requests:
+            raise unavailable(f"{max_requests} files are being looked at or wait already", "busy")
         self._admitted += 1
         self._metrics.in_flight.set(self._admitted)
         try:
@@ -229,17 +229,17 @@ class Gateway:
         async with self._uploaded(scope, receive) as upload:
             job = query.job(upload.path, upload.name, self._options.timeout)
             answer = asyncio.create_task(self._examined(job))
-            gone = asyncio.create_task(_gone(receive))
+            disconnected = asyncio.create_task(_disconnected(receive))
             try:
-                await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({answer, disconnected}, return_when=asyncio.FIRST_COMPLETED)
                 if not answer.done():
                     raise Disconnected
                 return answer.result()
             finally:
                 job.abandoned.set()
-                for task in (answer, gone):
+                for task in (answer, disconnected):
                     task.cancel()
-                await asyncio.gather(answer, gone, return_exceptions=True)
+                await asyncio.gather(answer, disconnected, return_exceptions=True)
 
     @contextlib.asynccontextmanager
     async def _uploaded(
@@ -298,6 +298,6 @@ def _outcome(error: Exception) -> str:
     return "disconnected" if isinstance(error, Disconnected) else "error"
 
 
-async def _gone(receive: Any) -> None:
+async def _disconnected(receive: Any) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -94,7 +94,7 @@ class Body:
         if self._gzip is not None and not self._gzip.eof:
             raise Refused(400, "the body's gzip stream is cut short", "unreadable")
         if self._form and not self._form.complete:
-            why = "is cut short" if self._form.found else "holds no file"
+            why = "is cut short" if self._form.began else "holds no file"
             raise Refused(400, f"the form {why}; {HOW_TO_SEND}", "unreadable")
         if not self.size:
             raise Refused(400, f"the file is empty; {HOW_TO_SEND}", "unreadable")
@@ -121,7 +121,7 @@ class _Form:
 
     Attributes:
       name: name of the file.
-      found: whether a file began.
+      began: whether a file began.
       complete: whether it also ended.
     """
 
@@ -130,7 +130,7 @@ class _Form:
         self._taking = False
         self._key, self._value = b"", b""
         self.name = ""
-        self.found = self.complete = False
+        self.began = self.complete = False
         callbacks: MultipartCallbacks = {
             "on_part_data": self._on_data,
             "on_part_end": self._on_end,
@@ -157,10 +157,10 @@ class _Form:
         self._value += data[start:end]
 
     def _on_header(self) -> None:
-        if self._key.lower() == b"content-disposition" and not self.found:
+        if self._key.lower() == b"content-disposition" and not self.began:
             _, options = parse_options_header(self._value)
             if b"filename" in options:
-                self.found = self._taking = True
+                self.began = self._taking = True
                 self.name = options[b"filename"].decode("utf-8", "replace")
         self._key, self._value = b"", b""
 

@@ -109,9 +109,9 @@ def _confine(limits: FileLimits) -> None:
     """Bounds the memory, and has the kernel choose this process first when it runs out of it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = limits.worker_bytes
+    limit = limits.worker_bytes
     resource.setrlimit(
-        resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
+        resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
     )
     with contextlib.suppress(OSError):  # Not everywhere may a process say so.
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -254,8 +254,10 @@ class Examiner:
         scorer: clients.Scorer,
     ) -> dict[str, Any]:
         """What the answer shows of faces: `strips` by track, and why they have no heat map."""
-        chosen = face_strips.strip_faces(verdict, faces)
-        jpegs = [faces.crops[number].jpeg for numbers in chosen.values() for number in numbers]
+        crops_by_track = face_strips.strip_faces(verdict, faces)
+        jpegs = [
+            faces.crops[number].jpeg for numbers in crops_by_track.values() for number in numbers
+        ]
         if not jpegs:
             return {"strips": {}, "no_heat_maps": ""}
         start = time.monotonic()
@@ -264,7 +266,7 @@ class Examiner:
         )
         self._metrics.seconds.labels("heat_maps").observe(time.monotonic() - start)
         return {
-            "strips": face_strips.strips(verdict, faces, chosen, cells),
+            "strips": face_strips.strips(verdict, faces, crops_by_track, cells),
             "no_heat_maps": NO_HEAT_MAPS if cells is None else "",
         }
 
@@ -302,10 +304,10 @@ class Examiner:
         explanation: dict[str, Any],
     ) -> dict[str, Any]:
         answer = verdict.answer(version.about)
-        best = best_of_tracks(faces.crops) if job.with_crops else {}
+        best_crops = best_of_tracks(faces.crops) if job.with_crops else {}
         for entry in answer["tracks"]:
             if job.with_crops:
-                picture = faces.thumbnails[best[entry["track"]]]
+                picture = faces.thumbnails[best_crops[entry["track"]]]
                 entry["crop"] = base64.b64encode(picture).decode("ascii")
             if job.explain:
                 entry["strip"] = explanation["strips"][entry["track"]]

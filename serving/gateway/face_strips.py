@@ -29,24 +29,26 @@ def strip_faces(verdict: Verdict, faces: DetectedFaces) -> dict[int, list[int]]:
     Returns:
       Numbers of crops in order of time, at most TRACK_FACES a track and ANSWER_FACES in all.
     """
-    most = max(1, min(TRACK_FACES, ANSWER_FACES // max(1, len(verdict.tracks))))
-    chosen = {}
+    faces_per_track = max(1, min(TRACK_FACES, ANSWER_FACES // max(1, len(verdict.tracks))))
+    crops_by_track = {}
     for track in verdict.tracks[:ANSWER_FACES]:
         # Those of a track are in order of time, here as there.
         numbers = [i for i, crop in enumerate(faces.crops) if crop.track == track.track]
         logits = [moment.logit for moment in track.timeline]
         highest = int(np.argmax(logits))
-        even = np.linspace(0, len(numbers) - 1, min(most, len(numbers))).round().astype(int)
+        even = (
+            np.linspace(0, len(numbers) - 1, min(faces_per_track, len(numbers))).round().astype(int)
+        )
         nearest = int(np.argmin(np.abs(even - highest)))
         even[nearest] = highest
-        chosen[track.track] = [numbers[place] for place in sorted(set(even.tolist()))]
-    return chosen
+        crops_by_track[track.track] = [numbers[index] for index in sorted(set(even.tolist()))]
+    return crops_by_track
 
 
 def strips(
     verdict: Verdict,
     faces: DetectedFaces,
-    chosen: dict[int, list[int]],
+    crops_by_track: dict[int, list[int]],
     cells: np.ndarray | None,
 ) -> dict[int, list[dict[str, Any]]]:
     """The strips, see `serving.model.answer.ShownFace`, by track.
@@ -54,15 +56,15 @@ def strips(
     Args:
       verdict: verdict on the file.
       faces: faces that it rests on, with a thumbnail of each.
-      chosen: numbers of crops by track, see `strip_faces`.
-      cells: float [crops, rows, columns], class activation maps of the chosen crops, one track
-        after the other; None where the model gives none.
+      crops_by_track: numbers of crops by track, see `strip_faces`.
+      cells: float [crops, rows, columns], class activation maps of these crops, one track after
+        the other; None where the model gives none.
     """
     layers = None if cells is None else iter(cells)
-    made = {}
+    strips_by_track = {}
     for track in verdict.tracks:
         moments = {moment.frame: moment for moment in track.timeline}
-        made[track.track] = [
+        strips_by_track[track.track] = [
             {
                 "frame": moment.frame,
                 "seconds": moment.seconds,
@@ -70,10 +72,10 @@ def strips(
                 "picture": _text(faces.thumbnails[number]),
                 **({} if layers is None else {"heat": _layer(next(layers))}),
             }
-            for number in chosen.get(track.track, ())
+            for number in crops_by_track.get(track.track, ())
             for moment in (moments[faces.crops[number].frame.index],)
         ]
-    return made
+    return strips_by_track
 
 
 def _layer(cells: np.ndarray) -> str:

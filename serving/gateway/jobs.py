@@ -75,9 +75,9 @@ class StoredJob:
                 if path != self.film:
                     path.unlink()
 
-    def set_progress(self, done: int, of: int) -> None:
+    def set_progress(self, frames: int, total: int) -> None:
         """Sets how far the work is; called by the thread that does it."""
-        self.progress = (done, of)
+        self.progress = (frames, total)
 
     def status(self, keep: float) -> dict[str, Any]:
         """What `serving.gateway.answer.JobStatus` describes.
@@ -86,12 +86,12 @@ class StoredJob:
           keep: seconds for which a result is kept.
         """
         ended = self.state in (DONE, FAILED)
-        done, of = self.progress
+        frames, total = self.progress
         return {
             "id": self.name,
             "name": self.job.name,
             "state": self.state,
-            "progress": {"frames": done, "of": of or None} if self.state == RUNNING else None,
+            "progress": {"frames": frames, "of": total or None} if self.state == RUNNING else None,
             "answer": self.answer,
             "error": self.failure.message if self.failure else "",
             "status": self.failure.status if self.failure else None,
@@ -233,10 +233,10 @@ class Jobs:
 
     def _delete_films(self) -> None:
         """Deletes the films for which there is no room beside newer ones."""
-        taken = 0
+        total_bytes = 0
         for number, film in enumerate([job.film for job in reversed(self._ended()) if job.film]):
-            taken += film.stat().st_size
-            if number and taken > self.limits.film_bytes:
+            total_bytes += film.stat().st_size
+            if number and total_bytes > self.limits.film_bytes:
                 film.unlink()
 
     def _expire(self, name: str) -> None:

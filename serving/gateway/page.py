@@ -59,8 +59,8 @@ class Page:
         if provenance is not None:
             facts = {title: html.escape(text) for title, text in provenance.facts().items()}
             summary = f"<summary>Model: {facts.pop('Model')}</summary>"
-            rest = "".join(f"<dt>{title}</dt><dd>{text}</dd>" for title, text in facts.items())
-            parts.append(f'<details class="note">{summary}<dl>{rest}</dl></details>')
+            entries = "".join(f"<dt>{title}</dt><dd>{text}</dd>" for title, text in facts.items())
+            parts.append(f'<details class="note">{summary}<dl>{entries}</dl></details>')
         return self._text.replace("{{notes}}", "\n  ".join(parts)).encode()
 
 

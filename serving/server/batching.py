@@ -43,7 +43,7 @@ _PERHAPS_OF_ONE = frozenset(
 )
 
 # Steps that nobody waits for any more, for each that may run at once. Each holds memory.
-MOST_LEFT = 4
+MAX_ABANDONED = 4
 
 
 @dataclasses.dataclass
@@ -67,13 +67,13 @@ class _Batch:
 
     Attributes:
       tasks: tasks that run.
-      left: nobody waits for them any more, and another thread took the place of theirs.
-      over: their thread is done with them.
+      abandoned: whether nobody waits for them any more; another thread took the place of theirs.
+      finished: whether their thread is done with them.
     """
 
     tasks: list[_Task]
-    left: bool = False
-    over: bool = False
+    abandoned: bool = False
+    finished: bool = False
 
 
 class Batcher:
@@ -90,7 +90,7 @@ class Batcher:
         self._queues: dict[Any, collections.deque[_Task]] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._left = 0
+        self._abandoned_batches = 0
         self._threads: list[threading.Thread] = []
         for _ in range(config.num_batch_threads):
             self._start_thread()
@@ -138,8 +138,8 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise ServingError(Code.UNAVAILABLE, "the server is shutting down")
-            if self._left >= MOST_LEFT * self._config.num_batch_threads:
-                raise too_many_left(self._left)
+            if self._abandoned_batches >= MAX_ABANDONED * self._config.num_batch_threads:
+                raise too_many_abandoned(self._abandoned_batches)
             queues = [self._queues.setdefault(_key(task), collections.deque()) for task in tasks]
             queued_rows = sum(task.rows for task in queues[0])
             if queued_rows >= self._config.max_enqueued_batches * self._config.most_rows:
@@ -171,11 +171,11 @@ class Batcher:
                 batch = task.batch
                 if (
                     batch
-                    and not (batch.left or batch.over)
+                    and not (batch.abandoned or batch.finished)
                     and all(other.abandoned for other in batch.tasks)
                 ):
-                    batch.left = True
-                    self._left += 1
+                    batch.abandoned = True
+                    self._abandoned_batches += 1
                     self._start_thread()
 
     def _start_thread(self) -> None:
@@ -212,9 +212,9 @@ class Batcher:
         while (batch := self._next_batch()) is not None:
             self._run_batch(batch.tasks)
             with self._changed:
-                batch.over = True
-                if batch.left:
-                    self._left -= 1
+                batch.finished = True
+                if batch.abandoned:
+                    self._abandoned_batches -= 1
                     return
 
     def _next_batch(self) -> _Batch | None:
@@ -328,7 +328,7 @@ def _key(task: _Task) -> Any:
     )
 
 
-def too_many_left(count: int) -> ServingError:
+def too_many_abandoned(count: int) -> ServingError:
     """RESOURCE_EXHAUSTED, for a server that is busy with what nobody waits for."""
     return ServingError(
         Code.RESOURCE_EXHAUSTED,

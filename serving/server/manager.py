@@ -386,10 +386,10 @@ def _complete(
     complete, closed = {}, []
     for number, path in folders.items():
         try:
-            found = is_complete(path)
+            has_model = is_complete(path)
         except PermissionError:
             closed.append(number)
-            found = number in live
-        if found:
+            has_model = number in live
+        if has_model:
             complete[number] = path
     return complete, sorted(closed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from serving.server.batching import MOST_LEFT, Batcher, too_many_left
+from serving.server.batching import MAX_ABANDONED, Batcher, too_many_abandoned
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.status_codes import Code, ServingError
@@ -161,8 +161,8 @@ class Slots:
     def _is_free(self) -> bool:
         now = time.monotonic()
         late = sum(end <= now for end in self._deadlines)
-        if late >= MOST_LEFT * self._count:
-            raise too_many_left(late)
+        if late >= MAX_ABANDONED * self._count:
+            raise too_many_abandoned(late)
         return len(self._deadlines) - late < self._count
 
 

@@ -206,10 +206,10 @@ def main() -> int:
         values = parse(arguments)
         if values["version"]:
             return _tell_version()
-        asked = translate(values)
+        server_arguments = translate(values)
         from serving.server.main import run
 
-        return run(asked)
+        return run(server_arguments)
     except UsageError as error:
         print(f"tensorflow_model_server: {with_flags(str(error))}", file=sys.stderr)
         return 2

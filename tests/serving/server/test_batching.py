@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from preprocessing.support.errors import UsageError
-from serving.server.batching import MOST_LEFT, Batcher
+from serving.server.batching import MAX_ABANDONED, Batcher
 from serving.server.metrics import Metrics
 from serving.server.status_codes import Code, ServingError
 from serving.server.text_config import BatchingConfig, read_batching_config
@@ -247,18 +247,18 @@ def test_what_cannot_be_batched(batcher, feeds, message):
 def test_a_batch_that_nobody_waits_for_frees_its_thread(batcher):
     late, other = Doubler(held=True), Doubler()
     batches = batcher(max_batch_size=4, num_batch_threads=1)
-    for count in range(1, MOST_LEFT + 1):
+    for count in range(1, MAX_ABANDONED + 1):
         with pytest.raises(ServingError) as raised:
             ask(batches, late, row(0), seconds=LONG_ENOUGH_TO_BEGIN)
         assert raised.value.code is Code.DEADLINE_EXCEEDED
         assert late.sizes == [1] * count
-        if count < MOST_LEFT:
+        if count < MAX_ABANDONED:
             assert list(ask(batches, other, row(1))) == [2]
     with pytest.raises(ServingError, match="still run") as raised:
         ask(batches, other, row(1))
     assert raised.value.code is Code.RESOURCE_EXHAUSTED
     late.go.set()
-    until(lambda: not batches._left)
+    until(lambda: not batches._abandoned_batches)
     assert list(ask(batches, other, row(1))) == [2]
     until(lambda: sum(thread.is_alive() for thread in batches._threads) == 1)
 

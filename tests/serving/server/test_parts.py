@@ -16,7 +16,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from preprocessing.support.errors import UsageError
 from serving.server import json_answer, json_request
-from serving.server.batching import MOST_LEFT
+from serving.server.batching import MAX_ABANDONED
 from serving.server.config import VersionPolicy, models_from_proto, read_models_config
 from serving.server.json_tensor import to_array
 from serving.server.metrics import Metrics
@@ -171,7 +171,7 @@ def test_deep_nesting_is_refused(depth):
 def test_slots_are_free_when_those_who_hold_them_are_late():
     slots = Slots(1)
     with contextlib.ExitStack() as late:
-        for _ in range(MOST_LEFT):
+        for _ in range(MAX_ABANDONED):
             late.enter_context(slots.taken(time.monotonic() + 0.5))
             with pytest.raises(ServingError, match="in the queue") as raised:
                 late.enter_context(slots.taken(time.monotonic() + 0.05))
