@@ -219,7 +219,7 @@ def test_work_that_nobody_waits_for_ends_between_batches(examiner, examine, tmp_
 
 
 def test_a_worker_that_was_killed_while_idle_is_no_fault_of_the_next_file(examiner, examine):
-    (worker,) = examiner._all
+    (worker,) = examiner._started_workers
     os.killpg(worker._process.pid, signal.SIGKILL)
     os.waitid(os.P_PID, worker._process.pid, os.WEXITED | os.WNOWAIT)
     answer, _ = examine([version(1, 64)], always)
@@ -230,7 +230,7 @@ def test_a_worker_that_was_killed_while_idle_is_no_fault_of_the_next_file(examin
 
 def test_a_worker_that_cannot_be_replaced_is_not_lost(examiner, examine, monkeypatch):
     """No process can be started: that file fails, and the next one is answered all the same."""
-    (worker,) = examiner._all
+    (worker,) = examiner._started_workers
     os.killpg(worker._process.pid, signal.SIGKILL)
     os.waitid(os.P_PID, worker._process.pid, os.WEXITED | os.WNOWAIT)
 
@@ -246,7 +246,7 @@ def test_a_worker_that_cannot_be_replaced_is_not_lost(examiner, examine, monkeyp
 
 
 def test_a_worker_that_dies_on_a_file_is_replaced(examiner, examine):
-    (worker,) = examiner._all
+    (worker,) = examiner._started_workers
     worker.wait(lambda: None)
     # Stopped, so that it surely has the file when it is killed.
     os.killpg(worker._process.pid, signal.SIGSTOP)
@@ -259,7 +259,7 @@ def test_a_worker_that_dies_on_a_file_is_replaced(examiner, examine):
 
 def test_a_worker_that_stands_still_is_ended_with_the_deadline(examiner, examine):
     """A stopped process is what no deadline of its own can end."""
-    (worker,) = examiner._all
+    (worker,) = examiner._started_workers
     worker.wait(lambda: None)
     os.killpg(worker._process.pid, signal.SIGSTOP)
     with pytest.raises(Refused) as raised:
