@@ -17,12 +17,12 @@ from benchmarks._real_crops import SETS, make_records
 from benchmarks._spliced import spliced_figures
 from benchmarks._starter import restored
 from benchmarks._training import train
-from components.clip_evaluator.clip_scoring import score_clips
 from components.evaluation.scores import ExampleScorer, clip_tables
 from components.trainer.config import image_size_of
 from components.trainer.crop_store import CropStore
 from components.trainer.nearest_crop_distance import NearestCropDistance
 from components.trainer.reference_clips import facts_and_features, reference_crops
+from pipeline.clip_scoring import score_clips
 from pipeline.config import Config, load_config
 from pipeline.score_table import any_clips
 from preprocessing.datasets.demo_config import DemoConfig

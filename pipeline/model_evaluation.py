@@ -23,7 +23,7 @@ from serving.model import card
 from serving.model.verdict import DecisionRule
 
 if TYPE_CHECKING:
-    from components.clip_evaluator.clip_scoring import Scored
+    from pipeline.clip_scoring import Scored
 
 _RESAMPLES = 1000
 

@@ -13,7 +13,7 @@ from preprocessing.faces.crop_settings import ALL, ANSWER
 from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
-    from components.clip_evaluator.clip_scoring import Scored
+    from pipeline.clip_scoring import Scored
     from preprocessing.manifest.parts import Part
 
 
@@ -68,7 +68,7 @@ def scored_clips(
     Raises:
       UsageError: the model is not one of this project, or no clip gave a face.
     """
-    from components.clip_evaluator.clip_scoring import score_clips
+    from pipeline.clip_scoring import score_clips
 
     policy = ALL if request.all_faces else ANSWER
     scored = score_clips(

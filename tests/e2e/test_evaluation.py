@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from e2e import browser
 
-from components.clip_evaluator import clip_scoring
 from components.evaluation import results
 from components.report.templating import fill
+from pipeline import clip_scoring
 from pipeline.cli import main
 from pipeline.model_evaluation import _warnings, evaluate_model
 from pipeline.scoring import Request

@@ -12,7 +12,7 @@ from made_media import portrait, write_image
 from object_stores import s3_environment, s3_server
 from serving_support.models import model_of_crops
 
-from components.clip_evaluator import clip_scoring
+from pipeline import clip_scoring
 from pipeline.cli import main
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.support import files
