@@ -35,7 +35,7 @@ _CROPS_AT_ONCE = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Scored:
+class ScoredClips:
     """The scores of clips, and the report rows and records of their faces.
 
     Attributes:
@@ -59,7 +59,7 @@ def score_clips(
     policy: str = ANSWER,
     with_records: bool = True,
     beam_args: Sequence[str] = (),
-) -> Scored:
+) -> ScoredClips:
     """Scores clips, finished ones from the work folder.
 
     Several processes may score into one work folder without records, also the same clips.
@@ -101,7 +101,7 @@ def score_clips(
     )
     crops = [crop for row in rows if row.crops for crop in _of_run(row, scores)]
     shards = sorted(map(str, records.glob("*.gz"))) if with_records else []
-    return Scored(crop_table(crops), rows, tuple(shards))
+    return ScoredClips(crop_table(crops), rows, tuple(shards))
 
 
 def model_digest(saved_model: Path) -> str:

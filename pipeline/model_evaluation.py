@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from components.evaluation.measures import StoredMeasure
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output, opened
-from pipeline.scoring import Request, logits_error, scored_clips
+from pipeline.scoring import ScoringRequest, logits_error, score_request
 from preprocessing.datasets.clip import printable
 from preprocessing.datasets.demo_config import is_made
 from preprocessing.manifest.build import build_manifest
@@ -23,12 +23,12 @@ from serving.model import card
 from serving.model.verdict import DecisionRule
 
 if TYPE_CHECKING:
-    from pipeline.clip_scoring import Scored
+    from pipeline.clip_scoring import ScoredClips
 
 _RESAMPLES = 1000
 
 
-def evaluate_model(request: Request) -> int:
+def evaluate_model(request: ScoringRequest) -> int:
     """Measures a model on a labelled dataset and writes the report of a run about it.
 
     Returns:
@@ -47,7 +47,7 @@ def evaluate_model(request: Request) -> int:
         return logged(output / "logs", lambda console: _evaluate(request, output, console))
 
 
-def _evaluate(request: Request, output: Path, console: Console) -> int:
+def _evaluate(request: ScoringRequest, output: Path, console: Console) -> int:
     manifest = _labelled(request, output / "inputs" / "hashes.json")
     path = output / "inputs" / "manifest.csv"
     manifest.write_csv(path)
@@ -66,7 +66,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
     from components.report.data import Sources
     from preprocessing.extraction import extraction_report
 
-    scored = scored_clips(request, manifest.clips, str(manifest.root), output)
+    scored = score_request(request, manifest.clips, str(manifest.root), output)
     folder = output / "clip_evaluation"
     folder.mkdir(exist_ok=True)
     results.write_scores(folder, "test", scored.crops)
@@ -101,7 +101,7 @@ def _evaluate(request: Request, output: Path, console: Console) -> int:
 
 
 def _say_what_is_missing(
-    manifest: Manifest, scored: Scored, extraction: Path, console: Console
+    manifest: Manifest, scored: ScoredClips, extraction: Path, console: Console
 ) -> bool:
     """Tells which clips and files of the folder were not measured; whether there are any."""
     faceless = sum(not row.crops for row in scored.rows)
@@ -127,7 +127,7 @@ def _say_metrics(metrics: Mapping[str, StoredMeasure], console: Console) -> None
         console.say(f"{name.replace('_', ' '):<28}{value}{between}{note}")
 
 
-def _labelled(request: Request, hashes: Path) -> Manifest:
+def _labelled(request: ScoringRequest, hashes: Path) -> Manifest:
     protocol = "official" if request.official_test else "clip"
     root = opened(request.data)
     layout = "demo" if is_made(root) else "auto"
@@ -145,7 +145,7 @@ def _labelled(request: Request, hashes: Path) -> Manifest:
     return dataclasses.replace(manifest, clips=tested)
 
 
-def _warnings(manifest: Manifest, request: Request) -> list[str]:
+def _warnings(manifest: Manifest, request: ScoringRequest) -> list[str]:
     merged = clips_by_numbers(manifest)
     warnings = [merged] if merged else []
     labels = {clip.label for clip in manifest.clips}

@@ -9,7 +9,7 @@ from pipeline.beam_runner import check_job_servers
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output, opened
 from pipeline.score_lines import verdicts_of, write_lines
-from pipeline.scoring import Request, logits_error, scored_clips
+from pipeline.scoring import ScoringRequest, logits_error, score_request
 from preprocessing.datasets.clip import (
     Clip,
     Problem,
@@ -34,7 +34,7 @@ from serving.model.verdict import DecisionRule
 _TABLE, _LINES = ".parquet", ".jsonl"
 
 
-def write_score_table(request: Request) -> int:
+def write_score_table(request: ScoringRequest) -> int:
     """Writes scores, a row or a line for each file below the folder; labels are not needed.
 
     Pictures whose names say that they are frames or faces of one clip have one row together. A part
@@ -66,7 +66,7 @@ def write_score_table(request: Request) -> int:
         return logged(work / "logs", lambda console: _score(request, target, work, console))
 
 
-def _score_part(request: Request, part: Part, work: Path, console: Console) -> int:
+def _score_part(request: ScoringRequest, part: Part, work: Path, console: Console) -> int:
     """Scores the clips of one part into the work folder; the table is written by a later call."""
     root = opened(request.data)
     listed, problems = _any_files(root, (work, place(request.output).resolve()))
@@ -75,7 +75,7 @@ def _score_part(request: Request, part: Part, work: Path, console: Console) -> i
     clips, unreadable = hash_clips(root, mine, work / f"hashes-{part.name}.json")
     for line in problem_lines(unreadable if part.number > 1 else [*problems, *unreadable]):
         console.say(line)
-    scored = scored_clips(request, tuple(clips), str(root), work, labelled=False)
+    scored = score_request(request, tuple(clips), str(root), work, labelled=False)
     faceless = [row for row in scored.rows if not row.crops]
     for row in faceless:
         console.say(f"  {printable(row.path)}: {row.reason}")
@@ -86,7 +86,7 @@ def _score_part(request: Request, part: Part, work: Path, console: Console) -> i
     return INCOMPLETE if faceless or unreadable else 0
 
 
-def _score(request: Request, target: Path, work: Path, console: Console) -> int:
+def _score(request: ScoringRequest, target: Path, work: Path, console: Console) -> int:
     root = opened(request.data)
     clips, problems = any_clips(root, work / "hashes.json", (work, target))
     console.say(f"{len(clips)} clips; finished ones are kept in {work}")
@@ -100,7 +100,7 @@ def _score(request: Request, target: Path, work: Path, console: Console) -> int:
 
     rates = request.false_positive_rate, request.miss_rate
     rule = DecisionRule.of(card.read(request.model), *rates)
-    scored = scored_clips(request, clips, str(root), work, labelled=False)
+    scored = score_request(request, clips, str(root), work, labelled=False)
     _, clip_table = clip_tables(scored.crops)
     pictures = {clip.path: len(clip.frames) or 1 for clip in clips}
     rows = pd.DataFrame([*map(_score_row, scored.rows), *map(_problem_row, problems)])

@@ -13,12 +13,12 @@ from preprocessing.faces.crop_settings import ALL, ANSWER
 from preprocessing.support.errors import UsageError
 
 if TYPE_CHECKING:
-    from pipeline.clip_scoring import Scored
+    from pipeline.clip_scoring import ScoredClips
     from preprocessing.manifest.parts import Part
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class ScoringRequest:
     """What a command was asked for.
 
     Attributes:
@@ -48,14 +48,14 @@ class Request:
     beam: tuple[str, ...] = ()
 
 
-def scored_clips(
-    request: Request,
+def score_request(
+    request: ScoringRequest,
     clips: tuple[Clip, ...],
     root: str,
     work: Path,
     labelled: bool = True,
-) -> Scored:
-    """Scores of clips, those of finished clips from the work folder.
+) -> ScoredClips:
+    """Scores the clips of a request, finished ones from the work folder.
 
     Args:
       request: model, options, and the data's name for messages.
@@ -91,7 +91,7 @@ def scored_clips(
     return scored
 
 
-def _advice(request: Request, scored: Scored) -> str:
+def _advice(request: ScoringRequest, scored: ScoredClips) -> str:
     """What to do where no clip gave a face; empty where nothing is known."""
     from preprocessing.faces.given_crops import TOO_TIGHT
     from serving.model import card

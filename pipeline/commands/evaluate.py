@@ -38,10 +38,10 @@ def evaluate(
     data, 1 failure, which NaN or infinite logits are.
     """
     from pipeline.model_evaluation import evaluate_model
-    from pipeline.scoring import Request
+    from pipeline.scoring import ScoringRequest
     from serving.model.starter import named_or_starter
 
-    request = Request(
+    request = ScoringRequest(
         model=named_or_starter(model),
         data=data,
         output=output or f"evaluation-{Path(data).resolve().name}",

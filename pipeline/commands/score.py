@@ -59,12 +59,12 @@ def score(
     failure.
     """
     from pipeline.score_table import write_score_table
-    from pipeline.scoring import Request
+    from pipeline.scoring import ScoringRequest
     from preprocessing.manifest.parts import Part
     from serving.model.starter import named_or_starter
 
     return write_score_table(
-        Request(
+        ScoringRequest(
             model=named_or_starter(model),
             data=data,
             output=output,

@@ -13,7 +13,7 @@ from components.report.templating import fill
 from pipeline import clip_scoring
 from pipeline.cli import main
 from pipeline.model_evaluation import _warnings, evaluate_model
-from pipeline.scoring import Request
+from pipeline.scoring import ScoringRequest
 from preprocessing.manifest.manifest import Manifest
 from preprocessing.support.errors import UsageError
 from serving.model import card
@@ -34,7 +34,7 @@ def chromium() -> str:
 def evaluation(tmp_path_factory, workspace, pushed_model) -> Path:
     """The pushed model measured on the whole dataset of the workspace."""
     output = tmp_path_factory.mktemp("evaluation") / "out"
-    request = Request(str(pushed_model.parent), str(workspace.data), str(output))
+    request = ScoringRequest(str(pushed_model.parent), str(workspace.data), str(output))
     assert evaluate_model(request) == 0
     return output
 
@@ -223,7 +223,7 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
     (data / "real").mkdir()
     for clip in sorted((workspace.data / "Celeb-synthesis").glob("*.mp4"))[:2]:
         shutil.copy(clip, data / "fake")
-    request = Request(str(pushed_model), str(data), str(tmp_path / "out"))
+    request = ScoringRequest(str(pushed_model), str(data), str(tmp_path / "out"))
     assert evaluate_model(request) == 0
     said = capfd.readouterr().out
     assert "holds only fake clips: AUC and all that needs both classes are not measured" in said
@@ -232,7 +232,7 @@ def test_dataset_of_one_class_is_measured_as_far_as_it_goes(
 
 
 def test_crops_of_another_cut_are_warned_about(pushed_model, workspace):
-    request = Request(str(pushed_model), str(workspace.data), "", precropped=True)
+    request = ScoringRequest(str(pushed_model), str(workspace.data), "", precropped=True)
     (warning,) = _warnings(Manifest(str(workspace.data), "folder", ()), request)[-1:]
     assert "the model wants crops that this project cuts" in warning
 

@@ -13,7 +13,7 @@ import pytest
 from serving_support.gateway import GatewayProcess, until
 
 from pipeline.score_table import write_score_table
-from pipeline.scoring import Request
+from pipeline.scoring import ScoringRequest
 from preprocessing.faces.face_selection import BYSTANDER
 from serving.model.predictor import Predictor
 from serving.server.process import ServerProcess
@@ -94,7 +94,7 @@ def answers(model, files, tmp_path_factory):
     predicted = {name: predictor.predict(files / name).as_dict() for name in names}
     predictor.close()
     table = tmp_path_factory.mktemp("score") / "scores.parquet"
-    write_score_table(Request(str(model), str(files), str(table)))
+    write_score_table(ScoringRequest(str(model), str(files), str(table)))
     rows = pd.read_parquet(table).set_index("clip_id")
     folder = tmp_path_factory.mktemp("gateway") / "run"
     with ServerProcess(["--model-base", model]) as server, GatewayProcess(

@@ -13,7 +13,7 @@ import pytest
 from pipeline.cli import COMMANDS, main
 from pipeline.commands import demo_data
 from pipeline.config import load_config
-from pipeline.scoring import Request
+from pipeline.scoring import ScoringRequest
 
 # A real process each time.
 pytestmark = pytest.mark.integration
@@ -199,7 +199,7 @@ def test_all_options_of_scoring_reach_the_work(command, worker, monkeypatch):
     assert main([command, *needed, *options]) == 4
     more = {"precropped": True, "all_faces": True, "workers": 3}
     more["official_test"] = command == "evaluate"
-    assert requests == [Request("m", "d", "o"), Request("m", "d", "o", **more)]
+    assert requests == [ScoringRequest("m", "d", "o"), ScoringRequest("m", "d", "o", **more)]
 
 
 def test_output_that_is_a_file_is_named(tmp_path):
