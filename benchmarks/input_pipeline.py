@@ -76,11 +76,11 @@ def measure(crops: Crops, turns: int, steps: int, batches: int) -> dict[str, Fig
     from components.trainer.crop_store import CropStore
     from components.trainer.export import Detector
     from components.trainer.model import build_model
-    from components.trainer.training import fast_graphs
+    from components.trainer.training import without_grappler
 
     model = build_model(ModelConfig(backbone=BACKBONE, weights="none"))
     detector = Detector(model, tft.TFTransformOutput(str(crops.transform_graph)))
-    with CropStore(crops.files("train"), "train") as store, fast_graphs():
+    with CropStore(crops.files("train"), "train") as store, without_grappler():
         sizes = [len(crop) for crop in store.read(np.arange(len(store.table)))]
         print(f"{len(sizes)} crops of {np.mean(sizes) / 1024:.0f} KiB, {os.cpu_count()} cores")
         fed = _batches(store, detector, AUGMENTATION)

@@ -5,7 +5,7 @@
 Plain is what people write: the backbone of keras.applications, a head, `compile(Adam())` and
 `fit`, with Keras' defaults; of EfficientNet-Lite0, which is not there, the project's layers with
 Keras' batch normalisation. Ours is what the Trainer node does for all layers: `build_model`,
-`prepare_phase`, `build_optimizer`, `compile` and `fit` within `fast_graphs`. Both train every
+`prepare_phase`, `build_optimizer`, `compile` and `fit` within `without_grappler`. Both train every
 layer, statistics of batch normalisation included, on one batch that lies in memory.
 
 Each side is a process of its own. Counted is the time from the first line that builds the model to
@@ -179,7 +179,7 @@ def _train(side: str, backbone: str, batch_size: int) -> None:
     import tensorflow as tf
 
     from components.trainer.config import ModelConfig, image_size_of
-    from components.trainer.training import fast_graphs
+    from components.trainer.training import without_grappler
 
     model_config = ModelConfig(backbone=backbone, weights="none")
     size = image_size_of(model_config)
@@ -203,7 +203,7 @@ def _train(side: str, backbone: str, batch_size: int) -> None:
                 os._exit(0)
 
     start = _now()
-    with fast_graphs() if side == "ours" else contextlib.nullcontext():
+    with without_grappler() if side == "ours" else contextlib.nullcontext():
         model = _ours(model_config) if side == "ours" else _plain(model_config, size)
         model.fit(batches, steps_per_epoch=1_000_000, callbacks=[Clock()], verbose=0)
 

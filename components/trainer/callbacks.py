@@ -22,7 +22,7 @@ from serving.model.aggregation import aggregate
 _REPORT_EVERY = 5.0
 
 
-class NotFinite(UsageError):
+class NonFiniteTraining(UsageError):
     """The loss of a training, or a logit of its network, is NaN or infinite."""
 
 
@@ -87,7 +87,7 @@ class Validation:
         """Measures logits [crops]; clips are scored by `serving.model.aggregation`.
 
         Raises:
-          NotFinite: a logit is NaN or infinite.
+          NonFiniteTraining: a logit is NaN or infinite.
         """
         from sklearn.metrics import roc_auc_score
 
@@ -95,7 +95,7 @@ class Validation:
         if not np.isfinite(logits).all():
             broken = ~np.isfinite(logits)
             name = table.clip_names[table.clips[np.argmax(broken)]].decode(errors="replace")
-            raise NotFinite(
+            raise NonFiniteTraining(
                 f"{broken.sum()} of {len(logits)} logits of val's crops are NaN or infinite, the "
                 f"first of them in {name}; lower training.learning_rate or set training.clip_norm"
             )
@@ -115,8 +115,8 @@ class Validation:
 
 
 @dataclasses.dataclass(frozen=True)
-class KeptEpoch:
-    """An epoch whose weights are kept.
+class EpochCheckpoint:
+    """The weights of an epoch, and what they measured.
 
     Attributes:
       validation: what it measured.
@@ -135,7 +135,7 @@ class KeptEpoch:
     @classmethod
     def of(
         cls, name: str, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]
-    ) -> KeptEpoch:
+    ) -> EpochCheckpoint:
         """The reverse of `arrays`; `values` are those of the validation."""
         (logits,) = arrays[f"{name} logits"]
         return cls(Validation(**values), arrays[f"{name} weights"], logits)
@@ -166,7 +166,7 @@ class BestEpoch(keras.callbacks.Callback):
         patience: int,
         rows: list[dict[str, Any]],
         phase: str,
-        earlier: KeptEpoch | None = None,
+        earlier: EpochCheckpoint | None = None,
     ):
         super().__init__()
         self._validate = validate
@@ -175,7 +175,7 @@ class BestEpoch(keras.callbacks.Callback):
         self.phase = phase
         self._stale = 0
         self._earlier = earlier
-        self._kept: KeptEpoch | None = None
+        self._kept: EpochCheckpoint | None = None
         self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -184,7 +184,7 @@ class BestEpoch(keras.callbacks.Callback):
 
     @property
     def finished(self) -> bool:
-        """Whether the patience has come to its end."""
+        """Whether early stopping has triggered: `patience` epochs without improvement."""
         return bool(self._patience) and self._stale >= self._patience
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -198,7 +198,7 @@ class BestEpoch(keras.callbacks.Callback):
         validation, logits = self._validate()
         if self._kept is None or _rank(validation) > _rank(self._kept.validation):
             self._stale = 0
-            self._kept = KeptEpoch(validation, self.model.get_weights(), logits)
+            self._kept = EpochCheckpoint(validation, self.model.get_weights(), logits)
         else:
             self._stale += 1
             if self.finished:
@@ -218,7 +218,7 @@ class BestEpoch(keras.callbacks.Callback):
             }
         )
 
-    def restore(self, model: keras.Model) -> KeptEpoch:
+    def restore(self, model: keras.Model) -> EpochCheckpoint:
         """Gives the model the weights of the best epoch of all phases so far; returns the epoch."""
         epochs = [epoch for epoch in (self._earlier, self._kept) if epoch is not None]
         # Of equal ones the first.
@@ -227,23 +227,24 @@ class BestEpoch(keras.callbacks.Callback):
         return best
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
-        """The arrays that `go_on` needs."""
+        """The arrays that `load_state` needs."""
         earlier = self._earlier.arrays("earlier") if self._earlier else {}
-        return {**cast("KeptEpoch", self._kept).arrays("best"), **earlier}
+        return {**cast("EpochCheckpoint", self._kept).arrays("best"), **earlier}
 
     def values(self) -> dict[str, Any]:
-        """The plain values that `go_on` needs."""
+        """The plain values that `load_state` needs."""
         best, earlier = (
             dataclasses.asdict(epoch.validation) if epoch else None
             for epoch in (self._kept, self._earlier)
         )
         return {"stale": self._stale, "best": best, "earlier": earlier}
 
-    def go_on(self, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]) -> None:
-        """Takes over what another BestEpoch knew of the same training; `rows` are the caller's."""
-        self._stale, self._kept = values["stale"], KeptEpoch.of("best", arrays, values["best"])
+    def load_state(self, arrays: dict[str, list[np.ndarray]], values: dict[str, Any]) -> None:
+        """Takes over the state of a BestEpoch of the same training; `rows` are the caller's."""
+        self._stale = values["stale"]
+        self._kept = EpochCheckpoint.of("best", arrays, values["best"])
         if values["earlier"]:
-            self._earlier = KeptEpoch.of("earlier", arrays, values["earlier"])
+            self._earlier = EpochCheckpoint.of("earlier", arrays, values["earlier"])
 
 
 class Progress(keras.callbacks.Callback):
@@ -285,7 +286,7 @@ class Progress(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Reports; refuses (NotFinite) a loss that is no number."""
+        """Reports; refuses (NonFiniteTraining) a loss that is no number."""
         self._done = self._epoch * self._steps + batch + 1
         # Not looked at here: a GPU would wait at every step.
         self._losses.append(logs["loss"])
@@ -297,7 +298,7 @@ class Progress(keras.callbacks.Callback):
         for step, loss in enumerate(losses, batch + 1 - len(losses)):
             if not math.isfinite(loss):
                 clips = self._clips_of(self._epoch * self._steps + step)
-                raise NotFinite(
+                raise NonFiniteTraining(
                     f"the loss became {loss} in phase {self._phase}, epoch {self._epoch + 1}, step "
                     f"{step + 1}, whose batch shows {clips}; lower training.learning_rate or set "
                     "training.clip_norm"

@@ -67,7 +67,7 @@ def run_fn(fn_args: FnArgs) -> None:
             fn_args, crops, model_config, training_config, seed, state, fn_args.model_run_dir
         )
         logits = training.run()
-        write_history(training.rows, fn_args.model_run_dir)
+        write_history(training.history, fn_args.model_run_dir)
         training.save_weights(fn_args.model_run_dir)
 
         clips = calibrate(detector, logits, val.table, val.extraction.frames_per_clip)

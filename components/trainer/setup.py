@@ -108,11 +108,11 @@ def make_training(
     progress.report("train", 0, 0, f"building {model_config.backbone}")
     strategy = build_strategy()
     check_batch_size(training_config.batch_size, strategy.num_replicas_in_sync)
-    model, twin = _build(model_config, training_config, strategy)
+    model, float32_model = _build(model_config, training_config, strategy)
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
-    detector = Detector(twin or model, transform_output, model_config.mirror)
+    detector = Detector(float32_model or model, transform_output, model_config.mirror)
     training = Training(
-        model, detector, *crops, training_config, seed, state, strategy, log_dir, twin
+        model, detector, *crops, training_config, seed, state, strategy, log_dir, float32_model
     )
     return training, detector
 
@@ -120,7 +120,7 @@ def make_training(
 def _build(
     config: ModelConfig, training: TrainingConfig, strategy: tf.distribute.Strategy
 ) -> tuple[keras.Model, keras.Model | None]:
-    """The network to train and, where that computes at lower precision, its float32 twin."""
+    """The network to train, and a float32 copy of it where that computes at lower precision."""
     policy = dtype_policy(training)
     if policy == "float32":
         with strategy.scope():

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from components.trainer.callbacks import (
     BestEpoch,
-    KeptEpoch,
+    EpochCheckpoint,
     Progress,
     RateSchedule,
     Validation,
@@ -48,7 +48,7 @@ class Training:
 
     Args:
       model: of `build_model`, built in the scope of `strategy`.
-      detector: the module around the model, or around its twin.
+      detector: the module around the model, or around `float32_model`.
       train: crops to learn from.
       val: crops that choose the epoch.
       config: how to train.
@@ -56,11 +56,11 @@ class Training:
       state: of this training; where a killed one left its state, training resumes from it.
       strategy: over which devices; None for a single one.
       log_dir: for TensorBoard; empty writes nothing.
-      twin: where the model computes at lower precision, the same in float32: what is validated is
-        then what will be exported.
+      float32_model: where the model computes at lower precision, the same in float32: what is
+        validated is then what will be exported.
 
     Attributes:
-      rows: the history, one dict per epoch.
+      history: one dict per epoch, see `BestEpoch`.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Training:
         state: TrainingState | None = None,
         strategy: tf.distribute.Strategy | None = None,
         log_dir: str = "",
-        twin: keras.Model | None = None,
+        float32_model: keras.Model | None = None,
     ):
-        self.rows: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
         self._model = model
         self._detector = detector
         self._train = train
@@ -86,8 +86,8 @@ class Training:
         self._state = state or TrainingState("", "")
         self._strategy = strategy or tf.distribute.get_strategy()
         # One for both phases: it knows which rows are written.
-        self._summaries = [EpochSummaries(log_dir, self.rows)] if log_dir else []
-        self._twin = twin
+        self._summaries = [EpochSummaries(log_dir, self.history)] if log_dir else []
+        self._float32_model = float32_model
 
     def run(self) -> np.ndarray:
         """Trains; the model ends with the weights of its best epoch, of whichever phase.
@@ -96,13 +96,13 @@ class Training:
           float64 [crops], the logits of the validation crops, not yet calibrated.
 
         Raises:
-          NotFinite: a UsageError, the loss became NaN.
+          NonFiniteTraining: a UsageError, the loss became NaN.
           UsageError: the memory is too small, or a name is wrong.
         """
         config = self._config
         stored = self._state.load()
-        best: KeptEpoch | None = None
-        with fast_graphs(), self._strategy.scope():
+        best: EpochCheckpoint | None = None
+        with without_grappler(), self._strategy.scope():
             # A state of the phase after the head holds the head's best epoch.
             if config.head_epochs and not (stored and stored[1]["phase"] == _ALL_LAYERS):
                 constant = lambda step, steps: config.head_learning_rate  # noqa: E731
@@ -115,12 +115,12 @@ class Training:
         for summaries in self._summaries:
             # A training that was killed after its last epoch runs no other.
             summaries.write()
-        self._sync()
+        self._copy_weights_to_float32()
         return best.logits
 
     def validation_logits(self) -> np.ndarray:
         """Logits of the validation crops, float64 [crops], in the store's order."""
-        self._sync()
+        self._copy_weights_to_float32()
         crops = evaluation_dataset(self._val, self._detector.pixels, _EVALUATION_BATCH)
         logits = [self._detector.network(pixels)[0].numpy() for pixels in crops]
         return np.concatenate(logits).astype(np.float64)
@@ -132,16 +132,16 @@ class Training:
           folder: gets `network.weights.h5`, which a model of `build_model` with the same
             configuration loads; may be remote.
         """
-        self._sync()
+        self._copy_weights_to_float32()
         with tempfile.TemporaryDirectory() as local:
             path = f"{local}/{WEIGHTS}"
-            (self._twin or self._model).save_weights(path)
+            (self._float32_model or self._model).save_weights(path)
             tf.io.gfile.makedirs(folder)
             tf.io.gfile.copy(path, f"{folder}/{WEIGHTS}", overwrite=True)
 
-    def _sync(self) -> None:
-        if self._twin is not None:
-            self._twin.set_weights(self._model.get_weights())
+    def _copy_weights_to_float32(self) -> None:
+        if self._float32_model is not None:
+            self._float32_model.set_weights(self._model.get_weights())
 
     def _phase(
         self,
@@ -149,8 +149,8 @@ class Training:
         epochs: int,
         rate: Callable[[int, int], float],
         stored: tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None,
-        earlier: KeptEpoch | None = None,
-    ) -> KeptEpoch:
+        earlier: EpochCheckpoint | None = None,
+    ) -> EpochCheckpoint:
         """Trains; returns the best epoch of this phase and `earlier`, which the model ends with.
 
         Args:
@@ -168,7 +168,7 @@ class Training:
         total = epochs * steps
         self._compile(name, rate(0, total))
         done = 0
-        best = BestEpoch(lambda: validate(), config.patience, self.rows, name, earlier)
+        best = BestEpoch(lambda: validate(), config.patience, self.history, name, earlier)
         if stored and stored[1]["phase"] == name:
             done = self._restore(best, *stored)
             _LOG.info("phase %s goes on after epoch %d", name, done)
@@ -183,7 +183,7 @@ class Training:
         callbacks = [
             RateSchedule(lambda step: rate(step, total), done * steps),
             best,
-            Progress(name, epochs, steps, self.rows, lambda step: self._clips_of(sampler, step)),
+            Progress(name, epochs, steps, self.history, lambda step: self._clips_of(sampler, step)),
             keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: self._save(best, epoch)),
         ]
         callbacks += self._summaries
@@ -274,7 +274,7 @@ class Training:
                 "optimizer": [variable.numpy() for variable in model.optimizer.variables],
                 **best.arrays(),
             },
-            {"phase": best.phase, "epochs": epoch + 1, "rows": self.rows, **best.values()},
+            {"phase": best.phase, "epochs": epoch + 1, "rows": self.history, **best.values()},
         )
 
     def _restore(
@@ -284,13 +284,13 @@ class Training:
         for name, owner in (("model", self._model), ("optimizer", self._model.optimizer)):
             for variable, value in zip(owner.variables, arrays[name], strict=True):
                 variable.assign(value)
-        self.rows[:] = values["rows"]
-        best.go_on(arrays, values)
+        self.history[:] = values["rows"]
+        best.load_state(arrays, values)
         return values["epochs"]
 
 
 @contextlib.contextmanager
-def fast_graphs() -> Iterator[None]:
+def without_grappler() -> Iterator[None]:
     """Skips grappler, which works longer on NASNet's graph than its result saves.
 
     Measured for NASNetMobile: 38 of 85 seconds to the first step, and no faster steps.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import keras_tuner
 from tfx.components.tuner.component import TunerFnResult
 
-from components.trainer.callbacks import NotFinite, Validation
+from components.trainer.callbacks import NonFiniteTraining, Validation
 from components.trainer.setup import make_training, open_crops, read_config
 from components.tuner.config import TunerConfig
 from preprocessing.support import progress
@@ -104,7 +104,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         """
         try:
             return {OBJECTIVE: self._auc(trial)}
-        except NotFinite as error:
+        except NonFiniteTraining as error:
             _LOG.warning("trial %d: %s", self._done, error)
             return {OBJECTIVE: _WORST}
         except UsageError as error:
