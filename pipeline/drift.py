@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluation.bounds import digits_apart
-from components.evaluation.drift import FEWEST, KS, PSI, Drift, drift
+from components.evaluation.drift import KS, MIN_VALUES, PSI, Drift, drift
 from preprocessing.support.errors import UsageError
 from preprocessing.support.files import refuse_bucket
 from serving.model import card
@@ -72,10 +72,10 @@ def compare_scores(
     for quantity in reference.values.keys() & current.values.keys():
         pair = reference.values[quantity], current.values[quantity]
         for sample, values in zip((reference, current), pair, strict=True):
-            if len(values) < FEWEST:
+            if len(values) < MIN_VALUES:
                 raise UsageError(
-                    f"{sample.name} holds {len(values)} clips with a {quantity}, and {FEWEST} are "
-                    "needed to compare distributions; score more clips"
+                    f"{sample.name} holds {len(values)} clips with a {quantity}, and {MIN_VALUES} "
+                    "are needed to compare distributions; score more clips"
                 )
         found += drift(quantity, *pair, limits)
     found.sort(key=lambda row: (row.quantity != "score", row.measure != PSI))

@@ -11,7 +11,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
 from components.evaluation import serving_result
-from components.evaluation.bounds import Row
+from components.evaluation.bounds import BoundResult
 from components.evaluation.serving_result import ServingResult
 from pipeline.config import Config
 from preprocessing.extraction import extraction_report
@@ -34,7 +34,7 @@ class RunSummary:
       extraction: summary of the extraction report.
       metrics: TFMA's overall metrics on the test split, by name.
       clips: overall metrics of the test split's clips, by name.
-      gate: one row a bound, see `components.evaluation.bounds.Row`.
+      gate: one row a bound, see `components.evaluation.bounds.BoundResult`.
       blessed: whether both gates, on frames and on clips, blessed the model.
       serving_check: findings of ServingCheck, see components/evaluation/serving_result.py.
       refused_by: nodes that kept the model from being pushed (`gate`, `InfraValidator`, `serving
@@ -78,7 +78,7 @@ class RunSummary:
         reported = "".join(
             f"; {number} reported: {reason}" for reason, number in counts["reasons"].items()
         )
-        bounds = f"\n{'':<14}".join(Row.from_json(row).text() for row in self.gate)
+        bounds = f"\n{'':<14}".join(BoundResult.from_json(row).text() for row in self.gate)
         failed = counts.get("clips_failed", 0)
         warning = (
             f"WITHOUT {failed} clips that could not be read now; the same command tries them again"
@@ -222,7 +222,7 @@ def _blessed(blessing: Any) -> bool:
 
 
 def _refused_by(
-    rows: list[Row], gates: bool, infra: bool, served: ServingResult
+    rows: list[BoundResult], gates: bool, infra: bool, served: ServingResult
 ) -> dict[str, list[str]]:
     refusals = {}
     if not gates:

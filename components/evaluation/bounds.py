@@ -32,7 +32,7 @@ AUC_CHANGE = "auc against the last blessed model"
 AUC_CHANGE_LOW = "auc against the last blessed model, low end of the 95% interval"
 AT_LEAST, AT_MOST = ">=", "<="
 # Decimals that tell any two measures apart.
-_MOST_DIGITS = 16
+_MAX_DIGITS = 16
 
 _BOUND = re.compile(
     r"(?:(?P<key>\w+)\s*(?:=\s*(?P<value>[^:]+?))?\s*:)?"
@@ -43,11 +43,11 @@ _EXAMPLES = "'eer <= 0.1', 'method=Deepfakes: auc >= 0.7', or 'method: auc >= 0.
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """The least or largest value of a metric.
+    """The minimum or maximum that the gate asks of a metric.
 
     Attributes:
       metric: one of `catalogue.MEASURES`, or `AUC_CHANGE` or `AUC_CHANGE_LOW`.
-      limit: the least value that holds, or the largest.
+      limit: the minimum or maximum, which still is within the bound.
       key: of the slice; empty for everything.
       value: of the slice; empty for every slice of the key.
       relation: `AT_LEAST` or `AT_MOST`.
@@ -67,14 +67,14 @@ class Bound:
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class Row:
+class BoundResult:
     """One line of a verdict; a list of them is what `verdict.json` holds.
 
     Attributes:
       level: `frame` or `clip`.
       slice: as in `method=Deepfakes`; empty for everything.
       metric: see `Bound`.
-      bound: the least or largest value.
+      bound: the minimum or maximum.
       value: what was measured; NaN where it could not be.
       held: whether it holds.
       reason: why it does not hold; empty where it does.
@@ -91,11 +91,13 @@ class Row:
     relation: str = AT_LEAST
 
     @classmethod
-    def of(cls, level: str, bound: Bound, slice_name: str, value: float | None, reason: str) -> Row:
+    def of(
+        cls, level: str, bound: Bound, slice_name: str, value: float | None, reason: str
+    ) -> BoundResult:
         """Judges a value; NaN and infinity never hold.
 
         Args:
-          level: see `Row`.
+          level: see `BoundResult`.
           bound: what is asked.
           slice_name: of the slice; empty for everything.
           value: what was measured; None where it could not be.
@@ -134,7 +136,7 @@ class Row:
         return {**values, "value": self.value if math.isfinite(self.value) else None}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Row:
+    def from_json(cls, values: dict[str, Any]) -> BoundResult:
         """The reverse of `as_json`.
 
         Raises:
@@ -150,7 +152,7 @@ class Row:
 def digits_apart(value: float, bound: float) -> int:
     """Decimals that write a bound in full and tell a value from it, three at least."""
     exponent = decimal.Decimal(repr(bound)).as_tuple().exponent
-    digits = range(min(max(3, -int(exponent)), _MOST_DIGITS), _MOST_DIGITS + 1)
+    digits = range(min(max(3, -int(exponent)), _MAX_DIGITS), _MAX_DIGITS + 1)
     if not math.isfinite(value) or value == bound:
         return digits[0]
     differ = (n for n in digits if f"{value:.{n}f}" != f"{bound:.{n}f}")
@@ -179,12 +181,12 @@ def parse(text: str) -> Bound:
     _check_name(text, "metric", metric, MEASURES)
     if value and key in FIXED_VALUES:
         _check_name(text, key, value, FIXED_VALUES[key])
-    most = MEASURES[metric].most
-    if not 0 <= limit <= most:
-        never_holds = limit > most if match["relation"] == AT_LEAST else limit < 0
+    maximum = MEASURES[metric].maximum
+    if not 0 <= limit <= maximum:
+        never_holds = limit > maximum if match["relation"] == AT_LEAST else limit < 0
         raise UsageError(
             f"{text!r} {'can never hold' if never_holds else 'holds always'}: {metric} "
-            f"lies between 0 and {most:g}"
+            f"lies between 0 and {maximum:g}"
         )
     return Bound(metric, limit, key, value, match["relation"])
 

@@ -17,14 +17,14 @@ class MeasureKind:
 
     Attributes:
       title: its name for people.
-      most: the largest value that it can have; the least is 0.
+      maximum: largest value that it can have; the smallest is 0.
       needs_both_classes: whether it means nothing where all are real, or all are fake.
       tfma: TFMA's class that computes it for frames, and the arguments; None where TFMA has none.
         One with a `name` is computed only where frames are bounded by it.
     """
 
     title: str
-    most: float = 1.0
+    maximum: float = 1.0
     needs_both_classes: bool = False
     tfma: tuple[str, dict[str, Any]] | None = None
 
@@ -55,7 +55,7 @@ MEASURES = {
         needs_both_classes=True,
         tfma=_recall_at("tpr_at_fpr_0.1pct", 0.001),
     ),
-    "log_loss": MeasureKind("Log loss", most=math.inf),
+    "log_loss": MeasureKind("Log loss", maximum=math.inf),
     "brier": MeasureKind("Brier score", tfma=("MeanSquaredError", {"name": "brier"})),
     "calibration_error": MeasureKind("Calibration error"),
     "balanced_calibration_error": MeasureKind(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from components.evaluation.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, Row
+from components.evaluation.bounds import AUC_CHANGE, AUC_CHANGE_LOW, Bound, BoundResult
 from components.evaluation.config import GateConfig, bounds_of
 from components.evaluation.measurement import find
 from components.evaluation.measures import Comparison, MeasuredDifference, SliceMeasures
@@ -18,7 +18,7 @@ def judge_clips(
     slices: list[SliceMeasures],
     finite_share: float,
     comparison: Comparison | None,
-) -> list[Row]:
+) -> list[BoundResult]:
     """Holds the measures of clips against the bounds.
 
     Args:
@@ -31,7 +31,7 @@ def judge_clips(
       A row for each bound and slice. What could not be measured never holds.
     """
     note = "nothing was scored" if math.isnan(finite_share) else ""
-    rows = [Row.of(LEVEL, Bound(FINITE, 1.0), "", finite_share, note)]
+    rows = [BoundResult.of(LEVEL, Bound(FINITE, 1.0), "", finite_share, note)]
     for bound in bounds_of(gate):
         rows += _rows(bound, slices)
     if comparison is not None:
@@ -39,18 +39,20 @@ def judge_clips(
     return rows
 
 
-def _change(gate: GateConfig, change: MeasuredDifference) -> Row:
+def _change(gate: GateConfig, change: MeasuredDifference) -> BoundResult:
     """The row about the last blessed model; `change` is the measure of the difference of AUC."""
     if gate.drop_by == "interval":
         bound = Bound(AUC_CHANGE_LOW, -gate.max_auc_drop)
         note = change.note
         if change.low is not None:
             note = f"the difference itself is {change.value:+.3f}"
-        return Row.of(LEVEL, bound, "", change.low, note)
-    return Row.of(LEVEL, Bound(AUC_CHANGE, -gate.max_auc_drop), "", change.value, change.note)
+        return BoundResult.of(LEVEL, bound, "", change.low, note)
+    return BoundResult.of(
+        LEVEL, Bound(AUC_CHANGE, -gate.max_auc_drop), "", change.value, change.note
+    )
 
 
-def _rows(bound: Bound, slices: list[SliceMeasures]) -> list[Row]:
+def _rows(bound: Bound, slices: list[SliceMeasures]) -> list[BoundResult]:
     if not bound.key:
         parts = [find(slices)]
     else:
@@ -61,10 +63,10 @@ def _rows(bound: Bound, slices: list[SliceMeasures]) -> list[Row]:
         ]
     if not parts:
         name = f"{bound.key}={bound.value}" if bound.value else bound.key
-        return [Row.of(LEVEL, bound, name, None, "no clip of it was tested")]
+        return [BoundResult.of(LEVEL, bound, name, None, "no clip of it was tested")]
     rows = []
     for part in parts:
         name = f"{part.key}={part.value}" if bound.key else ""
         metric = part.metrics[bound.metric]
-        rows.append(Row.of(LEVEL, bound, name, metric.value, metric.note))
+        rows.append(BoundResult.of(LEVEL, bound, name, metric.value, metric.note))
     return rows

@@ -14,8 +14,8 @@ from preprocessing.support.section import Number, Section, SectionError, Texts
 class GateConfig(Section):
     """What a model must reach on the test split to be pushed."""
 
-    min_accuracy: Number = Field(0.80, ge=0.0, le=1.0, description="Least accuracy.")
-    min_auc: Number = Field(0.90, ge=0.0, le=1.0, description="Least area under the ROC curve.")
+    min_accuracy: Number = Field(0.80, ge=0.0, le=1.0, description="Minimum accuracy.")
+    min_auc: Number = Field(0.90, ge=0.0, le=1.0, description="Minimum area under the ROC curve.")
     max_auc_drop: Number = Field(
         0.02,
         ge=0.0,
@@ -31,7 +31,7 @@ class GateConfig(Section):
     # See components/evaluation/bounds.py. Frames have fewer metrics than clips.
     bounds: Texts = Field(
         (),
-        description="Further bounds, least or largest values: `eer <= 0.1`, `tpr_at_fpr_1pct >= "
+        description="Further bounds, minimum or maximum values: `eer <= 0.1`, `tpr_at_fpr_1pct >= "
         "0.5`, or of a slice `method=Deepfakes: auc >= 0.7`; `eer` and others are of clips only.",
     )
     slices: Texts = Field((), description="The same, for bounds of slices only.")

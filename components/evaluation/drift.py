@@ -27,7 +27,7 @@ PSI, KS = "psi", "ks"
 BINS = 10
 RESAMPLES = 1000
 # Fewer values show nothing: their PSI is 0.9 by chance.
-FEWEST = 20
+MIN_VALUES = 20
 _LEVEL = 0.95
 
 
@@ -79,13 +79,13 @@ def drift(
       One result for each measure.
 
     Raises:
-      ValueError: a sample has fewer than `FEWEST` values, or one that is NaN or infinite.
+      ValueError: a sample has fewer than `MIN_VALUES` values, or one that is NaN or infinite.
     """
     samples = [np.asarray(values, np.float64) for values in (reference, current)]
     for values in samples:
-        if len(values) < FEWEST or not np.isfinite(values).all():
+        if len(values) < MIN_VALUES or not np.isfinite(values).all():
             raise ValueError(
-                f"{quantity}: {len(values)} values, where at least {FEWEST} are needed, all of "
+                f"{quantity}: {len(values)} values, where at least {MIN_VALUES} are needed, all of "
                 "them finite"
             )
     pooled = _Pooled(*samples)

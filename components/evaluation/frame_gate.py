@@ -9,14 +9,14 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluation.bounds import AT_LEAST, AT_MOST, AUC_CHANGE, Bound, Row
+from components.evaluation.bounds import AT_LEAST, AT_MOST, AUC_CHANGE, Bound, BoundResult
 from components.evaluation.catalogue import NEED_BOTH_CLASSES
 from components.evaluation.eval_config import AUC_DIFF, MEAN_LABEL, bounded_name, tfma_name
 
 FILE = "verdict.json"
 
 
-def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Row]:
+def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[BoundResult]:
     """Holds TFMA's metrics against the bounds of the configuration.
 
     TFMA gives a slice of one class an AUC of 0 and compares that with the bound; here it is not
@@ -41,7 +41,7 @@ def _rows(
     threshold: config_pb2.MetricThreshold,
     spec: config_pb2.SlicingSpec,
     measured: dict[str, dict[str, Any]],
-) -> list[Row]:
+) -> list[BoundResult]:
     key, value = _named(spec)
     bound = _bound(name, threshold.value_threshold, key, value)
     slice_names = [""]
@@ -51,7 +51,8 @@ def _rows(
             s for s in measured if s == slice_prefix or (not value and s.startswith(slice_prefix))
         )
     if not slice_names:
-        return [Row.of("frame", bound, slice_prefix.rstrip("="), None, "no crop of it was tested")]
+        slice_name = slice_prefix.rstrip("=")
+        return [BoundResult.of("frame", bound, slice_name, None, "no crop of it was tested")]
     rows = []
     for slice_name in slice_names:
         metrics = measured.get(slice_name, {})
@@ -60,11 +61,11 @@ def _rows(
         # TFMA gives them a value where a class is missing, too.
         if name in NEED_BOTH_CLASSES and metrics.get(MEAN_LABEL) in (0.0, 1.0):
             result, reason = None, f"only {'fake' if metrics[MEAN_LABEL] else 'real'} crops"
-        rows.append(Row.of("frame", bound, slice_name, result, reason))
+        rows.append(BoundResult.of("frame", bound, slice_name, result, reason))
         if threshold.HasField("change_threshold") and AUC_DIFF in metrics:
             change = Bound(AUC_CHANGE, threshold.change_threshold.absolute.value)
             difference = None if result is None else metrics[AUC_DIFF]
-            rows.append(Row.of("frame", change, slice_name, difference, reason))
+            rows.append(BoundResult.of("frame", change, slice_name, difference, reason))
     return rows
 
 
@@ -103,13 +104,13 @@ def _number(value: dict[str, Any]) -> float | None:
     return number if isinstance(number, float) else None
 
 
-def write(folder: str, rows: list[Row]) -> None:
+def write(folder: str, rows: list[BoundResult]) -> None:
     """Writes the rows as JSON."""
     text = json.dumps([row.as_json() for row in rows], indent=1)
     Path(folder, FILE).write_text(text, encoding="utf-8")
 
 
-def read(folder: str) -> list[Row]:
+def read(folder: str) -> list[BoundResult]:
     """Reads what `write` wrote."""
     rows = json.loads(Path(folder, FILE).read_text(encoding="utf-8"))
-    return [Row.from_json(row) for row in rows]
+    return [BoundResult.from_json(row) for row in rows]

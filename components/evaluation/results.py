@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.evaluation.bounds import Row
+from components.evaluation.bounds import BoundResult
 from components.evaluation.measures import ClipMetrics, Comparison, SplitMeasures
 from components.evaluation.scores import clip_tables
 from preprocessing.support.files import replacing
@@ -45,7 +45,7 @@ def read_scores(folder: str | Path, split: str, level: str) -> pd.DataFrame:
 def write(
     folder: Path,
     measured: dict[str, SplitMeasures],
-    rows: list[Row],
+    rows: list[BoundResult],
     comparison: Comparison | None,
 ) -> None:
     """Writes `metrics.json` (measures by split, and the comparison) and `verdict.json`."""
@@ -66,7 +66,7 @@ def read(folder: str | Path) -> ClipMetrics:
     return ClipMetrics.from_dict(json.loads(text))
 
 
-def read_verdict(folder: str | Path) -> list[Row]:
+def read_verdict(folder: str | Path) -> list[BoundResult]:
     """Reads `verdict.json`."""
     text = (Path(folder) / VERDICT).read_text(encoding="utf-8")
-    return [Row.from_json(row) for row in json.loads(text)]
+    return [BoundResult.from_json(row) for row in json.loads(text)]

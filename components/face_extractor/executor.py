@@ -27,7 +27,7 @@ from preprocessing.support.files import place, scan
 
 # A share above this is a disk, network or memory that fails, not single clips: what would be
 # trained on the rest is not what was asked for, and going on later costs nothing.
-MOST_FAILED = 0.01
+MAX_FAILED_SHARE = 0.01
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -48,7 +48,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Raises:
           UsageError: a split ends without any face, most of its given crops are cut too tight, or
-            more clips than `MOST_FAILED` failed for a passing reason.
+            a larger share of the clips than `MAX_FAILED_SHARE` failed for a passing reason.
           RuntimeError: a clip of the manifest is missing in the report.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -90,7 +90,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 def _check_failures(failed: dict[str, str], rows: Sequence[ClipRow], report: str) -> None:
     """Refuses a run in which too many clips failed."""
-    if len(failed) > MOST_FAILED * len(rows):
+    if len(failed) > MAX_FAILED_SHARE * len(rows):
         path, reason = next(iter(failed.items()))
         raise UsageError(
             f"{len(failed)} of {len(rows)} clips failed, such as {printable(path)}: {reason}. "

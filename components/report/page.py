@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from components.evaluation.bounds import AT_LEAST, Row
+from components.evaluation.bounds import AT_LEAST, BoundResult
 from components.evaluation.catalogue import MEASURES
 from components.report import background, measured
 from components.report.background import Pictures
@@ -31,7 +31,7 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
         made=bool(data["dataset"]) and data["dataset"]["datasets"] == ["demo"],
         overall=overall,
         tiles=[_tile(name, overall["metrics"][name]) for name in _HEADLINE],
-        gate=[_gate_row(row) for row in map(Row.from_json, data["gate"])],
+        gate=[_gate_row(row) for row in map(BoundResult.from_json, data["gate"])],
         serving=served,
         serving_rows=_serving_rows(served) if served and not served["skipped"] else [],
         clips=measured.clips(data),
@@ -80,7 +80,7 @@ def _tile(name: str, values: dict[str, Any]) -> dict[str, str]:
     return {"value": number(values["value"]), "name": f"{MEASURES[name].title}{between}"}
 
 
-def _gate_row(row: Row) -> list[Any]:
+def _gate_row(row: BoundResult) -> list[Any]:
     of_slice = f" of {row.slice}" if row.slice else ""
     is_number = row.value == row.value
     return [

@@ -28,7 +28,7 @@ from preprocessing.support.errors import UsageError
 # How far apart the frames of a pair may be: in steps between the original's frames, and in frames,
 # 12 of which are half a second of a film and less of a faster video.
 _SHARE_OF_STEP = 0.5
-_MOST_FRAMES = 12
+_MAX_FRAME_GAP = 12
 
 
 class Sampler(Protocol):
@@ -232,7 +232,7 @@ def _moments(frames: np.ndarray, of_original: np.ndarray) -> dict[int, int]:
     That is the one of the same number. Frames of each clip are chosen by themselves, so numbers
     differ a little as soon as one clip lacks a frame or is shorter: a frame without its equal goes
     with the original's nearest, at most `_SHARE_OF_STEP` of the usual step between the original's
-    frames and `_MOST_FRAMES` away. No frame of the original gets two of a fake.
+    frames and `_MAX_FRAME_GAP` away. No frame of the original gets two of a fake.
 
     Args:
       frames: int64 [crops], the numbers of a fake's frames.
@@ -251,7 +251,7 @@ def _moments(frames: np.ndarray, of_original: np.ndarray) -> dict[int, int]:
     taken: set[int] = set()
     for place in np.argsort(distance, kind="stable"):
         frame = int(nearest[place])
-        if distance[place] <= min(_SHARE_OF_STEP * step, _MOST_FRAMES) and frame not in taken:
+        if distance[place] <= min(_SHARE_OF_STEP * step, _MAX_FRAME_GAP) and frame not in taken:
             moments[int(frames[place])] = frame
             taken.add(frame)
     return moments

@@ -13,7 +13,7 @@ import pytest
 from serving_support.words import CARD
 
 from components.evaluation import results
-from components.evaluation.bounds import AT_MOST, Bound, Row
+from components.evaluation.bounds import AT_MOST, Bound, BoundResult
 from components.evaluation.measurement import measure_split
 from components.evaluation.scores import CROP_COLUMNS, clip_tables
 from components.report import background, charts
@@ -135,7 +135,7 @@ def test_a_model_of_made_data_calls_nothing_fake_or_real_without_the_warning():
     ],
 )
 def test_the_gate_shows_digits_that_tell_value_and_bound_apart(bound, value, cells):
-    content = {**data(crops()), "gate": [Row.of("clip", bound, "", value, "").as_json()]}
+    content = {**data(crops()), "gate": [BoundResult.of("clip", bound, "", value, "").as_json()]}
     text = render(content, Pictures())
     (row,) = (line for line in _rows(text) if line[0] == bound.metric.replace("auc", "AUC"))
     assert row[2:] == cells

@@ -6,7 +6,7 @@ from components.evaluation.bounds import (
     AT_LEAST,
     AT_MOST,
     Bound,
-    Row,
+    BoundResult,
     parse,
 )
 from components.evaluation.config import GateConfig, bounds_of
@@ -122,9 +122,9 @@ def test_other_bounds_stand_beside_each_other(bounds):
     [(0.8, True), (0.81, True), (0.79, False), (None, False), (math.nan, False), (math.inf, False)],
 )
 def test_what_is_not_finite_never_holds(value, held):
-    row = Row.of("clip", Bound("auc", 0.8), "", value, "only real clips")
+    row = BoundResult.of("clip", Bound("auc", 0.8), "", value, "only real clips")
     assert row.held is held
-    assert Row.from_json(row.as_json()).text() == row.text()
+    assert BoundResult.from_json(row.as_json()).text() == row.text()
     if value is None:
         assert row.text() == "clip auc >= 0.800: not measured (only real clips)"
 
@@ -145,31 +145,33 @@ def test_what_is_not_finite_never_holds(value, held):
 def test_bounds_hold_up_to_their_limit(relation, value, held):
     bound = Bound("eer", 0.2, relation=relation)
     assert bound.holds(value) is held
-    assert Row.of("clip", bound, "", value, "").held is held
+    assert BoundResult.of("clip", bound, "", value, "").held is held
 
 
 def test_a_row_says_what_was_measured_and_why_it_does_not_hold():
     bound = Bound("eer", 0.2, "method", "a", AT_MOST)
-    row = Row.of("clip", bound, "method=a", 0.25, "few reals")
-    assert row == Row(
+    row = BoundResult.of("clip", bound, "method=a", 0.25, "few reals")
+    assert row == BoundResult(
         "clip", "method=a", "eer", 0.2, 0.25, False, "above the bound; few reals", AT_MOST
     )
     assert row.text() == "clip eer of method=a 0.250 > 0.200"
     assert row.as_json()["relation"] == "<="
-    held = Row.of("clip", bound, "method=a", 0.125, "few reals")
+    held = BoundResult.of("clip", bound, "method=a", 0.125, "few reals")
     assert (held.held, held.reason) == (True, "")
     assert held.text() == "clip eer of method=a 0.125 <= 0.200"
-    assert Row.of("frame", Bound("auc", 0.5), "", 0.25, "").reason == "below the bound"
+    assert BoundResult.of("frame", Bound("auc", 0.5), "", 0.25, "").reason == "below the bound"
 
 
 def test_digits_tell_value_and_bound_apart():
-    row = Row.of("clip", Bound("auc", 0.8), "", 0.79996, "")
+    row = BoundResult.of("clip", Bound("auc", 0.8), "", 0.79996, "")
     assert row.text() == "clip auc 0.79996 < 0.80000"
-    assert Row.of("clip", Bound("auc", 0.8), "", 0.8, "").text() == "clip auc 0.800 >= 0.800"
+    assert (
+        BoundResult.of("clip", Bound("auc", 0.8), "", 0.8, "").text() == "clip auc 0.800 >= 0.800"
+    )
     small = Bound("brier", 0.0004, relation=AT_MOST)
-    assert Row.of("clip", small, "", 0.0004, "").text() == "clip brier 0.0004 <= 0.0004"
-    assert Row.of("clip", small, "", 0.00036, "").text() == "clip brier 0.00036 <= 0.00040"
-    none = Row.of("clip", small, "", None, "no fake")
+    assert BoundResult.of("clip", small, "", 0.0004, "").text() == "clip brier 0.0004 <= 0.0004"
+    assert BoundResult.of("clip", small, "", 0.00036, "").text() == "clip brier 0.00036 <= 0.00040"
+    none = BoundResult.of("clip", small, "", None, "no fake")
     assert none.text() == "clip brier <= 0.0004: not measured (no fake)"
 
 
@@ -177,12 +179,12 @@ OLD_ROW = {"level": "clip", "slice": "", "metric": "auc", "bound": 0.9, "value":
 
 
 def test_verdicts_of_earlier_versions_are_read():
-    row = Row.from_json({**OLD_ROW, "held": False, "reason": "only real clips"})
+    row = BoundResult.from_json({**OLD_ROW, "held": False, "reason": "only real clips"})
     assert row.text() == "clip auc >= 0.900: not measured (only real clips)"
 
 
 def test_rows_keep_their_form():
-    row = Row.of("clip", Bound("auc", 0.9), "", None, "only real clips")
+    row = BoundResult.of("clip", Bound("auc", 0.9), "", None, "only real clips")
     expected = {**OLD_ROW, "held": False, "reason": "only real clips", "relation": ">="}
     assert list(row.as_json().items()) == list(expected.items())
 
@@ -194,4 +196,4 @@ def test_rows_keep_their_form():
 )
 def test_what_is_no_row_of_a_verdict_is_refused(values):
     with pytest.raises(UsageError, match="is no row of a verdict"):
-        Row.from_json(values)
+        BoundResult.from_json(values)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.evaluation.drift import FEWEST, KS, PSI, drift
+from components.evaluation.drift import KS, MIN_VALUES, PSI, drift
 
 LIMITS = {PSI: 0.25, KS: 0.2}
 
@@ -75,7 +75,7 @@ def test_equal_samples_and_equal_values_have_no_distance():
         assert (row.value, row.low, row.high) == (0.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros(FEWEST - 1), np.full(FEWEST, np.nan)])
+@pytest.mark.parametrize("wrong", [np.zeros(MIN_VALUES - 1), np.full(MIN_VALUES, np.nan)])
 def test_samples_that_show_nothing_are_refused(wrong):
     with pytest.raises(ValueError, match="at least 20 are needed"):
-        values(np.zeros(FEWEST), wrong)
+        values(np.zeros(MIN_VALUES), wrong)
