@@ -30,7 +30,7 @@ $(STAMP): setup.py pyproject.toml uv.lock constraints.txt .ci/make_env
 	@touch $@
 
 # With oneDNN, which trains faster, and which TensorFlow leaves off on CPUs without AVX512-VNNI.
-demo: env  ## From made videos to a gated, pushed model (runs/demo).
+demo: env  ## From synthetic videos to a gated, pushed model (runs/demo).
 	@TF_ENABLE_ONEDNN_OPTS=$${TF_ENABLE_ONEDNN_OPTS:-1} $(BIN)/deepfake run --preset demo
 
 test: env  ## All tests but the slow ones.

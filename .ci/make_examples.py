@@ -2,7 +2,7 @@
 
     .venv/bin/python .ci/make_examples.py
 
-They are of the made data's kind (`preprocessing/datasets/demo.py`), from NASA's public-domain
+They are of the synthetic data's kind (`preprocessing/datasets/demo.py`), from NASA's public-domain
 portrait of the astronaut Eileen Collins: a face, the same face with a changed copy of it blended
 in, and a film in which that is done in the middle third.
 """

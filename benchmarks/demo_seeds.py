@@ -3,7 +3,7 @@
     python -m benchmarks.demo_seeds [--quick] [--output DIR]
 
 The demo preset on three seeds (with --quick on two). They share data, faces and everything before
-the Trainer. Held-out AUC of each seed, per crop and per clip, on 40 made persons that training
+the Trainer. Held-out AUC of each seed, per crop and per clip, on 40 synthetic persons that training
 does not contain.
 """
 

@@ -1,4 +1,4 @@
-"""The project's recipe against the seed's, from scratch, on made data that was not trained on.
+"""The project's recipe against the seed's, from scratch, on synthetic data that was not trained on.
 
     python -m benchmarks.recipe [--quick] [--data hard] [--output DIR] [--picture FILE]
 

@@ -1,4 +1,4 @@
-"""A made dataset in Celeb-DF v2's layout: small, offline, the same on every call.
+"""A synthetic dataset in Celeb-DF v2's layout: small, offline, the same on every call.
 
     make_demo_data(Path("demo-data"), DemoConfig())
 
@@ -60,7 +60,7 @@ def make_demo_data(
     another version, or that lacks a clip is replaced.
 
     Args:
-      root: folder of the dataset. Must not exist, be empty, or hold an earlier made dataset.
+      root: folder of the dataset. Must not exist, be empty, or hold an earlier synthetic dataset.
       demo: how many pseudo-persons of each split, and the seed. Persons with the highest numbers
         are the test persons; training and validation persons are not told apart here.
       progress: called in this thread after each person with (persons made, persons in all).

@@ -10,14 +10,14 @@ from pydantic import Field
 from preprocessing.support.choices import Difficulty
 from preprocessing.support.section import Section, Seed
 
-# Stands in each folder of made data.
+# Stands in each folder of synthetic data.
 MARKER = "demo.json"
 # A split without a person cannot be trained on or measured; 100,000 clips fill a disk.
 _Persons = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class DemoConfig(Section):
-    """The made dataset (`layout: demo`); see preprocessing/datasets/demo.py."""
+    """The synthetic demo dataset (`layout: demo`); see preprocessing/datasets/demo.py."""
 
     train_identities: _Persons = Field(100, description="Pseudo-persons for training.")
     val_identities: _Persons = Field(20, description="Pseudo-persons for validation.")
@@ -31,5 +31,5 @@ class DemoConfig(Section):
 
 
 def is_made(root: Path) -> bool:
-    """Whether a dataset's folder holds made data, whatever layout it is read by."""
+    """Whether a dataset's folder holds synthetic data, whatever layout it is read by."""
     return (root / MARKER).exists()

@@ -1,4 +1,4 @@
-"""The pictures of the made dataset: pseudo-persons, their fakes, and the camera over them.
+"""The pictures of the synthetic dataset: pseudo-persons, their fakes, and the camera over them.
 
 Every pseudo-person is a seeded variation of one portrait. In a fake, a changed copy of the
 person's face is blended over it; the difficulty is how visible the copy is.

@@ -49,7 +49,7 @@ def model(demo_model, tmp_path_factory):
     path = next(base.rglob("deepfake_model.json"))
     metadata = json.loads(path.read_text())
     metadata["extraction"]["frames_per_clip"] = FRAMES
-    # Words are what is compared here, and a model of made data gives none.
+    # Words are what is compared here, and a model of synthetic data gives none.
     metadata["provenance"]["made_data"], metadata["data"]["layout"] = False, "celeb_df"
     # Its 20 persons of validation cannot show the usual 1%.
     metadata["verdict"] |= {"false_positive_rate": 0.1, "miss_rate": 0.1}

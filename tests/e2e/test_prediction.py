@@ -115,7 +115,7 @@ def test_predict_answers_each_file_or_says_why_not(tmp_path, workspace, pushed_m
     assert (used["fake_above_logit"], used["real_below_logit"]) == (None, None)
     assert answers[0]["p_values"]["real"] >= 1 / (1 + used["real_clusters"])
     assert answers[0]["familiarity"]["distance"] > 0
-    # The model was trained on made data, so no answer has a word.
+    # The model was trained on synthetic data, so no answer has a word.
     assert answers[0]["verdict"] == answers[0]["warning"] == NOT_A_VERDICT
     assert {answer["meaning"].partition(";")[0] for answer in answers} == {NOT_A_VERDICT}
     about = answers[0]["model"]

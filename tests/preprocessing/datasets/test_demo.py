@@ -1,4 +1,4 @@
-"""The made dataset: layout, list file, determinism, safety of the folder, and what a fake is."""
+"""The synthetic dataset: layout, list file, determinism, a safe folder, and what a fake is."""
 
 import hashlib
 import subprocess

@@ -1,4 +1,4 @@
-"""The made faces: what gives the easy fakes away, and does not the hard ones."""
+"""The synthetic faces: what gives the easy fakes away, and does not the hard ones."""
 
 import cv2
 import numpy as np
