@@ -14,6 +14,7 @@ from preprocessing.extraction import face_example as names
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.faces.face_selection import FaceCounts
 from preprocessing.support.files import replacing
+from serving.model.aggregation import aggregate
 from serving.model.verdict import DecisionRule, Verdict, judge_logits
 from serving.model.windows import CropPositions
 
@@ -87,7 +88,20 @@ def _judged(
         crops[names.FRAME_INDEX].tolist(),
         crops[names.TIMESTAMP_MS].tolist(),
     )
-    # Of its track that is furthest out, as `clip_appearance` has it.
-    distance = float(crops.groupby(names.TRACK_ID)["distance"].mean().max())
-    familiarity = rule.familiarity_of_distance(distance)
+    familiarity = rule.familiarity_of_distance(clip_distance(crops))
     return judge_logits(path, logits, positions, counts, familiarity, rule)
+
+
+def clip_distance(crops: pd.DataFrame) -> float:
+    """Distance of a clip to the training crops, equal to that of `clip_tables`.
+
+    Args:
+      crops: table of the clip's crops.
+
+    Returns:
+      The distance of the track that is furthest out; NaN where a crop has none.
+    """
+    distances = crops["distance"].to_numpy(float)
+    clips, tracks = crops[names.CLIP_ID].to_numpy(str), crops[names.TRACK_ID].to_numpy(int)
+    (distance,) = aggregate(distances, clips, tracks, allow_non_finite=True).logits
+    return float(distance)
