@@ -21,6 +21,8 @@ _BATCH = 32
 _TEXTS = (names.CLIP_ID, names.PAIR_ID, names.DATASET, names.METHOD, names.IDENTITY)
 _NUMBERS = (names.LABEL, names.TRACK_ID, names.FRAME_INDEX, names.TIMESTAMP_MS)
 CROP_COLUMNS = (*_TEXTS, *_NUMBERS, "face_size", "logit", "score", "distance")
+# The columns that identify a crop.
+CROP_KEY = (names.CLIP_ID, names.TRACK_ID, names.FRAME_INDEX)
 # What is the same for all crops of a clip.
 _CLIP_COLUMNS = (names.PAIR_ID, names.DATASET, names.METHOD, names.IDENTITY, names.LABEL)
 
@@ -111,11 +113,27 @@ def crop_row(record: bytes, logit: float, distance: float = math.nan) -> dict[st
     }
 
 
+def key_and_crop(record: bytes) -> tuple[tuple[str, int, int], bytes]:
+    """What identifies a crop, and the crop.
+
+    Args:
+      record: serialized face record.
+
+    Returns:
+      The values of `CROP_KEY`, and the JPEG file.
+    """
+    import tensorflow as tf
+
+    feature = tf.train.Example.FromString(record).features.feature
+    clip = feature[names.CLIP_ID].bytes_list.value[0].decode(errors="replace")
+    track, frame = (feature[name].int64_list.value[0] for name in CROP_KEY[1:])
+    return (clip, track, frame), feature[names.IMAGE].bytes_list.value[0]
+
+
 def crop_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows as a table, in order of clip, track and frame."""
     table = pd.DataFrame(rows, columns=CROP_COLUMNS)
-    order = [names.CLIP_ID, names.TRACK_ID, names.FRAME_INDEX]
-    return table.sort_values(order, kind="stable", ignore_index=True)
+    return table.sort_values(list(CROP_KEY), kind="stable", ignore_index=True)
 
 
 def clip_tables(crops: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

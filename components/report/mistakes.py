@@ -16,14 +16,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from components.evaluation.scores import read_records
+from components.evaluation.scores import CROP_KEY, key_and_crop, read_records
 from preprocessing.extraction import face_example as names
 
 # Positions of the patch along a side; their square is the number of pictures scored per crop.
 _GRID = 6
 _SIDE = 160
 _QUALITY = 80
-_KEY = (names.CLIP_ID, names.TRACK_ID, names.FRAME_INDEX)
 
 # JPEG crops -> logits [crops].
 Score = Callable[[Sequence[bytes]], np.ndarray]
@@ -70,7 +69,8 @@ def with_pictures(
 ) -> list[Mistake]:
     """Fills in crops from the records, and heat maps where a model can score."""
     numbers = {
-        tuple(mistake.row[key] for key in _KEY): number for number, mistake in enumerate(mistakes)
+        tuple(mistake.row[key] for key in CROP_KEY): number
+        for number, mistake in enumerate(mistakes)
     }
     pictured = list(mistakes)
     for record in read_records(files) if numbers else ():
@@ -81,16 +81,6 @@ def with_pictures(
             heat = sign * occlusion(jpeg, score) if score else None
             pictured[number] = dataclasses.replace(pictured[number], crop=jpeg, heat=heat)
     return pictured
-
-
-def key_and_crop(record: bytes) -> tuple[tuple[str, int, int], bytes]:
-    """(clip, track, frame) of a record, and its JPEG."""
-    import tensorflow as tf
-
-    feature = tf.train.Example.FromString(record).features.feature
-    clip = feature[names.CLIP_ID].bytes_list.value[0].decode(errors="replace")
-    numbers = (feature[name].int64_list.value[0] for name in _KEY[1:])
-    return (clip, *numbers), feature[names.IMAGE].bytes_list.value[0]
 
 
 def occlusion(jpeg: bytes, score: Score) -> np.ndarray:

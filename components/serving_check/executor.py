@@ -21,7 +21,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.evaluation import results
 from components.evaluation.blessing import MODEL_ID_PROPERTY
-from components.evaluation.scores import crop_row
+from components.evaluation.scores import CROP_KEY, key_and_crop
 from components.evaluation.serving_result import ServingResult
 from components.serving_check.check import Evaluated, ServingLimits, check_model, on_gpu
 from preprocessing.extraction import face_example as names
@@ -29,9 +29,6 @@ from preprocessing.support import progress
 from preprocessing.support.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
-
-# The columns that identify a crop.
-_KEY = (names.CLIP_ID, names.TRACK_ID, names.FRAME_INDEX)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -107,16 +104,14 @@ def _evaluated(input_dict: dict[str, list[types.Artifact]], split: str, count: i
     scores = results.read_scores(
         artifact_utils.get_single_uri(input_dict["evaluation"]), split, "crops"
     )
-    keys = zip(*(scores[name] for name in _KEY), strict=True)
+    keys = zip(*(scores[name] for name in CROP_KEY), strict=True)
     logits = dict(zip(keys, scores["logit"], strict=True))
     crops, evaluated = [], []
     for record in records:
-        row = crop_row(record, 0.0)
-        key = tuple(row[name] for name in _KEY)
+        key, crop = key_and_crop(record)
         if key not in logits:
             raise UsageError(f"the evaluation has no score of {names.CLIP_ID} {key[0]}")
-        feature = tf.train.Example.FromString(record).features.feature[names.IMAGE]
-        crops.append(feature.bytes_list.value[0])
+        crops.append(crop)
         evaluated.append(logits[key])
     return Evaluated(crops, np.array(evaluated, np.float32), on_gpu())
 
