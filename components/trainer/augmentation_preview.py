@@ -17,10 +17,15 @@ import cv2
 import numpy as np
 
 from components.trainer.augmentation import STRENGTHS
-from components.trainer.config import ModelConfig, TrainingConfig, image_size_of, needs_fakes
-from components.trainer.crop_store import CropStore, missing_classes
+from components.trainer.config import ModelConfig, TrainingConfig, image_size_of
+from components.trainer.crop_store import CropStore
 from components.trainer.input import training_dataset
-from components.trainer.sampling import Sampler, ShuffledSampler, build_sampler
+from components.trainer.sampling import (
+    Sampler,
+    ShuffledSampler,
+    build_sampler,
+    missing_for_training,
+)
 from components.transform.preprocessing import decode_images
 from preprocessing.datasets.data_config import DataConfig
 from preprocessing.extraction import face_example as names
@@ -200,8 +205,7 @@ def _of_pictures(root: Path, pictures: list[Path]) -> Iterator[dict[str, Any]]:
 def _sampler(store: CropStore, config: PreviewConfig) -> Sampler:
     # The order does not depend on the size of the batches, and a few crops are enough to look at.
     training = config.training.replace(batch_size=2)
-    missing = missing_classes(store.table)
-    if missing and (needs_fakes(training) or missing != ["fake"]):
+    if missing_for_training(store.table, training):
         # Nothing to train on, but something to look at.
         return ShuffledSampler(store.table, training.batch_size, config.seed)
     return build_sampler(store.table, training, config.seed)

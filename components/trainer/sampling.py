@@ -76,9 +76,8 @@ def check_crops(table: CropTable, config: TrainingConfig) -> None:
       UsageError: fewer crops than a batch, no real crop, or neither a fake crop nor pseudo-fakes
         for all pairs.
     """
-    with_fakes = needs_fakes(config)
-    missing = missing_classes(table)
-    if missing and (with_fakes or missing != ["fake"]):
+    missing = missing_for_training(table, config)
+    if missing:
         way_out = ""
         if missing == ["fake"]:
             way_out = (
@@ -89,12 +88,18 @@ def check_crops(table: CropTable, config: TrainingConfig) -> None:
             f"none of the {len(table)} crops of the train split is {missing[0]}, and training "
             f"needs crops of both classes{way_out}"
         )
-    crops = len(table) if with_fakes else 2 * int((table.labels == REAL).sum())
+    crops = len(table) if needs_fakes(config) else 2 * int((table.labels == REAL).sum())
     if crops < config.batch_size:
         raise UsageError(
             f"training.batch_size: {config.batch_size} is more than the {crops} crops that there "
             "are to train on; lower it"
         )
+
+
+def missing_for_training(table: CropTable, config: TrainingConfig) -> list[str]:
+    """Classes that training needs and no crop has; pseudo-fakes can stand for `fake`."""
+    missing = missing_classes(table)
+    return [name for name in missing if name != "fake" or needs_fakes(config)]
 
 
 def pseudo_fake_share(config: TrainingConfig) -> float:
