@@ -10,7 +10,8 @@ from typing import Any
 from components.report import charts
 from components.report.formats import number
 from components.report.measured import chart
-from components.report.mistakes import Mistake, data_uri
+from components.report.mistakes import Mistake
+from components.report.thumbnails import data_uri
 from serving.model.provenance import Provenance
 
 

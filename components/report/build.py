@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluation import results
-from components.report import mistakes as wrong
 from components.report.background import Pictures
 from components.report.data import Sources, gather
+from components.report.mistakes import Mistake, Score, with_pictures, worst
 from components.report.page import render
+from components.report.thumbnails import contact_sheet
 from preprocessing.support.files import replacing
 from serving.model.saved_model import load_saved_model
 
 PAGE, DATA = "report.html", "report.json"
-# Of each kind, false alarms and misses; a heat map of NASNetLarge takes 15 s on two cores.
+# Of each kind, false alarms and misses; an occlusion map of NASNetLarge takes 15 s on two cores.
 _MISTAKES = 4
 _SHEET = 12
 
@@ -48,7 +49,7 @@ def build(sources: Sources, folder: str | Path) -> Path:
             with contextlib.suppress(FileNotFoundError):
                 contact = (Path(sources.extraction) / "contact_sheet.png").read_bytes()
         if not contact:
-            sheet = wrong.contact_sheet(sources.records, _SHEET)
+            sheet = contact_sheet(sources.records, _SHEET)
     pictures = Pictures(mistakes, sheet, contact)
     data["mistakes"] = [mistake.row for mistake in pictures.mistakes]
     with replacing(folder / DATA) as file:
@@ -58,20 +59,20 @@ def build(sources: Sources, folder: str | Path) -> Path:
     return folder / PAGE
 
 
-def _mistakes(sources: Sources) -> list[wrong.Mistake]:
+def _mistakes(sources: Sources) -> list[Mistake]:
     crops, tracks, clips = (
         results.read_scores(sources.clip_evaluation, "test", level)
         for level in ("crops", "tracks", "clips")
     )
-    mistakes = wrong.worst(crops, tracks, clips, n=_MISTAKES)
+    mistakes = worst(crops, tracks, clips, n=_MISTAKES)
     if not (mistakes and sources.records):
         return mistakes
     with _scorer(sources.model) as score:
-        return wrong.with_pictures(mistakes, sources.records, score)
+        return with_pictures(mistakes, sources.records, score)
 
 
 @contextlib.contextmanager
-def _scorer(saved_model: str) -> Iterator[wrong.Score | None]:
+def _scorer(saved_model: str) -> Iterator[Score | None]:
     """Scores encoded crops through `serving_default`; None where a model lacks it."""
     import tensorflow as tf
 

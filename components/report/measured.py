@@ -10,7 +10,8 @@ from markupsafe import Markup
 from components.evaluation.catalogue import MEASURES
 from components.report import charts
 from components.report.formats import measure, named, number
-from components.report.mistakes import Mistake, data_uri, overlay, thumbnail
+from components.report.mistakes import Mistake, overlay
+from components.report.thumbnails import data_uri, thumbnail
 
 _POINTS = {"eer": "equal errors", "0.5": "score of 0.5"}
 
@@ -148,7 +149,7 @@ def slices(data: dict[str, Any]) -> list[list[Any]]:
 
 
 def mistakes(mistakes: Sequence[Mistake], warning: str) -> list[dict[str, Any]]:
-    """The faces that the model is most wrongly sure of, with heat maps.
+    """The faces that the model is most wrongly sure of, with occlusion maps.
 
     Args:
       mistakes: see `components.report.mistakes.worst`.
@@ -158,8 +159,8 @@ def mistakes(mistakes: Sequence[Mistake], warning: str) -> list[dict[str, Any]]:
     return [
         {
             "face": data_uri(thumbnail(mistake.crop)) if mistake.crop else "",
-            "heat": data_uri(overlay(mistake.crop, mistake.heat))
-            if mistake.crop and mistake.heat is not None
+            "occlusion_map": data_uri(overlay(mistake.crop, mistake.occlusion_map))
+            if mistake.crop and mistake.occlusion_map is not None
             else "",
             "what": f"real, called fake{note}"
             if mistake.row["label"] == 0

@@ -1,13 +1,12 @@
 """The most confident mistakes: the crop that decided each, and where the model looked.
 
-Heat maps are made by occlusion (Zeiler and Fergus, "Visualizing and Understanding Convolutional
-Networks", 2014): a blurred patch is moved over the crop, and a place is as warm as its loss moves
-the logit. It works through the exported signature alone, for any backbone.
+Occlusion maps (Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014)
+show it: a blurred patch is moved over the crop, and a place is as warm as its loss moves the logit.
+They need the exported signature alone, so they work for any backbone.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,12 +16,11 @@ import numpy as np
 import pandas as pd
 
 from components.evaluation.scores import CROP_KEY, key_and_crop, read_records
+from components.report.thumbnails import SIDE, encode_jpeg
 from preprocessing.extraction import face_example as names
 
 # Positions of the patch along a side; their square is the number of pictures scored per crop.
 _GRID = 6
-_SIDE = 160
-_QUALITY = 80
 
 # JPEG crops -> logits [crops].
 Score = Callable[[Sequence[bytes]], np.ndarray]
@@ -35,13 +33,13 @@ class Mistake:
     Attributes:
       row: of the table of clips, with `frame_index` and `track_id` of the crop.
       crop: JPEG bytes; empty when the record is gone.
-      heat: float [_GRID, _GRID]: how much less wrong the logit gets where a place is blurred; None
-        where no model was given.
+      occlusion_map: float32 [6, 6], how much less wrong the logit gets where a place is blurred;
+        None where no model was given.
     """
 
     row: dict[str, Any]
     crop: bytes = b""
-    heat: np.ndarray | None = None
+    occlusion_map: np.ndarray | None = None
 
 
 def worst(crops: pd.DataFrame, tracks: pd.DataFrame, clips: pd.DataFrame, n: int) -> list[Mistake]:
@@ -67,7 +65,7 @@ def worst(crops: pd.DataFrame, tracks: pd.DataFrame, clips: pd.DataFrame, n: int
 def with_pictures(
     mistakes: list[Mistake], files: Sequence[str], score: Score | None
 ) -> list[Mistake]:
-    """Fills in crops from the records, and heat maps where a model can score."""
+    """Fills in crops from the records, and occlusion maps where a model can score."""
     numbers = {
         tuple(mistake.row[key] for key in CROP_KEY): number
         for number, mistake in enumerate(mistakes)
@@ -78,8 +76,10 @@ def with_pictures(
         number = numbers.get(key)
         if number is not None:
             sign = 1 if pictured[number].row[names.LABEL] == names.REAL else -1
-            heat = sign * occlusion(jpeg, score) if score else None
-            pictured[number] = dataclasses.replace(pictured[number], crop=jpeg, heat=heat)
+            occlusion_map = sign * occlusion(jpeg, score) if score else None
+            pictured[number] = dataclasses.replace(
+                pictured[number], crop=jpeg, occlusion_map=occlusion_map
+            )
     return pictured
 
 
@@ -101,56 +101,14 @@ def occlusion(jpeg: bytes, score: Score) -> np.ndarray:
     return (logits[0] - logits[1:]).reshape(_GRID, _GRID)
 
 
-def overlay(jpeg: bytes, heat: np.ndarray) -> bytes:
-    """The crop in grey under its heat map: red is evidence for the wrong answer, blue against."""
+def overlay(jpeg: bytes, occlusion_map: np.ndarray) -> bytes:
+    """The crop in grey under its occlusion map: red speaks for the wrong answer, blue against."""
     pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    pixels = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    pixels = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    scale = np.abs(heat).max() or 1.0
-    cells = (heat / scale).astype(np.float32)
-    smooth = cv2.resize(cells, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
+    scale = np.abs(occlusion_map).max() or 1.0
+    cells = (occlusion_map / scale).astype(np.float32)
+    smooth = cv2.resize(cells, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     colour = np.where(smooth[..., None] > 0, (40, 40, 230), (220, 120, 30)).astype(np.float32)
     share = 0.65 * np.clip(np.abs(smooth), 0, 1)[..., None]
-    return _encode((grey * (1 - share) + colour * share).astype(np.uint8))
-
-
-def thumbnail(jpeg: bytes, side: int = _SIDE) -> bytes:
-    """The crop at the size of the page."""
-    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    return _encode(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA))
-
-
-def data_uri(picture: bytes, kind: str = "jpeg") -> str:
-    """A picture inside the page.
-
-    Args:
-      picture: its file.
-      kind: of the file, as media types have it.
-    """
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-
-
-def contact_sheet(files: Sequence[str], number: int) -> list[tuple[int, bytes]]:
-    """(label, thumbnail) of the first crop of up to `number` clips of each class."""
-    import tensorflow as tf
-
-    thumbnails: dict[str, tuple[int, bytes]] = {}
-    counts = {names.REAL: 0, names.FAKE: 0}
-    for record in read_records(files):
-        feature = tf.train.Example.FromString(record).features.feature
-        clip = feature[names.CLIP_ID].bytes_list.value[0].decode(errors="replace")
-        label = feature[names.LABEL].int64_list.value[0]
-        if clip in thumbnails or counts[label] == number:
-            continue
-        counts[label] += 1
-        thumbnails[clip] = label, thumbnail(feature[names.IMAGE].bytes_list.value[0], 96)
-        if min(counts.values()) == number:
-            break
-    return sorted(thumbnails.values(), key=lambda labelled: labelled[0])
-
-
-def _encode(pixels: np.ndarray) -> bytes:
-    ok, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not ok:
-        raise RuntimeError("OpenCV could not encode a JPEG")
-    return data.tobytes()
+    return encode_jpeg((grey * (1 - share) + colour * share).astype(np.uint8))

@@ -37,7 +37,7 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
         clips=measured.clips(data),
         slices=measured.slices(data),
         mistakes=measured.mistakes(pictures.mistakes, data["warning"]),
-        explained=any(mistake.heat is not None for mistake in pictures.mistakes),
+        explained=any(mistake.occlusion_map is not None for mistake in pictures.mistakes),
         comparison=_comparison_rows(comparison) if comparison else [],
         dataset=background.dataset(data["dataset"], model),
         faces=background.faces(data["extraction"], pictures),

@@ -252,7 +252,7 @@ def test_mistakes_are_the_most_confident_ones_with_the_frame_that_decided():
     assert worst(right, *clip_tables(right), n=1) == []
 
 
-def test_heat_is_where_blurring_lowers_the_logit():
+def test_occlusion_map_is_highest_where_blurring_lowers_the_logit():
     import cv2
 
     pixels = np.full((60, 60, 3), 128, np.uint8)
@@ -263,9 +263,10 @@ def test_heat_is_where_blurring_lowers_the_logit():
         decoded = [cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_GRAYSCALE) for p in pictures]
         return np.array([cv2.Laplacian(one, cv2.CV_64F).std() for one in decoded])
 
-    heat = occlusion(jpeg, grain)
-    assert np.unravel_index(np.argmax(heat), heat.shape) == (1, 4)
-    text = render(data(crops()), Pictures([Mistake(crops().iloc[0].to_dict(), jpeg, heat)]))
+    occlusion_map = occlusion(jpeg, grain)
+    assert np.unravel_index(np.argmax(occlusion_map), occlusion_map.shape) == (1, 4)
+    mistake = Mistake(crops().iloc[0].to_dict(), jpeg, occlusion_map)
+    text = render(data(crops()), Pictures([mistake]))
     assert text.count("data:image/jpeg") == 2
 
 
