@@ -25,8 +25,6 @@ from serving.model.verdict import DecisionRule
 if TYPE_CHECKING:
     from pipeline.clip_scoring import ScoredClips
 
-_RESAMPLES = 1000
-
 
 def evaluate_model(request: ScoringRequest) -> int:
     """Measures a model on a labelled dataset and writes the report of a run about it.
@@ -70,7 +68,7 @@ def _evaluate(request: ScoringRequest, output: Path, console: Console) -> int:
     folder = output / "clip_evaluation"
     folder.mkdir(exist_ok=True)
     results.write_scores(folder, "test", scored.crops)
-    measured = measure_split(scored.crops, _RESAMPLES)
+    measured = measure_split(scored.crops)
     results.write(folder, {"test": measured}, [], None)
     extraction = output / "extraction"
     extraction.mkdir(exist_ok=True)

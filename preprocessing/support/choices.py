@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 # How clips are divided into train, val and test; see preprocessing/manifest/splits.py.
 SplitProtocol = Literal["auto", "official", "identity", "clip"]
 # How hard fakes of the demo dataset are to tell from reals; see preprocessing/datasets/demo.py.
 Difficulty = Literal["easy", "hard"]
-
-SPLIT_PROTOCOLS: tuple[str, ...] = get_args(SplitProtocol)
-DIFFICULTIES: tuple[str, ...] = get_args(Difficulty)
