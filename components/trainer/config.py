@@ -48,17 +48,15 @@ class ModelConfig(Section):
     # The seed recipe has flatten.
     head: Literal["pool", "flatten"] = Field(
         "pool",
-        description="pool: global average pooling; flatten: every place of the feature map has "
-        "weights of its own.",
+        description="pool: global average pooling; flatten: the feature map is flattened, so each "
+        "spatial position has weights of its own.",
     )
     mirror: bool = Field(
         False,
-        description="Whether a score is the mean of the logits of a crop and of its mirror image, "
-        "which takes twice the time.",
+        description="Test-time augmentation: the logit is the mean over the crop and its mirror "
+        "image; doubles inference time.",
     )
-    dropout: Number = Field(
-        0.5, ge=0.0, le=0.95, description="Share of the head's inputs that a step leaves out."
-    )
+    dropout: Number = Field(0.5, ge=0.0, le=0.95, description="Dropout rate before the logit.")
     image_size: int = Field(
         0,
         ge=0,
@@ -96,7 +94,12 @@ class TrainingConfig(Section):
     """How the network is trained; see components/trainer/run_fn.py."""
 
     # One crop alone has no pair, and no spread for batch normalisation.
-    batch_size: int = Field(16, ge=2, le=4096, description="Crops a step; even where paired.")
+    batch_size: int = Field(
+        16,
+        ge=2,
+        le=4096,
+        description="Crops per training step over all GPUs; even with sampling=paired.",
+    )
     head_epochs: int = Field(
         1, ge=0, le=10_000, description="Phase 1: only the new head, backbone frozen."
     )
@@ -110,7 +113,7 @@ class TrainingConfig(Section):
         description="First block that phase 2 trains: stem_1, cell_0, cell_12, reduce_8; empty "
         "trains all.",
     )
-    learning_rate: _LearningRate = Field(1e-4, description="Highest learning rate of phase 2.")
+    learning_rate: _LearningRate = Field(1e-4, description="Peak learning rate of phase 2.")
     # Below 0.01 the blocks near the input would not move.
     layer_decay: Number = Field(
         1.0,
@@ -124,17 +127,20 @@ class TrainingConfig(Section):
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="cosine: the rate falls to zero; constant: it stays."
     )
-    weight_decay: _Share = Field(1e-5, description="Of AdamW; 0 is plain Adam.")
+    weight_decay: _Share = Field(
+        1e-5, description="Decoupled weight decay (AdamW) of kernels; 0 is Adam."
+    )
     clip_norm: Number = Field(
         0.0,
         ge=0.0,
         le=1e6,
-        description="Gradients are scaled down to this norm over all variables; 0 never clips.",
+        description="Global norm to which gradients are clipped (Keras `global_clipnorm`); 0 is "
+        "off.",
     )
     ema_momentum: _Momentum = Field(
         0.0,
-        description="Weights are averaged over steps with this momentum, and the averages kept; 0 "
-        "is off.",
+        description="Momentum of the moving average of the weights (Keras `use_ema`), which is "
+        "validated and exported; 0 is off.",
     )
     label_smoothing: Number = Field(
         0.01,
@@ -156,18 +162,18 @@ class TrainingConfig(Section):
     )
     batch_norm: Literal["freeze", "momentum"] = Field(
         "freeze",
-        description="freeze: statistics stay as loaded (fine-tuning); momentum: they are learnt "
-        "(from scratch).",
+        description="freeze: moving statistics, scale and offset stay as loaded (fine-tuning); "
+        "momentum: they are trained (from scratch).",
     )
     # NASNet's own 0.9997 needs tens of thousands of steps to follow.
     batch_norm_momentum: _Momentum = Field(
-        0.9, description="Of the moving statistics, where they are learnt."
+        0.9, description="Momentum of the moving mean and variance, with batch_norm=momentum."
     )
     recalibration_steps: int = Field(
         20,
         ge=0,
         le=10_000,
-        description="Where statistics are learnt: batches whose statistics are averaged, at rate "
+        description="With batch_norm=momentum: batches whose statistics are averaged, at rate "
         "zero, before every validation.",
     )
     augmentation: Augmentation = Field(
@@ -194,7 +200,8 @@ class TrainingConfig(Section):
         3,
         ge=0,
         le=10_000,
-        description="Epochs without a better val AUC before training stops; 0 never stops early.",
+        description="Early stopping, per phase: epochs without improvement (AUC per clip on val, "
+        "then loss); 0 is off.",
     )
 
     @model_validator(mode="after")
