@@ -88,8 +88,7 @@ class CropStore:
     Args:
       patterns: globs of gzip TFRecord files.
       split: name of the split, for messages.
-      extraction: the settings that the crops were cut with; `margin`, `align` and `jpeg_quality`
-        are read. None takes the defaults.
+      extraction: the settings that the crops were cut with; None takes the defaults.
 
     Attributes:
       table: the CropTable.
