@@ -34,11 +34,12 @@ _LEVELS = 4
 def image_facts(pixels: tf.Tensor) -> tf.Tensor:
     """The facts of crops.
 
-    Detail of 1, 2, 4 and 8 pixels is the standard deviation of the levels of the luma's Laplacian
-    pyramid, at the size that the network reads: blur, compression and enlargement each leave their
-    mark there. Detail of colour is that of the finest level of R - G and B - G, which compression
-    takes first. Evenness is the mean of the finest level's absolute values over their standard
-    deviation: 0.8 for noise, and less where a few edges stand in plain areas.
+    Detail of 1, 2, 4 and 8 pixels is the standard deviation of what the binomial filter removes
+    from each level of the luma's Gaussian pyramid, at the size that the network reads: blur,
+    compression and enlargement each leave their mark there. Detail of colour is that of R - G and
+    B - G at the finest level, which compression takes first. Evenness is the mean of the finest
+    detail's absolute values over their standard deviation: 0.8 for noise, and less where a few
+    edges stand in plain areas.
 
     Args:
       pixels: float32 [batch, size, size, 3], RGB in [-1, 1].
