@@ -97,7 +97,16 @@ def read_records(files: Sequence[str]) -> Iterator[bytes]:
 
 
 def crop_row(record: bytes, logit: float, distance: float = math.nan) -> dict[str, Any]:
-    """A row of the table of crops."""
+    """A row of the table of crops.
+
+    Args:
+      record: serialized face record.
+      logit: calibrated logit of the crop.
+      distance: to the nearest training crop, no unit; NaN if the model has none.
+
+    Returns:
+      `CROP_COLUMNS`; `face_size` in pixels of the frame.
+    """
     import tensorflow as tf
 
     feature = tf.train.Example.FromString(record).features.feature

@@ -84,7 +84,15 @@ def with_pictures(
 
 
 def occlusion(jpeg: bytes, score: Score) -> np.ndarray:
-    """How much the logit falls when a place is blurred: float [_GRID, _GRID]."""
+    """How much the logit falls where the crop is blurred.
+
+    Args:
+      jpeg: the crop's file.
+      score: gives the logits of files of crops.
+
+    Returns:
+      float32 [6, 6], from the top left of the crop.
+    """
     pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     height, width = pixels.shape[:2]
     blurred = cv2.GaussianBlur(pixels, (0, 0), max(height, width) / 12)

@@ -74,7 +74,15 @@ class RateSchedule(keras.callbacks.Callback):
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """How well logits fit the labels of a split; the AUCs are NaN where a class is missing."""
+    """How well logits fit the labels of a split; the AUCs are NaN where a class is missing.
+
+    Attributes:
+      loss: mean binary cross-entropy per crop.
+      accuracy: per crop, at logit 0.
+      auc: area under the ROC curve, per crop.
+      clip_accuracy: accuracy per clip, at logit 0.
+      clip_auc: area under the ROC curve, per clip.
+    """
 
     loss: float
     accuracy: float

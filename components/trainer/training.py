@@ -96,7 +96,7 @@ class Training:
           float64 [crops], the logits of the validation crops, not yet calibrated.
 
         Raises:
-          NonFiniteTraining: a UsageError, the loss became NaN.
+          NonFiniteTraining: a UsageError, the loss or a validation logit is NaN or infinite.
           UsageError: the memory is too small, or a name is wrong.
         """
         config = self._config

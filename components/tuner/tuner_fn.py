@@ -95,7 +95,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
     def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Trains with a trial's values; returns the best epoch's AUC per clip of val.
 
-        Values with which the loss becomes NaN have the worst AUC.
+        Values with which the loss or a logit becomes NaN or infinite have the worst AUC.
 
         Raises:
           keras_tuner.errors.FatalError: alone ends a search with its cause. The UsageError is one
