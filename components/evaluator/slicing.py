@@ -105,7 +105,7 @@ def _with_slices(extracts: dict[str, Any], methods: dict[str, list[str]]) -> dic
 
 
 def _numbers(predictions: Any, label: int) -> Any:
-    """Scores that are no numbers become the worst possible: TFMA would stop with a traceback.
+    """NaN and infinite scores become the worst possible: TFMA would stop with a traceback.
 
     ClipEvaluator refuses such a model and says why.
     """

@@ -40,7 +40,7 @@ def build(sources: Sources, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = gather(sources)
-    # Where a score is not a number, no order tells the most confident ones.
+    # Where a score is NaN or infinite, no order tells the most confident ones.
     mistakes = _mistakes(sources) if data["curves"] else []
     sheet: list[tuple[int, bytes]] = []
     contact = b""

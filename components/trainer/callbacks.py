@@ -256,7 +256,7 @@ class BestEpoch(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """Reports epoch, step, loss and validation, and stops where the loss is no number.
+    """Reports epoch, step, loss and validation, and stops where the loss is NaN or infinite.
 
     Args:
       phase: name of the phase, for the line.
@@ -294,7 +294,7 @@ class Progress(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Reports; refuses (NonFiniteTraining) a loss that is no number."""
+        """Reports; refuses (NonFiniteTraining) a NaN or infinite loss."""
         self._done = self._epoch * self._steps + batch + 1
         # Not looked at here: a GPU would wait at every step.
         self._losses.append(logs["loss"])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 OBJECTIVE = "val_clip_auc"
-# The AUC of a trial whose values ended in no numbers.
+# The AUC of a trial whose loss or logits became NaN or infinite.
 _WORST = 0.0
 
 
