@@ -45,15 +45,15 @@ def beam_args(texts: Iterable[str], node: str, workers: int = 1) -> list[str]:
     Returns:
       All that the node needs.
     """
-    keys, whole = _of_node(texts, node)
+    keys, node_arguments = _of_node(texts, node)
     runner = keys.pop("runner", "local")
     if runner == "local":
-        return [*local_args(workers), *whole]
+        return [*local_args(workers), *node_arguments]
     arguments = [f"--runner={RUNNERS[runner]}"]
     if runner != "dataflow":
         # Workers have the project installed; see `local_args`.
         arguments += [NOT_PACKED, f"--job_server_timeout={_JOB_SECONDS}"]
-    return [*arguments, *(f"--{key}={value}" for key, value in keys.items()), *whole]
+    return [*arguments, *(f"--{key}={value}" for key, value in keys.items()), *node_arguments]
 
 
 def check_beam(texts: Iterable[str]) -> None:
@@ -64,7 +64,7 @@ def check_beam(texts: Iterable[str]) -> None:
     """
     texts = tuple(texts)
     for text in texts:
-        _keys(_node_and_rest(text)[1])
+        _keys(_node_and_setting(text)[1])
     for node in NODES:
         _check_keys(_of_node(texts, node)[0])
 
@@ -72,8 +72,8 @@ def check_beam(texts: Iterable[str]) -> None:
 def job_endpoints(texts: Iterable[str]) -> list[str]:
     """Addresses of the job servers that nodes send their pipelines to, sorted."""
     texts = tuple(texts)
-    found = {_of_node(texts, node)[0].get("job_endpoint", "") for node in NODES}
-    return sorted(found - {""})
+    endpoints = {_of_node(texts, node)[0].get("job_endpoint", "") for node in NODES}
+    return sorted(endpoints - {""})
 
 
 def check_job_servers(texts: Iterable[str]) -> None:
@@ -109,26 +109,26 @@ def check_job_servers(texts: Iterable[str]) -> None:
 
 def _of_node(texts: Iterable[str], node: str) -> tuple[dict[str, str], list[str]]:
     """Keys and whole arguments of a node: its own, else those of all."""
-    pairs = [_node_and_rest(text) for text in texts]
-    chosen = [rest for name, rest in pairs if name == node]
-    chosen = chosen or [rest for name, rest in pairs if not name]
+    pairs = [_node_and_setting(text) for text in texts]
+    chosen = [setting for name, setting in pairs if name == node]
+    chosen = chosen or [setting for name, setting in pairs if not name]
     keys = {
         key: value
-        for rest in chosen
-        if not rest.startswith("--")
-        for key, value in _keys(rest).items()
+        for setting in chosen
+        if not setting.startswith("--")
+        for key, value in _keys(setting).items()
     }
-    return keys, [rest for rest in chosen if rest.startswith("--")]
+    return keys, [setting for setting in chosen if setting.startswith("--")]
 
 
-def _node_and_rest(text: str) -> tuple[str, str]:
+def _node_and_setting(text: str) -> tuple[str, str]:
     """The node before the first colon; empty where the colon belongs to a key or an argument."""
-    node, colon, rest = text.partition(":")
+    node, colon, setting = text.partition(":")
     if not colon or "=" in node or node.startswith("--"):
         return "", text
     if node not in NODES:
         raise ValueError(f"{text!r}: {node!r} is no node that Beam runs{nearest(node, NODES)}")
-    return node, rest
+    return node, setting
 
 
 def _keys(text: str) -> dict[str, str]:

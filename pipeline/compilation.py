@@ -130,8 +130,8 @@ def _renamed(task: dict[str, Any]) -> dict[str, Any]:
     if "dependentTasks" in task:
         task["dependentTasks"] = [task_name(node) for node in task["dependentTasks"]]
     for source in task.get("inputs", {}).get("artifacts", {}).values():
-        made = source["taskOutputArtifact"]
-        made["producerTask"] = task_name(made["producerTask"])
+        task_output = source["taskOutputArtifact"]
+        task_output["producerTask"] = task_name(task_output["producerTask"])
     return task
 
 

@@ -68,7 +68,7 @@ def compare_scores(
     samples = [read_table(path) for path in tables]
     reference, current = [read_card(model), *samples] if model else samples
     limits = {PSI: max_psi, KS: max_ks}
-    found: list[Drift] = []
+    drifts: list[Drift] = []
     for quantity in reference.values.keys() & current.values.keys():
         pair = reference.values[quantity], current.values[quantity]
         for sample, values in zip((reference, current), pair, strict=True):
@@ -77,11 +77,11 @@ def compare_scores(
                     f"{sample.name} holds {len(values)} clips with a {quantity}, and {MIN_VALUES} "
                     "are needed to compare distributions; score more clips"
                 )
-        found += drift(quantity, *pair, limits)
-    found.sort(key=lambda row: (row.quantity != "score", row.measure != PSI))
+        drifts += drift(quantity, *pair, limits)
+    drifts.sort(key=lambda row: (row.quantity != "score", row.measure != PSI))
     form = _json if as_json else comparison_table
-    print(form(reference, current, found))
-    return DRIFTED if any(row.drifted for row in found) else STEADY
+    print(form(reference, current, drifts))
+    return DRIFTED if any(row.drifted for row in drifts) else STEADY
 
 
 def read_table(path: str) -> Sample:
@@ -167,7 +167,7 @@ def _cells(row: Drift) -> tuple[str, ...]:
     return row.quantity, row.measure, value, f"[{low}, {high}]", limit, word
 
 
-def _json(reference: Sample, current: Sample, found: Sequence[Drift]) -> str:
+def _json(reference: Sample, current: Sample, drifts: Sequence[Drift]) -> str:
     samples = {
         key: {
             "name": sample.name,
@@ -176,5 +176,5 @@ def _json(reference: Sample, current: Sample, found: Sequence[Drift]) -> str:
         }
         for key, sample in (("reference", reference), ("current", current))
     }
-    rows = [{**dataclasses.asdict(row), "drifted": row.drifted} for row in found]
+    rows = [{**dataclasses.asdict(row), "drifted": row.drifted} for row in drifts]
     return json.dumps({**samples, "drift": rows}, indent=1)

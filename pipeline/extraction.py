@@ -82,14 +82,14 @@ def extract_part(config: Config, part: Part) -> int:
     store = face_store_of(config)
     folder = make_output(str(_reports(config) / part.name))
     root, listing = _listing(config)
-    mine = part.of(root, listing.clips)
+    part_clips = part.of(root, listing.clips)
 
     def work(console: Console) -> int:
         console.say(
-            f"part {part.number} of {part.count}: {len(mine)} of {len(listing.clips)} clips"
+            f"part {part.number} of {part.count}: {len(part_clips)} of {len(listing.clips)} clips"
         )
         hashes = make_output(str(place(config.output) / "inputs")) / f"hashes-{part.name}.json"
-        clips, unreadable = hash_clips(root, mine, hashes)
+        clips, unreadable = hash_clips(root, part_clips, hashes)
         for line in problem_lines(unreadable):
             console.say(line)
         from preprocessing.extraction.dataset_extraction import fill_face_store

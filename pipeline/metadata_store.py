@@ -33,16 +33,16 @@ def connection(config: Config) -> metadata_store_pb2.ConnectionConfig:
     """How the store is reached, without a password."""
     from ml_metadata.proto import metadata_store_pb2
 
-    found = metadata_store_pb2.ConnectionConfig()
+    settings = metadata_store_pb2.ConnectionConfig()
     if address := MySQL.parse(config.metadata):
-        found.mysql.host, found.mysql.port = address.host, address.port
-        found.mysql.user, found.mysql.database = address.user, address.database
+        settings.mysql.host, settings.mysql.port = address.host, address.port
+        settings.mysql.user, settings.mysql.database = address.user, address.database
     else:
-        found.sqlite.filename_uri = str(_file(config))
-        found.sqlite.connection_mode = (
+        settings.sqlite.filename_uri = str(_file(config))
+        settings.sqlite.connection_mode = (
             metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         )
-    return found
+    return settings
 
 
 def check_store(config: Config) -> None:

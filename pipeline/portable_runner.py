@@ -61,9 +61,9 @@ def share_coders_of_flattens(components: beam_runner_api_pb2.Components) -> None
     # What a Flatten makes may be joined by another one.
     for _ in flattens:
         for flatten in flattens:
-            (made,) = flatten.outputs.values()
+            (output,) = flatten.outputs.values()
             for joined in set(flatten.inputs.values()) - grouped:
-                collections[joined].coder_id = collections[made].coder_id
+                collections[joined].coder_id = collections[output].coder_id
 
 
 def prefix_lengths(coders: MutableMapping[str, beam_runner_api_pb2.Coder]) -> None:

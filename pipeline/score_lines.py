@@ -52,10 +52,10 @@ def verdicts_of(
       broken: reason of clips with NaN or infinite logits.
     """
     by_clip = dict(iter(crops.groupby(names.CLIP_ID, sort=False)))
-    found: dict[str, ClipRow | Problem] = {row.path: row for row in rows}
-    found |= {problem.path: problem for problem in problems}
-    for path in sorted(found):
-        row = found[path]
+    rows_by_path: dict[str, ClipRow | Problem] = {row.path: row for row in rows}
+    rows_by_path |= {problem.path: problem for problem in problems}
+    for path in sorted(rows_by_path):
+        row = rows_by_path[path]
         if isinstance(row, Problem):
             yield Verdict(path, None, reason=row.reason, decision_rule=rule)
             continue

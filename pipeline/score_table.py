@@ -70,9 +70,9 @@ def _score_part(request: ScoringRequest, part: Part, work: Path, console: Consol
     """Scores the clips of one part into the work folder; the table is written by a later call."""
     root = opened(request.data)
     listed, problems = _any_files(root, (work, place(request.output).resolve()))
-    mine = part.of(root, listed)
-    console.say(f"part {part.number} of {part.count}: {len(mine)} of {len(listed)} clips")
-    clips, unreadable = hash_clips(root, mine, work / f"hashes-{part.name}.json")
+    part_clips = part.of(root, listed)
+    console.say(f"part {part.number} of {part.count}: {len(part_clips)} of {len(listed)} clips")
+    clips, unreadable = hash_clips(root, part_clips, work / f"hashes-{part.name}.json")
     for line in problem_lines(unreadable if part.number > 1 else [*problems, *unreadable]):
         console.say(line)
     scored = score_request(request, tuple(clips), str(root), work, labelled=False)
@@ -164,7 +164,7 @@ def _problem_row(problem: Problem) -> dict[str, Any]:
 
 
 def any_clips(
-    root: Path, hashes: Path, made: tuple[Path, ...]
+    root: Path, hashes: Path, outputs: tuple[Path, ...]
 ) -> tuple[tuple[Clip, ...], list[Problem]]:
     """All pictures and videos below a folder, whatever layout it has, and what else is there.
 
@@ -173,7 +173,7 @@ def any_clips(
     Args:
       root: the folder.
       hashes: file of hashes that an earlier call computed.
-      made: the command's own files and folders, which may lie below the folder.
+      outputs: the command's own files and folders, which may lie below the folder.
 
     Returns:
       Clips with hashes, and what cannot be opened or is something else.
@@ -181,7 +181,7 @@ def any_clips(
     Raises:
       UsageError: there is no such folder, or no clip in it.
     """
-    listed, problems = _any_files(root, made)
+    listed, problems = _any_files(root, outputs)
     clips, unreadable = hash_clips(root, listed, hashes)
     problems = [*problems, *unreadable]
     if not clips:
@@ -189,12 +189,12 @@ def any_clips(
     return tuple(clips), problems
 
 
-def _any_files(root: Path, made: tuple[Path, ...]) -> tuple[list[Clip], list[Problem]]:
+def _any_files(root: Path, outputs: tuple[Path, ...]) -> tuple[list[Clip], list[Problem]]:
     """`any_clips` without hashes: no file is opened."""
     check_folder(root)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
-    paths = [path for path in paths if not _is_within(root / path, made)]
-    problems = [problem for problem in problems if not _is_within(root / problem.path, made)]
+    paths = [path for path in paths if not _is_within(root / path, outputs)]
+    problems = [problem for problem in problems if not _is_within(root / problem.path, outputs)]
     # Records need a label; the table of scores has no column for it.
     listed = [
         Clip(files.path, 0, "folder", "", frames=files.frames)

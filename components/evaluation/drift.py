@@ -131,8 +131,8 @@ class _Pooled:
         """PSI and Kolmogorov-Smirnov's statistic, of values that are there so often."""
         counts = np.concatenate([reference, current])[self._order]
         below = [
-            np.cumsum(np.where(own, counts, 0.0))[self._last]
-            for own in (self._of_reference, ~self._of_reference)
+            np.cumsum(np.where(in_sample, counts, 0.0))[self._last]
+            for in_sample in (self._of_reference, ~self._of_reference)
         ]
         statistic = np.abs(below[0] / below[0][-1] - below[1] / below[1][-1]).max()
         shares = []

@@ -30,9 +30,9 @@ def curves(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
       a score is a probability where half of all clips are fake.
     """
     scores = probability(logits)
-    both = 0 < labels.sum() < len(labels)
+    both_classes = 0 < labels.sum() < len(labels)
     roc = pr = []
-    if both:
+    if both_classes:
         fpr, tpr, _ = sk.roc_curve(labels, logits)
         roc = _thinned(fpr, tpr)
         precision, recall, _ = sk.precision_recall_curve(labels, logits)
@@ -61,8 +61,8 @@ def confusion(labels: np.ndarray, logits: np.ndarray, threshold: float) -> dict[
 
 def _reliability(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, float]]:
     bins = np.minimum((scores * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
-    both = 0 < labels.sum() < len(labels)
-    weights = balanced_weights(labels) if both else np.ones(len(labels))
+    both_classes = 0 < labels.sum() < len(labels)
+    weights = balanced_weights(labels) if both_classes else np.ones(len(labels))
     return [
         {
             "score": float(np.average(scores[bins == number], weights=weights[bins == number])),

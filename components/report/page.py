@@ -28,7 +28,7 @@ def render(data: dict[str, Any], pictures: Pictures) -> str:
         "report.html.j2",
         data=data,
         badge=_badge(data),
-        made=bool(data["dataset"]) and data["dataset"]["datasets"] == ["demo"],
+        synthetic=bool(data["dataset"]) and data["dataset"]["datasets"] == ["demo"],
         overall=overall,
         tiles=[_tile(name, overall["metrics"][name]) for name in _HEADLINE],
         gate=[_gate_row(row) for row in map(BoundResult.from_json, data["gate"])],

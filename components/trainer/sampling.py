@@ -144,12 +144,12 @@ class PairedSampler:
         self._own_fakes = np.array(
             [fake for fakes_of_real in lists for fake in fakes_of_real], np.int64
         )
-        self._lone = np.setdiff1d(self._fakes, self._own_fakes)
-        self.steps_per_pass = math.ceil((len(self._reals) + len(self._lone)) / self._half)
+        self._unpaired_fakes = np.setdiff1d(self._fakes, self._own_fakes)
+        self.steps_per_pass = math.ceil((len(self._reals) + len(self._unpaired_fakes)) / self._half)
 
     def batches(self, start: int = 0) -> Iterator[np.ndarray]:
         """See `Sampler`."""
-        return _chunks(self._pass, len(self._reals) + len(self._lone), self._half, start)
+        return _chunks(self._pass, len(self._reals) + len(self._unpaired_fakes), self._half, start)
 
     def _pass(self, number: int) -> np.ndarray:
         """int64 [pairs, 2]: the real and the fake crop of each pair of a pass."""
@@ -160,8 +160,10 @@ class PairedSampler:
         fakes[paired] = self._own_fakes[picks[paired]]
         if len(self._fakes):
             fakes[~paired] = _balanced_draws(self._fakes, int((~paired).sum()), rng)
-        reals = np.concatenate([self._reals, _balanced_draws(self._reals, len(self._lone), rng)])
-        fakes = np.concatenate([fakes, self._lone])
+        reals = np.concatenate(
+            [self._reals, _balanced_draws(self._reals, len(self._unpaired_fakes), rng)]
+        )
+        fakes = np.concatenate([fakes, self._unpaired_fakes])
         pseudo = rng.random(len(reals)) < self._share
         pairs = np.stack([reals, np.where(pseudo, -1 - reals, fakes)], axis=1)
         return rng.permutation(pairs)
@@ -270,13 +272,13 @@ def _chunks(
     Pieces run on over the end of a pass, so nothing is left out.
     """
     number, begin = divmod(start * size, length)
-    rest = make_pass(number)[begin:]
+    remaining = make_pass(number)[begin:]
     while True:
-        while len(rest) < size:
+        while len(remaining) < size:
             number += 1
-            rest = np.concatenate([rest, make_pass(number)])
-        yield rest[:size].reshape(-1)
-        rest = rest[size:]
+            remaining = np.concatenate([remaining, make_pass(number)])
+        yield remaining[:size].reshape(-1)
+        remaining = remaining[size:]
 
 
 def _balanced_draws(numbers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

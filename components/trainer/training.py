@@ -199,9 +199,9 @@ class Training:
                 )
             except tf.errors.ResourceExhaustedError as error:
                 raise out_of_memory(config.batch_size, error) from error
-        kept = best.restore(model)
-        _LOG.info("after phase %s the best epoch has %s", name, kept.validation)
-        return kept
+        checkpoint = best.restore(model)
+        _LOG.info("after phase %s the best epoch has %s", name, checkpoint.validation)
+        return checkpoint
 
     def _recalibration(self, phase: str, done: int) -> Recalibration | None:
         """What follows each epoch of a phase, of which some are done; None where nothing does."""

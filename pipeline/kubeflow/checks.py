@@ -32,17 +32,17 @@ def check_image(image: str, target: Target) -> None:
       UsageError: it is no name of an image, has no registry (on Vertex AI: none of Google's), or
         neither a version nor a digest.
     """
-    found = _IMAGE.fullmatch(image)
-    if not found:
+    match = _IMAGE.fullmatch(image)
+    if not match:
         raise UsageError(f"the image {image!r} is no name of an image: HOST/NAME:TAG")
-    host = found["host"] or ""
+    host = match["host"] or ""
     # As Docker tells a host from a first folder.
     if "." not in host and ":" not in host and host != "localhost":
         raise UsageError(
             f"the image {image!r} names no registry, so a cluster cannot pull it; push it to one "
             f"and give its full name: --image HOST/{image}"
         )
-    if found["tag"] in (None, ":latest") and not found["digest"]:
+    if match["tag"] in (None, ":latest") and not match["digest"]:
         raise UsageError(
             f"the image {image!r} has no version: caches of the cluster would not see that it has "
             "changed; give a tag other than latest, or a digest"

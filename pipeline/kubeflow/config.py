@@ -117,7 +117,7 @@ class KubeflowConfig(Section):
     @classmethod
     def _check_resources(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         for text in texts:
-            _amounts(_node_and_rest(text)[1])
+            _amounts(_node_and_setting(text)[1])
         return texts
 
     @field_validator("secrets")
@@ -133,7 +133,7 @@ class KubeflowConfig(Section):
     @classmethod
     def _check_labels(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         for text in texts:
-            label, equals, _ = _node_and_rest(text)[1].partition("=")
+            label, equals, _ = _node_and_setting(text)[1].partition("=")
             if not label or not equals:
                 raise ValueError(f"{text!r}: write it as LABEL=VALUE or NODE:LABEL=VALUE")
         return texts
@@ -142,7 +142,7 @@ class KubeflowConfig(Section):
     @classmethod
     def _check_tolerations(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         for text in texts:
-            toleration(_node_and_rest(text, colons=1)[1])
+            toleration(_node_and_setting(text, colons=1)[1])
         return texts
 
     @property
@@ -159,14 +159,14 @@ class KubeflowConfig(Section):
     def amounts_of(self, node: str) -> dict[str, float]:
         """What a node asks for: `cpu` (cores), `memory` (GB) and `gpus`, each only if it is set."""
         general: dict[str, float] = {}
-        own: dict[str, float] = {}
+        of_node: dict[str, float] = {}
         for text in self.resources:
-            name, rest = _node_and_rest(text)
+            name, setting = _node_and_setting(text)
             if not name:
-                general |= _amounts(rest)
+                general |= _amounts(setting)
             elif name == node:
-                own |= _amounts(rest)
-        return own or general
+                of_node |= _amounts(setting)
+        return of_node or general
 
     def secrets_as_variables(self) -> list[dict[str, Any]]:
         """The secrets as the platform document has them: each with its keys and their variables."""
@@ -180,14 +180,14 @@ class KubeflowConfig(Section):
 
     def labels_of(self, node: str) -> dict[str, str]:
         """Labels that a machine needs for a node."""
-        pairs = (_node_and_rest(text) for text in self.node_selector)
-        chosen = (rest.partition("=") for name, rest in pairs if name in ("", node))
+        pairs = (_node_and_setting(text) for text in self.node_selector)
+        chosen = (setting.partition("=") for name, setting in pairs if name in ("", node))
         return {label: value for label, _, value in chosen}
 
     def tolerations_of(self, node: str) -> list[dict[str, str]]:
         """Tolerations of a node, as Kubernetes writes them."""
-        pairs = (_node_and_rest(text, colons=1) for text in self.tolerations)
-        return [toleration(rest) for name, rest in pairs if name in ("", node)]
+        pairs = (_node_and_setting(text, colons=1) for text in self.tolerations)
+        return [toleration(setting) for name, setting in pairs if name in ("", node)]
 
 
 def toleration(text: str) -> dict[str, str]:
@@ -211,14 +211,14 @@ def toleration(text: str) -> dict[str, str]:
     return {"key": key, "operator": "Equal", "value": value, "effect": effect}
 
 
-def _node_and_rest(text: str, colons: int = 0) -> tuple[str, str]:
-    """The node before the first colon, empty where there are no more colons than the rest has."""
+def _node_and_setting(text: str, colons: int = 0) -> tuple[str, str]:
+    """The node before the first colon; empty where there are only as many as the setting has."""
     if text.count(":") <= colons and text.partition(":")[0] not in NODES:
         return "", text
-    node, _, rest = text.partition(":")
+    node, _, setting = text.partition(":")
     if node not in NODES:
         raise ValueError(f"{text!r}: there is no node {node!r}{nearest(node, NODES)}")
-    return node, rest
+    return node, setting
 
 
 def _amounts(text: str) -> dict[str, float]:
@@ -231,7 +231,7 @@ def _amounts(text: str) -> dict[str, float]:
             amounts[name] = float(number)
         except ValueError:
             raise ValueError(f"{part!r}: {number!r} is not a number") from None
-        whole = name == "gpus"
-        if not 0 < amounts[name] <= 1e5 or (whole and not amounts[name].is_integer()):
+        is_whole_number = name == "gpus"
+        if not 0 < amounts[name] <= 1e5 or (is_whole_number and not amounts[name].is_integer()):
             raise ValueError(f"{part!r}: {number} is no amount of {name}")
     return amounts

@@ -174,7 +174,7 @@ def _is_system(artifact: Mapping[str, Any]) -> bool:
 
 
 def _all(artifacts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [artifact for found in artifacts.values() for artifact in found.get("artifacts", [])]
+    return [artifact for group in artifacts.values() for artifact in group.get("artifacts", [])]
 
 
 def _complete(folder: Path, empty: str) -> None:

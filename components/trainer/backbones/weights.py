@@ -152,7 +152,7 @@ def weights_digest(weights: str) -> str:
         return ""
     if path.is_file():
         return md5_of(path)
-    files = sorted(each for each in path.rglob("*") if each.is_file())
+    files = sorted(file for file in path.rglob("*") if file.is_file())
     return hashlib.sha256("".join(map(md5_of, files)).encode()).hexdigest() if files else ""
 
 
