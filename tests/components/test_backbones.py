@@ -98,7 +98,7 @@ class TestNASNetLarge(BackboneCase):
     features = (2, 2, 4032)
 
 
-class TestOneOfThisFile(BackboneCase):
+class TestRegisteredElsewhere(BackboneCase):
     """What another project registers passes them too."""
 
     backbone = "linear"

@@ -1,4 +1,4 @@
-"""The state of a killed training: what it holds, and which training goes on from it."""
+"""The state of a killed training: what it holds, and which training resumes from it."""
 
 import shutil
 from pathlib import Path
@@ -32,7 +32,7 @@ def state_key(workbench, tmp_path, monkeypatch):
     return key_of
 
 
-def test_a_state_of_other_precision_is_not_gone_on_from(state_key, monkeypatch):
+def test_state_of_another_precision_is_not_resumed(state_key, monkeypatch):
     """`auto` is float16 on a machine with a GPU, and the optimizer has more variables there."""
     keys = []
     for policy in ("float32", "float32", "mixed_float16"):
@@ -41,9 +41,7 @@ def test_a_state_of_other_precision_is_not_gone_on_from(state_key, monkeypatch):
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_state_is_gone_on_from_when_the_same_crops_lie_in_another_folder(
-    workbench, state_key, tmp_path
-):
+def test_state_is_resumed_when_its_crops_move(workbench, state_key, tmp_path):
     """Nodes that run again write what they wrote, and their folders bear other numbers."""
     shutil.copytree(workbench.records, tmp_path / "2" / "examples")
     again = make_transform_graph(tmp_path / "2", SIZE)
@@ -52,7 +50,7 @@ def test_a_state_is_gone_on_from_when_the_same_crops_lie_in_another_folder(
     assert state_key(graph=make_transform_graph(tmp_path / "3", 2 * SIZE)) != key
 
 
-def test_a_state_of_other_crops_is_not_gone_on_from(workbench, state_key, tmp_path):
+def test_state_of_other_crops_is_not_resumed(workbench, state_key, tmp_path):
     """As many crops of the same clips, under the same names; in one folder after the other."""
     key, keys = state_key(), set()
     for split, clips in (("train", 24), ("val", 10)):

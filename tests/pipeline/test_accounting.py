@@ -314,7 +314,7 @@ class TestExtract:
         arguments = ["extract", "--data", str(data), "--output", str(output)]
         return main([*arguments, "--set", "data.precropped=true"])
 
-    def test_account(self, tmp_path, capfd):
+    def test_extract_reports_every_file(self, tmp_path, capfd):
         data = tmp_path / "data"
         for split in ("train", "val", "test"):
             for number, label in enumerate(("real", "fake")):

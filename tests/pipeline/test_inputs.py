@@ -119,7 +119,7 @@ def test_index_without_output_writes_nothing(config, dataset, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_model_is_told_what_it_is_trained_on(config, dataset):
+def test_provenance_lists_training_datasets(config, dataset):
     inputs = prepare(config)
     clips = Manifest.read_csv(inputs.manifest, inputs.root).clips
     train = [clip.label for clip in clips if clip.split == "train"]
@@ -137,7 +137,7 @@ def test_a_model_is_told_what_it_is_trained_on(config, dataset):
     assert 0 < len(train) < 12
 
 
-def test_fakes_that_are_not_trained_on_are_not_told(config, dataset):
+def test_provenance_omits_unused_fakes(config, dataset):
     changed = config.training.replace(pseudo_fakes="self_blended", pseudo_fake_share=1.0)
     (learnt_from,) = prepare(config.replace(training=changed)).provenance["trained_on"]
     assert learnt_from["clips_fake"] == 0

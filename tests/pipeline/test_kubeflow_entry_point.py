@@ -203,7 +203,7 @@ def test_a_task_that_was_killed_is_started_again_in_a_new_pod(interpret, version
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_mark_of_an_empty_folder_is_an_empty_folder(interpret, version):
+def test_folder_marker_object_becomes_an_empty_folder(interpret, version):
     interpreter = interpret(ROOTS[2], VERSIONS[version])
     give(interpreter, "Trainer", "model", files={"": b""})
     interpreter.run_task("BlessedModel")
@@ -212,7 +212,7 @@ def test_the_mark_of_an_empty_folder_is_an_empty_folder(interpret, version):
     assert folder.is_dir()
 
 
-def test_the_mark_of_a_full_folder_ends_the_launcher(interpret):
+def test_folder_marker_object_of_a_full_folder_ends_the_launcher(interpret):
     """github.com/kubeflow/pipelines/issues/13476: before any entry point; ours makes no marks."""
     interpreter = interpret(ROOTS[2], KFP_NEWEST)
     files = {"Format-Serving/": b"", "Format-Serving/saved_model.pb": b"graph"}

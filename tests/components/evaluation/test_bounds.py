@@ -78,7 +78,7 @@ def test_wrong_bounds_are_refused_before_a_run(text, words):
                 load_config("demo", [f"evaluation.{gate}.{key}=['{text}']"])
 
 
-def test_slices_name_a_slice():
+def test_slices_refuse_a_bound_without_a_slice():
     with pytest.raises(
         UsageError,
         match=r"^evaluation.clip_gate.slices: 'eer <= 0.1' names no slice; .* key bounds beside it",

@@ -85,7 +85,7 @@ class TestList(LayoutCase):
     lists = {"clips.csv": "path,label\nsome/a.mp4,real\nother/b.mp4,fake\n"}
 
 
-class TestOneOfThisFile(LayoutCase):
+class TestRegisteredElsewhere(LayoutCase):
     """What another project registers passes them too."""
 
     layout = "flat"

@@ -295,7 +295,7 @@ class TestLeaks:
             f"{number} of {number} test identities are also in train or val: id0, id1, id2{rest}"
         ]
 
-    def test_none(self):
+    def test_clean_split_has_no_leaks(self):
         report = leaks([real("a", "p", split="train"), real("b", "q", split="test")])
         assert report.clean
         assert report.lines() == [
