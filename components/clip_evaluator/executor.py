@@ -21,6 +21,7 @@ from components.evaluation.baseline import baselines
 from components.evaluation.blessing import FINAL_PROPERTY
 from components.evaluation.clip_gate import judge_clips
 from components.evaluation.config import GateConfig
+from components.evaluation.geometries import cut_otherwise
 from components.evaluation.measurement import compare, measure_split
 from components.evaluation.measures import SplitMeasures
 from components.evaluation.scores import ExampleScorer, clip_tables
@@ -65,14 +66,15 @@ class Executor(base_executor.BaseExecutor):
                 clips = clip_tables(crops)[1]
                 finite = float(np.isfinite(crops["logit"]).mean())
         comparison = None
-        for baseline in models:
+        incomparable = cut_otherwise(input_dict["model"], models)
+        for baseline in [] if incomparable else models:
             crops = ExampleScorer(_saved_model(baseline)).table(
                 _files(input_dict["examples"], "test"), "evaluate the last blessed model"
             )
             comparison = compare(clips, clip_tables(crops)[1], resamples)
             comparison = comparison.model_copy(update={"baseline": baseline.uri})
         gate = GateConfig.from_dict(json.loads(exec_properties["gate"]), key="gate")
-        rows = judge_clips(gate, measured["test"].clips, finite, comparison)
+        rows = judge_clips(gate, measured["test"].clips, finite, comparison, incomparable)
         results.write(folder, measured, rows, comparison)
 
         frames = artifact_utils.get_single_instance(input_dict["model_blessing"])

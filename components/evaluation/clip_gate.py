@@ -18,6 +18,7 @@ def judge_clips(
     slices: list[SliceMeasures],
     finite_share: float,
     comparison: Comparison | None,
+    incomparable: str = "",
 ) -> list[BoundResult]:
     """Holds the measures of clips against the bounds.
 
@@ -26,6 +27,8 @@ def judge_clips(
       slices: of the test split's clips, see `measurement.measure_split`.
       finite_share: share of the crops whose score is a number; NaN without crops.
       comparison: with the last blessed model, see `measurement.compare`; None without one.
+      incomparable: why there is none although there is such a model, see
+        `geometries.cut_otherwise`; the change does not hold then, unless every change would.
 
     Returns:
       A row for each bound and slice. What could not be measured never holds.
@@ -36,6 +39,9 @@ def judge_clips(
         rows += _rows(bound, slices)
     if comparison is not None:
         rows.append(_change(gate, comparison.metrics["auc"]))
+    elif incomparable and gate.max_auc_drop < 1:
+        unknown = MeasuredDifference(candidate=None, baseline=None, value=None, note=incomparable)
+        rows.append(_change(gate, unknown))
     return rows
 
 

@@ -16,7 +16,9 @@ from components.evaluation.eval_config import AUC_DIFF, MEAN_LABEL, bounded_name
 FILE = "verdict.json"
 
 
-def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[BoundResult]:
+def judge_frames(
+    evaluation: str, eval_config: config_pb2.EvalConfig, incomparable: str = ""
+) -> list[BoundResult]:
     """Holds TFMA's metrics against the bounds of the configuration.
 
     TFMA gives a slice of one class an AUC of 0 and compares that with the bound; here it is not
@@ -25,6 +27,8 @@ def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Bo
     Args:
       evaluation: folder of TFMA's results.
       eval_config: with the bounds as `eval_config.make_eval_config` writes them.
+      incomparable: why nothing was compared although there is a last blessed model, see
+        `geometries.cut_otherwise`; the change does not hold then, unless every change would.
     """
     measured = metrics_by_slice(evaluation)
     rows = []
@@ -32,7 +36,7 @@ def judge_frames(evaluation: str, eval_config: config_pb2.EvalConfig) -> list[Bo
         name = bounded_name(metric)
         for threshold in metric.per_slice_thresholds:
             for spec in threshold.slicing_specs:
-                rows += _rows(name, threshold.threshold, spec, measured)
+                rows += _rows(name, threshold.threshold, spec, measured, incomparable)
     return rows
 
 
@@ -41,6 +45,7 @@ def _rows(
     threshold: config_pb2.MetricThreshold,
     spec: config_pb2.SlicingSpec,
     measured: dict[str, dict[str, Any]],
+    incomparable: str,
 ) -> list[BoundResult]:
     key, value = _named(spec)
     bound = _bound(name, threshold.value_threshold, key, value)
@@ -62,10 +67,14 @@ def _rows(
         if name in NEED_BOTH_CLASSES and metrics.get(MEAN_LABEL) in (0.0, 1.0):
             result, reason = None, f"only {'fake' if metrics[MEAN_LABEL] else 'real'} crops"
         rows.append(BoundResult.of("frame", bound, slice_name, result, reason))
-        if threshold.HasField("change_threshold") and AUC_DIFF in metrics:
-            change = Bound(AUC_CHANGE, threshold.change_threshold.absolute.value)
+        if not threshold.HasField("change_threshold"):
+            continue
+        change = Bound(AUC_CHANGE, threshold.change_threshold.absolute.value)
+        if AUC_DIFF in metrics:
             difference = None if result is None else metrics[AUC_DIFF]
             rows.append(BoundResult.of("frame", change, slice_name, difference, reason))
+        elif incomparable and change.limit > -1:
+            rows.append(BoundResult.of("frame", change, slice_name, None, incomparable))
     return rows
 
 

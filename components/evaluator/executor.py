@@ -13,10 +13,13 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, proto_utils
 
 from components.evaluation.baseline import baselines
+from components.evaluation.geometries import cut_otherwise
 
 
 class Executor(tfx_executor.Executor):
     """TFX's executor without the baselines that hold no model (see BlessedModel).
+
+    Nor is a baseline shown crops of another geometry than its own.
 
     Beside TFMA's files the evaluation holds `verdict.json`, see evaluation/frame_gate.py.
     """
@@ -33,6 +36,9 @@ class Executor(tfx_executor.Executor):
           UsageError: the model to compare with was deleted.
         """
         inputs = without_empty_baselines(input_dict)
+        incomparable = cut_otherwise(input_dict["model"], inputs.get("baseline_model", []))
+        if incomparable:
+            del inputs["baseline_model"]
         # Imported late: compiling a pipeline needs neither TFMA nor TensorFlow.
         from tensorflow_model_analysis.proto import config_pb2
 
@@ -52,7 +58,7 @@ class Executor(tfx_executor.Executor):
         }
         super().Do(inputs, output_dict, properties)
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
-        rows = frame_gate.judge_frames(evaluation, eval_config)
+        rows = frame_gate.judge_frames(evaluation, eval_config, incomparable)
         frame_gate.write(evaluation, rows)
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         if not all(row.held for row in rows):

@@ -165,6 +165,14 @@ class CropSettings(CropOptions):
             del values["policy"]
         return values
 
+    def geometry(self) -> dict[str, Any]:
+        """The settings that decide where a face lies in its crop, with their values."""
+        square = ["eye_distance", "eye_height"] if self.crop_by == LANDMARKS else ["margin"]
+        names = ["precropped", "crop_by", "align", *square]
+        # Files that are crops already keep the margin that they have, and are not turned.
+        unread = ("align", "margin") if self.precropped else ()
+        return {name: getattr(self, name) for name in names if name not in unread}
+
     @classmethod
     def from_card(cls, values: Mapping[str, Any]) -> CropSettings:
         """Reads `extraction` of a model card, also one that an earlier version wrote.

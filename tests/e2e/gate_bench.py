@@ -9,12 +9,27 @@ from cases.node_case import execute, make_artifact
 
 from components.evaluation.config import EvaluationConfig, GateConfig
 from preprocessing.extraction.face_example import SCORE, make_example
+from preprocessing.faces.crop_settings import CropSettings
+from serving.model import card
 
 PERMISSIVE = GateConfig(min_accuracy=0.0, min_auc=0.0, max_auc_drop=1.0)
+CROPS = CropSettings()
 
 
-def save_model(folder: Path, scale: float = 1.0) -> None:
-    """A model whose logit is what the record's `face/score` says, times `scale`."""
+def write_card(folder: Path, crops: CropSettings) -> None:
+    """The card of a model that was trained on these crops; what else it says is made up."""
+    values = {"version": card.VERSION, "input_size": 32, "positive_class": "fake"}
+    values |= {"temperature": 1.0, "backbone": "tiny", "extraction": crops.to_dict()}
+    path = folder / "Format-Serving" / card.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+def save_model(folder: Path, scale: float = 1.0, crops: CropSettings = CROPS) -> None:
+    """A model whose logit is what the record's `face/score` says, times `scale`.
+
+    Its card says that it was trained on `crops`.
+    """
     import tensorflow as tf
 
     class Model(tf.Module):
@@ -27,6 +42,7 @@ def save_model(folder: Path, scale: float = 1.0) -> None:
     model = Model()
     signatures = {"serving_examples": model.serving_examples}
     tf.saved_model.save(model, str(folder / "Format-Serving"), signatures=signatures)
+    write_card(folder, crops)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +116,7 @@ def judge(
     clip_gate: GateConfig = PERMISSIVE,
     scale: float = 1.0,
     baseline_scale: float | None = None,
+    baseline_crops: CropSettings = CROPS,
 ) -> Outcome:
     """Runs Evaluator, ClipEvaluator and Pusher as a pipeline does."""
     from tfx.types import standard_artifacts
@@ -122,7 +139,7 @@ def judge(
     inputs = {"examples": [examples], "model": [model]}
     if baseline_scale is not None:
         inputs["baseline_model"] = [artifact(standard_artifacts.Model, "baseline")]
-        save_model(folder / "baseline", baseline_scale)
+        save_model(folder / "baseline", baseline_scale, baseline_crops)
     evaluation = artifact(standard_artifacts.ModelEvaluation, "evaluation")
     frame_blessing = artifact(standard_artifacts.ModelBlessing, "frame_blessing")
     config = make_eval_config(EvaluationConfig(gate=gate, clip_gate=clip_gate))
@@ -143,24 +160,25 @@ def judge(
         {"evaluation": [clip_evaluation], "blessing": [blessing]},
         {"gate": json.dumps(clip_gate.to_dict()), "resamples": 100, "code": ""},
     )
-    pushed_model = artifact(standard_artifacts.PushedModel, "pushed_model")
     return Outcome(
         frames=frame_gate.read(evaluation.uri),
         clips=results.read_verdict(clip_evaluation.uri),
         frames_blessed=frame_blessing.get_int_custom_property("blessed") == 1,
         blessed=blessing.get_int_custom_property("blessed") == 1,
-        pushed=_push(model, blessing, pushed_model, folder / "pushed"),
+        pushed=_push(model, blessing, folder / "pushed"),
         evaluation=Path(evaluation.uri),
         clip_evaluation=Path(clip_evaluation.uri),
     )
 
 
-def _push(model, blessing, pushed_model, target: Path) -> Path | None:
+def _push(model, blessing, target: Path) -> Path | None:
     """Runs Pusher; returns the folder of the version that it wrote."""
     from tfx.components.pusher import executor as pusher
     from tfx.proto import pusher_pb2
+    from tfx.types import standard_artifacts
     from tfx.utils import proto_utils
 
+    pushed_model = make_artifact(standard_artifacts.PushedModel, target.parent / "pushed_model")
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(target))
     )

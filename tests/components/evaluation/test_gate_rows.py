@@ -63,6 +63,15 @@ def test_a_drop_that_could_not_be_measured_refuses_with_its_reason():
     assert row.text().endswith("not measured (no real clip in common)")
 
 
+@pytest.mark.parametrize("drop_by", ["point", "interval"])
+def test_a_comparison_that_cannot_be_made_refuses_unless_every_drop_is_allowed(drop_by):
+    gate = GATE.replace(drop_by=drop_by)
+    (row,) = judge_clips(gate, slices(), 1.0, None, "its crops are cut otherwise")[3:]
+    assert (row.held, row.bound, row.reason) == (False, -0.02, "its crops are cut otherwise")
+    any_drop = gate.replace(max_auc_drop=1.0)
+    assert not judge_clips(any_drop, slices(), 1.0, None, "its crops are cut otherwise")[3:]
+
+
 def test_no_score_at_all_refuses_with_its_reason():
     row = judge_clips(GATE, slices(None, None), math.nan, None)[0]
     assert not row.held
