@@ -2,7 +2,7 @@
 
 Nodes that are TFX's alone (StatisticsGen, ImportSchemaGen, InfraValidator, Pusher) have no
 parameter for it; a new TFX makes FaceExtractor run again, and with it all that follow. Resolver
-nodes, whose strategy is ours (BlessedBeforeCandidate), need none: TFX runs them in every run.
+nodes, whose strategy is ours (BlessedOtherThanCandidate), need none: TFX runs them in every run.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import standard_artifacts
 
 from components.blessed_model.component import BlessedModel
-from components.blessed_model.strategy import BlessedBeforeCandidate
+from components.blessed_model.strategy import BlessedOtherThanCandidate
 from components.clip_evaluator.component import ClipEvaluator
 from components.evaluation.eval_config import make_eval_config
 from components.evaluator.component import Evaluator
@@ -217,7 +217,7 @@ def _baseline(config: Config, model: types.BaseChannel, kubeflow: bool) -> base_
             code=node_code("BlessedModel"),
         )
     return resolver.Resolver(
-        strategy_class=BlessedBeforeCandidate,
+        strategy_class=BlessedOtherThanCandidate,
         candidate=model,
         model=types.Channel(type=standard_artifacts.Model),
         model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),

@@ -1,4 +1,4 @@
-"""The baseline of a candidate: the last model that was blessed before it was trained."""
+"""The baseline of a candidate: the newest other model that was blessed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from serving.model.card import SAVED_MODEL
 from serving.model.restoring import restore
 
 
-class BlessedBeforeCandidate(resolver.ResolverStrategy):
-    """Resolves the latest blessed Model that is older than the candidate.
+class BlessedOtherThanCandidate(resolver.ResolverStrategy):
+    """Resolves the newest blessed Model that is not the candidate.
 
     TFX's LatestBlessedModelStrategy would resolve, in a second run of unchanged inputs, the very
     model that the first run blessed: the Evaluator would run again to compare it with itself.
+
+    A candidate that comes from the cache may be older than the newest. It is compared with that one
+    all the same, for it would take its place: an earlier configuration, run again, is judged once
+    more, against what was pushed since.
 
     Blessed means by ClipEvaluator, whose blessing takes the Evaluator's in, and not refused by
     ServingCheck: a model whose frames alone were blessed, or that could not be served, was not
@@ -60,11 +64,13 @@ class BlessedBeforeCandidate(resolver.ResolverStrategy):
             blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
             # A model may be checked twice: a gate that refused it once may pass it later.
             served[model] = served.get(model, False) or blessed
-        candidate = max((model.id for model in input_dict["candidate"]), default=0)
+        candidate = max((model.id for model in input_dict["candidate"]), default=None)
         candidates = [
             model
             for model in input_dict["model"]
-            if model.id < candidate and model.id in blessings and served.get(model.id, True)
+            if candidate not in (None, model.id)
+            and model.id in blessings
+            and served.get(model.id, True)
         ]
         if candidates:
             baseline = max(candidates, key=lambda model: model.id)

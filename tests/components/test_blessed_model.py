@@ -61,11 +61,11 @@ def resolve(candidate, verdicts, checks=()):
 
     `verdicts` are {model id: blessed, or None if not judged}, `checks` (model id, blessed).
     """
-    from components.blessed_model.strategy import BlessedBeforeCandidate
+    from components.blessed_model.strategy import BlessedOtherThanCandidate
 
     candidates = [model(candidate)] if candidate else []
     judged = {number: verdict for number, verdict in verdicts.items() if verdict is not None}
-    resolved = BlessedBeforeCandidate().resolve_artifacts(
+    resolved = BlessedOtherThanCandidate().resolve_artifacts(
         new_store(),
         {
             "candidate": candidates,
@@ -91,8 +91,10 @@ def resolve(candidate, verdicts, checks=()):
         # In a second run of unchanged inputs the candidate is blessed already.
         (5, {1: True, 5: True}, [1]),
         (5, {5: True}, []),
-        # A candidate served from the cache may be older than what came after it.
-        (3, {1: True, 3: True, 5: True}, [1]),
+        # A candidate from the cache may be older than what was pushed after it, whose place it
+        # would take without a comparison.
+        (3, {1: True, 3: True, 5: True}, [5]),
+        (3, {1: True, 3: True, 5: False}, [1]),
         (0, {1: True}, []),
     ],
     ids=[
@@ -104,12 +106,33 @@ def resolve(candidate, verdicts, checks=()):
         "none blessed",
         "not the candidate itself",
         "only the candidate itself",
-        "nothing younger than the candidate",
+        "one younger than the candidate",
+        "a younger one that was refused is passed over",
         "no candidate",
     ],
 )
-def test_baseline_is_the_latest_blessed_model_before_the_candidate(candidate, verdicts, baseline):
+def test_baseline_is_the_newest_other_blessed_model(candidate, verdicts, baseline):
     assert resolve(candidate, verdicts) == (baseline, baseline)
+
+
+@pytest.mark.parametrize(
+    ("runs", "baselines"),
+    [
+        ("AA", [[], []]),
+        ("ABB", [[], [1], [1]]),
+        ("ABAA", [[], [1], [2], [2]]),
+        ("ABAB", [[], [1], [2], [1]]),
+    ],
+)
+def test_a_run_that_is_repeated_finds_the_baseline_that_it_had(runs, baselines):
+    """So that its evaluators come from the cache; an earlier model is judged once more."""
+    verdicts, resolved = {}, []
+    for name in runs:
+        candidate = "AB".index(name) + 1
+        verdicts.setdefault(candidate, None)
+        resolved.append(resolve(candidate, verdicts)[0])
+        verdicts[candidate] = True
+    assert resolved == baselines
 
 
 @pytest.mark.parametrize(
@@ -128,9 +151,9 @@ def test_a_model_that_could_not_be_served_is_no_baseline(checks, baseline):
 
 
 def test_a_model_whose_frames_alone_were_blessed_is_no_baseline():
-    from components.blessed_model.strategy import BlessedBeforeCandidate
+    from components.blessed_model.strategy import BlessedOtherThanCandidate
 
-    resolved = BlessedBeforeCandidate().resolve_artifacts(
+    resolved = BlessedOtherThanCandidate().resolve_artifacts(
         new_store(),
         {
             "candidate": [model(2)],
@@ -158,7 +181,7 @@ def blessed(tmp_path):
     from ml_metadata.proto import metadata_store_pb2
     from tfx.types import standard_artifacts
 
-    from components.blessed_model.strategy import BlessedBeforeCandidate
+    from components.blessed_model.strategy import BlessedOtherThanCandidate
 
     store = new_store()
     old = make_artifact(standard_artifacts.Model, tmp_path / "artifacts" / "model" / "1")
@@ -186,7 +209,7 @@ def blessed(tmp_path):
             "model_blessing": [blessing(old.id, True)],
             "infra_blessing": [],
         }
-        (baseline,) = BlessedBeforeCandidate().resolve_artifacts(store, channels)["model"]
+        (baseline,) = BlessedOtherThanCandidate().resolve_artifacts(store, channels)["model"]
         assert baseline.id == old.id
         return Path(baseline.uri)
 
