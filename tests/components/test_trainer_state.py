@@ -73,12 +73,25 @@ def test_a_state_is_read_only_by_the_training_that_left_it(tmp_path, caplog):
     assert values["phase"] == "head"
     assert np.isnan(values["loss"])
     np.testing.assert_array_equal(found["model"][0], arrays["model"][0])
-    assert TrainingState(str(tmp_path / "new" / "folder"), "another").load() is None
-    assert "is of a training with other data, settings or code" in caplog.text
-    path = tmp_path / "new" / "folder" / "training-state.npz"
+    path = tmp_path / "new" / "folder" / "training-state-one.npz"
     path.write_bytes(path.read_bytes()[:100])
     assert state.load() is None
+    assert "cannot be read; training starts anew" in caplog.text
     state.clear()
     assert state.load() is None
     assert not path.exists()
     TrainingState("", "one").save(arrays, {})
+
+
+def test_a_training_leaves_the_states_of_others_alone(tmp_path, caplog):
+    caplog.set_level("INFO")
+    killed, other = (TrainingState(str(tmp_path), key * 32) for key in ("0a", "1b"))
+    killed.save({"model": [np.arange(3.0)]}, {"epochs": 7})
+    assert "states of other trainings" not in caplog.text
+    assert other.load() is None
+    assert f"other data, settings or code: training-state-{'0a' * 8}.npz. " in caplog.text
+    other.save({"model": [np.arange(9.0)]}, {"epochs": 1})
+    other.clear()
+    arrays, values = killed.load()
+    np.testing.assert_array_equal(arrays["model"][0], np.arange(3.0))
+    assert values == {"epochs": 7}

@@ -179,6 +179,9 @@ class TestFilesOfTfx:
         arrays, values = state.load()
         np.testing.assert_array_equal(arrays["model"][0], np.arange(3.0))
         assert values == {"phase": "head"}
-        assert TrainingState("s3://bucket/state", "another").load() is None
+        another = TrainingState("s3://bucket/state", "another")
+        assert another.load() is None
+        another.clear()
+        assert state.load() is not None
         state.clear()
         assert not place("s3://bucket/state").exists()
