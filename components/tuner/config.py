@@ -28,7 +28,11 @@ class TunerConfig(Section):
         (1e-5, 1e-3), description="Ends of the range, searched on a logarithmic scale."
     )
     dropout: _Dropouts = Field((0.0, 0.6), description="Ends of the range.")
-    unfreeze_from: _Blocks = Field(("",), description="Blocks; empty trains all layers.")
+    unfreeze_from: _Blocks = Field(
+        (),
+        description='Blocks to choose from, "" being all layers; an empty list keeps '
+        "training.unfreeze_from.",
+    )
     augmentation: _Augmentations = Field(("light", "standard", "strong"), description="Strengths.")
 
     @field_validator("learning_rate", "dropout")
@@ -37,13 +41,6 @@ class TunerConfig(Section):
         if len(ends) != 2 or ends[0] > ends[1]:
             raise ValueError(f"{list(ends)} is not a range; write [lowest, highest]")
         return ends
-
-    @field_validator("unfreeze_from")
-    @classmethod
-    def _check_blocks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names:
-            raise ValueError('the list is empty; [""] searches nothing')
-        return names
 
     @field_validator("augmentation")
     @classmethod

@@ -59,7 +59,10 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
 
 def search_space(config: TunerConfig) -> keras_tuner.HyperParameters:
-    """What is searched; the names are those of keys in `model` and `training`."""
+    """What is searched; the names are those of keys in `model` and `training`.
+
+    Keys that are not searched are left out, so that a trial keeps the configuration's value.
+    """
     space = keras_tuner.HyperParameters()
     low, high = config.learning_rate
     if low < high:
@@ -71,7 +74,8 @@ def search_space(config: TunerConfig) -> keras_tuner.HyperParameters:
         space.Float("dropout", low, high)
     else:
         space.Fixed("dropout", low)
-    space.Choice("unfreeze_from", list(config.unfreeze_from))
+    if config.unfreeze_from:
+        space.Choice("unfreeze_from", list(config.unfreeze_from))
     space.Choice("augmentation", list(config.augmentation))
     return space
 

@@ -79,8 +79,19 @@ def test_what_is_not_searched_is_fixed():
     space = search_space(TunerConfig(learning_rate=(1e-4, 1e-4), dropout=(0.0, 0.0)))
     assert space.values["learning_rate"] == 1e-4
     assert space.values["dropout"] == 0.0
-    names = {entry.name for entry in space.space}
-    assert names == {"learning_rate", "dropout", "unfreeze_from", "augmentation"}
+
+
+def test_the_depth_is_searched_where_blocks_are_named_and_kept_where_none_is():
+    """A value of the search replaces the configuration's, also where there is one to choose."""
+    from components.trainer.setup import read_config
+
+    settings = {"model": MODEL, "training": {**TRAINING, "unfreeze_from": "cell_1"}}
+    for blocks, trained in (((), "cell_1"), (("",), ""), (("cell_0",), "cell_0")):
+        space = search_space(TunerConfig(unfreeze_from=blocks))
+        names = {entry.name for entry in space.space}
+        assert names - {"unfreeze_from"} == {"learning_rate", "dropout", "augmentation"}
+        assert ("unfreeze_from" in names) is bool(blocks)
+        assert read_config(settings, space.values)[1].unfreeze_from == trained
 
 
 def test_without_a_class_in_val_no_search(workbench, tmp_path):
