@@ -54,7 +54,11 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     tuner: TunerConfig = TunerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    verdict: Rates = Rates()
+    verdict: Rates = Field(
+        Rates(),
+        description="The card of the model holds them, so another value makes the Trainer run "
+        "again.",
+    )
     serving: ServingConfig = ServingConfig()
     kubeflow: KubeflowConfig = KubeflowConfig()
     beam: Texts = Field(

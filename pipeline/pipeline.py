@@ -170,13 +170,14 @@ def _learning(config: Config, inputs: Inputs, data: _Data, kubeflow: bool) -> _L
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["val"]),
     }
+    extraction = _crop_settings(config).to_dict()
     settings = {
         "model": config.model.to_dict(),
         "training": config.training.to_dict(),
         "weights": weights_digest(config.model.weights),
         "seed": config.seed,
         "metadata": {
-            "extraction": _crop_settings(config).to_dict(),
+            "extraction": extraction,
             "image_size": image_size_of(config.model),
             "label": {"0": "real", "1": "fake"},
             "data": {"layout": config.data.layout, "split": config.data.split},
@@ -188,13 +189,18 @@ def _learning(config: Config, inputs: Inputs, data: _Data, kubeflow: bool) -> _L
     backbone = type(backbone_of(config.model.backbone)).__module__
     tuners = []
     if config.tuner.enabled:
-        tuner_config = {"tuner": config.tuner.to_dict(), "code": node_code("Tuner", backbone)}
+        training = config.training.to_dict()
+        # What no trial reads is no reason to search again; trials have epochs of their own.
+        del training["epochs"]
+        searched = {
+            **settings,
+            "training": training,
+            "metadata": {"extraction": extraction},
+            "tuner": config.tuner.to_dict(),
+            "code": node_code("Tuner", backbone),
+        }
         tuners = [
-            Tuner(
-                tuner_fn="components.tuner.tuner_fn.tuner_fn",
-                **sources,
-                custom_config={**settings, **tuner_config},
-            )
+            Tuner(tuner_fn="components.tuner.tuner_fn.tuner_fn", **sources, custom_config=searched)
         ]
     trainer = Trainer(
         run_fn="components.trainer.run_fn.run_fn",

@@ -13,7 +13,7 @@ from components.face_extractor import executor
 
 
 class FaceExtractorSpec(component_spec.ComponentSpec):
-    """The parameters of the executor; a run in which one of them differs works again."""
+    """The parameters of the executor; each is a reason to run again, `store` and `workers` too."""
 
     PARAMETERS = {
         "manifest": component_spec.ExecutionParameter(type=str),
@@ -63,7 +63,8 @@ class FaceExtractor(base_beam_component.BaseBeamComponent):
           manifest: path of the manifest (CSV; see preprocessing/manifest/manifest.py).
           manifest_digest: its digest; a changed, added or removed clip changes it.
           root: folder that the clips' paths start from.
-          store: folder of finished clips, shared by runs.
+          store: folder of finished clips, shared by runs; another one, or another number of
+            `workers`, makes the same records, but TFX's cache does not know that.
           settings: `preprocessing.faces.crop_settings.CropSettings` as plain values.
           code: digest of the extraction's code.
           failures: file of the clips that failed in the last run of this configuration; see

@@ -31,7 +31,9 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
     Args:
       fn_args: of TFX's Tuner: `train_files`, `eval_files`, `transform_graph_path`, `working_dir`,
-        and `custom_config`: that of the Trainer, and `tuner` (a section of the configuration).
+        and `custom_config`: `model`, `training` without `epochs`, `seed`, `metadata` with
+        `extraction` alone, `weights` and `code`, as of the Trainer, and `tuner` (a section of the
+        configuration).
 
     Returns:
       The search, and nothing else that it needs.

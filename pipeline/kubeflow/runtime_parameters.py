@@ -1,8 +1,8 @@
 """What may be chosen when a compiled pipeline is started: how long the training lasts.
 
 A package declares `epochs` and `steps_per_epoch`, with the values of the configuration as defaults.
-Kubeflow hands them to the tasks whose properties hold the section `training`, and these put them in
-its place before TFX reads it.
+Kubeflow hands them to the tasks whose properties hold them in the section `training`, and these put
+them in their place before TFX reads it. The Tuner's trials have epochs of their own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def declare(spec: dict[str, Any]) -> None:
             if training is None:
                 continue
             component = spec["components"][task["componentRef"]["name"]]
-            for name in NAMES:
+            for name in [key for key in NAMES if key in training]:
                 parameters[name] = {"componentInputParameter": name}
                 kind = {"parameterType": "NUMBER_INTEGER"}
                 component["inputDefinitions"]["parameters"][name] = kind
@@ -62,12 +62,12 @@ def applied(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _training(text: Any) -> dict[str, Any] | None:
-    """The section of a property that is JSON; None for other properties."""
+    """The section of a property that is JSON; None where it holds none of `NAMES`."""
     if not isinstance(text, str) or not text.startswith("{") or text.startswith("{{"):
         return None
     values = json.loads(text)
     section = values.get(SECTION)
-    if not isinstance(section, dict) or any(name not in section for name in NAMES):
+    if not isinstance(section, dict) or not any(name in section for name in NAMES):
         return None
     return section
 

@@ -195,7 +195,13 @@ class ExtractionConfig(CropOptions):
     """From clip to face crops: what decides the crops, and what only decides how fast they come."""
 
     # 1 runs in this process; one MTCNN already uses several cores.
-    workers: int = Field(1, ge=1, le=1024, description="Beam worker processes.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Beam worker processes; another number makes FaceExtractor, which takes the "
+        "clips from the face store, and all nodes after it run again.",
+    )
 
     def crop_settings(self, precropped: bool) -> CropSettings:
         """The part that decides which crops there are.

@@ -238,6 +238,33 @@ def test_every_node_of_ours_has_the_digest_of_what_it_runs(kubeflow):
     assert wired == {name: node_code(name, *chosen.get(name, [])) for name in known}
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("change", "searched_again"),
+    [
+        ("verdict.miss_rate=0.1", False),
+        ("training.epochs=3", False),
+        ("data.split=official", False),
+        ("training.head_epochs=3", True),
+        ("extraction.margin=1.5", True),
+        ("tuner.epochs=3", True),
+    ],
+)
+def test_the_tuner_searches_again_for_what_its_trials_read(change, searched_again):
+    from pipeline.config import load_config
+    from pipeline.inputs import Inputs
+    from pipeline.pipeline import create_pipeline
+
+    def search(*overrides: str, **more) -> str:
+        config = load_config("folder", ["output=/out", "tuner.enabled=true", *overrides])
+        inputs = Inputs("/out/manifest.csv", "0" * 64, "/data", "/out/schema.pbtxt", **more)
+        nodes = {type(node).__name__: node for node in create_pipeline(config, inputs).components}
+        return nodes["Tuner"].exec_properties["custom_config"]
+
+    assert (search(change) != search()) is searched_again
+    assert search(provenance={"name": "another"}) == search()
+
+
 def test_only_the_backbone_that_is_trained_counts():
     modules = closure_of(*ENTRY_POINTS["Trainer"], "components.trainer.backbones.tiny").modules
     backbones = {name for name in modules if name.startswith("components.trainer.backbones.")}

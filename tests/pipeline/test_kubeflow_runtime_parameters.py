@@ -46,6 +46,18 @@ def test_a_task_with_the_section_training_is_handed_both():
     assert declared["steps_per_epoch"] == {"parameterType": "NUMBER_INTEGER"}
 
 
+def test_a_task_is_handed_what_it_holds_alone():
+    """The Tuner's trials have epochs of their own."""
+    tuner = json.dumps({"training": {"steps_per_epoch": 5, "patience": 3}})
+    spec = spec_of(custom_config=tuner)
+    declare(spec)
+    assert spec["root"]["inputDefinitions"]["parameters"].keys() == {"steps_per_epoch"}
+    inputs = spec["root"]["dag"]["tasks"]["trainer"]["inputs"]["parameters"]
+    assert inputs.keys() == {"custom_config", "steps_per_epoch"}
+    given = applied({"custom_config": tuner, "steps_per_epoch": 7})["custom_config"]
+    assert json.loads(given) == {"training": {"steps_per_epoch": 7, "patience": 3}}
+
+
 def test_other_properties_declare_nothing():
     spec = spec_of(gate='{"min_auc": 0.9}', code="training", names='["training"]', other="{{$}}")
     declare(spec)
