@@ -115,7 +115,7 @@ def _run(config: Config, console: Console) -> int:
     if not runner.run_name:
         # `tfx pipeline create` executes the runner file with a run() that only compiles.
         return PUSHED
-    summary = run_summary.summarise(config, store, runner.run_name)
+    summary = run_summary.summarise(config, inputs, store, runner.run_name)
     summary.write(Path(config.output) / "summary.json")
     console.say("\n" + summary.table())
     if summary.pushed:

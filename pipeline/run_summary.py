@@ -14,7 +14,9 @@ from components.evaluation import serving_result
 from components.evaluation.bounds import BoundResult
 from components.evaluation.serving_result import ServingResult
 from pipeline.config import Config
+from pipeline.inputs import Inputs
 from preprocessing.extraction import extraction_report
+from preprocessing.manifest.manifest import Manifest
 from serving.model import card
 from serving.model.verdict import DecisionRule
 
@@ -47,6 +49,8 @@ class RunSummary:
       clip_evaluation: folder of the scores and measures of clips.
       report: folder of the extraction report.
       page: the report of the run, as HTML.
+      problems: the file that names the problems of the dataset's folder, where the extraction
+        report is of an earlier run and names others; else empty.
       warning: why the model's scores are no verdicts; empty for a model of real data.
     """
 
@@ -66,6 +70,7 @@ class RunSummary:
     clip_evaluation: str
     report: str
     page: str
+    problems: str = ""
     warning: str = ""
 
     def write(self, path: Path) -> None:
@@ -102,7 +107,7 @@ class RunSummary:
             "evaluation": self.evaluation,
             "clip scores": self.clip_evaluation,
             "report": self.page,
-            "faces report": f"{self.report}/report.txt",
+            "faces report": f"{self.report}/report.txt{self._problems()}",
             **({"warning": self.warning} if self.warning else {}),
         }
         return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
@@ -121,6 +126,12 @@ class RunSummary:
             return f"not run: {result.skipped}"
         return f"{'passed' if result.blessed else 'REFUSED'}\n{result.text()}"
 
+    def _problems(self) -> str:
+        if not self.problems:
+            return ""
+        text = "of an earlier run: the problems of the folder are others now, see "
+        return f"\n{'':<14}{text}{self.problems}"
+
     def _not_pushed(self) -> str:
         refused = " and ".join(self.refused_by)
         return f"nothing: refused by the {refused}" if refused else "nothing"
@@ -133,11 +144,32 @@ def _measure(measure: dict[str, Any]) -> str:
     return f"{measure['value']:.3f}{between}"
 
 
-def summarise(config: Config, store: mlmd.MetadataStore, run: str) -> RunSummary:
+def problems_now(config: Config, inputs: Inputs, problems: list[dict[str, str]]) -> str:
+    """Where the problems of the dataset's folder stand, if those of a report are others.
+
+    FaceExtractor's cache key says nothing of them: what is no clip has no faces.
+
+    Args:
+      config: the run's configuration.
+      inputs: what the run started from.
+      problems: of an `ExtractionReport`.
+
+    Returns:
+      The path of a file; empty where the report has the present ones.
+    """
+    manifest = Manifest.read_csv(inputs.manifest, inputs.root)
+    reported = {(problem["path"], problem["reason"]) for problem in problems}
+    if {(problem.path, problem.reason) for problem in manifest.problems} == reported:
+        return ""
+    return f"{config.output}/inputs/dataset.txt"
+
+
+def summarise(config: Config, inputs: Inputs, store: mlmd.MetadataStore, run: str) -> RunSummary:
     """Collects the outcome of a finished run.
 
     Args:
       config: the run's configuration.
+      inputs: what the run started from.
       store: the metadata store, which may hold runs of others that ended later.
       run: name of the run's context.
     """
@@ -151,6 +183,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: str) -> RunSummary
     blessing = outputs["ClipEvaluator", "blessing"]
     pushed = outputs["Pusher", "pushed_model"]
     report = outputs["FaceExtractor", "report"].uri
+    extraction = extraction_report.read(report)
     rows = [*frame_gate.read(evaluation), *results.read_verdict(clip_evaluation)]
     served = serving_result.read(outputs["ServingCheck", "report"].uri)
     infra = outputs.get(("InfraValidator", "blessing"))
@@ -159,7 +192,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: str) -> RunSummary
     return RunSummary(
         nodes=nodes,
         seconds=seconds,
-        extraction=extraction_report.read(report).summary,
+        extraction=extraction.summary,
         metrics=frame_gate.metrics_by_slice(evaluation).get("", {}),
         clips=find(results.read(clip_evaluation).splits["test"].clips).to_dict()["metrics"],
         gate=[row.as_json() for row in rows],
@@ -175,6 +208,7 @@ def summarise(config: Config, store: mlmd.MetadataStore, run: str) -> RunSummary
         clip_evaluation=clip_evaluation,
         report=report,
         page=f"{outputs['Report', 'report'].uri}/report.html",
+        problems=problems_now(config, inputs, extraction.problems),
         warning=rule.meaning() if rule.warning else "",
     )
 

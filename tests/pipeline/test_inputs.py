@@ -1,5 +1,7 @@
 """What a pipeline starts from: output folder, manifest, schema, remembered hashes."""
 
+import collections
+import dataclasses
 import os
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from pipeline.config import load_config, override_of
 from pipeline.inputs import SCHEMA, face_store_of, index, make_output, prepare
+from preprocessing.extraction import extraction_report
 from preprocessing.extraction.clip_row import ClipRow
 from preprocessing.extraction.face_extraction import store_key
 from preprocessing.extraction.face_store import stored_clip, write_clip
@@ -71,6 +74,38 @@ def test_warnings_are_said(config, dataset):
     said = []
     prepare(config, said.append)
     assert [text for text in said if text.startswith("warning:") and "real/0.mp4" in text]
+
+
+def table(problems: str) -> str:
+    """The table of a run of nothing, whose extraction report lacks the problems in a file."""
+    from pipeline.run_summary import RunSummary
+
+    fields = dataclasses.fields(RunSummary)
+    values = {field.name: "" if field.type == "str" else {} for field in fields}
+    values["extraction"] = extraction_report.summarise([])
+    nothing = {"value": None, "note": ""}
+    values["clips"] = collections.defaultdict(lambda: nothing)
+    return RunSummary(**{**values, "gate": [], "problems": problems}).table()
+
+
+@pytest.mark.integration
+def test_a_reused_extraction_report_that_names_other_problems_is_told(config, dataset, tmp_path):
+    from pipeline.run_summary import problems_now
+
+    (dataset / "real" / "dangling.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    inputs = prepare(config)
+    extraction_report.write(tmp_path, [], Manifest.read_csv(inputs.manifest, inputs.root).problems)
+    problems = extraction_report.read(tmp_path).problems
+    assert len(problems) == 1
+    assert problems_now(config, inputs, problems) == ""
+    (dataset / "real" / "new.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    again = prepare(config)
+    assert again == inputs, "so FaceExtractor comes from the cache"
+    path = problems_now(config, again, problems)
+    assert "real/new.mp4" in Path(path).read_text()
+    told = f"of an earlier run: the problems of the folder are others now, see {path}"
+    assert told in table(path)
+    assert "of an earlier run" not in table("")
 
 
 @pytest.mark.parametrize("output", ["file", "file/below"])
