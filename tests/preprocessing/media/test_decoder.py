@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_media import number_of, numbered_video, write_image
+from made_media import number_of, numbered_video, write_image, write_video
+from processes import children_of
 
 from preprocessing.media import child
-from preprocessing.media.decoder import Decoder
+from preprocessing.media.decoder import _PIPE_BYTES, Decoder
 from preprocessing.media.frame import MediaInfo, middles
 from preprocessing.media.limits import Limits
 from preprocessing.media.media_errors import DeadlinePassed, DecodingFailed, UnreadableMedia
@@ -122,10 +123,10 @@ def test_a_child_that_was_killed_while_idle_is_replaced(clip):
 def test_a_crash_is_tried_again_with_a_fresh_child(clip, tmp_path):
     """The out-of-memory killer may have hit a child in the middle of its work."""
     with Decoder() as decoder:
-        others = set(children_of(os.getpid()))
+        others = children_of(os.getpid())
         frames = decoder.frames(copy_of(clip, tmp_path, "good"), 20)
         seen = [next(frames).index for _ in range(3)]
-        (child,) = set(children_of(os.getpid())) - others
+        (child,) = children_of(os.getpid()) - others
         os.kill(child, signal.SIGKILL)
         seen += [frame.index for frame in frames]
     assert seen == middles(50, 20)
@@ -211,13 +212,22 @@ def _runs(pid):
         return False
 
 
+@pytest.fixture(scope="module")
+def large_clip(tmp_path_factory):
+    """A video of 18 frames, more than a child decodes ahead of a parent that reads the first."""
+    frames = [np.full((720, 1280, 3), 12 * number, np.uint8) for number in range(18)]
+    assert sum(frame.nbytes for frame in frames[2:]) > child._AHEAD + _PIPE_BYTES
+    return write_video(tmp_path_factory.mktemp("clips") / "large.mp4", frames)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
-def test_threads_reach_the_child(clip, threads):
+def test_threads_reach_the_child(large_clip, threads):
+    """Counted while frames are left to decode: FFmpeg's threads end with the file."""
     with Decoder(threads=threads) as decoder:
-        others = set(children_of(os.getpid()))
-        frames = decoder.frames(clip, 50)
-        next(frames)
-        (child,) = set(children_of(os.getpid())) - others
+        others = children_of(os.getpid())
+        frames = decoder.frames(large_clip, 18)
+        assert next(frames).index == 0
+        (child,) = children_of(os.getpid()) - others
         running = len(list(Path(f"/proc/{child}/task").iterdir()))
         frames.close()
     # The main one, what sends and what watches the parent; with several, FFmpeg adds its own.
@@ -239,7 +249,11 @@ def test_decoding_runs_ahead_of_a_busy_parent_by_a_bounded_number_of_bytes():
     sender = threading.Thread(target=send)
     sender.start()
     with os.fdopen(receiving, "rb") as messages:
-        time.sleep(1)
+        for _ in range(6000):
+            if len(sent) >= 2:
+                break
+            time.sleep(0.01)
+        time.sleep(0.5)  # In which a third could be taken.
         ahead = list(sent)
         received = [messages.read(1 + size) for _ in range(5)]
     sender.join(60)
@@ -256,8 +270,3 @@ def test_what_a_file_is_reaches_the_caller(decoder, clip, tmp_path):
     assert told[0] == MediaInfo("MP4 or QuickTime", "mpeg4", 50, ())
     assert [len(info.notes) for info in told] == [0, 1]
     assert told[1].notes[0].startswith("its ending is .png, but it holds MP4")
-
-
-def children_of(process):
-    lists = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(child) for found in lists for child in found.read_text().split()]
