@@ -3,7 +3,7 @@
 import http.server
 import json
 import socket
-import time
+import threading
 
 import grpc
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -13,11 +13,17 @@ FAST = {"first_wait": 0.01, "longest_wait": 0.02}
 
 
 class Plan:
-    """What a server does with each request: a status to answer, or None to score."""
+    """What a server does with each request.
+
+    Args:
+      *steps: a status to answer; "hang", to score when `over` is set or after a minute; "drop", to
+        close the connection (REST); or None, to score.
+    """
 
     def __init__(self, *steps):
         self.steps = list(steps)
         self.batches = []
+        self.over = threading.Event()
 
     def next(self, crops):
         self.batches.append(crops)
@@ -32,7 +38,7 @@ class GrpcFake(prediction_service_pb2_grpc.PredictionServiceServicer):
         crops = list(request.inputs["image"].string_val)
         step = self.plan.next(crops)
         if step == "hang":
-            time.sleep(5)
+            self.plan.over.wait(60)
         elif step:
             context.abort(getattr(grpc.StatusCode, step), "planned")
         response = predict_pb2.PredictResponse()
@@ -53,7 +59,7 @@ def rest_handler(plan):
             crops = document["inputs"]["image"]
             step = plan.next(crops)
             if step == "hang":
-                time.sleep(5)
+                plan.over.wait(60)
             if step == "drop":
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)

@@ -2,13 +2,13 @@
 
 import contextlib
 import http.server
-import socket
 import threading
 import time
 from concurrent import futures
 
 import grpc
 import pytest
+from ports import refusing_port
 from serving_support.planned_servers import CROPS, FAST, GrpcFake, Plan, rest_handler
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
@@ -23,6 +23,7 @@ def serve(request):
     closers = []
 
     def start(plan):
+        closers.append(plan.over.set)
         if request.param == "grpc":
             server = grpc.server(futures.ThreadPoolExecutor(4))
             prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -99,12 +100,12 @@ def test_deadline_holds_over_all_batches(serve):
     plan = Plan(None, "hang")
     start = time.monotonic()
     with (
-        connect(serve(plan), "m", ClientSettings(batch_size=1, deadline=1.0)) as scorer,
+        connect(serve(plan), "m", ClientSettings(batch_size=1, deadline=2.0)) as scorer,
         pytest.raises(ScoringError) as raised,
     ):
         scorer.score(CROPS)
     assert raised.value.code == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert len(plan.batches) == 2
 
 
@@ -126,11 +127,9 @@ def test_batches_are_split(serve):
 
 
 def test_server_that_is_not_there():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     for scheme in ("grpc", "http"):
         with (
+            refusing_port() as port,
             connect(
                 f"{scheme}://127.0.0.1:{port}", "m", ClientSettings(attempts=2, **FAST)
             ) as scorer,
@@ -144,29 +143,31 @@ def test_a_scorer_finds_a_server_that_was_started_again():
     """One channel for the life of a gateway: it must not wait for minutes before it tries again."""
 
     def start(port):
-        server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+        server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 1)])
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             GrpcFake(Plan()), server
         )
-        port = server.add_insecure_port(f"127.0.0.1:{port}")
+        server.add_insecure_port(f"127.0.0.1:{port}")
         server.start()
-        return server, port
+        return server
 
-    server, port = start(0)
-    try:
-        with connect(f"grpc://127.0.0.1:{port}", "m", ClientSettings(attempts=1)) as scorer:
-            assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
-            server.stop(None).wait()
-            for _ in range(60):  # Enough failures for gRPC's waits to grow.
-                with pytest.raises(ScoringError):
-                    scorer.score(CROPS)
-                time.sleep(0.1)
-            server, _ = start(port)
-            patient = ClientSettings(attempts=8, first_wait=0.5, longest_wait=0.5, deadline=60)
-            scorer.settings = patient
-            assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
-    finally:
-        server.stop(None)
+    # Held, so that nobody else gets the port meanwhile.
+    with refusing_port(shared=True) as port:
+        server = start(port)
+        try:
+            with connect(f"grpc://127.0.0.1:{port}", "m", ClientSettings(attempts=1)) as scorer:
+                assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
+                server.stop(None).wait()
+                for _ in range(60):  # Enough failures for gRPC's waits to grow.
+                    with pytest.raises(ScoringError):
+                        scorer.score(CROPS)
+                    time.sleep(0.1)
+                server = start(port)
+                patient = ClientSettings(attempts=8, first_wait=0.5, longest_wait=0.5, deadline=60)
+                scorer.settings = patient
+                assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
+        finally:
+            server.stop(None)
 
 
 @pytest.fixture

@@ -41,13 +41,28 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
+@contextlib.contextmanager
+def listening(**options):
+    """The port of a server."""
+    server = HttpServer(HttpOptions(port=0, drain_seconds=1.0, **options), app)
+    server.start()
+    try:
+        yield server.port
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def port():
-    options = HttpOptions(port=0, timeout=1.0, head_timeout=0.5, drain_seconds=1.0)
-    server = HttpServer(options, app)
-    server.start()
-    yield server.port
-    server.stop()
+    with listening() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def hasty_port():
+    """Of a server that waits for nobody."""
+    with listening(timeout=1.0, head_timeout=0.5) as port:
+        yield port
 
 
 @contextlib.contextmanager
@@ -74,14 +89,14 @@ def trickle(connection, data, seconds=60):
     return False
 
 
-def test_a_head_that_comes_byte_by_byte_is_not_waited_for(port):
-    with connected(port) as connection:
+def test_a_head_that_comes_byte_by_byte_is_not_waited_for(hasty_port):
+    with connected(hasty_port) as connection:
         connection.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\n")
         assert trickle(connection, b"X-Header: slow\r\n")
 
 
-def test_a_connection_that_sends_nothing_is_closed(port):
-    with connected(port) as connection:
+def test_a_connection_that_sends_nothing_is_closed(hasty_port):
+    with connected(hasty_port) as connection:
         assert connection.recv(1) == b""
 
 
@@ -124,8 +139,8 @@ def read_answer(file):
     return status, headers, file.read(int(headers["content-length"]))
 
 
-def test_the_second_head_of_a_connection_has_the_same_limit(port):
-    with connected(port) as connection:
+def test_the_second_head_of_a_connection_has_the_same_limit(hasty_port):
+    with connected(hasty_port) as connection:
         connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
         answer = b""
         while not answer.endswith(b"hi"):
@@ -139,15 +154,15 @@ def test_the_second_head_of_a_connection_has_the_same_limit(port):
     [(b"/echo", b""), (b"/refused", b""), (b"/refused", b"Connection: close\r\n")],
     ids=["awaited", "answered already", "to be closed"],
 )
-def test_a_body_that_comes_byte_by_byte_is_not_waited_for(port, path, extra):
-    with connected(port) as connection:
+def test_a_body_that_comes_byte_by_byte_is_not_waited_for(hasty_port, path, extra):
+    with connected(hasty_port) as connection:
         head = b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n"
         connection.sendall(b"POST " + path + head + extra + b"\r\n")
         assert trickle(connection, b"x")
 
 
-def test_an_answer_that_nobody_reads_is_not_kept(port):
-    with connected(port) as connection:
+def test_an_answer_that_nobody_reads_is_not_kept(hasty_port):
+    with connected(hasty_port) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(8)  # Far longer than the server's 1 s and its 2 s of grace; the rest is lost.
         read = 0
