@@ -51,7 +51,7 @@ def test_those_that_wait_get_their_turn_or_are_told_in_time(gateway, examiner, m
 
 def test_timeout_is_answered_and_keeps_the_worker_until_it_ends(gateway, examiner, monkeypatch):
     async def steps():
-        app = gateway(timeout=1.0)
+        app = gateway(timeout=3.0)
         status, _, answer = await Client(app).answer()
         assert (status, answer["error"]) == (504, "looking at the file took too long")
         assert examiner.jobs[0].abandoned.is_set()

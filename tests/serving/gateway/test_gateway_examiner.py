@@ -245,12 +245,18 @@ def test_a_worker_that_cannot_be_replaced_is_not_lost(examiner, examine, monkeyp
     assert examine([version(1, 64)], always)[0]["verdict"] == "fake"
 
 
-def test_a_worker_that_dies_on_a_file_is_replaced(examiner, examine):
+def test_a_worker_that_dies_on_a_file_is_replaced(examiner, examine, monkeypatch):
     (worker,) = examiner._started_workers
     worker.wait(lambda: None)
     # Stopped, so that it surely has the file when it is killed.
     os.killpg(worker._process.pid, signal.SIGSTOP)
-    threading.Timer(0.5, os.killpg, (worker._process.pid, signal.SIGKILL)).start()
+    send = worker._send
+
+    def send_and_kill(header):
+        send(header)
+        os.killpg(worker._process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(worker, "_send", send_and_kill)
     with pytest.raises(Refused, match="SIGKILL") as raised:
         examine([version(1, 64)], always)
     assert raised.value.status == 500
@@ -263,7 +269,7 @@ def test_a_worker_that_stands_still_is_ended_with_the_deadline(examiner, examine
     worker.wait(lambda: None)
     os.killpg(worker._process.pid, signal.SIGSTOP)
     with pytest.raises(Refused) as raised:
-        examine([version(1, 64)], always, end=time.monotonic() + 1)
+        examine([version(1, 64)], always, end=time.monotonic() + 3)
     assert raised.value.status == 504
     assert not worker.alive
     assert examine([version(1, 64)], always)[0]["verdict"] == "fake"

@@ -53,7 +53,7 @@ def ended_jobs(app):
 
 def test_a_job_waits_runs_and_has_a_result_for_a_time(gateway, examiner):
     async def steps():
-        app = gateway(jobs=JobLimits(keep=1.0))
+        app = gateway(jobs=JobLimits(keep=60.0))
         first = await begun(app, "?name=a&explain=1")
         await soon(lambda: examiner.jobs, "the first runs")
         second = await begun(app)
@@ -70,13 +70,16 @@ def test_a_job_waits_runs_and_has_a_result_for_a_time(gateway, examiner):
         for path in (first, second):
             answer = await ended(app, path)
             assert (answer["state"], answer["answer"], answer["error"]) == ("done", ANSWER, "")
-            assert 0 <= answer["expires_in"] <= 1.0
-        await soon(lambda: not app.files(), "the results are gone")
-        status, _, answer = await Client.ask(app, "GET", first)
+            assert 0 <= answer["expires_in"] <= 60
+        assert len(app.files()) == 2
+        app.jobs.limits = JobLimits(keep=0.1)
+        third = await begun(app)
+        await soon(lambda: len(app.files()) == 2, "its result is gone")
+        status, _, answer = await Client.ask(app, "GET", third)
         assert (status, answer["error"]) == (
             404, "there is no such job; results are kept for a time",
         )  # fmt: skip
-        assert ended_jobs(app) == {"uncertain": 2}
+        assert ended_jobs(app) == {"uncertain": 3}
 
     asyncio.run(steps())
 

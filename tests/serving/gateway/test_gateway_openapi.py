@@ -58,7 +58,7 @@ class Examiner:
 def app(tmp_path, monkeypatch):
     """The application itself, for what a gateway and its server do not do on demand."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    options = GatewayOptions(max_bytes=100, workers=1, waiting=0, timeout=0.5, token=TOKEN)
+    options = GatewayOptions(max_bytes=100, workers=1, waiting=0, timeout=60.0, token=TOKEN)
     app = Gateway(options, Examiner(), GatewayMetrics())
     yield app
     app.close()
@@ -158,6 +158,8 @@ def broken_server():
 )
 def test_failures_are_answered_as_their_examples(app, document, status, body, headers, failure):
     app._examiner.failure = failure
+    if status == 408:
+        app._options = dataclasses.replace(app._options, timeout=0.5)
 
     async def ask():
         transport = httpx.ASGITransport(app=app)
