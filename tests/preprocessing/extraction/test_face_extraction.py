@@ -324,18 +324,18 @@ def test_killed_and_started_again_it_goes_on(folder, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         f"""
-import time, apache_beam as beam
+import itertools, os, time, apache_beam as beam
 from preprocessing.extraction import face_extraction
 from preprocessing.faces.crop_settings import CropSettings
 from preprocessing.datasets.clip import Clip
-real = face_extraction.extract_clip
-def slow(root, clip, *more):
+real, calls = face_extraction.extract_clip, itertools.count()
+def held(root, clip, *more):
     with open({str(log)!r}, "a") as file:
         file.write(clip.path + "\\n")
-    result = real(root, clip, *more)
-    time.sleep(0.4)
-    return result
-face_extraction.extract_clip = slow
+    if next(calls) == int(os.environ.get("FINISHED_BEFORE", -1)):
+        time.sleep(1000)
+    return real(root, clip, *more)
+face_extraction.extract_clip = held
 with beam.Pipeline({RUNNER!r}) as pipeline:
     pipeline | beam.Create(
         [Clip(name, 0, dataset="test", method="real", split="train") for name in {names!r}]
@@ -348,7 +348,9 @@ with beam.Pipeline({RUNNER!r}) as pipeline:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, str(script)]
-    first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    # The fifth clip is in hand until the end.
+    variables = {**environment, "FINISHED_BEFORE": "4"}
+    first = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     try:
         while len(stored := list(tmp_path.glob("store/*/*.tfrecord"))) < 3:
