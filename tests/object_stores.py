@@ -70,31 +70,36 @@ def gcs_server(log: Path) -> Iterator[str]:
 
 
 def _served(log: Path, command: Callable[[int], list[str]], path: str) -> Iterator[str]:
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command(port)], stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait(process, url + path, log)
-        yield url
-    finally:
-        process.kill()
-        process.wait()
+    for _ in range(3):  # Somebody else may take the port before the server does.
+        (port,) = free_ports(1)
+        url = f"http://127.0.0.1:{port}"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *command(port)], stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            if _answers(process, url + path, log):
+                yield url
+                return
+        finally:
+            process.kill()
+            process.wait()
+    raise AssertionError(f"the server ended: {log.read_text()}")
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _answers(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
+    """Waits until a server answers; False where it ended instead."""
     until = time.monotonic() + SECONDS
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while True:
+    while process.poll() is None:
         try:
             opener.open(url, timeout=5).close()
-            return
+            return True
         except OSError as error:
-            if process.poll() is not None or time.monotonic() > until:
+            if time.monotonic() > until:
                 raise AssertionError(f"{url} does not answer: {log.read_text()}") from error
             time.sleep(0.05)
+    return False
 
 
 class FaultyProxy(http.server.ThreadingHTTPServer):

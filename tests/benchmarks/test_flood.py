@@ -2,13 +2,12 @@
 
 import time
 
+from ports import refusing_port
+
 from benchmarks._flood import flood
-from benchmarks._harness import free_ports
 
 
 def test_a_sender_that_cannot_keep_the_rate_tells_how_long_it_took():
-    (port,) = free_ports(1)
-    where = (f"127.0.0.1:{port}", f"http://127.0.0.1:{port}", "model")
     count, rate = 60, 2.0**30
     watched = []
 
@@ -16,7 +15,9 @@ def test_a_sender_that_cannot_keep_the_rate_tells_how_long_it_took():
         watched.append(1)
         time.sleep(0.1)
 
-    tally, _ = flood(where, b"x", rate, count / rate, watch)
+    with refusing_port() as port:
+        where = (f"127.0.0.1:{port}", f"http://127.0.0.1:{port}", "model")
+        tally, _ = flood(where, b"x", rate, count / rate, watch)
     assert (tally.scored, tally.refused, tally.unanswered) == (0, count, 0), tally.reasons
     assert len(watched) == 2
     assert tally.sending_seconds >= 0.2

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 from compiled_pipeline import INPUTS
+from ports import refusing_port
 
-from benchmarks._harness import free_ports
 from pipeline import metadata_store
 from pipeline.config import load_config
 from pipeline.metadata_store import PASSWORD, PASSWORD_FILE
@@ -64,9 +64,10 @@ def test_a_file_that_is_away_is_named(monkeypatch, tmp_path):
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
 def test_a_server_that_is_away_is_named(monkeypatch, host):
     monkeypatch.setenv(PASSWORD, SECRET)
-    (port,) = free_ports(1)
-    with pytest.raises(UsageError, match=f"no MySQL server answers at {host}:{port} ") as caught:
-        metadata_store.check_store(config(f"mysql://me@{host}:{port}/runs"))
+    with refusing_port() as port:
+        message = f"no MySQL server answers at {host}:{port} "
+        with pytest.raises(UsageError, match=message) as caught:
+            metadata_store.check_store(config(f"mysql://me@{host}:{port}/runs"))
     assert SECRET not in str(caught.value)
 
 

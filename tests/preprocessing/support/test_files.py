@@ -13,8 +13,8 @@ import boto3
 import pytest
 import requests
 from object_stores import FaultyProxy, gcs_server, s3_environment, s3_server
+from ports import refusing_port
 
-from benchmarks._harness import free_ports
 from preprocessing.support import files
 from preprocessing.support.errors import UsageError
 from preprocessing.support.storage import bucket as buckets
@@ -225,9 +225,10 @@ class TestSentences:
         return str(raised.value)
 
     def test_nothing_answers(self, monkeypatch):
-        use_s3(monkeypatch, f"http://127.0.0.1:{free_ports(1)[0]}")
-        assert "cannot be reached" in self.refusal("s3://bucket/run")
-        assert "AWS_ENDPOINT_URL_S3" in self.refusal("s3://bucket/run")
+        with refusing_port() as port:
+            use_s3(monkeypatch, f"http://127.0.0.1:{port}")
+            assert "cannot be reached" in self.refusal("s3://bucket/run")
+            assert "AWS_ENDPOINT_URL_S3" in self.refusal("s3://bucket/run")
 
     def test_no_bucket(self, s3, monkeypatch):
         use_s3(monkeypatch, s3)
