@@ -144,8 +144,11 @@ class GatewayProcess:
     def uploads(self) -> list[Path]:
         """The files of uploads that are there now."""
         spools = self.folder.glob("deepfake-gateway-*")
-        files = [path for spool in spools for path in spool.rglob("*") if path.is_file()]
-        return [path for path in files if "tmp" not in path.relative_to(self.folder).parts]
+        # `walk` passes over a folder that is removed meanwhile.
+        walked = [entry for spool in spools for entry in os.walk(spool)]
+        files = [Path(folder, name) for folder, _, names in walked for name in names]
+        there = [path for path in files if path.is_file()]
+        return [path for path in there if "tmp" not in path.relative_to(self.folder).parts]
 
     def request(self, method: str, path: str, body=None, token: str = "", timeout: float = 240):
         """Status, headers, and body: JSON where it is that, else text.

@@ -66,10 +66,12 @@ def arguments(base, server):
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory, arguments):
+def gateway(tmp_path_factory, arguments, picture):
     folder = tmp_path_factory.mktemp("gateway") / "run"
     limits = ["--max-bytes", 20_000_000, "--max-packets", 100_000, "--max-seconds", 3600]
     with GatewayProcess(folder, *arguments, *limits, "--cors-origin", PAGE) as process:
+        # Until the worker's graphs are built, a picture alone may take longer than the deadline.
+        until(lambda: process.verdict(picture)[0] == 200, "a picture is answered in time", 240)
         yield process
         assert process.stop() == 0, process.log()
     assert not list(folder.iterdir()), "something was left behind"

@@ -383,8 +383,8 @@ def test_help_imports_nothing_heavy():
 
 def test_taken_port(server, tmp_path, monkeypatch, capsys):
     for flag, address in (("--port", server.grpc), ("--rest-port", server.rest)):
-        port = address.split(":")[-1]
-        monkeypatch.setattr("sys.argv", ["serve", "--model-base", str(tmp_path), flag, port])
+        ports = ["--port", "0", "--rest-port", "0", flag, port := address.split(":")[-1]]
+        monkeypatch.setattr("sys.argv", ["serve", "--model-base", str(tmp_path), *ports])
         assert main() == 2
         assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
