@@ -4,8 +4,8 @@ from concurrent import futures
 
 import grpc
 import pytest
+from ports import refusing_port
 
-from benchmarks._harness import free_ports
 from pipeline.beam_runner import NODES, RUNNERS, beam_args, check_job_servers, job_endpoints
 from pipeline.cli import main
 from pipeline.config import load_config
@@ -90,10 +90,11 @@ def test_what_cannot_be_is_refused_in_words(text, message):
 @pytest.mark.integration
 @pytest.mark.parametrize("command", ["extract", "run", "score"])
 def test_a_job_server_that_is_not_there_ends_a_command_at_once(command, tmp_path, capfd):
-    text = f"runner=portable,job_endpoint=localhost:{free_ports(1)[0]}"
     output = tmp_path / ("out.parquet" if command == "score" else "out")
-    arguments = [command, "--data", str(tmp_path), "--output", str(output), "--beam", text]
-    assert main(arguments) == 2
+    with refusing_port() as port:
+        text = f"runner=portable,job_endpoint=localhost:{port}"
+        arguments = [command, "--data", str(tmp_path), "--output", str(output), "--beam", text]
+        assert main(arguments) == 2
     said = "".join(capfd.readouterr())
     assert f"no Beam job server answers at {text.partition(',')[2]} (unavailable)" in said
     assert "as in `prism --job_port " in said

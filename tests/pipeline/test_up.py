@@ -97,7 +97,8 @@ def test_both_answer_and_end_with_a_signal(base, tmp_path):
         with urllib.request.urlopen(f"{ready['rest']}/v1/models/tiny", timeout=60) as answer:
             (version,) = json.load(answer)["model_version_status"]
             assert version["state"] == "AVAILABLE"
-        assert f"tiny, version 7, answers at {ready['http']}/ (a page" in up.said()
+        told = f"tiny, version 7, answers at {ready['http']}/ (a page"
+        until(lambda: told in up.said(), told)
         assert up.end(signal.SIGINT) == 0, up.said()
         assert "Traceback" not in up.said()
 
