@@ -170,15 +170,21 @@ class Slurm:
     def until(
         self, true: Callable[[], object], what: str, seconds: float = 120, pause: float = 0.1
     ) -> None:
-        """Waits for a condition.
+        """Waits for a condition; a RuntimeError of `run` in it tells that it does not hold yet.
 
         Raises:
           RuntimeError: it did not come to hold in time.
         """
         end = time.monotonic() + seconds
-        while not true():
+        while True:
+            failure = ""
+            try:
+                if true():
+                    return
+            except RuntimeError as error:
+                failure = f" ({error})"
             if time.monotonic() > end:
-                raise RuntimeError(f"waited in vain: {what}: {self._logs()}")
+                raise RuntimeError(f"waited in vain: {what}: {self._logs()}{failure}")
             time.sleep(pause)
 
     def _start(self, program: str, *options: str, name: str = "") -> None:

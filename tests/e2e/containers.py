@@ -170,14 +170,11 @@ class Container:
     @contextlib.contextmanager
     def workers_stopped(self) -> Iterator[None]:
         """Holds the processes in it that look at files, until the block ends."""
-        workers = [
-            pid
-            for pid in descendants(self.state["Pid"])
-            if b"crop_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
+        workers = [pid for pid in descendants(self.state["Pid"]) if b"crop_child" in _command(pid)]
         assert workers, self.log()
         for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
@@ -206,6 +203,14 @@ class Container:
     def ends(self, seconds: float = 300) -> int:
         """Waits for its end; returns the exit status."""
         return int(self.podman("wait", self.name, timeout=seconds).stdout.split()[-1])
+
+
+def _command(pid: int) -> bytes:
+    """The command line of a process; empty of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _tmp(size: str) -> tuple[str, str]:

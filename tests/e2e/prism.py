@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -135,14 +136,14 @@ class JobServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        started = [
-            pid for process in self._processes for pid in (process.pid, *descendants(process.pid))
-        ]
-        for pid in started:
-            try:
+        # Of one that was waited for the number may be another's by now.
+        running = [process for process in self._processes if process.poll() is None]
+        workers = [pid for process in running for pid in descendants(process.pid)]
+        for process in running:
+            process.kill()
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         for process in self._processes:
             process.wait()
 

@@ -53,7 +53,8 @@ def test_full_folder_for_uploads_is_said(alone, podman):
     podman("exec", alone.name, "sh", "-c", "head -c 9m /dev/zero >/tmp/full || true")
     status, answer = verdict(address)
     assert (status, answer["error"]) == (503, "there is no room for the file"), alone.log()
-    assert re.search(r"no room for an upload in /tmp/\S+ \(No space left", alone.log())
+    told = re.compile(r"no room for an upload in /tmp/\S+ \(No space left")
+    until(lambda: told.search(alone.log()), alone.log)
     podman("exec", alone.name, "rm", "/tmp/full")
     assert verdict(address)[0] == 200, "and it goes on"
 
@@ -115,7 +116,8 @@ class Pods:
     def __init__(self, podman: Podman, folder: Path, models: Path):
         self._podman = podman
         self._name = f"deepfake-{uuid.uuid4().hex[:8]}"
-        (self._port,) = free_ports(1)
+        # All at once, or two might be the same: one for people, and those of the containers.
+        self._port, *self._free = free_ports(8)
         self.address = f"http://127.0.0.1:{self._port}"
         podman("network", "create", self._name)
         podman("volume", "create", self._name)
@@ -128,11 +130,16 @@ class Pods:
         documents = list(yaml.safe_load_all((DEPLOY / "kubernetes" / f"{name}.yaml").read_text()))
         (deployment,) = (entry for entry in documents if entry["kind"] == "Deployment")
         deployment["spec"]["replicas"] = 1
+        # Other runs of these tests have pods and volumes of other names.
+        for document in documents:
+            if document["kind"] in ("Deployment", "ConfigMap"):
+                document["metadata"]["name"] = f"{self._name}-{name}"
         pod = deployment["spec"]["template"]["spec"]
-        ports = pod["containers"][0]["ports"]
-        for port, free in zip(ports, free_ports(len(ports)), strict=True):
-            port["hostPort"] = self._port if port["name"] == "http" else free
+        for port in pod["containers"][0]["ports"]:
+            port["hostPort"] = self._port if port["name"] == "http" else self._free.pop()
         for entry in pod["volumes"]:
+            if "configMap" in entry:
+                entry["configMap"]["name"] = f"{self._name}-{name}"
             if "persistentVolumeClaim" in entry:
                 entry["persistentVolumeClaim"]["claimName"] = self._name
         path = folder / f"{name}.yaml"
@@ -141,7 +148,7 @@ class Pods:
 
     def container(self, name: str) -> Container:
         """`serving` or `gateway`."""
-        return Container(self._podman, f"deepfake-{name}-pod-0-{name}")
+        return Container(self._podman, f"{self._name}-{name}-pod-0-{name}")
 
     def start(self) -> None:
         """Starts both."""
@@ -155,7 +162,8 @@ class Pods:
             self._podman("play", "kube", "--down", path, check=False)
         self._podman("network", "rm", "--force", self._name, check=False)
         # podman makes a volume of the ConfigMap as well, by its name.
-        self._podman("volume", "rm", "--force", self._name, "deepfake-serving", check=False)
+        volumes = (self._name, f"{self._name}-serving")
+        self._podman("volume", "rm", "--force", *volumes, check=False)
 
     def log(self) -> str:
         """Of both."""

@@ -32,7 +32,7 @@ class Database:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        (self.port,) = free_ports(1)
+        self.port = 0
         self._socket = folder / "socket"
         self._server: subprocess.Popen | None = None
 
@@ -42,15 +42,24 @@ class Database:
         own = ["--no-defaults", "--user=root", f"--datadir={data}"]
         options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(["mariadb-install-db", *own, *options], check=True, capture_output=True)
-        places = [f"--socket={self._socket}", f"--port={self.port}", "--bind-address=127.0.0.1"]
-        with (self.folder / "log").open("wb") as log:
-            self._server = subprocess.Popen(["mariadbd", *own, *places], stdout=log, stderr=log)
-        try:
-            until(self._socket.exists, f"{log.name} tells that the server listens", 300)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        command = ["mariadbd", *own, f"--socket={self._socket}", "--bind-address=127.0.0.1"]
+        for _ in range(3):  # Somebody else may take the port first.
+            (self.port,) = free_ports(1)
+            with (self.folder / "log").open("wb") as log:
+                self._server = subprocess.Popen(
+                    [*command, f"--port={self.port}"], stdout=log, stderr=log
+                )
+            try:
+                until(self._listens_or_ended, f"{log.name} tells that the server listens", 300)
+            except BaseException:
+                self.__exit__()
+                raise
+            if self._server.poll() is None:
+                return self
+        raise AssertionError(f"the server ended: {Path(log.name).read_text()[-2000:]}")
+
+    def _listens_or_ended(self):
+        return self._socket.exists() or self._server.poll() is not None
 
     def __exit__(self, *_):
         self._server.kill()

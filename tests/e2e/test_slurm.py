@@ -34,7 +34,8 @@ class FailingSlurm(Slurm):
         # What runs a task is no child of the node's daemon. It goes first, or it would tell the
         # controller of the task's end.
         task = self._processes_of(node)
-        for pid in [*({parent(pid) for pid in task} - {0, 1} - task), *task]:
+        parents = {parent(pid) for pid in task} - task
+        for pid in [*filter(_runs_a_task, parents), *task]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -47,6 +48,13 @@ class FailingSlurm(Slurm):
                 if marks <= {os.fsdecode(entry) for entry in environment}:
                     processes.add(pid)
         return processes
+
+
+def _runs_a_task(pid):
+    """Whether a process is a `slurmstepd`; other parents than these are not of the node."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().startswith("slurmstepd")
+    return False
 
 
 @pytest.fixture
