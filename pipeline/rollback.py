@@ -33,7 +33,7 @@ class Rollback:
 
     Attributes:
       served: number of the copy, the highest now.
-      copy_of: number of the version that was copied.
+      copy_of: number of the version that was copied; of a copy, that of which it is one.
       instead_of: number of the version that was the highest before.
     """
 
@@ -54,8 +54,9 @@ def roll_back(model_base: str | Path, to: int | None = None) -> Rollback:
 
     Args:
       model_base: folder of version folders.
-      to: number of the version, any that is there; None for the version before the newest. Where
-        the newest is such a copy itself, that is the one before the version that was copied.
+      to: number of the version, any that is there; None for the version that was served before the
+        newest. Where the newest is such a copy itself, that is the one that was served before the
+        version that was copied.
 
     Returns:
       What was done; the copy is complete when it appears.
@@ -86,11 +87,14 @@ def roll_back(model_base: str | Path, to: int | None = None) -> Rollback:
 
 
 def _version_before(base: Path, folders: Mapping[int, Path]) -> int:
-    """The last version that was pushed before the one that is served."""
+    """The version that was served before the one that is served, or before the one it copies.
+
+    That may be a copy itself: between the push of what it is a copy of and this copy lie the
+    versions that were withdrawn.
+    """
     newest = max(folders)
     shown = _copied(folders[newest]) or newest
-    # Copies are versions that are there under their own number, too.
-    before = [number for number in folders if number < shown and _copied(folders[number]) is None]
+    before = [number for number in folders if number < shown]
     if not before:
         raise UsageError(
             f"{base} holds no version before {shown}, so there is none to go back to; "

@@ -65,8 +65,33 @@ def test_again_goes_further_back_and_a_push_begins_anew(tmp_path):
         roll_back(tmp_path)
     pushed = second.served + 1000
     version(tmp_path, pushed)
-    # The versions that were pushed count, and not copies of them.
-    assert roll_back(tmp_path).copy_of == 3
+    # Before that push the copy was served; the versions above it were withdrawn.
+    assert roll_back(tmp_path).copy_of == 1
+
+
+def test_a_version_that_was_withdrawn_is_not_served_again(tmp_path):
+    for number in (1, 2, 3):
+        version(tmp_path, number, str(number))
+    first = roll_back(tmp_path)
+    later, last = first.served + 1000, first.served + 2000
+    version(tmp_path, later)
+    assert roll_back(tmp_path).copy_of == 2
+    version(tmp_path, last)
+    assert roll_back(tmp_path, later).copy_of == later
+    served = [roll_back(tmp_path) for _ in range(2)]
+    assert [done.copy_of for done in served] == [2, 1]
+    assert (tmp_path / str(served[0].served) / "saved_model.pb").read_text() == "2"
+
+
+def test_the_original_of_a_copy_may_be_gone(tmp_path):
+    for number in (1, 2, 3):
+        version(tmp_path, number, str(number))
+    first = roll_back(tmp_path)
+    shutil.rmtree(tmp_path / "2")
+    version(tmp_path, first.served + 1000)
+    second = roll_back(tmp_path)
+    assert second.copy_of == 2
+    assert (tmp_path / str(second.served) / "saved_model.pb").read_text() == "2"
 
 
 def test_any_version_that_is_there_can_be_served(tmp_path, capsys):
