@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 import pytest
 from e2e import browser
+from made_media import video_of_sizes
 from serving_support.chrome import Chrome
 
 from preprocessing.faces.face_selection import FaceCounts
+from preprocessing.media.decoder import Decoder
 from serving.model.verdict import DecisionRule, Verdict, judge_logits
 from serving.model.windows import CropPositions, ManipulatedParts, Segment, Window
+from serving.pictures.annotated_file import annotate_file
 from serving.pictures.annotation import HIGH, LOW, annotate, colour_of, score_bar
 from serving.pictures.film import LONGEST_SIDE, FilmWriter
 from serving.pictures.heat_map import heat_map
@@ -162,6 +165,36 @@ class TestFilm:
                 " film.play(); })"
             )
         assert shown == pytest.approx([320, 240, 1.0], abs=0.05)
+
+
+class TestAnnotatedFile:
+    def test_a_film_whose_frames_change_size(self, tmp_path):
+        """It has the size of its middle, and boxes stay on the faces."""
+        shapes = [(120, 160)] * 3 + [(240, 320)] * 6 + [(120, 120)] * 3
+        path = video_of_sizes(tmp_path / "sizes.avi", [frame(*shape) for shape in shapes])
+        box = np.array([40.0, 40.0, 90.0, 90.0])
+        scales = [2.0 if height == 240 else 1.0 for height, _ in shapes]
+        faces = [
+            JudgedFace(number, 0, scale * box, 1.0, b"") for number, scale in enumerate(scales)
+        ]
+        with Decoder() as decoder:
+            written = annotate_file(decoder, path, tmp_path, faces, len(faces), "fake")
+        with av.open(str(written)) as film:
+            shown = [
+                picture.to_ndarray(format="rgb24").astype(int) for picture in film.decode(video=0)
+            ]
+        assert len(shown) == len(shapes)
+        assert {picture.shape for picture in shown} == {shown[5].shape}
+        assert shown[5].shape[1] == 320
+        # Without the bar, in which the place of the frame moves.
+        first, middle, last = (shown[number][:-12] for number in (1, 5, 11))
+        assert np.abs(first - middle).mean() < 2
+        # A square is in the middle of black, 40 pixels to the right of where it would be in a
+        # frame without.
+        below = slice(-200, None)
+        assert last[below, :36].max() < 40
+        assert last[below, -36:].max() < 40
+        assert np.abs(last[below, 44:276] - middle[below, 4:236]).mean() < 3
 
 
 def verdict_of(scores: list[float], times: list[float], tracks: list[int]) -> Verdict:
