@@ -87,8 +87,7 @@ class ModelManager:
             self._thread.join()
         with self._looking:
             for model in self._models.values():
-                for number in model.live():
-                    self._retire(model, model.versions[number], "the server stops")
+                self._retire_all(model, "the server stops")
             self._free_drained()
 
     @contextlib.contextmanager
@@ -159,6 +158,9 @@ class ModelManager:
     def reload(self, models: Sequence[ServedModelConfig]) -> None:
         """Serves other models from now on; returns when they are loaded.
 
+        A model whose folder changes answers from the former one until the new one has a version
+        that can be served, with a later look at the latest.
+
         Raises:
           ServingError: FAILED_PRECONDITION for a label of a version that is not served (labels
             stay as they were), UNKNOWN when a model has no version that can be served.
@@ -169,24 +171,23 @@ class ModelManager:
                 self._models = {}
                 for config in models:
                     model = former.get(config.name)
-                    if model is None or model.config.base_path != config.base_path:
-                        self._models[config.name] = ServedModel(config)
+                    if model is not None:
+                        model.reconfigure(config)
+                    if model is None or (model.successor and not model.live()):
+                        model = ServedModel(config)
                         self._metrics.add_model(config.name)
-                    else:
-                        labels = model.config.labels
-                        model.config = dataclasses.replace(config, labels=labels)
-                        self._models[config.name] = model
+                    self._models[config.name] = model
                 removed = [model for model in former.values() if model not in self._models.values()]
             self._look()
             for model in removed:
-                for number in model.live():
-                    self._retire(model, model.versions[number], "the configuration changed")
+                self._retire_all(model, "the configuration changed")
             self._free_drained()
             with self._lock:
-                self._check_labels(models)
-                for config in models:
+                settled = [config for config in models if not self._models[config.name].successor]
+                self._check_labels(settled)
+                for config in settled:
                     self._models[config.name].config = config
-                missing = [name for name, model in self._models.items() if not model.live()]
+                missing = [n for n, m in self._models.items() if m.successor or not m.live()]
         self.on_change()
         if missing:
             raise ServingError(
@@ -216,8 +217,12 @@ class ModelManager:
                 _LOG.exception("looking at the version folders failed; served versions stay")
 
     def _look(self) -> None:
-        for model in list(self._models.values()):
-            self._look_at(model)
+        for name, model in list(self._models.items()):
+            self._look_at(model.successor or model)
+            if model.successor and model.successor.live():
+                with self._lock:
+                    self._models[name] = model.successor
+                self._retire_all(model, "a version of another folder is served")
         self._free_drained()
 
     def _look_at(self, model: ServedModel) -> None:
@@ -225,7 +230,7 @@ class ModelManager:
             folders, problem = list_versions(model.config.base_path)
             complete, closed = _complete(folders, model.live())
         except OSError as error:
-            self._report(model, f"its folder cannot be listed ({error.strerror})")
+            model.report(f"its folder cannot be listed ({error.strerror})")
             return
         if closed:
             problem = (
@@ -242,9 +247,9 @@ class ModelManager:
             if not self._load(model, missing[0], complete[missing[0]]):
                 usable.remove(missing[0])  # What is wanted now is the next lower version.
         if not chosen and not closed:
-            self._report(model, "there is no version that can be served in its folder")
+            model.report("there is no version that can be served in its folder")
         else:
-            self._report(model, problem)
+            model.report(problem)
         live = model.live()
         if set(live) & set(chosen):
             for number in set(live) - set(chosen):
@@ -327,6 +332,10 @@ class ModelManager:
         )
         return True
 
+    def _retire_all(self, model: ServedModel, why: str) -> None:
+        for number in model.live():
+            self._retire(model, model.versions[number], why)
+
     def _retire(self, model: ServedModel, version: ModelVersion, why: str) -> None:
         with self._lock:
             version.set(State.UNLOADING)
@@ -364,14 +373,6 @@ class ModelManager:
             self._models[config.name].check_labels(
                 config.labels, self._options.labels_of_unavailable
             )
-
-    def _report(self, model: ServedModel, problem: str) -> None:
-        """Logs a problem of a folder once, and its end."""
-        if problem and problem != model.problem:
-            _LOG.warning("model %s: %s; versions %s stay", model.config.name, problem, model.live())
-        elif model.problem and not problem:
-            _LOG.info("model %s: its folder is in order again", model.config.name)
-        model.problem = problem
 
 
 def _complete(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 
 from serving.server.config import ServedModelConfig
 from serving.server.model_versions import ModelVersion, State
 from serving.server.status_codes import Code, ServingError, invalid
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +37,42 @@ class ServedModel:
       config: name, folder, policy and labels; replaced when the configuration changes.
       versions: number -> version, of those that were on disk since the start.
       problem: fault of its folder, as it was last reported; empty when there is none.
+      successor: model of the same name with another folder, which takes this one's place with its
+        first version that answers; None where the folder stays.
     """
 
     def __init__(self, config: ServedModelConfig):
         self.config = config
         self.versions: dict[int, ModelVersion] = {}
         self.problem = ""
+        self.successor: ServedModel | None = None
+
+    def reconfigure(self, config: ServedModelConfig) -> None:
+        """Takes another configuration over, without labels; another folder is a successor's.
+
+        Args:
+          config: of the same name.
+        """
+        if config.base_path == self.config.base_path:
+            self.successor = None
+            self.config = dataclasses.replace(config, labels=self.config.labels)
+        elif self.successor and config.base_path == self.successor.config.base_path:
+            self.successor.config = config
+        else:
+            self.successor = ServedModel(config)
+
+    def report(self, problem: str) -> None:
+        """Logs what is wrong with its folder once, and the end of that.
+
+        Args:
+          problem: in words; empty where nothing is.
+        """
+        name = self.config.name
+        if problem and problem != self.problem:
+            _LOG.warning("model %s: %s; versions %s stay", name, problem, self.live())
+        elif self.problem and not problem:
+            _LOG.info("model %s: its folder is in order again", name)
+        self.problem = problem
 
     def live(self) -> list[int]:
         """Numbers of the versions that answer, highest first."""

@@ -263,6 +263,29 @@ def test_reload_changes_models_and_labels(serve, tmp_path, made):
     assert not served.manager.ready()
 
 
+def test_another_folder_is_served_once_it_has_a_version(serve, tmp_path, made):
+    served, other = serve().add(1), tmp_path / "other"
+    changed = ServedModelConfig("m", str(other), labels={"stable": 5})
+    for is_broken in (False, True):
+        if is_broken:
+            (other / "5").mkdir(parents=True)
+            (other / "5" / "saved_model.pb").write_bytes(b"broken")
+        with pytest.raises(ServingError, match=r"Some models did not become available: \{m\}"):
+            served.manager.reload([changed])
+        assert (served.ask(), served.manager.ready()) == (1.0, True)
+    # The former folder counts no more, and what is broken is not loaded with every look.
+    served.add(2)
+    assert (served.ask(), served.metrics.load_attempts.value("m", "fail")) == (1.0, 1)
+    asked = []
+    served.manager._warm_up = lambda servable: asked.append(served.ask())
+    shutil.rmtree(other / "5")
+    shutil.copytree(made[3], other / "5")
+    served.manager.look()
+    assert (asked, served.ask(label="stable"), served.states()) == ([1.0], 3.0, {5: "AVAILABLE"})
+    served.manager.reload([ServedModelConfig("m", str(served.base))])
+    assert served.ask() == 2.0
+
+
 def _log(value, signature=""):
     log = prediction_log_pb2.PredictionLog()
     log.predict_log.request.model_spec.signature_name = signature
