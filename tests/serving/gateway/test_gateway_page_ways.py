@@ -168,6 +168,53 @@ def test_neither_way_is_open_while_a_file_is_looked_at(chrome, gateway):
     assert chrome.run(disabled) == [False] * 5
 
 
+@pytest.mark.parametrize(
+    ("way", "late"),
+    [
+        ("#camera", "settle.done(stream)"),
+        ("#camera", "settle.fail(new DOMException('', 'NotAllowedError'))"),
+        (".example", "settle.fail(Error())"),
+    ],
+)
+def test_what_comes_late_hides_no_running_upload(chrome, gateway, way, late):
+    """A prompt that is answered, or an example that fails, when a file was chosen meanwhile."""
+    chrome.open(f"{gateway.url}/", 390)
+    chrome.run(
+        "window.fetch = navigator.mediaDevices.getUserMedia ="
+        " () => new Promise((done, fail) => { window.settle = {done, fail}; });"
+        "XMLHttpRequest.prototype.send = () => {};"
+        "window.canvas = document.createElement('canvas'); canvas.getContext('2d');"
+        "window.stream = canvas.captureStream(); 0"
+    )
+    press(chrome, way)
+    chrome.run("take([new File(['x'], 'chosen.mp4')])")
+    chrome.run(f"{late}; new Promise(done => setTimeout(done))")
+    assert "chosen.mp4" in shown(chrome, "working")
+    assert chrome.run("['snapshot', 'failed'].every(part => at(part).hidden)")
+    assert chrome.run("camera") is None
+    assert chrome.run("at('shoot').disabled")
+    ended = chrome.run("stream.getTracks().every(track => track.readyState === 'ended')")
+    assert ended == (late == "settle.done(stream)")
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_an_answer_keeps_to_the_faces_that_were_asked_for(chrome, gateway, every):
+    """Its film and the hint at what was left out, whatever the box says by then."""
+    chrome.open(f"{gateway.url}/", 390)
+    box = "document.getElementById('all-faces').checked"
+    chrome.run(f"{box} = {json.dumps(every)}")
+    press(chrome, "[data-name='changed.mp4']")
+    shown(chrome, "result")
+    chrome.run(f"{box} = {json.dumps(not every)}")
+    chrome.run("shown.answer.left_out = {'too small': 2}; openEntry(shown)")
+    facts = chrome.run("document.getElementById('facts').textContent")
+    assert "2 too small" in facts
+    assert ("“Judge every face” above includes them" in facts) != every
+    chrome.run("window.fetch = path => { window.asked = path; return new Promise(() => {}); }; 0")
+    press(chrome, "#save-film")
+    assert f"&all_faces={int(every)}&" in chrome.run("asked")
+
+
 def test_the_marked_film_is_offered_where_one_frame_has_a_judged_face(chrome, gateway):
     """It has no curve; a picture and a film without judged faces have no marked film."""
     _, answer = gateway.verdict(examples()["changed.mp4"])
