@@ -8,6 +8,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import tenacity
@@ -16,6 +17,7 @@ from serving.clients.upright import upright
 
 # Of TensorFlow Serving, over gRPC and over REST.
 _NO_SIGNATURE = re.compile(r"signature (key|name).*not found")
+_Answer = TypeVar("_Answer")
 
 
 class ScoringError(RuntimeError):
@@ -235,23 +237,30 @@ class Scorer(abc.ABC):
         crops = [upright(crop) for crop in crops]
         size = self.settings.batch_size
         version = self.version if version is None else version
-        end = time.monotonic() + (self.settings.deadline if deadline is None else deadline)
+        end = self._end(deadline)
         answers = []
         for start in range(0, len(crops), size):
             check()
             batch = crops[start : start + size]
-            outputs = self._with_retries(batch, signature, names, end, version)
+
+            def ask(seconds: float, batch: list[bytes] = batch) -> dict[str, np.ndarray]:
+                return self._request(batch, signature, names, seconds, version)
+
+            outputs = self._with_retries(ask, end)
             answers.append((outputs, len(batch)))
         return answers
 
-    def _with_retries(
-        self,
-        crops: list[bytes],
-        signature: str,
-        names: Sequence[str],
-        end: float,
-        version: int | None,
-    ) -> dict[str, np.ndarray]:
+    def _end(self, deadline: float | None) -> float:
+        """`time.monotonic` at the deadline of a call that begins now; None takes the settings'."""
+        return time.monotonic() + (self.settings.deadline if deadline is None else deadline)
+
+    def _with_retries(self, ask: Callable[[float], _Answer], end: float) -> _Answer:
+        """The answer to a request, which is tried as often as the settings say.
+
+        Args:
+          ask: makes one attempt, which may take so many seconds.
+          end: `time.monotonic` after which there is no other attempt.
+        """
         settings, half = self.settings, self.settings.first_wait / 2
         longest = settings.longest_wait / 2
         retrying = tenacity.Retrying(
@@ -264,11 +273,11 @@ class Scorer(abc.ABC):
             reraise=True,
         )
 
-        def attempt() -> dict[str, np.ndarray]:
+        def attempt() -> _Answer:
             seconds = end - time.monotonic()
             if seconds <= 0:
                 raise ScoringError("DEADLINE_EXCEEDED", "there was no time left for the request")
-            return self._request(crops, signature, names, seconds, version)
+            return ask(seconds)
 
         return retrying(attempt)
 

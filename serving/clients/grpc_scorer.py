@@ -84,8 +84,9 @@ class GrpcScorer(Scorer):
         request = get_model_status_pb2.GetModelStatusRequest(
             model_spec=model_pb2.ModelSpec(name=self.model)
         )
-        seconds = self.settings.deadline if deadline is None else deadline
-        response = self._call(self._status, request, seconds)
+        response = self._with_retries(
+            lambda seconds: self._call(self._status, request, seconds), self._end(deadline)
+        )
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         numbers = [
             status.version for status in response.model_version_status if status.state == available

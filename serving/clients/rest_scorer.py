@@ -61,8 +61,9 @@ class RestScorer(Scorer):
 
     def versions(self, deadline: float | None = None) -> list[int]:
         """See `Scorer.versions`."""
-        seconds = self.settings.deadline if deadline is None else deadline
-        answer = self._call("GET", self._url, None, seconds)
+        answer = self._with_retries(
+            lambda seconds: self._call("GET", self._url, None, seconds), self._end(deadline)
+        )
         try:
             numbers = [
                 int(entry["version"])

@@ -9,7 +9,7 @@ from concurrent import futures
 import grpc
 import pytest
 from ports import refusing_port
-from serving_support.planned_servers import CROPS, FAST, GrpcFake, Plan, rest_handler
+from serving_support.planned_servers import CROPS, FAST, GrpcFake, Plan, rest_handler, start_grpc
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from preprocessing.support.errors import UsageError
@@ -25,12 +25,7 @@ def serve(request):
     def start(plan):
         closers.append(plan.over.set)
         if request.param == "grpc":
-            server = grpc.server(futures.ThreadPoolExecutor(4))
-            prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-                GrpcFake(plan), server
-            )
-            port = server.add_insecure_port("127.0.0.1:0")
-            server.start()
+            server, port = start_grpc(plan)
             closers.append(lambda: server.stop(None))
             return f"grpc://127.0.0.1:{port}"
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), rest_handler(plan))
@@ -49,6 +44,19 @@ def test_unavailable_is_tried_again_and_only_that(serve):
     with connect(serve(plan), "m", ClientSettings(**FAST)) as scorer:
         assert scorer.score(CROPS).logits.tolist() == [3, 6, 9]
     assert len(plan.batches) == 3
+
+
+def test_which_versions_are_served_is_asked_again(serve):
+    plan = Plan(looks=["UNAVAILABLE", "UNAVAILABLE"], version=7)
+    with connect(serve(plan), "m", ClientSettings(**FAST)) as scorer:
+        assert scorer.versions() == [7]
+        assert plan.asked == 3
+        plan.looks = ["RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNAVAILABLE"]
+        with pytest.raises(ScoringError, match="RESOURCE_EXHAUSTED: planned"):
+            scorer.versions()
+        with pytest.raises(ScoringError, match="DEADLINE_EXCEEDED"):
+            scorer.versions(deadline=0.0)
+    assert plan.asked == 4
 
 
 @pytest.mark.parametrize("serve", ["grpc"], indirect=True)
@@ -175,10 +183,8 @@ def two_servers():
     """Plans of two gRPC servers, and an address that names both, as a name with two addresses."""
     plans, servers, ports = [Plan(), Plan()], [], []
     for plan in plans:
-        server = grpc.server(futures.ThreadPoolExecutor(4))
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(GrpcFake(plan), server)
-        ports.append(server.add_insecure_port("127.0.0.1:0"))
-        server.start()
+        server, port = start_grpc(plan)
+        ports.append(port)
         servers.append(server)
     yield plans, servers, "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
     for server in servers:
