@@ -66,7 +66,9 @@ class Table(Output):
         ]
         if counts.dropped and counts.crops:
             lines.append(f"{_INDENT}faces left out: {by_reason(counts.dropped)}")
-        for part in verdict.parts.segments if verdict.parts else ():
+        # A model of made data knows nothing of real clips, and so tells no parts.
+        parts = None if self.decision_rule.warning else verdict.parts
+        for part in parts.segments if parts else ():
             lines.append(f"{_INDENT}segment: {_segment(part)}")
         if verdict.familiarity and verdict.familiarity.facts:
             lines.append(f"{_INDENT}unusual: {'; '.join(verdict.familiarity.facts)}")
@@ -76,7 +78,10 @@ class Table(Output):
 
     def end(self) -> None:
         """Prints what the verdicts mean."""
-        _print(f"{self.decision_rule.meaning()}; {self.decision_rule.segments_meaning()}")
+        meanings = [self.decision_rule.meaning()]
+        if not self.decision_rule.warning:
+            meanings.append(self.decision_rule.segments_meaning())
+        _print("; ".join(meanings))
 
     @property
     def _width(self) -> int:

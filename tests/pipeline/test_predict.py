@@ -18,13 +18,16 @@ from serving_support.models import face_detector
 
 from pipeline.cli import main
 from pipeline.prediction.inputs import items_of
-from pipeline.prediction.output import CSV_COLUMNS, JsonLines
+from pipeline.prediction.output import CSV_COLUMNS, JsonLines, Table
 from pipeline.prediction.run import FAILED, predict_items
 from pipeline.prediction.served_predictor import RemoteServer, ServedPredictor
+from preprocessing.faces.face_selection import FaceCounts
 from serving.model.answer import Answer
 from serving.model.outputs import NO_HEAT_MAPS
 from serving.model.predictor import Predictor
 from serving.model.starter import FOLDER
+from serving.model.verdict import DecisionRule, Verdict
+from serving.model.windows import ManipulatedParts, Segment, Window
 from serving.server.process import ServerProcess
 
 pytestmark = pytest.mark.integration
@@ -116,6 +119,20 @@ def test_every_format_says_the_same(capsys, files, base):
     assert meaning == f"{in_json[0]['meaning']}; {in_json[0]['segments_meaning']}"
     assert "no segments: the model's card holds no windows" in meaning
     (files / "notes.txt").unlink()
+
+
+@pytest.mark.parametrize("made_data", [False, True])
+def test_the_table_tells_parts_of_clips_for_a_model_of_real_data_only(capsys, made_data):
+    rule = DecisionRule(made_data=made_data)
+    parts = ManipulatedParts(Window(2.2, 0.01), (Segment(0, 0.06, 0.14, 1, 2, 0.9, 2.2),))
+    counts = FaceCounts(frames=4, crops=4)
+    table = Table(rule, {})
+    table.add(Verdict("clip.mp4", 0.9, counts=counts, decision_rule=rule, parts=parts))
+    table.end()
+    printed = capsys.readouterr().out
+    assert ("segment: 0.06 to 0.14 s of track 0" in printed) != made_data
+    assert (rule.segments_meaning() in printed) != made_data
+    assert rule.meaning() in printed
 
 
 def test_documents_beside_the_files_do_not_count(capsys, files, base, tmp_path):
