@@ -126,7 +126,8 @@ def predict(arguments: PredictArguments) -> int:
     from pipeline.inputs import make_output
     from pipeline.prediction.inputs import items_of
 
-    items = items_of(arguments.files, lambda: sys.stdin.buffer.read())
+    made = Path(arguments.save) if arguments.save else None
+    items = items_of(arguments.files, lambda: sys.stdin.buffer.read(), made)
     refuse_bucket(arguments.save or "", option="--save")
     folder = make_output(arguments.save, "--save") if arguments.save else None
     model = named_or_starter(arguments.model)

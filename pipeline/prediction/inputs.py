@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,9 @@ class Item:
     counts: bool = True
 
 
-def items_of(names: Sequence[str], read: Callable[[], bytes]) -> list[Item]:
+def items_of(
+    names: Sequence[str], read: Callable[[], bytes], made: Path | None = None
+) -> list[Item]:
     """Everything that is to be answered for, in the order of the names.
 
     A folder stands for the videos and pictures below it, hidden ones left out, by path; pictures
@@ -49,9 +52,13 @@ def items_of(names: Sequence[str], read: Callable[[], bytes]) -> list[Item]:
     A name with `*`, `?` or `[` that no file has is a pattern, in which `**` stands for folders at
     any depth. `-` stands for a list on standard input, of files and folders.
 
+    What the command has written is left out of folders and patterns, where its folder lies below
+    theirs.
+
     Args:
       names: the arguments of the command.
       read: function that gives the bytes of standard input.
+      made: folder that the command writes; None for none.
 
     Returns:
       At least one item; what is no file has its reason.
@@ -65,11 +72,11 @@ def items_of(names: Sequence[str], read: Callable[[], bytes]) -> list[Item]:
     for name in names:
         if name == STANDARD_INPUT:
             for listed in listed_names(read()):
-                items += _named(listed)
+                items += _named(listed, made)
         elif glob.has_magic(name) and not os.path.lexists(name) and not _ADDRESS.match(name):
-            items += _matching(name)
+            items += _matching(name, made)
         else:
-            items += _named(name)
+            items += _named(name, made)
     if not any(item.media for item in items):
         raise UsageError(
             items[0].reason if items else "standard input names no file; write one name on a line"
@@ -98,17 +105,20 @@ def listed_names(data: bytes) -> list[str]:
     return [os.fsdecode(name) for name in names if name]
 
 
-def _matching(pattern: str) -> Iterator[Item]:
+def _matching(pattern: str, made: Path | None) -> Iterator[Item]:
     paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  Patterns may be absolute.
     if "**" in pattern:  # It has found what is in the folders, too.
         paths = [path for path in paths if not Path(path).is_dir()]
+    plain = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
+    skipped = _skipped(Path(*plain), made)
+    paths = [path for path in paths if not _is_within(Path(path), skipped)]
     if not paths:
         yield Item(pattern, reason=f"there is no file that matches {printable(pattern)}")
     for path in paths:
-        yield from _named(path)
+        yield from _named(path, made)
 
 
-def _named(name: str) -> Iterator[Item]:
+def _named(name: str, made: Path | None) -> Iterator[Item]:
     if _ADDRESS.match(name):
         yield Item(
             name,
@@ -117,30 +127,34 @@ def _named(name: str) -> Iterator[Item]:
         )
     else:
         try:
-            yield from _on_disk(name)
+            yield from _on_disk(name, made)
         except OSError as error:  # Of a folder that is closed to this user, of too long a name.
             reason = f"{printable(name)} cannot be looked at: {error.strerror}"
             yield Item(name, reason=reason)
 
 
-def _on_disk(name: str) -> Iterator[Item]:
+def _on_disk(name: str, made: Path | None) -> Iterator[Item]:
     if Path(name).is_dir():
-        yield from _below(name)
+        yield from _below(name, made)
     elif Path(name).exists():
         yield Item(name, Path(name))
     else:
         yield Item(name, reason=f"there is no file {printable(name)}")
 
 
-def _below(folder: str) -> Iterator[Item]:
+def _below(folder: str, made: Path | None) -> Iterator[Item]:
     root = Path(folder)
+    skipped = _skipped(root, made)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
+    paths = [path for path in paths if not _is_within(root / path, skipped)]
     items = []
     for files in by_clip(paths, "", sure=True):
         pictures = tuple(root / frame for frame in files.frames)
         items.append(Item(str(root / files.path), pictures or root / files.path))
     for problem in problems:
         path = root / problem.path
+        if _is_within(path, skipped):
+            continue
         if not is_utf8(problem.path) and path.is_file():  # Only tables cannot hold its name.
             items.append(Item(str(path), path))
         else:
@@ -149,3 +163,15 @@ def _below(folder: str) -> Iterator[Item]:
         reason = f"the folder {printable(folder)} holds no video or picture"
         items.append(Item(folder, reason=reason))
     yield from sorted(items, key=lambda item: item.name)
+
+
+def _skipped(folder: Path, made: Path | None) -> Path | None:
+    """The folder that the command writes, as a path below another; None where it is not below."""
+    if made is None:
+        return None
+    inner, outer = Path(os.path.realpath(made)), Path(os.path.realpath(folder))
+    return folder / inner.relative_to(outer) if outer in inner.parents else None
+
+
+def _is_within(path: Path, folder: Path | None) -> bool:
+    return folder is not None and (path == folder or folder in path.parents)

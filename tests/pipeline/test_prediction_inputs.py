@@ -49,6 +49,29 @@ def test_a_folder_stands_for_what_is_below_it(folder):
     assert str(by_name["in/a.mp4"].media) == "in/a.mp4"
 
 
+def test_what_the_command_wrote_is_left_out(folder):
+    made = folder / "in/out"
+    for clip in ("a.mp4", "a.mp4-2"):
+        (made / clip / "crops").mkdir(parents=True)
+        for name in ("annotated.mp4", "crops/a.jpg", "answer.json"):
+            (made / clip / name).write_bytes(b"")
+    read = ["in/a.mp4", "in/deep/b.avi", "in/deep/c.jpg", "in/notes.txt", "in/person"]
+    assert names(items_of(["in"], no_input, made)) == read
+    assert names(items_of(["-"], lambda: b"in", made)) == read
+    assert names(items_of(["i*"], no_input, made)) == read
+    assert names(items_of(["in/**/*.mp4"], no_input, made)) == ["in/a.mp4"]
+    assert names(items_of(["./*/*/*"], no_input, made)) == ["./in/deep/b.avi", "./in/deep/c.jpg"]
+    # Unless it is asked for.
+    written = ["in/out/a.mp4-2/annotated.mp4"]
+    for asked in (written, ["in/out/*-2/*.mp4"], ["in/out/a.mp4-2/*ed.mp4"]):
+        assert names(items_of(asked, no_input, made)) == written
+    assert written[0] in names(items_of(["in/out"], no_input, made))
+    (folder / "link").symlink_to("in")
+    assert names(items_of(["link"], no_input, made)) == [
+        name.replace("in/", "link/", 1) for name in read
+    ]
+
+
 def test_patterns_are_expanded_in_order(folder):
     assert names(items_of(["in/*.mp4"], no_input)) == ["in/a.mp4"]
     assert names(items_of(["in/**/*.[aj]*"], no_input)) == ["in/deep/b.avi", "in/deep/c.jpg"]
