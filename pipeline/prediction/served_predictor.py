@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from preprocessing.support.errors import UsageError
+from preprocessing.support.errors import UsageError, cause
 from serving import clients
 from serving.gateway.refusals import Refused
 from serving.gateway.served_versions import ASK_SECONDS, ModelOptions, ServedVersion, Versions
@@ -39,6 +40,9 @@ class RemoteServer:
 class ServedPredictor(FilePredictor):
     """Scores files with one version of a model on a server, for as long as it is served.
 
+    Each request of a file's crops (`ClientSettings.batch_size` of them) may take as long as
+    `ClientSettings.deadline`; what one does not need, the others may.
+
     Args:
       server: the server and its model.
       model: folder of a model version, which is asked for then, or of the versions that the server
@@ -49,7 +53,8 @@ class ServedPredictor(FilePredictor):
       precropped: see `Predictor`.
 
     Raises:
-      UsageError: see `Predictor`; or the address or the folder cannot be used.
+      UsageError: see `Predictor`; or the address or the folder cannot be used, as one without the
+        version that is served.
       NoOutputs: the server does not answer, or not for this model or version.
     """
 
@@ -64,10 +69,10 @@ class ServedPredictor(FilePredictor):
     ):
         base, number = _base_and_version(Path(model))
         name = server.name or base.resolve().name
-        settings = clients.ClientSettings(token=server.token, tls_ca=server.ca)
+        self._client = clients.ClientSettings(token=server.token, tls_ca=server.ca)
         rates = false_positive_rate, miss_rate
         self._versions = Versions(
-            ModelOptions(server.url, name, base, *rates, settings, precropped)
+            ModelOptions(server.url, name, base, *rates, self._client, precropped)
         )
         self._server = server.url
         version = self._served(number, name)
@@ -84,7 +89,7 @@ class ServedPredictor(FilePredictor):
         """See `FilePredictor.outputs`."""
         appearance = self.decision_rule.familiarity is not None
         with self._asked("scores") as scorer:
-            scores = scorer.score(jpegs, version=self._number, appearance=appearance)
+            scores = scorer.score(jpegs, self._deadline(jpegs), self._number, appearance)
         return CropOutputs(scores.logits, scores.appearance)
 
     def cells(self, jpegs: Sequence[bytes]) -> np.ndarray | None:
@@ -92,12 +97,16 @@ class ServedPredictor(FilePredictor):
         if not jpegs:
             return None
         with self._asked("heat maps") as scorer:
-            return scorer.cells(jpegs, version=self._number)
+            return scorer.cells(jpegs, self._deadline(jpegs), self._number)
 
     def close(self) -> None:
         """Closes the connection, and ends the processes that decode files."""
         super().close()
         self._versions.close()
+
+    def _deadline(self, jpegs: Sequence[bytes]) -> float:
+        """Seconds for all requests about crops."""
+        return self._client.deadline * math.ceil(len(jpegs) / self._client.batch_size)
 
     @contextlib.contextmanager
     def _asked(self, what: str) -> Iterator[clients.Scorer]:
@@ -115,6 +124,9 @@ class ServedPredictor(FilePredictor):
                 return self._versions.served(scorer)
             served = scorer.versions(deadline=ASK_SECONDS)
         except Refused as error:
+            # What the rates or the folder are to blame for, as without a server.
+            if (usage := cause(error, UsageError)) is not None:
+                raise usage from None
             raise NoOutputs(f"{self._server}: {error} (model {name!r})") from error
         except clients.ScoringError as error:
             raise NoOutputs(

@@ -143,7 +143,8 @@ class Versions:
           scorer: scorer that asks, see `Scorer.for_file`; None for one of its own.
 
         Raises:
-          Refused: the server does not answer, or serves no such version.
+          Refused: the server does not answer, or serves no such version; the latter from the
+            `UsageError` of the highest that it serves.
         """
         if scorer is None:
             with self.connect().for_file() as scorer:
@@ -152,10 +153,12 @@ class Versions:
             numbers = scorer.versions(deadline=ASK_SECONDS)
         except clients.ScoringError as error:
             raise refusal(error) from error
+        problems: list[UsageError] = []
         for number in numbers:
             try:
                 return self.read(number)
             except UsageError as error:
+                problems.append(error)
                 _LOG.warning("version %d is served and cannot be used: %s", number, error)
         if not numbers:
             raise unavailable("the model server has no version ready", "no_server")
@@ -163,7 +166,7 @@ class Versions:
             f"the model server serves version {', '.join(map(str, numbers))}, whose crops this "
             "gateway does not know how to cut; its log says why",
             "no_settings",
-        )
+        ) from problems[0]
 
 
 def refusal(error: clients.ScoringError) -> Refused:

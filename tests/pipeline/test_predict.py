@@ -15,6 +15,7 @@ import pytest
 from made_media import face_frame, face_video, write_image
 from serving_support.gateway import add_version
 from serving_support.models import face_detector
+from serving_support.planned_servers import Plan, start_grpc
 
 from pipeline.cli import main
 from pipeline.prediction.inputs import items_of
@@ -22,6 +23,7 @@ from pipeline.prediction.output import CSV_COLUMNS, JsonLines, Table
 from pipeline.prediction.run import FAILED, predict_items
 from pipeline.prediction.served_predictor import RemoteServer, ServedPredictor
 from preprocessing.faces.face_selection import FaceCounts
+from serving.clients import ClientSettings
 from serving.model.answer import Answer
 from serving.model.outputs import NO_HEAT_MAPS
 from serving.model.predictor import Predictor
@@ -298,6 +300,42 @@ def test_servers_that_do_not_have_the_model_are_named(capsys, files, base, serve
 def test_wrong_usage(capsys, files, base, arguments, words):
     assert main(["predict", str(files), "--model", str(base), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_with_a_server_wrong_usage_is_told_in_the_same_words(capsys, files, base, server, tmp_path):
+    url = f"grpc://{server.grpc}"
+    command = ["predict", str(files / "b.png"), "--model"]
+    for option in ("--false-positive-rate", "--miss-rate"):
+        wrong = [*command, str(base), option, "5"]
+        assert main(wrong) == 2
+        said = capsys.readouterr().err
+        assert main([*wrong, "--server", url]) == 2
+        assert capsys.readouterr().err == said
+    # The server is ahead of the folder, which holds no card of what it serves.
+    behind = tmp_path / "tiny"
+    shutil.copytree(base / "3", behind / "3")
+    assert main([*command, str(behind), "--server", url]) == 2
+    assert f"{behind / '7'} is not a folder" in capsys.readouterr().err
+
+
+def test_each_request_about_a_file_has_its_own_deadline(base):
+    """A long file's crops take many, and a slow server does not fail it."""
+    plan = Plan(version=7)
+    planned, port = start_grpc(plan)
+    crops = [b"crop"] * (3 * ClientSettings.batch_size)
+    try:
+        predictor = ServedPredictor(ServerOptions(f"grpc://127.0.0.1:{port}"), base)
+        try:
+            assert predictor.outputs(crops).logits.tolist() == [4.0] * len(crops)
+            assert predictor.cells(crops).shape == (len(crops), 1, 1)
+        finally:
+            predictor.close()
+    finally:
+        planned.stop(None)
+    assert len(plan.seconds) == 6
+    # Those that the first request does not need, the others may.
+    assert min(plan.seconds[0], plan.seconds[3]) > 2 * ClientSettings.deadline
+    assert max(plan.seconds) < 3.5 * ClientSettings.deadline
 
 
 def test_a_server_that_goes_away_is_named_and_no_file_is_skipped(capsys, files, base):
