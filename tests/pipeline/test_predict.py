@@ -324,7 +324,7 @@ def test_each_request_about_a_file_has_its_own_deadline(base):
     planned, port = start_grpc(plan)
     crops = [b"crop"] * (3 * ClientSettings.batch_size)
     try:
-        predictor = ServedPredictor(ServerOptions(f"grpc://127.0.0.1:{port}"), base)
+        predictor = ServedPredictor(RemoteServer(f"grpc://127.0.0.1:{port}"), base)
         try:
             assert predictor.outputs(crops).logits.tolist() == [4.0] * len(crops)
             assert predictor.cells(crops).shape == (len(crops), 1, 1)
