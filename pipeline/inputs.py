@@ -96,6 +96,7 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
         )
     path = folder / f"manifest-{manifest.digest[:16]}.csv"
     manifest.write_csv(path)
+    failures = _failures_of(config, manifest)
     schema = folder / f"schema-{settings_digest(SCHEMA.read_text(encoding='utf-8'))}" / SCHEMA.name
     with replacing(schema) as file:
         file.write(SCHEMA.read_text(encoding="utf-8"))
@@ -104,8 +105,8 @@ def prepare(config: Config, say: Callable[[str], None] = lambda _: None) -> Inpu
         manifest_digest=manifest.digest,
         root=str(manifest.root),
         schema=str(schema),
-        failures=_failures_of(config, manifest),
-        attempt=_attempt(config, manifest, say),
+        failures=failures,
+        attempt=_attempt(config, manifest, Failures.read(failures), say),
         provenance=comes_from.to_dict(),
     )
 
@@ -122,9 +123,10 @@ def _failures_of(config: Config, manifest: Manifest) -> str:
     return f"{face_store_of(config)}-failures-{digest}.json"
 
 
-def _attempt(config: Config, manifest: Manifest, say: Callable[[str], None]) -> int:
+def _attempt(
+    config: Config, manifest: Manifest, failures: Failures, say: Callable[[str], None]
+) -> int:
     """FaceExtractor's `attempt`; tells of clips that are no reason to raise it any more."""
-    failures = Failures.read(_failures_of(config, manifest))
     clips = [clip for clip in manifest.clips if clip.path in failures.repeated]
     if not clips:
         return failures.next_attempt()

@@ -129,7 +129,7 @@ class RunSummary:
     def _problems(self) -> str:
         if not self.problems:
             return ""
-        text = "of an earlier run: the problems of the folder are others now, see "
+        text = "from an earlier run; the folder's problems have changed since, see "
         return f"\n{'':<14}{text}{self.problems}"
 
     def _not_pushed(self) -> str:

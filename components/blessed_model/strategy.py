@@ -50,11 +50,12 @@ class BlessedOtherThanCandidate(resolver.ResolverStrategy):
             "model_blessing": [],
             "infra_blessing": [],
         }
+        # The last of each model: one from the cache may have been judged anew, and so pushed anew.
         blessings = {
             blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY): (
                 blessing
             )
-            for blessing in input_dict["model_blessing"]
+            for blessing in sorted(input_dict["model_blessing"], key=lambda blessing: blessing.id)
             if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == 1
             and blessing.get_int_custom_property(FINAL_PROPERTY) == 1
         }
@@ -73,7 +74,7 @@ class BlessedOtherThanCandidate(resolver.ResolverStrategy):
             and served.get(model.id, True)
         ]
         if candidates:
-            baseline = max(candidates, key=lambda model: model.id)
+            baseline = max(candidates, key=lambda model: blessings[model.id].id)
             _put_back(store, baseline)
             channels["model"] = [baseline]
             channels["model_blessing"] = [blessings[baseline.id]]

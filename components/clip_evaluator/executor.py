@@ -21,7 +21,7 @@ from components.evaluation.baseline import baselines
 from components.evaluation.blessing import FINAL_PROPERTY
 from components.evaluation.clip_gate import judge_clips
 from components.evaluation.config import GateConfig
-from components.evaluation.geometries import cut_otherwise
+from components.evaluation.geometries import why_incomparable
 from components.evaluation.measurement import compare, measure_split
 from components.evaluation.measures import SplitMeasures
 from components.evaluation.scores import ExampleScorer, clip_tables
@@ -66,7 +66,7 @@ class Executor(base_executor.BaseExecutor):
                 clips = clip_tables(crops)[1]
                 finite = float(np.isfinite(crops["logit"]).mean())
         comparison = None
-        incomparable = cut_otherwise(input_dict["model"], models)
+        incomparable = why_incomparable(input_dict["model"], models)
         for baseline in [] if incomparable else models:
             crops = ExampleScorer(_saved_model(baseline)).table(
                 _files(input_dict["examples"], "test"), "evaluate the last blessed model"

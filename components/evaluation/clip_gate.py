@@ -28,7 +28,7 @@ def judge_clips(
       finite_share: share of the crops whose score is a number; NaN without crops.
       comparison: with the last blessed model, see `measurement.compare`; None without one.
       incomparable: why there is none although there is such a model, see
-        `geometries.cut_otherwise`; the change does not hold then, unless every change would.
+        `geometries.why_incomparable`; the change does not hold then, unless every change would.
 
     Returns:
       A row for each bound and slice. What could not be measured never holds.

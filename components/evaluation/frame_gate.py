@@ -28,7 +28,7 @@ def judge_frames(
       evaluation: folder of TFMA's results.
       eval_config: with the bounds as `eval_config.make_eval_config` writes them.
       incomparable: why nothing was compared although there is a last blessed model, see
-        `geometries.cut_otherwise`; the change does not hold then, unless every change would.
+        `geometries.why_incomparable`; the change does not hold then, unless every change would.
     """
     measured = metrics_by_slice(evaluation)
     rows = []

@@ -12,7 +12,7 @@ from preprocessing.support.errors import UsageError
 from serving.model import card
 
 
-def cut_otherwise(candidates: list[types.Artifact], models: list[types.Artifact]) -> str:
+def why_incomparable(candidates: list[types.Artifact], models: list[types.Artifact]) -> str:
     """Why the two models cannot be compared on the candidate's crops.
 
     A model that learnt from crops of another geometry scores these worse than its own, so a

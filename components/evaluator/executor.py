@@ -13,7 +13,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, proto_utils
 
 from components.evaluation.baseline import baselines
-from components.evaluation.geometries import cut_otherwise
+from components.evaluation.geometries import why_incomparable
 
 
 class Executor(tfx_executor.Executor):
@@ -36,7 +36,7 @@ class Executor(tfx_executor.Executor):
           UsageError: the model to compare with was deleted.
         """
         inputs = without_empty_baselines(input_dict)
-        incomparable = cut_otherwise(input_dict["model"], inputs.get("baseline_model", []))
+        incomparable = why_incomparable(input_dict["model"], inputs.get("baseline_model", []))
         if incomparable:
             del inputs["baseline_model"]
         # Imported late: compiling a pipeline needs neither TFMA nor TensorFlow.

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from components.evaluation.scores import CROP_KEY, key_and_crop, read_records
-from components.report.thumbnails import SIDE, encode_jpeg
+from components.report.thumbnails import SIDE, encode_bgr
 from preprocessing.extraction import face_example as names
 
 # Positions of the patch along a side; their square is the number of pictures scored per crop.
@@ -119,4 +119,4 @@ def overlay(jpeg: bytes, occlusion_map: np.ndarray) -> bytes:
     smooth = cv2.resize(cells, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     colour = np.where(smooth[..., None] > 0, (40, 40, 230), (220, 120, 30)).astype(np.float32)
     share = 0.65 * np.clip(np.abs(smooth), 0, 1)[..., None]
-    return encode_jpeg((grey * (1 - share) + colour * share).astype(np.uint8))
+    return encode_bgr((grey * (1 - share) + colour * share).astype(np.uint8))

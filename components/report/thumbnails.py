@@ -20,7 +20,7 @@ _QUALITY = 80
 def thumbnail(jpeg: bytes, side: int = SIDE) -> bytes:
     """The crop at the size of the page."""
     pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    return encode_jpeg(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA))
+    return encode_bgr(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def data_uri(picture: bytes, kind: str = "jpeg") -> str:
@@ -52,7 +52,7 @@ def contact_sheet(files: Sequence[str], number: int) -> list[tuple[int, bytes]]:
     return sorted(thumbnails.values(), key=lambda labelled: labelled[0])
 
 
-def encode_jpeg(pixels: np.ndarray) -> bytes:
+def encode_bgr(pixels: np.ndarray) -> bytes:
     """The JPEG file of uint8 pixels [height, width, 3], blue first."""
     ok, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not ok:

@@ -159,7 +159,7 @@ class BestEpoch(keras.callbacks.Callback):
     Args:
       validate: measures the model's weights, and gives the logits too; may change statistics of
         batch normalisation.
-      patience: epochs without a better AUC before training stops; 0 never stops.
+      patience: epochs without improvement before training stops; 0 never stops.
       rows: each epoch appends a row for the history to it.
       phase: name of the phase, for the rows.
       earlier: the best epoch of the phases before; None where there are none.

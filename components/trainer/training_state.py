@@ -69,14 +69,13 @@ class TrainingState:
         return arrays, values
 
     def _log_others(self) -> None:
-        # The name without a key is that of earlier versions.
-        states = place(self._folder).glob("training-state*.npz")
+        states = place(self._folder).glob("training-state-*.npz")
         names = sorted(path.name for path in states if path != self._path)
         if names:
             _LOG.info(
                 "%s has states of other trainings, with other data, settings or code: %s. Each is "
-                "of one that is going on, or goes on when it is started again; delete those that "
-                "shall not",
+                "of one that is going on, or goes on when it is started again with these; delete "
+                "those that shall not",
                 self._folder,
                 ", ".join(names),
             )

@@ -48,7 +48,9 @@ class ServedModel:
         self.successor: ServedModel | None = None
 
     def reconfigure(self, config: ServedModelConfig) -> None:
-        """Takes another configuration over, without labels; another folder is a successor's.
+        """Takes over another configuration; another folder makes a `successor`.
+
+        Labels stay until `reload` has checked them; a successor has its own.
 
         Args:
           config: of the same name.

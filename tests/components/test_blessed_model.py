@@ -17,7 +17,7 @@ def model(number):
     return artifact
 
 
-def blessing(of, blessed, final=True):
+def blessing(of, blessed, final=True, number=0):
     """What ClipEvaluator (or, not final, the Evaluator) leaves: the verdict on a model."""
     from tfx.components.evaluator import constants
     from tfx.types import standard_artifacts
@@ -25,7 +25,7 @@ def blessing(of, blessed, final=True):
     from components.evaluation.blessing import FINAL_PROPERTY
 
     artifact = standard_artifacts.ModelBlessing()
-    artifact.id = 100 + of
+    artifact.id = number or 100 + of
     artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, of)
     artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(blessed))
     if final:
@@ -56,10 +56,11 @@ def new_store():
     return mlmd.MetadataStore(config)
 
 
-def resolve(candidate, verdicts, checks=()):
+def resolve(candidate, verdicts, checks=(), more=()):
     """Ids of the resolved models and blessings.
 
-    `verdicts` are {model id: blessed, or None if not judged}, `checks` (model id, blessed).
+    `verdicts` are {model id: blessed, or None if not judged}, `checks` (model id, blessed), `more`
+    further blessings.
     """
     from components.blessed_model.strategy import BlessedOtherThanCandidate
 
@@ -70,7 +71,10 @@ def resolve(candidate, verdicts, checks=()):
         {
             "candidate": candidates,
             "model": [model(number) for number in verdicts],
-            "model_blessing": [blessing(number, verdict) for number, verdict in judged.items()],
+            "model_blessing": [
+                *more,
+                *(blessing(number, verdict) for number, verdict in judged.items()),
+            ],
             "infra_blessing": [served(*check) for check in checks],
         },
     )
@@ -122,16 +126,20 @@ def test_baseline_is_the_newest_other_blessed_model(candidate, verdicts, baselin
         ("ABB", [[], [1], [1]]),
         ("ABAA", [[], [1], [2], [2]]),
         ("ABAB", [[], [1], [2], [1]]),
+        # A was judged, and so pushed, after B.
+        ("ABAC", [[], [1], [2], [1]]),
     ],
 )
 def test_a_run_that_is_repeated_finds_the_baseline_that_it_had(runs, baselines):
     """So that its evaluators come from the cache; an earlier model is judged once more."""
-    verdicts, resolved = {}, []
+    resolved, blessings = [], {}
     for name in runs:
-        candidate = "AB".index(name) + 1
-        verdicts.setdefault(candidate, None)
-        resolved.append(resolve(candidate, verdicts)[0])
-        verdicts[candidate] = True
+        candidate = "ABC".index(name) + 1
+        models = dict.fromkeys({candidate, *(number for number, _ in blessings)})
+        baseline, _ = resolve(candidate, models, more=list(blessings.values())[::-1])
+        resolved.append(baseline)
+        judged = candidate, tuple(baseline)
+        blessings.setdefault(judged, blessing(candidate, True, number=200 + len(blessings)))
     assert resolved == baselines
 
 

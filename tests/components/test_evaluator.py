@@ -104,10 +104,10 @@ def trained_on(folder, **crops):
 def test_models_that_learnt_from_crops_of_two_geometries_are_not_compared(
     tmp_path, old, new, reason
 ):
-    from components.evaluation.geometries import cut_otherwise
+    from components.evaluation.geometries import why_incomparable
 
     models = trained_on(tmp_path / "new", **new), trained_on(tmp_path / "old", **old)
-    assert cut_otherwise([models[0]], [models[1]]) == f"its crops are cut otherwise: {reason}"
+    assert why_incomparable([models[0]], [models[1]]) == f"its crops are cut otherwise: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def test_models_that_learnt_from_crops_of_two_geometries_are_not_compared(
     ],
 )
 def test_models_whose_crops_lie_alike_are_compared(tmp_path, old, new):
-    from components.evaluation.geometries import cut_otherwise
+    from components.evaluation.geometries import why_incomparable
 
     models = trained_on(tmp_path / "new", **new), trained_on(tmp_path / "old", **old)
-    assert cut_otherwise([models[0]], [models[1]]) == ""
-    assert cut_otherwise([models[0]], []) == ""
+    assert why_incomparable([models[0]], [models[1]]) == ""
+    assert why_incomparable([models[0]], []) == ""
 
 
 def test_a_baseline_whose_card_says_nothing_of_its_crops_is_not_compared(tmp_path):
-    from components.evaluation.geometries import cut_otherwise
+    from components.evaluation.geometries import why_incomparable
 
     new, old = trained_on(tmp_path / "new"), model(tmp_path / "old", SAVED)
-    assert "was not exported by this pipeline" in cut_otherwise([new], [old])
+    assert "was not exported by this pipeline" in why_incomparable([new], [old])
 
 
 @pytest.mark.parametrize("drop", [0.02, 1.0])

@@ -257,7 +257,8 @@ def test_the_tuner_searches_again_for_what_its_trials_read(change, searched_agai
 
     def search(*overrides: str, **more) -> str:
         config = load_config("folder", ["output=/out", "tuner.enabled=true", *overrides])
-        inputs = Inputs("/out/manifest.csv", "0" * 64, "/data", "/out/schema.pbtxt", **more)
+        paths = "/out/schema.pbtxt", "/out/failures.json"
+        inputs = Inputs("/out/manifest.csv", "0" * 64, "/data", *paths, **more)
         nodes = {type(node).__name__: node for node in create_pipeline(config, inputs).components}
         return nodes["Tuner"].exec_properties["custom_config"]
 

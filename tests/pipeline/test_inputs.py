@@ -103,7 +103,7 @@ def test_a_reused_extraction_report_that_names_other_problems_is_told(config, da
     assert again == inputs, "so FaceExtractor comes from the cache"
     path = problems_now(config, again, problems)
     assert "real/new.mp4" in Path(path).read_text()
-    told = f"of an earlier run: the problems of the folder are others now, see {path}"
+    told = f"from an earlier run; the folder's problems have changed since, see {path}"
     assert told in table(path)
     assert "of an earlier run" not in table("")
 

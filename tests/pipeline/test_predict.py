@@ -318,7 +318,7 @@ def test_with_a_server_wrong_usage_is_told_in_the_same_words(capsys, files, base
     assert f"{behind / '7'} is not a folder" in capsys.readouterr().err
 
 
-def test_each_request_about_a_file_has_its_own_deadline(base):
+def test_the_deadline_grows_with_the_requests_about_a_file(base):
     """A long file's crops take many, and a slow server does not fail it."""
     plan = Plan(version=7)
     planned, port = start_grpc(plan)

@@ -77,7 +77,7 @@ def test_late_steps_hold_up_no_other_model(models, options):
 def steps_left(server):
     """How many steps run whose requests were answered."""
     runner = server._runner
-    return runner._batcher._left if runner._batcher else len(runner._slots._deadlines)
+    return runner._batcher._abandoned_batches if runner._batcher else len(runner._slots._deadlines)
 
 
 def request(model):
