@@ -20,6 +20,8 @@ from serving.clients import connect
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 
+# Of the page, by the verdict.
+HEADINGS = {"fake": "Manipulated", "real": "No sign of manipulation", "uncertain": "Uncertain"}
 # Of the gateway: workers and those that may wait.
 ADMITTED = 8
 
@@ -53,7 +55,7 @@ def test_page_shows_the_verdict_of_an_upload(composed):
         until(lambda: chrome.run(shown), composed.log)
         text = chrome.run("document.getElementById('result').innerText")
         assert not chrome.faults()
-    assert text.lower().startswith(answer["verdict"])
+    assert text.startswith(HEADINGS[answer["verdict"]])
     assert f"score {answer['tracks'][0]['score']:.3f}" in text
     assert "version 1" in text
 

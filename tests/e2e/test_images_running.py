@@ -178,7 +178,7 @@ def test_manifests_come_up_and_answer(podman, serve, volume, tmp_path):
         status, answer = verdict(pods.address)
         assert status == 200, answer
         assert answer["model"] == {**answer["model"], "name": "deepfake", "version": 1}
-        assert 'outcome="uncertain"' in metrics(pods.address)
+        assert f'outcome="{answer["verdict"]}"' in metrics(pods.address)
         for name in ("serving", "gateway"):
             host = json.loads(
                 podman("inspect", "--format={{json .HostConfig}}", pods.container(name).name).stdout
