@@ -270,8 +270,6 @@ def test_sigterm_lets_running_requests_finish(tmp_path):
                 assert code in (status.NOT_FOUND, status.CANCELLED, status.UNAVAILABLE)
                 return code == status.UNAVAILABLE
 
-            stub.Predict(work(1), timeout=60)
-
             def seconds():
                 start = time.monotonic()
                 stub.Predict(work(100), timeout=60)
