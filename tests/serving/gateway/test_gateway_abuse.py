@@ -192,9 +192,12 @@ def test_hostile_uploads_harm_nobody(gateway, picture, clip, canaries, tmp_path)
     assert len(descendants(gateway.process.pid)) <= 2
 
 
+SLOW_FRAMES = 320
+
+
 def slow_clip(tmp_path):
     """A video of large frames, whose detection takes far longer than a short deadline."""
-    frames = [face_frame([(100, 100, 1.0)], 3600, 3600) for _ in range(16)]
+    frames = [face_frame([(100, 100, 1.0)], 3600, 3600)] * SLOW_FRAMES
     return write_video(tmp_path / "large.avi", frames, codec="MJPG").read_bytes()
 
 
@@ -204,10 +207,10 @@ def test_the_deadline_ends_the_work(tmp_path, arguments, base, picture):
     """And so does a SIGKILL of the gateway; what it left behind goes with the next start."""
     body = slow_clip(tmp_path)
     folder = tmp_path / "run"
-    # All frames of the clip, each of which takes half a second or more, and not some of them.
+    # All frames of the clip, each of which takes a fiftieth of a second or more to decode.
     all_frames = tmp_path / base.name
     shutil.copytree(base, all_frames)
-    write_metadata(all_frames / "7", real_below=0.6, fake_above=0.7, frames_per_clip=16)
+    write_metadata(all_frames / "7", real_below=0.6, fake_above=0.7, frames_per_clip=SLOW_FRAMES)
     short = [*arguments, "--model-base", all_frames]
     short += ["--timeout", "3", "--max-bytes", 100_000_000]
     with GatewayProcess(folder, *short) as gateway:
