@@ -152,7 +152,7 @@ def problems_now(config: Config, inputs: Inputs, problems: list[dict[str, str]])
     Args:
       config: the run's configuration.
       inputs: what the run started from.
-      problems: of an `ExtractionReport`.
+      problems: problems that an `ExtractionReport` names.
 
     Returns:
       The path of a file; empty where the report has the present ones.

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.beam_runner import check_job_servers
 from pipeline.console import Console, logged
 from pipeline.inputs import INCOMPLETE, make_output, opened
+from pipeline.prediction.inputs import is_within
 from pipeline.score_lines import verdicts_of, write_lines
 from pipeline.scoring import ScoringRequest, logits_error, score_request
 from preprocessing.datasets.clip import (
@@ -193,8 +194,8 @@ def _any_files(root: Path, outputs: tuple[Path, ...]) -> tuple[list[Clip], list[
     """`any_clips` without hashes: no file is opened."""
     check_folder(root)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
-    paths = [path for path in paths if not _is_within(root / path, outputs)]
-    problems = [problem for problem in problems if not _is_within(root / problem.path, outputs)]
+    paths = [path for path in paths if not is_within(root / path, outputs)]
+    problems = [problem for problem in problems if not is_within(root / problem.path, outputs)]
     # Records need a label; the table of scores has no column for it.
     listed = [
         Clip(files.path, 0, "folder", "", frames=files.frames)
@@ -208,7 +209,3 @@ def _any_files(root: Path, outputs: tuple[Path, ...]) -> tuple[list[Clip], list[
 def _nothing_in(root: Path, problems: list[Problem]) -> UsageError:
     heading = f"{printable(str(root))} holds no video or picture that can be opened"
     return UsageError("\n".join([heading, *problem_lines(problems)]))
-
-
-def _is_within(path: Path, folders: tuple[Path, ...]) -> bool:
-    return any(path == folder or folder in path.parents for folder in folders)

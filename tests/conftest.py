@@ -62,3 +62,19 @@ def _rank(item: pytest.Item) -> int:
     if group in _SHARED:
         return _SHARED.index(group)
     return len(_SHARED) + (item.get_closest_marker("integration") is None)
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """A list that grows by one with each clip that is searched for faces."""
+    from preprocessing.faces.search import FaceSearch
+
+    clips = []
+    faces = FaceSearch.faces
+
+    def counted(self, frames):
+        clips.append(1)
+        return faces(self, frames)
+
+    monkeypatch.setattr(FaceSearch, "faces", counted)
+    return clips

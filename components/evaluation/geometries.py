@@ -19,8 +19,8 @@ def why_incomparable(candidates: list[types.Artifact], models: list[types.Artifa
     candidate that is worse would seem better.
 
     Args:
-      candidates: of the channel `model`: one.
-      models: of `baseline.baselines`: one, or none.
+      candidates: artifacts of the channel `model`: one.
+      models: artifacts that `baseline.baselines` gives: one, or none.
 
     Returns:
       The settings that differ, or that a card does not say; empty where the crops lie alike, or

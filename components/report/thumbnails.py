@@ -28,7 +28,7 @@ def data_uri(picture: bytes, kind: str = "jpeg") -> str:
 
     Args:
       picture: its file.
-      kind: of the file, as media types have it.
+      kind: subtype of its media type.
     """
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 

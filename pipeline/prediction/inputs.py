@@ -43,7 +43,7 @@ class Item:
 
 
 def items_of(
-    names: Sequence[str], read: Callable[[], bytes], made: Path | None = None
+    names: Sequence[str], read: Callable[[], bytes], output: Path | None = None
 ) -> list[Item]:
     """Everything that is to be answered for, in the order of the names.
 
@@ -58,7 +58,7 @@ def items_of(
     Args:
       names: the arguments of the command.
       read: function that gives the bytes of standard input.
-      made: folder that the command writes; None for none.
+      output: folder that the command writes; None for none.
 
     Returns:
       At least one item; what is no file has its reason.
@@ -72,11 +72,11 @@ def items_of(
     for name in names:
         if name == STANDARD_INPUT:
             for listed in listed_names(read()):
-                items += _named(listed, made)
+                items += _named(listed, output)
         elif glob.has_magic(name) and not os.path.lexists(name) and not _ADDRESS.match(name):
-            items += _matching(name, made)
+            items += _matching(name, output)
         else:
-            items += _named(name, made)
+            items += _named(name, output)
     if not any(item.media for item in items):
         raise UsageError(
             items[0].reason if items else "standard input names no file; write one name on a line"
@@ -105,20 +105,20 @@ def listed_names(data: bytes) -> list[str]:
     return [os.fsdecode(name) for name in names if name]
 
 
-def _matching(pattern: str, made: Path | None) -> Iterator[Item]:
+def _matching(pattern: str, output: Path | None) -> Iterator[Item]:
     paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  Patterns may be absolute.
     if "**" in pattern:  # It has found what is in the folders, too.
         paths = [path for path in paths if not Path(path).is_dir()]
     plain = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
-    skipped = _skipped(Path(*plain), made)
-    paths = [path for path in paths if not _is_within(Path(path), skipped)]
+    skipped = _skipped(Path(*plain), output)
+    paths = [path for path in paths if not is_within(Path(path), skipped)]
     if not paths:
         yield Item(pattern, reason=f"there is no file that matches {printable(pattern)}")
     for path in paths:
-        yield from _named(path, made)
+        yield from _named(path, output)
 
 
-def _named(name: str, made: Path | None) -> Iterator[Item]:
+def _named(name: str, output: Path | None) -> Iterator[Item]:
     if _ADDRESS.match(name):
         yield Item(
             name,
@@ -127,33 +127,33 @@ def _named(name: str, made: Path | None) -> Iterator[Item]:
         )
     else:
         try:
-            yield from _on_disk(name, made)
+            yield from _on_disk(name, output)
         except OSError as error:  # Of a folder that is closed to this user, of too long a name.
             reason = f"{printable(name)} cannot be looked at: {error.strerror}"
             yield Item(name, reason=reason)
 
 
-def _on_disk(name: str, made: Path | None) -> Iterator[Item]:
+def _on_disk(name: str, output: Path | None) -> Iterator[Item]:
     if Path(name).is_dir():
-        yield from _below(name, made)
+        yield from _below(name, output)
     elif Path(name).exists():
         yield Item(name, Path(name))
     else:
         yield Item(name, reason=f"there is no file {printable(name)}")
 
 
-def _below(folder: str, made: Path | None) -> Iterator[Item]:
+def _below(folder: str, output: Path | None) -> Iterator[Item]:
     root = Path(folder)
-    skipped = _skipped(root, made)
+    skipped = _skipped(root, output)
     paths, problems = media(root, "", VIDEO_ENDINGS | IMAGE_ENDINGS)
-    paths = [path for path in paths if not _is_within(root / path, skipped)]
+    paths = [path for path in paths if not is_within(root / path, skipped)]
     items = []
     for files in by_clip(paths, "", sure=True):
         pictures = tuple(root / frame for frame in files.frames)
         items.append(Item(str(root / files.path), pictures or root / files.path))
     for problem in problems:
         path = root / problem.path
-        if _is_within(path, skipped):
+        if is_within(path, skipped):
             continue
         if not is_utf8(problem.path) and path.is_file():  # Only tables cannot hold its name.
             items.append(Item(str(path), path))
@@ -165,13 +165,14 @@ def _below(folder: str, made: Path | None) -> Iterator[Item]:
     yield from sorted(items, key=lambda item: item.name)
 
 
-def _skipped(folder: Path, made: Path | None) -> Path | None:
-    """The folder that the command writes, as a path below another; None where it is not below."""
-    if made is None:
-        return None
-    inner, outer = Path(os.path.realpath(made)), Path(os.path.realpath(folder))
-    return folder / inner.relative_to(outer) if outer in inner.parents else None
+def is_within(path: Path, folders: tuple[Path, ...]) -> bool:
+    """Whether a path is one of some folders or files, or lies below one."""
+    return any(path == folder or folder in path.parents for folder in folders)
 
 
-def _is_within(path: Path, folder: Path | None) -> bool:
-    return folder is not None and (path == folder or folder in path.parents)
+def _skipped(folder: Path, output: Path | None) -> tuple[Path, ...]:
+    """The folder that the command writes, as a path below another; empty where it is not below."""
+    if output is None:
+        return ()
+    inner, outer = Path(os.path.realpath(output)), Path(os.path.realpath(folder))
+    return (folder / inner.relative_to(outer),) if outer in inner.parents else ()

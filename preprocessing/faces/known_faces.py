@@ -38,7 +38,7 @@ class KnownFaces:
         """Passes frames on, and remembers their faces once all have come.
 
         Args:
-          key: of the clip; None for one that is not remembered.
+          key: key of the clip; None for one that is not remembered.
           searched: all its frames.
         """
         faces_by_frame: FacesByFrame = {}

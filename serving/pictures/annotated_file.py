@@ -80,8 +80,8 @@ def _fitted(
     Args:
       pixels: uint8 [rows, columns, 3], RGB.
       marks: boxes in pixels of this frame.
-      height: of the film, in pixels.
-      width: of the film, in pixels.
+      height: rows of the film.
+      width: columns of the film.
 
     Returns:
       uint8 [height, width, 3], and the marks in pixels of that.

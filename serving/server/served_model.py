@@ -53,7 +53,7 @@ class ServedModel:
         Labels stay until `reload` has checked them; a successor has its own.
 
         Args:
-          config: of the same name.
+          config: configuration of the same name.
         """
         if config.base_path == self.config.base_path:
             self.successor = None
@@ -67,7 +67,7 @@ class ServedModel:
         """Logs what is wrong with its folder once, and the end of that.
 
         Args:
-          problem: in words; empty where nothing is.
+          problem: what is wrong; empty where nothing is.
         """
         name = self.config.name
         if problem and problem != self.problem:

@@ -25,7 +25,7 @@ class Plan:
       *steps: for requests for scores: a status to answer; "hang", to score when `over` is set or
         after a minute; "drop", to close the connection (REST); or None, to score.
       looks: for questions which versions are served.
-      version: that is served.
+      version: version that is served.
 
     Attributes:
       batches: the crops of each request.

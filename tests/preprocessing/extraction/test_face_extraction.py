@@ -17,7 +17,6 @@ from object_stores import s3_of
 from preprocessing.extraction import face_extraction, face_store
 from preprocessing.extraction.clip_extraction import original_state
 from preprocessing.extraction.face_extraction import FaceCropper, extract_clip
-from preprocessing.faces.search import FaceSearch
 from preprocessing.support.files import place
 
 pytestmark = pytest.mark.integration
@@ -177,15 +176,7 @@ def test_a_changed_original_changes_its_fakes(folder, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["here", "in a bucket"])
-def test_an_original_is_searched_once_for_all_its_fakes(folder, tmp_path, monkeypatch, where):
-    searched = []
-    faces = FaceSearch.faces
-
-    def counted(self, frames):
-        searched.append(1)
-        return faces(self, frames)
-
-    monkeypatch.setattr(FaceSearch, "faces", counted)
+def test_an_original_is_searched_once_for_all_its_fakes(folder, tmp_path, searches, where):
     data = tmp_path / "data"
     data.mkdir()
     for name, source in (("original", "original"), ("fake", "forged"), ("again", "forged")):
@@ -200,13 +191,13 @@ def test_an_original_is_searched_once_for_all_its_fakes(folder, tmp_path, monkey
             root = "s3://bucket/data"
         rows = [extract_clip(root, each, cropper)[0] for each in (clip("original.mp4"), *fakes)]
         assert [row.boxes for row in rows] == ["own", "original", "original"]
-        assert len(searched) == 1
+        assert len(searches) == 1
         # Another version of it, of a size of its own.
         original = place(root) / "original.mp4"
         original.write_bytes(original.read_bytes() + bytes(8))
         rows = [extract_clip(root, each, cropper)[0] for each in fakes]
         assert [row.boxes for row in rows] == ["original", "original"]
-        assert len(searched) == 2
+        assert len(searches) == 2
 
 
 def test_the_state_of_an_original_that_is_a_folder_is_that_of_its_frames(tmp_path):

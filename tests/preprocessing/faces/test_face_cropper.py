@@ -12,7 +12,6 @@ from preprocessing.faces import face_cropper, quality
 from preprocessing.faces.crop_settings import ALL, ANSWER, CropSettings
 from preprocessing.faces.detector import overlap
 from preprocessing.faces.face_cropper import BYSTANDER, TOO_SHORT, FaceCounts, FaceCropper
-from preprocessing.faces.search import FaceSearch
 
 SETTINGS = CropSettings(frames_per_clip=6)
 PRECROPPED = SETTINGS.replace(precropped=True)
@@ -188,15 +187,7 @@ def test_a_fake_can_be_cut_at_the_places_of_its_original(cropper, folder):
     assert [crop.frame.index for crop in short] == [1, 3, 5]
 
 
-def test_an_original_is_searched_once_until_it_changes(folder, tmp_path, monkeypatch):
-    searched = []
-    faces = FaceSearch.faces
-
-    def counted(self, frames):
-        searched.append(1)
-        return faces(self, frames)
-
-    monkeypatch.setattr(FaceSearch, "faces", counted)
+def test_an_original_is_searched_once_until_it_changes(folder, tmp_path, searches):
     cropper = FaceCropper(SETTINGS)
     cropper.crops(folder / "original.mp4", key="1")
     # Clips of object stores are copied to another place each time.
@@ -204,14 +195,14 @@ def test_an_original_is_searched_once_until_it_changes(folder, tmp_path, monkeyp
     first, counts = cropper.crops(folder / "forged.mp4", copy, key="1")
     assert counts.boxes == "original"
     cropper.crops(folder / "forged_short.mp4", copy, key="1")
-    assert len(searched) == 1
+    assert len(searches) == 1
     # Another film under the same name.
     shutil.copy(folder / "forged_small.mp4", copy)
     _, counts = cropper.crops(folder / "forged.mp4", copy, key="2")
-    assert (counts.boxes, len(searched)) == ("own", 3)
+    assert (counts.boxes, len(searches)) == ("own", 3)
     shutil.copy(folder / "original.mp4", copy)
     again, _ = cropper.crops(folder / "forged.mp4", copy, key="3")
-    assert len(searched) == 4
+    assert len(searches) == 4
     for crop, other in zip(first, again, strict=True):
         assert crop.jpeg == other.jpeg
 
